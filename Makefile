@@ -1,0 +1,59 @@
+# make demo      set up, run the embedded default, print the answers
+# make test      set up, lint, test
+# Everything needs Python 3.11 or later and make, nothing else. PYTHON=python3.12 make demo takes another Python;
+# PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch (README.md).
+PYTHON ?= python3
+PIP_INSTALL ?=
+CONFIG ?= config/config.yaml
+CORES ?= all
+BIN := .venv/bin
+READY := .venv/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
+
+.PHONY: demo test lint run model plan dag report schema clean-results setup
+
+setup: $(READY)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL) -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)
+	@$(SNAKEMAKE)
+	@python -m consomme.plan --answers $(CONFIG)
+
+run: demo
+
+test: $(READY) lint
+	python -m pytest
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --lint --configfile config/config.yaml
+
+# make model NODE=EXPERIMENT/NODE[/RUN]
+model: $(READY)
+	@targets=$$(python -m consomme.plan $(CONFIG) --targets "$(NODE)") && $(SNAKEMAKE) $$targets
+
+plan: $(READY)
+	@python -m consomme.plan $(CONFIG)
+
+dag: $(READY)
+	@python -m consomme.report.pictures $(CONFIG)
+
+# Snakemake's own report of a finished run
+report: $(READY)
+	$(SNAKEMAKE) --report results/snakemake-report.html
+
+schema: $(READY)
+	python -m consomme.plan --schema > config/schema.json
+
+# make clean-results CONFIGS="config/config.yaml config/digits.yaml" lists what none of them uses; YES=1 removes it
+clean-results: $(READY)
+	@python -m consomme.plan --clean $(if $(YES),--yes) $(or $(CONFIGS),$(CONFIG))

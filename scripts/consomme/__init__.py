@@ -1,0 +1,3 @@
+"""Consommé: train many, average, reduce."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What every stage shares: errors, files that appear whole, digests, the command line of a job."""

@@ -1,0 +1,95 @@
+"""Where a model comes from, in its own folder: provenance.json.
+
+Equal inputs give equal bytes, so it holds no time, no host and no path but those that the settings name."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.stage import Job
+
+NAME = "provenance.json"
+WEIGHTS = "model.safetensors"
+PACKAGES = (
+    "consomme",
+    "ctranslate2",
+    "datasets",
+    "jiwer",
+    "numpy",
+    "pyarrow",
+    "sacrebleu",
+    "safetensors",
+    "sentencepiece",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
+    """Write `folder`/provenance.json for the model that `job` has just made there, and return what it holds.
+
+    more: what only the stage knows, such as `chosen=...`; it may not take a name that is used already."""
+    spec = job.spec
+    record = {
+        "verb": "from" if spec["stage"] == "start" else spec["stage"],
+        "digest": spec["digest"],
+        "label": spec.get("label", {}),
+        "task": spec["task"],
+        "languages": spec.get("languages", []),
+        "seed": spec.get("seed"),
+        "settings": spec["settings"],
+        "train": spec.get("train") or {},
+        "share": spec.get("share"),
+        "dev": spec.get("dev") or {},
+        "corpora": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
+        "parents": _models(job, "parent"),
+        "teachers": _models(job, "teacher"),
+        "references": _models(job, "reference"),
+        "versions": versions(),
+        "weights": hash_weights(folder),
+    }
+    taken = sorted(set(record) & set(more))
+    if taken:
+        raise ValueError(f"provenance has its own {', '.join(taken)}")
+    record.update(more)
+    write_json(folder / NAME, record)
+    return record
+
+
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed packages that can change a result; imports none of them."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def weights_hash(folder: Path | str) -> str:
+    """The hash of a model's weights: as its provenance.json says, else counted from its files."""
+    record = Path(folder) / NAME
+    known = read_json(record).get("weights") if record.exists() else None
+    return known or hash_weights(folder)
+
+
+def hash_weights(folder: Path | str) -> str:
+    """BLAKE2b of model.safetensors, 32 hex digits; of all files and their names where there is none (exports)."""
+    folder = Path(folder)
+    if (folder / WEIGHTS).exists():
+        return hash_file(folder / WEIGHTS)
+    found = hashlib.blake2b(digest_size=16)
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / NAME):
+        found.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+    return found.hexdigest()
+
+
+def _models(job: Job, kind: str) -> list[dict[str, str]]:
+    return [{"name": name, "weights": weights_hash(path)} for name, path in job.labelled(kind).items()]

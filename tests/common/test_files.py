@@ -1,0 +1,84 @@
+"""Files and folders that appear whole."""
+
+import os
+import stat
+
+import pytest
+
+from consomme.common.files import hash_file, link_tree, read_json, whole_file, whole_folder, write_json, write_text
+
+
+def test_a_file_appears_only_when_it_is_finished(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    with whole_file(path) as stream:
+        stream.write("half")
+        stream.flush()
+        assert not path.exists()
+    assert path.read_text() == "half"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), whole_file(path) as stream:
+        stream.write("new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_has_the_usual_mode_and_exact_bytes(tmp_path):
+    write_text(tmp_path / "a", "x\ny\r\n")
+    assert (tmp_path / "a").read_bytes() == b"x\ny\r\n"
+    plain = tmp_path / "b"
+    plain.touch()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    with whole_file(tmp_path / "c", "wb") as stream:
+        stream.write(b"\x00\xff")
+    assert (tmp_path / "c").read_bytes() == b"\x00\xff"
+
+
+def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path):
+    goal = tmp_path / "folder"
+    with whole_folder(goal) as folder:
+        (folder / "one").write_text("1")
+        assert not goal.exists()
+    with whole_folder(goal) as folder:
+        (folder / "two").write_text("2")
+        assert [p.name for p in goal.iterdir()] == ["one"]
+    assert [p.name for p in goal.iterdir()] == ["two"]
+    with pytest.raises(RuntimeError), whole_folder(goal) as folder:
+        (folder / "three").write_text("3")
+        raise RuntimeError
+    assert [p.name for p in goal.iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_json_has_one_spelling(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "a.json") == {"a": "é", "b": 1}
+
+
+def test_the_hash_is_of_content(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 100_000)
+    (tmp_path / "b").write_bytes(b"x" * 100_000)
+    (tmp_path / "c").write_bytes(b"x" * 99_999 + b"y")
+    assert hash_file(tmp_path / "a") == hash_file(tmp_path / "b") != hash_file(tmp_path / "c")
+    assert len(hash_file(tmp_path / "a")) == 32
+
+
+def test_a_tree_is_linked_and_what_is_there_replaced(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "file").write_text("new")
+    (target / "sub").mkdir(parents=True)
+    (target / "sub" / "file").write_text("old")
+    (target / "other").write_text("stays")
+    link_tree(source, target)
+    assert (target / "sub" / "file").read_text() == "new"
+    assert os.stat(target / "sub" / "file").st_ino == os.stat(source / "sub" / "file").st_ino
+    assert sorted(p.name for p in target.rglob("*")) == ["file", "other", "sub"]

@@ -1,0 +1,106 @@
+"""A job's command line, and work that is done once."""
+
+import json
+import multiprocessing
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.stage import Job, finish, main, parse
+
+
+def job(tmp_path, **more):
+    given = {"spec": {}, "inputs": {}, "threads": 1, "device": "cpu", **more}
+    return Job(out=tmp_path / "out", state=tmp_path / "state", cache=tmp_path / "cache", **given)
+
+
+def test_the_command_line_names_the_inputs(tmp_path):
+    spec = {"stage": "train", "inputs": ["parent/base", "corpus/a", "corpus/b"]}
+    paths = ["models/base/provenance.json", "prepared/a", "prepared/b/prepared.json"]
+    file = tmp_path / "spec.json"
+    file.write_text(json.dumps(spec))
+    for text in (json.dumps(spec), str(file)):
+        found = parse(["--spec", text, "--inputs", *paths, "--out", "results/x"], "")
+        assert found.spec == spec
+        assert found.labelled("parent") == {"base": Path("models/base")}
+        assert list(found.labelled("corpus").items()) == [("a", Path("prepared/a")), ("b", Path("prepared/b"))]
+        assert found.state == Path("results/.state/x")
+
+
+def test_a_wrong_number_of_inputs_is_told():
+    with pytest.raises(ConsommeError, match=r"2 inputs.*1 were given"):
+        parse(["--spec", '{"inputs": ["a/b", "c/d"]}', "--inputs", "x", "--out", "y"], "")
+
+
+def test_a_label_may_hold_slashes(tmp_path):
+    found = job(tmp_path, inputs={"parent/tuned/lr=1e-05": Path("p"), "parents/x": Path("q")})
+    assert found.labelled("parent") == {"tuned/lr=1e-05": Path("p")}
+
+
+def test_finished_work_is_found_again(tmp_path):
+    built = []
+
+    def build(folder, work):
+        built.append(work)
+        (folder / "model").write_text("weights")
+
+    assert finish(job(tmp_path), {"x": 1}, build)
+    shutil.rmtree(tmp_path / "out")
+    assert not finish(job(tmp_path), {"x": 1.0}, build)
+    assert (tmp_path / "out" / "model").read_text() == "weights"
+    assert finish(job(tmp_path), {"x": 2}, build)
+    assert not finish(job(tmp_path), {"x": 1}, build)
+    assert len(built) == 2
+
+
+def test_what_was_begun_is_at_hand_after_a_failure(tmp_path):
+    def build(folder, work):
+        if (work / "checkpoint").exists():
+            (folder / "model").write_text((work / "checkpoint").read_text())
+        else:
+            (work / "checkpoint").write_text("step 10")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finish(job(tmp_path), {}, build)
+    assert not (tmp_path / "out").exists()
+    assert finish(job(tmp_path), {}, build)
+    assert (tmp_path / "out" / "model").read_text() == "step 10"
+
+
+def _slowly(folder, work):
+    (folder / "model").write_text("x")
+    time.sleep(0.3)
+
+
+def _finish(path, answers):
+    answers.put(finish(job(Path(path)), {}, _slowly))
+
+
+def test_a_second_process_waits_and_computes_nothing(tmp_path):
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    processes = [context.Process(target=_finish, args=(str(tmp_path), answers)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(answers.get(timeout=5) for _ in processes) == [False, True]
+
+
+def test_a_users_error_has_no_traceback(capsys):
+    def run(found):
+        raise ConsommeError("margin: -1 given; allowed: 0 or more")
+
+    with pytest.raises(SystemExit) as stopped:
+        main(run, "", ["--spec", "{}", "--out", "x"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: margin: -1 given; allowed: 0 or more\n"
+
+
+def test_the_nearest_word():
+    assert nearest("gredy", ["greedy", "uniform"]) == " (did you mean 'greedy'?)"
+    assert nearest("xyz", ["greedy", "uniform"]) == ""
