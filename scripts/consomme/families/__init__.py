@@ -1,0 +1,109 @@
+"""Families: one record an architecture, the only place that knows an architecture by name.
+
+Another package adds one through an entry point of the group `consomme.families`, whose name is the family's word in
+configurations and whose object is a `Family`. Nothing here imports torch before a model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.files import read_json
+from consomme.families import ctc, marian, whisper
+from consomme.families.base import Attention, Family, Stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["TABLE", "Attention", "Family", "Stack", "device_named", "family_named", "family_of", "load"]
+
+
+class _Table(Mapping[str, Family]):
+    """Name -> family. Entry points are looked up at first use and loaded when asked for."""
+
+    def __init__(self, *families: Family) -> None:
+        self._families: dict[str, Family] = {family.name: family for family in families}
+        self._entries: dict | None = None
+
+    def _others(self) -> dict:
+        if self._entries is None:
+            from importlib.metadata import entry_points
+
+            self._entries = {e.name: e for e in entry_points(group="consomme.families")}
+        return self._entries
+
+    def __getitem__(self, name: str) -> Family:
+        if name not in self._families:
+            self._families[name] = self._others()[name].load()
+        return self._families[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*self._families, *self._others()])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+TABLE: Mapping[str, Family] = _Table(ctc.FAMILY, whisper.FAMILY, marian.FAMILY)
+
+
+def family_named(name: str) -> Family:
+    """The family of that name in configurations. ConsommeError if there is none."""
+    try:
+        return TABLE[name]
+    except KeyError:
+        raise ConsommeError(f"family: no family '{name}'{nearest(name, TABLE)}; allowed: {', '.join(TABLE)}") from None
+
+
+def family_of(path: Path | str) -> Family:
+    """The family of a checkpoint folder, by the model_type in its config.json."""
+    file = Path(path) / "config.json"
+    if not file.is_file():
+        raise ConsommeError(
+            f"{path}: no config.json there, so it is no model; a model is a Hugging Face checkpoint folder"
+        )
+    kind = read_json(file).get("model_type")
+    for name in TABLE:
+        if TABLE[name].model_type == kind:
+            return TABLE[name]
+    allowed = ", ".join(f"{TABLE[n].model_type} ({n})" for n in TABLE)
+    raise ConsommeError(f"{file}: model_type '{kind}' belongs to no family; allowed: {allowed}")
+
+
+def device_named(name: str) -> str:
+    """`auto` is cuda where there is one and cpu elsewhere; any other name stands for itself."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
+    """The model of a checkpoint folder in float32 and evaluation mode, on `device` (or "auto").
+
+    This is also the one call that loads a model with heads cut out: its config.json names them under `pruned_heads`.
+    Reads safetensors only."""
+    import torch
+    import transformers
+
+    from consomme.families.settings import quiet
+    from consomme.families.surgery import complain, load_sliced
+
+    quiet()
+    path = Path(path)
+    family = family_of(path)
+    if not (path / "model.safetensors").is_file():
+        raise ConsommeError(f"{path}: no model.safetensors there; a model folder has its weights in that one file")
+    kind = getattr(transformers, family.architecture)
+    if read_json(path / "config.json").get("pruned_heads"):
+        model = load_sliced(path, family)
+    else:
+        model, report = kind.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        complain(path, report)
+    return model.to(device_named(device)).eval()

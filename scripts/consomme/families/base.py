@@ -1,0 +1,131 @@
+"""What a family is: all that the rest of the code may know of an architecture.
+
+This module and the families' records import no torch: the plan reads them too. What needs torch imports it inside the
+function that uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Attention:
+    """An attention module inside a layer: its attribute path and its projections' names."""
+
+    path: str
+    query: str = "q_proj"
+    key: str = "k_proj"
+    value: str = "v_proj"
+    out: str = "out_proj"
+    heads: str = "num_heads"  # the module's attribute that holds the number of heads
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The layers of one side (encoder or decoder).
+
+    layers: path of the ModuleList in the model; count, heads, layerdrop: keys of the config;
+    attentions: "self" and, in a decoder, "cross"."""
+
+    layers: str
+    count: str
+    heads: str
+    layerdrop: str
+    attentions: Mapping[str, Attention]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture. Sides are "encoder" and "decoder"; layers count from 0 here, from 1 in configurations.
+
+    name: the word in configurations; task: asr or nmt; objective: ctc or seq2seq; model_type: config.json's;
+    architecture, config: class names in transformers; stacks: by side; scratch: the settings of a model trained from
+    scratch with their defaults, named as in the model's config; tokenizer: likewise for the tokenizer;
+    dropouts: the config's keys that one `dropout` setting of training sets (a model built or loaded with them set
+    trains with them); exports: formats that `export` can write."""
+
+    name: str
+    task: str
+    objective: str
+    model_type: str
+    architecture: str
+    config: str
+    stacks: Mapping[str, Stack]
+    scratch: Mapping[str, Any] = field(default_factory=dict)
+    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    dropouts: Sequence[str] = ()
+    exports: Sequence[str] = ("safetensors",)
+
+    # -- on disk ---------------------------------------------------------------------------------------------------
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        """Write a complete checkpoint (weights, config, processor files) with random weights to the folder `out`.
+
+        `texts()` yields the training texts (both sides of a sentence pair, one after the other)."""
+        raise NotImplementedError
+
+    def processor(self, path: Path) -> Any:
+        """The processor (or tokenizer) of a checkpoint, from its own files."""
+        raise NotImplementedError
+
+    # -- examples --------------------------------------------------------------------------------------------------
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        """The model's input for one example, unpadded.
+
+        asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins].
+        nmt: a sentence -> int64 token ids [tokens]."""
+        raise NotImplementedError
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        """Token ids of the wanted output, with whatever special tokens the loss needs."""
+        raise NotImplementedError
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        """Pad a batch into the keyword arguments of the model's forward (labels padded with -100, absent if None)."""
+        raise NotImplementedError
+
+    def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
+        raise NotImplementedError
+
+    def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+        """For ctc: the number of output frames of each example [batch], int64."""
+        raise NotImplementedError(f"{self.name} has no frames")
+
+    # -- export ----------------------------------------------------------------------------------------------------
+    def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        """Mend what else depends on layer numbers after `kept[side]` (0-based, ascending) layers remained:
+        layer indices, alignment heads. Called on the pruned model in memory, before it is saved."""
+
+    def after_heads(self, model: PreTrainedModel, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+        """Mend what else depends on head numbers after `kept[group][layer]` (0-based, ascending) heads remained in the
+        layers that lost any; a group is SIDE.KIND, such as `decoder.cross`."""
+
+    def no_slicing(self, config: Any) -> str | None:
+        """Why the heads of a model with this config can't be cut out (zeroing always works), or None if they can."""
+        return None

@@ -1,0 +1,240 @@
+"""Wav2Vec2-BERT with a CTC head: a Conformer over log-mel frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families.base import Attention, Family, Stack
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+FRAME, HOP, FFT = 400, 160, 512  # samples; fixed in the stock extractor, whatever the rate
+
+
+@dataclass(frozen=True)
+class Ctc(Family):
+    """See `Family`; `scratch` also has `num_mel_bins` and `stride`, which belong to the feature extractor."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import Wav2Vec2BertConfig
+
+        from consomme.common.files import write_json
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(Wav2Vec2BertConfig().to_dict()))
+        bins, stride = settings.pop("num_mel_bins"), settings.pop("stride")
+        if stride not in (2, 3):
+            # the stock extractor takes the mask of every frame whose number leaves 1 when divided by the stride
+            raise ConsommeError(f"scratch.stride: {stride} given; allowed: 2, 3 (frames joined into one)")
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        if tokens["type"] != "characters":
+            raise ConsommeError(f"tokenizer.type: '{tokens['type']}' given; allowed for ctc: characters")
+        seen: set[str] = set()
+        for text in texts():
+            seen.update(text)
+        characters = sorted(c for c in seen if not c.isspace() and c != "|")
+        if not characters:
+            raise ConsommeError("tokenizer: the training texts have no characters; check the corpora's text column")
+        vocabulary = {t: i for i, t in enumerate(["<pad>", "<unk>", "|", *characters])}
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "vocab.json", vocabulary)
+        processor = _processor(out / "vocab.json", bins, stride)
+        fixed = {
+            "vocab_size": len(vocabulary),
+            "pad_token_id": 0,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "feature_projection_input_dim": bins * stride,
+        }
+        save(new_model(self, settings, fixed, seed), processor, out)
+
+    def processor(self, path: Path) -> Any:
+        from transformers import Wav2Vec2BertProcessor
+
+        processor = Wav2Vec2BertProcessor.from_pretrained(path, local_files_only=True)
+        if processor.feature_extractor.stride not in (2, 3):
+            raise ConsommeError(
+                f"{path}: its feature extractor joins {processor.feature_extractor.stride} frames; allowed: 2, 3"
+            )
+        return processor
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        from consomme.families.settings import mono
+
+        return _log_mel(processor.feature_extractor, mono(source))
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        return processor.tokenizer(" ".join(text.split())).input_ids
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        import torch
+
+        from consomme.families.settings import padded
+
+        longest = max(len(f) for f in features)
+        frames = torch.full((len(features), longest, features[0].shape[1]), processor.feature_extractor.padding_value)
+        mask = torch.zeros(len(features), longest, dtype=torch.int64)
+        for i, feature in enumerate(features):
+            frames[i, : len(feature)] = torch.as_tensor(feature)
+            mask[i, : len(feature)] = 1
+        batch = {"input_features": frames, "attention_mask": mask}
+        if labels is not None:
+            batch["labels"] = padded(labels, -100)
+        return batch
+
+    def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        import torch
+
+        from consomme.families.settings import to_model
+
+        if int(decoding.get("num_beams") or 1) != 1:
+            raise ConsommeError(f"decoding.num_beams: {decoding['num_beams']} given; ctc decodes greedily, so 1")
+        batch = to_model(model, batch)
+        with torch.inference_mode():
+            best = model(**batch).logits.argmax(-1)
+            counts = self.frames(model, batch)
+            # a token counts where it differs from the one before it, is not the blank and is not padding
+            keep = best != processor.tokenizer.pad_token_id
+            keep[:, 1:] &= best[:, 1:] != best[:, :-1]
+            keep &= torch.arange(best.shape[1], device=best.device) < counts[:, None]
+            best, keep = best.cpu().numpy(), keep.cpu().numpy()
+        pieces = _pieces(processor.tokenizer)
+        return [" ".join("".join(pieces[t] for t in row[there]).split()) for row, there in zip(best, keep, strict=True)]
+
+    def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+        lengths = batch["attention_mask"].sum(-1)
+        return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
+
+    def no_slicing(self, config: Any) -> str | None:
+        kind = config.position_embeddings_type
+        if kind in ("relative", "rotary"):  # both need all heads beside the projections
+            return f"position_embeddings_type is {kind} (null and relative_key allow it)"
+        return None
+
+
+def _processor(vocabulary: Path, bins: int, stride: int) -> Any:
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertProcessor, Wav2Vec2CTCTokenizer
+
+    return Wav2Vec2BertProcessor(
+        feature_extractor=SeamlessM4TFeatureExtractor(feature_size=bins, num_mel_bins=bins, stride=stride),
+        tokenizer=Wav2Vec2CTCTokenizer(
+            str(vocabulary),
+            bos_token=None,
+            eos_token=None,
+            unk_token="<unk>",
+            pad_token="<pad>",
+            word_delimiter_token="|",
+            clean_up_tokenization_spaces=False,
+        ),
+    )
+
+
+def _pieces(tokenizer: Any) -> list[str]:
+    """Text of each token id: special tokens are empty, the word delimiter is a space."""
+    special = set(tokenizer.all_special_tokens) - {tokenizer.word_delimiter_token}
+    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return ["" if t in special else " " if t == tokenizer.word_delimiter_token else t for t in names]
+
+
+def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
+    """What SeamlessM4TFeatureExtractor gives for one utterance, [time, bins * stride], without its Python loop."""
+    import numpy as np
+    import torch
+
+    if len(wave) < FRAME + HOP:
+        raise ConsommeError(f"audio of {len(wave)} samples: at least {FRAME + HOP} are needed; set min_seconds")
+    samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
+    frames = samples.unfold(0, FRAME, HOP)
+    frames = frames - frames.mean(1, keepdim=True)
+    emphasised = frames.clone()
+    emphasised[:, 1:] -= 0.97 * frames[:, :-1]
+    emphasised[:, 0] *= 1 - 0.97
+    window = torch.from_numpy(np.asarray(extractor.window)).double()
+    power = torch.fft.rfft((emphasised * window).float(), FFT).abs().pow(2)
+    filters = torch.from_numpy(np.asarray(extractor.mel_filters)).float()
+    mel = (power @ filters).clamp_min(1.192092955078125e-07).log()
+    mel = (mel - mel.mean(0)) / (mel.var(0, correction=1) + 1e-7).sqrt()
+    # the extractor makes the number of frames even, drops what fills no group, and masks a group by its second frame
+    count, stride = len(mel), extractor.stride
+    if count % 2:
+        mel = torch.cat([mel, mel.new_full((1, mel.shape[1]), extractor.padding_value)])
+    whole = len(mel) // stride
+    valid = sum(1 for group in range(whole) if group * stride + 1 < count)
+    return mel[: whole * stride].reshape(whole, -1)[:valid].numpy()
+
+
+FAMILY = Ctc(
+    name="ctc",
+    task="asr",
+    objective="ctc",
+    model_type="wav2vec2-bert",
+    architecture="Wav2Vec2BertForCTC",
+    config="Wav2Vec2BertConfig",
+    stacks={
+        "encoder": Stack(
+            layers="wav2vec2_bert.encoder.layers",
+            count="num_hidden_layers",
+            heads="num_attention_heads",
+            layerdrop="layerdrop",
+            attentions={"self": Attention("self_attn", "linear_q", "linear_k", "linear_v", "linear_out")},
+        )
+    },
+    # sizes that train on a processor; convolution gives positions, so attention needs none
+    scratch={
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "hidden_act": "swish",
+        "position_embeddings_type": None,
+        "conv_depthwise_kernel_size": 9,
+        "hidden_dropout": 0.1,
+        "activation_dropout": 0.1,
+        "attention_dropout": 0.1,
+        "feat_proj_dropout": 0.1,
+        "final_dropout": 0.1,
+        "conformer_conv_dropout": 0.1,
+        "layerdrop": 0.0,
+        "apply_spec_augment": False,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+        "ctc_loss_reduction": "mean",
+        "ctc_zero_infinity": True,
+        "add_adapter": False,
+        "num_mel_bins": 80,
+        "stride": 3,
+    },
+    tokenizer={"type": "characters"},
+    dropouts=(
+        "hidden_dropout",
+        "activation_dropout",
+        "attention_dropout",
+        "feat_proj_dropout",
+        "final_dropout",
+        "conformer_conv_dropout",
+    ),
+)

@@ -1,0 +1,110 @@
+"""What the families share: settings of a new model, padding, limits."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def merged(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any], more: Sequence[str] = ()) -> dict:
+    """The defaults with the given settings over them. ConsommeError for a key neither there nor in `more`."""
+    given = {k: v for k, v in given.items() if k != "family"}
+    allowed = [*defaults, *more]
+    for key in given:
+        if key not in allowed:
+            raise ConsommeError(
+                f"{where}.{key}: no such setting{nearest(key, allowed)}; allowed: {', '.join(sorted(set(allowed)))}"
+            )
+    return {**defaults, **given}
+
+
+def new_model(family: Family, settings: Mapping[str, Any], fixed: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """A model with random weights that depend on `seed` alone. `settings` and `fixed` are keys of the config."""
+    import torch
+    import transformers
+
+    config_class = getattr(transformers, family.config)
+    known = config_class().to_dict()
+    for key in settings:
+        if key not in known:
+            raise ConsommeError(f"scratch.{key}: {family.config} has no such setting{nearest(key, known)}")
+    try:
+        config = config_class(**{**settings, **fixed})
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return getattr(transformers, family.architecture)(config).eval()
+    except (ValueError, TypeError) as error:
+        raise ConsommeError(f"scratch: {family.architecture} refuses these settings: {error}") from error
+
+
+def save(model: PreTrainedModel, processor: Any, out: Path) -> None:
+    """Write config, one model.safetensors, generation config and processor files to the folder `out`."""
+    quiet()
+    model.save_pretrained(out, max_shard_size="1TB")
+    processor.save_pretrained(out)
+
+
+def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    """Token ids as one int64 tensor [batch, longest], padded at the right."""
+    import torch
+
+    result = torch.full((len(rows), max(map(len, rows), default=0)), value, dtype=torch.int64)
+    for i, row in enumerate(rows):
+        result[i, : len(row)] = torch.as_tensor(row, dtype=torch.int64)
+    return result
+
+
+def to_model(model: PreTrainedModel, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch on the model's device, its floating-point tensors in the model's precision."""
+    return {
+        k: v.to(model.device, model.dtype if v.is_floating_point() else v.dtype, non_blocking=True)
+        for k, v in batch.items()
+    }
+
+
+def capped(decoding: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The decoding settings with max_new_tokens no more than the model has positions for."""
+    wanted = decoding.get("max_new_tokens")
+    return {**decoding, "max_new_tokens": limit if wanted is None else min(int(wanted), limit)}
+
+
+def options_for(model: PreTrainedModel, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The argument of `generate` for these settings, GenerationConfig's names, laid over the model's own."""
+    config = copy.deepcopy(model.generation_config)
+    config.max_length = None  # gives way to max_new_tokens
+    unknown = config.update(**{"use_cache": True, **options})
+    for key in unknown:
+        raise ConsommeError(f"decoding.{key}: generate has no such setting{nearest(key, config.to_dict())}")
+    return {"generation_config": config}
+
+
+def quiet() -> None:
+    """No progress bars of transformers in a job's log, and no remarks of its generation code about itself."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    for name in ("transformers.generation", "transformers.models.whisper.generation_whisper"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def mono(source: np.ndarray) -> np.ndarray:
+    """The waveform as float32 [samples]. ConsommeError if it is empty or has several channels."""
+    import numpy as np
+
+    wave = np.asarray(source, dtype=np.float32)
+    if wave.ndim != 1 or not len(wave):
+        raise ConsommeError(f"audio of shape {wave.shape}: one channel with at least one sample is needed")
+    return wave

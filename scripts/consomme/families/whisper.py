@@ -1,0 +1,298 @@
+"""Whisper: an encoder-decoder Transformer over log-mel frames of a fixed window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.families.base import Attention, Family, Stack
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+END, START, SILENT = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
+TASKS = ("<|translate|>", "<|transcribe|>")
+OTHERS = ("<|startoflm|>", "<|startofprev|>", "<|nospeech|>")
+ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
+PREFIX = 4  # START, language, task, SILENT
+
+
+@dataclass(frozen=True)
+class Whisper(Family):
+    """See `Family`; `scratch` also has `window`, the seconds of audio that the encoder takes (whole seconds)."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperProcessor
+
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(WhisperConfig().to_dict()))
+        window = settings.pop("window")
+        if window != int(window) or not 1 <= window <= 30:
+            raise ConsommeError(f"scratch.window: {window} given; whole seconds from 1 to 30 are allowed")
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        speech = _tokenizer(texts, tokens, languages, settings["max_target_positions"])
+        extractor = WhisperFeatureExtractor(feature_size=settings["num_mel_bins"], chunk_length=int(window))
+        end, start = speech.convert_tokens_to_ids([END, START])
+        ids = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
+        fixed = {
+            **ids,
+            "vocab_size": len(speech),
+            # a frame is 10 ms and the encoder's second convolution halves them
+            "max_source_positions": int(window) * extractor.sampling_rate // extractor.hop_length // 2,
+            "suppress_tokens": None,
+            "begin_suppress_tokens": None,
+        }
+        model = new_model(self, settings, fixed, seed)
+        model.generation_config = GenerationConfig(
+            **ids,
+            max_length=settings["max_target_positions"],
+            is_multilingual=True,
+            language=languages[0],
+            task="transcribe",
+            lang_to_id={f"<|{code}|>": speech.convert_tokens_to_ids(f"<|{code}|>") for code in languages},
+            task_to_id={t.strip("<|>"): speech.convert_tokens_to_ids(t) for t in TASKS},
+            no_timestamps_token_id=speech.convert_tokens_to_ids(SILENT),
+            prev_sot_token_id=speech.convert_tokens_to_ids("<|startofprev|>"),
+            return_timestamps=False,
+        )
+        save(model, WhisperProcessor(feature_extractor=extractor, tokenizer=speech), out)
+
+    def processor(self, path: Path) -> Any:
+        from transformers import WhisperProcessor
+
+        return WhisperProcessor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        """float32 [time, bins], unpadded: the frames that the audio touches and one of silence, which `collate`
+        repeats to the end of the window. ConsommeError if the audio is longer than the window."""
+        from consomme.families.settings import mono
+
+        return _log_mel(processor.feature_extractor, mono(source))
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        """Language, task and no-timestamps tokens, the text, the end: <|startoftranscript|> is not among them, as the
+        model puts it before the labels itself."""
+        tokenizer = processor.tokenizer
+        ids = [*_prefix(tokenizer, languages)[1:], *tokenizer(text, add_special_tokens=False).input_ids]
+        ids.append(tokenizer.convert_tokens_to_ids(END))
+        if len(ids) > tokenizer.model_max_length:
+            raise ConsommeError(
+                f"a transcript of {len(ids)} tokens, the model has positions for {tokenizer.model_max_length}: "
+                f"'{text[:60]}...'; set max_characters on the corpus"
+            )
+        return ids
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        import torch
+
+        from consomme.families.settings import padded
+
+        frames = int(processor.feature_extractor.nb_max_frames)
+        inputs = torch.empty(len(features), features[0].shape[1], frames)
+        for i, feature in enumerate(features):
+            rows = torch.as_tensor(feature).T
+            inputs[i, :, : rows.shape[1]] = rows
+            inputs[i, :, rows.shape[1] :] = rows[:, -1:]  # silence, as loud as the floor that this audio sets
+        batch = {"input_features": inputs}
+        if labels is not None:
+            batch["labels"] = padded(labels, -100)
+        return batch
+
+    def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        import torch
+
+        from consomme.families.settings import capped, options_for, to_model
+
+        decoding = capped(decoding, model.config.max_target_positions - PREFIX)
+        options = {"num_beams": 1, "return_timestamps": False, **decoding}
+        if not _english_only(processor.tokenizer):
+            options |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
+        with torch.inference_mode():
+            ids = model.generate(**to_model(model, batch), **options_for(model, options))
+        return [t.strip() for t in processor.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
+
+    def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        if "decoder" in kept:
+            new = {old: i for i, old in enumerate(kept["decoder"])}
+            _align(model, lambda layer, head: [new[layer], head] if layer in new else None)
+
+    def after_heads(self, model: PreTrainedModel, kept: Mapping[str, Mapping[int, Sequence[int]]]) -> None:
+        new = {layer: {old: i for i, old in enumerate(stay)} for layer, stay in kept.get("decoder.cross", {}).items()}
+
+        def moved(layer: int, head: int) -> list[int] | None:
+            if layer not in new:
+                return [layer, head]
+            return [layer, new[layer][head]] if head in new[layer] else None
+
+        _align(model, moved)
+
+
+def _align(model: PreTrainedModel, moved: Callable[[int, int], list[int] | None]) -> None:
+    """Word timestamps read some cross-attention heads, [layer, head]: name them by their new numbers or not at all."""
+    heads = getattr(model.generation_config, "alignment_heads", None)
+    if heads is not None:
+        left = [there for there in (moved(*pair) for pair in heads) if there is not None]
+        model.generation_config.alignment_heads = left or None
+
+
+def _english_only(tokenizer: Any) -> bool:
+    return tokenizer.convert_tokens_to_ids(END) == ENGLISH_ONLY_END
+
+
+def _language(tokenizer: Any, languages: Sequence[str]) -> str:
+    """The language token of the experiment's first language. ConsommeError if the tokenizer has none."""
+    code = languages[0] if languages else "?"
+    if f"<|{code}|>" not in tokenizer.get_added_vocab():
+        known = sorted(t[2:-2] for t in tokenizer.get_added_vocab() if len(t) in (6, 7) and t.startswith("<|"))
+        raise ConsommeError(
+            f"languages: whisper needs the spoken language first and knows no '{code}'{nearest(code, known)}; "
+            f"allowed here: {', '.join(known)}"
+        )
+    return f"<|{code}|>"
+
+
+def _prefix(tokenizer: Any, languages: Sequence[str]) -> list[int]:
+    """The tokens before a transcript, as the stock tokenizer's set_prefix_tokens puts them."""
+    names = [START, SILENT]
+    if not _english_only(tokenizer):
+        names[1:1] = [_language(tokenizer, languages), "<|transcribe|>"]
+    return tokenizer.convert_tokens_to_ids(names)
+
+
+def _tokenizer(
+    texts: Callable[[], Iterator[str]], settings: Mapping[str, Any], languages: Sequence[str], positions: int
+) -> Any:
+    """Byte-level BPE of at most `vocab_size` pieces (256 of them bytes), then Whisper's special tokens."""
+    import json
+
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import WhisperTokenizer
+    from transformers.models.whisper.tokenization_whisper import LANGUAGES
+
+    if settings["type"] != "bpe":
+        raise ConsommeError(f"tokenizer.type: '{settings['type']}' given; allowed for whisper: bpe")
+    if settings["vocab_size"] < 256:
+        raise ConsommeError(
+            f"tokenizer.vocab_size: {settings['vocab_size']} given; at least 256, one a byte, are needed"
+        )
+    if not languages:
+        raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
+    for code in languages:
+        if code not in LANGUAGES:
+            raise ConsommeError(
+                f"languages: whisper knows no '{code}'{nearest(code, LANGUAGES)}; allowed: {', '.join(sorted(LANGUAGES))}"
+            )
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings["vocab_size"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    bpe.train_from_iterator(texts(), trainer)
+    trained = json.loads(bpe.to_str())["model"]
+    # all languages in their order: the stock tokenizer counts their ids from START
+    special = [START, *(f"<|{code}|>" for code in LANGUAGES), *TASKS, *OTHERS, SILENT]
+    return WhisperTokenizer(
+        vocab=trained["vocab"] | {END: len(trained["vocab"])},
+        merges=[tuple(m) for m in trained["merges"]],
+        additional_special_tokens=special,
+        pad_token=END,
+        model_max_length=positions,
+        clean_up_tokenization_spaces=False,
+        language=languages[0],
+        task="transcribe",
+    )
+
+
+def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
+    """What WhisperFeatureExtractor gives for audio padded with silence, [time, bins], up to its first silent frame."""
+    import numpy as np
+    import torch
+
+    rate, hop, size = extractor.sampling_rate, extractor.hop_length, extractor.n_fft
+    window = int(extractor.n_samples)
+    if len(wave) > window:
+        raise ConsommeError(
+            f"audio of {len(wave) / rate:.2f} s, the model's window is {window / rate:g} s; "
+            "set max_seconds on the corpus, or start from a model with a longer window"
+        )
+    # frame t hears the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
+    frames = (len(wave) + size // 2 + hop - 1) // hop + 1
+    samples = frames * hop + size
+    if samples > window:  # too near the window's end, where the transform mirrors the signal
+        frames, samples = window // hop, window
+    padded = torch.zeros(samples)
+    padded[: len(wave)] = torch.from_numpy(wave)
+    spectrum = torch.stft(padded, size, hop, window=torch.hann_window(size), return_complex=True)
+    power = (spectrum[:, :frames].abs() ** 2).contiguous()
+    filters = torch.from_numpy(np.asarray(extractor.mel_filters)).float()
+    mel = (filters.T @ power).clamp_min(1e-10).log10()
+    mel = torch.maximum(mel, mel.max() - 8.0)
+    return ((mel + 4.0) / 4.0).T.contiguous().numpy()
+
+
+def _stack(side: str, attentions: Mapping[str, Attention]) -> Stack:
+    return Stack(
+        layers=f"model.{side}.layers",
+        count=f"{side}_layers",
+        heads=f"{side}_attention_heads",
+        layerdrop=f"{side}_layerdrop",
+        attentions=attentions,
+    )
+
+
+FAMILY = Whisper(
+    name="whisper",
+    task="asr",
+    objective="seq2seq",
+    model_type="whisper",
+    architecture="WhisperForConditionalGeneration",
+    config="WhisperConfig",
+    stacks={
+        "encoder": _stack("encoder", {"self": Attention("self_attn")}),
+        "decoder": _stack("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
+    },
+    scratch={
+        "window": 6.0,
+        "num_mel_bins": 80,
+        "d_model": 96,
+        "encoder_layers": 4,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 256,
+        "decoder_ffn_dim": 256,
+        "max_target_positions": 64,
+        "dropout": 0.1,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+    },
+    tokenizer={"type": "bpe", "vocab_size": 300},
+    dropouts=("dropout",),
+    exports=("safetensors", "ctranslate2"),
+)

@@ -1,0 +1,116 @@
+"""The start stage: settings are {"hub": {"name", "revision"}}, {"folder": PATH} or {"scratch": {...}, "tokenizer": {...}}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import hash_file, read_json
+from consomme.common.stage import Job, finish, say
+from consomme.families import family_named, family_of, load
+from consomme.start.checkpoint import copy_checkpoint, files_of
+from consomme.start.hub import fetch
+
+VERSION = 1
+
+
+def run(job: Job) -> None:
+    """Make `job.out`, a complete model folder. ConsommeError if the starting point is missing or of another task."""
+    import torch
+
+    torch.set_num_threads(job.threads)
+    settings = job.spec["settings"]
+    kinds = [kind for kind in ("hub", "folder", "scratch") if settings.get(kind)]
+    if len(kinds) != 1:
+        raise ConsommeError(f"from: one of hub, folder, scratch is needed; given: {', '.join(kinds) or 'none'}")
+    {"hub": _hub, "folder": _folder, "scratch": _scratch}[kinds[0]](job, settings)
+
+
+def _key(job: Job, **more: Any) -> dict[str, Any]:
+    return {"stage": "start", "version": VERSION, "digest": job.spec["digest"], **more}
+
+
+def _hub(job: Job, settings: dict[str, Any]) -> None:
+    name, revision = settings["hub"]["name"], settings["hub"].get("revision")
+
+    def build(folder: Path, work: Path) -> None:
+        source, commit = fetch(name, revision)
+        copy_checkpoint(source, folder, f"from.hub: {name}")
+        _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit})
+
+    finish(job, _key(job), build)
+
+
+def _folder(job: Job, settings: dict[str, Any]) -> None:
+    source = Path(settings["folder"])
+    if not source.is_dir():
+        raise ConsommeError(
+            f"from.folder: {source}: no such folder (it must be on this machine already; "
+            "from: {hub: NAME} fetches one where there is a network)"
+        )
+    where = f"from.folder: {source}"
+    content = {path.name: hash_file(path) for path in files_of(source, where)}
+
+    def build(folder: Path, work: Path) -> None:
+        copy_checkpoint(source, folder, where)
+        _close(job, folder, where, origin={"files": content})
+
+    finish(job, _key(job, content=content), build)
+
+
+def _scratch(job: Job, settings: dict[str, Any]) -> None:
+    scratch = dict(settings["scratch"])
+    family = family_named(scratch.pop("family", None) or "")
+    _same_task(job, family, "from.scratch")
+    corpora = job.labelled("corpus")
+    fingerprints = {name: read_json(folder / "prepared.json")["fingerprint"] for name, folder in corpora.items()}
+
+    def build(folder: Path, work: Path) -> None:
+        seed = int(job.spec.get("seed") or 0)
+        family.create(folder, scratch, settings.get("tokenizer") or {}, _texts(corpora), job.spec["languages"], seed)
+        _close(job, folder, "from.scratch")
+
+    finish(job, _key(job, corpora=fingerprints, seed=job.spec.get("seed")), build)
+
+
+def _texts(corpora: dict[str, Path]) -> Callable[[], Iterator[str]]:
+    """The training texts: transcripts, or both sides of each sentence pair."""
+    from consomme.data.prepared import Rows
+
+    if not corpora:
+        raise ConsommeError("from.scratch: a tokenizer is made from the training texts; name corpora under data.train")
+    rows = Rows.open(corpora)
+
+    def texts() -> Iterator[str]:
+        if rows.task == "asr":
+            yield from rows.targets
+            return
+        for source, target in zip(rows.sources, rows.targets, strict=True):
+            yield source
+            yield target
+
+    return texts
+
+
+def _same_task(job: Job, family: Any, where: str) -> None:
+    if family.task != job.spec["task"]:
+        raise ConsommeError(
+            f"{where}: {family.name} is a family for {family.task}, the experiment's task is {job.spec['task']}"
+        )
+
+
+def _close(job: Job, folder: Path, where: str, **more: Any) -> None:
+    """Load what was made as a user would, so that a broken start never becomes a parent."""
+    from consomme.common.provenance import write_provenance
+
+    family = family_of(folder)
+    _same_task(job, family, where)
+    try:
+        family.processor(folder)
+    except (OSError, ValueError, TypeError, KeyError, AssertionError) as error:  # as transformers words a lost file
+        raise ConsommeError(f"{where}: its {family.name} processor or tokenizer does not load: {error}") from error
+    parameters = sum(p.numel() for p in load(folder).parameters())
+    say(f"{where}: {family.architecture}, {parameters:,} parameters")
+    write_provenance(job, folder, family=family.name, parameters=parameters, **more)

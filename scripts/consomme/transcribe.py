@@ -1,0 +1,93 @@
+"""A recogniser at work: python -m consomme.transcribe MODEL AUDIO...
+
+Prints FILE<TAB>TEXT, a line a file, in the order given."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+BATCH = 16
+
+
+def read_audio(path: Path, rate: int) -> np.ndarray:
+    """The waveform of a file as float32 [samples] at `rate` Hz, as corpora are read. ConsommeError if it can't be."""
+    from consomme.data.audio import BadAudio, decode, resample
+
+    try:
+        return resample(*decode(path), rate)
+    except BadAudio as error:
+        raise ConsommeError(f"{path}: {error}") from error
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command. Exit code 2 and a message for what the user can mend."""
+    parser = argparse.ArgumentParser(prog="python -m consomme.transcribe", description="Transcribe audio files.")
+    parser.add_argument("model", type=Path, help="a model folder")
+    parser.add_argument("audio", type=Path, nargs="+", help="audio files: wav, flac, ogg, opus, mp3")
+    parser.add_argument("--language", help="spoken language, such as en (default: the model's own)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    parser.add_argument("--num-beams", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args(argv)
+    try:
+        _run(given)
+    except ConsommeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(given: argparse.Namespace) -> None:
+    for path in given.audio:
+        if not path.is_file():
+            raise ConsommeError(f"{path}: no such file")
+    import torch
+
+    from consomme.families import family_of, load
+
+    torch.set_num_threads(given.threads)
+    family = family_of(given.model)
+    if family.task != "asr":
+        raise ConsommeError(f"{given.model}: a model of family {family.name} translates; use consomme.translate")
+    model, processor = load(given.model, given.device), family.processor(given.model)
+    languages = [given.language] if given.language else _languages(given.model)
+    rate = processor.feature_extractor.sampling_rate
+    for start in range(0, len(given.audio), BATCH):
+        paths = given.audio[start : start + BATCH]
+        features = []
+        for path in paths:
+            wave = read_audio(path, rate)
+            try:
+                features.append(family.features(processor, wave))
+            except ConsommeError as error:  # too long or too short for this model
+                raise ConsommeError(f"{path}: {error}") from None
+        batch = family.collate(processor, features, None)
+        texts = family.generate(model, processor, batch, languages, {"num_beams": given.num_beams})
+        for path, text in zip(paths, texts, strict=True):
+            print(f"{path}\t{text}", flush=True)
+
+
+def _languages(model: Path) -> list[str]:
+    """The languages that the model was trained for, as its folder says."""
+    if (model / "provenance.json").is_file():
+        known = read_json(model / "provenance.json").get("languages")
+        if known:
+            return list(known)
+    if (model / "generation_config.json").is_file():
+        known = read_json(model / "generation_config.json").get("language")
+        if known:
+            return [known.strip("<|>")]
+    return ["en"]
+
+
+if __name__ == "__main__":
+    main()

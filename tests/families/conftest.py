@@ -1,0 +1,97 @@
+"""Tiny models with random weights, made once."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from consomme.families import family_named, load
+
+TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
+SETTINGS = {
+    "ctc": ({"hidden_size": 16, "num_hidden_layers": 4, "intermediate_size": 32}, {}),
+    "whisper": ({"window": 2, "d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 3}, {}),
+    "marian": ({"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 3}, {"vocab_size": 60}),
+}
+LANGUAGES = {"ctc": ["en"], "whisper": ["en", "fr"], "marian": ["en", "fr"]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """Family name -> a checkpoint folder, made at first use."""
+    made = {}
+
+    def folder(name, **more):
+        key = (name, tuple(sorted(more.items())))
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp(name)
+            settings, tokenizer = SETTINGS[name]
+            family_named(name).create(
+                made[key], {**settings, **more}, tokenizer, lambda: iter(TEXTS * 5), LANGUAGES[name], seed=1
+            )
+            spread(made[key])
+        return made[key]
+
+    return folder
+
+
+def spread(folder):
+    """Larger weights than a fresh model's, so that every part of it shows in the output."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for name in sorted(weights):
+        if weights[name].dim() > 1 and "embed_positions" not in name:
+            weights[name] = weights[name] + 0.2 * torch.randn(weights[name].shape, generator=generator)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+@pytest.fixture(params=list(SETTINGS))
+def tiny(request, folders):
+    """A family, its loaded tiny model, its processor and a collated batch of two examples with labels."""
+    return bundle(request.param, folders(request.param))
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    """Family name -> settings, tokenizer settings, texts, languages."""
+    return lambda name: (*SETTINGS[name], lambda: iter(TEXTS * 5), LANGUAGES[name])
+
+
+@pytest.fixture(scope="session", name="bundle")
+def bundle_fixture():
+    return bundle
+
+
+@pytest.fixture(scope="session", name="noise")
+def noise_fixture():
+    return noise
+
+
+def bundle(name, folder):
+    family = family_named(name)
+    processor = family.processor(folder)
+    sources = [noise(16000, 1), noise(9000, 2)] if family.task == "asr" else ["the cat sat on a mat", "hello"]
+    features = [family.features(processor, source) for source in sources]
+    labels = [family.labels(processor, text, LANGUAGES[name]) for text in ("le chat", "hello")]
+    return SimpleNamespace(
+        family=family,
+        folder=folder,
+        model=load(folder),
+        processor=processor,
+        languages=LANGUAGES[name],
+        features=features,
+        batch=family.collate(processor, features, labels),
+        inputs=family.collate(processor, features, None),
+    )
+
+
+def noise(samples, seed):
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)

@@ -1,0 +1,126 @@
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from consomme.common.errors import ConsommeError
+from consomme.families import TABLE, family_named, family_of, load
+
+AUTO = {"ctc": "AutoModelForCTC", "whisper": "AutoModelForSpeechSeq2Seq", "marian": "AutoModelForSeq2SeqLM"}
+
+
+def test_records_import_no_heavy_package():
+    code = "import sys, consomme.families as f; list(f.TABLE); print({'torch', 'numpy', 'transformers'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_unknown_names_are_told_the_nearest(tmp_path):
+    with pytest.raises(ConsommeError, match="did you mean 'marian'"):
+        family_named("marain")
+    with pytest.raises(ConsommeError, match=r"no config\.json"):
+        family_of(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ConsommeError, match="'bert' belongs to no family"):
+        family_of(tmp_path)
+
+
+def test_records_name_what_their_models_have(tiny):
+    config = tiny.model.config
+    for key in tiny.family.dropouts:
+        assert hasattr(config, key)
+    for stack in tiny.family.stacks.values():
+        assert all(hasattr(config, key) for key in (stack.count, stack.heads, stack.layerdrop))
+    assert family_of(tiny.folder) is tiny.family is TABLE[tiny.family.name]
+
+
+def test_stock_classes_load_a_scratch_checkpoint_bit_for_bit(tiny):
+    stock = getattr(transformers, AUTO[tiny.family.name]).from_pretrained(tiny.folder).eval()
+    auto = transformers.AutoTokenizer if tiny.family.task == "nmt" else transformers.AutoProcessor
+    assert type(auto.from_pretrained(tiny.folder)) is type(tiny.processor)
+    with torch.no_grad():
+        assert torch.equal(stock(**tiny.batch).logits, tiny.model(**tiny.batch).logits)
+
+
+def test_the_seed_alone_decides_the_weights(tiny, recipe, tmp_path):
+    settings, tokenizer, texts, languages = recipe(tiny.family.name)
+    weights = []
+    for i, seed in enumerate((1, 1, 2)):
+        torch.rand(i)
+        out = tmp_path / str(i)
+        tiny.family.create(out, settings, tokenizer, texts, languages, seed)
+        weights.append((out / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1] != weights[2]
+    vocabularies = [
+        {p.name: p.read_bytes() for p in (tmp_path / i).iterdir() if p.suffix != ".safetensors"} for i in "02"
+    ]
+    assert vocabularies[0] == vocabularies[1]
+
+
+def test_unknown_settings_are_refused(tmp_path):
+    for name in TABLE:
+        with pytest.raises(ConsommeError, match="no such setting"):
+            family_named(name).create(tmp_path, {"encoder_layer": 2}, {}, lambda: iter(["a"]), ["en", "fr"], 1)
+    with pytest.raises(ConsommeError, match="allowed: 2, 3"):
+        family_named("ctc").create(tmp_path, {"stride": 1}, {}, lambda: iter(["a"]), ["en"], 1)
+    with pytest.raises(ConsommeError, match="knows no 'xx'"):
+        family_named("whisper").create(tmp_path, {}, {}, lambda: iter(["a"]), ["xx"], 1)
+    with pytest.raises(ConsommeError, match="no training texts"):
+        family_named("marian").create(tmp_path, {}, {}, lambda: iter([]), ["en", "fr"], 1)
+
+
+def test_a_hypothesis_does_not_depend_on_its_batch(tiny):
+    decoding = {"num_beams": 1, "max_new_tokens": 12}
+
+    def said(features):
+        batch = tiny.family.collate(tiny.processor, features, None)
+        return tiny.family.generate(tiny.model, tiny.processor, batch, tiny.languages, decoding)
+
+    assert said(tiny.features) == said(tiny.features[:1]) + said(tiny.features[1:])
+
+
+def test_generate_equals_the_stock_call(tiny):
+    if tiny.family.name == "ctc":
+        ids = tiny.model(**tiny.inputs).logits.argmax(-1)
+        ids[tiny.family.frames(tiny.model, tiny.inputs)[:, None] <= torch.arange(ids.shape[1])] = 0
+        stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
+    elif tiny.family.name == "whisper":
+        ids = tiny.model.generate(**tiny.inputs, language="en", task="transcribe", max_new_tokens=9, num_beams=2)
+        stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
+    else:
+        ids = tiny.model.generate(**tiny.inputs, max_new_tokens=9, num_beams=2)
+        stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
+    decoding = {} if tiny.family.name == "ctc" else {"num_beams": 2, "max_new_tokens": 9}
+    ours = tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, tiny.languages, decoding)
+    assert ours == [" ".join(t.split()) if tiny.family.name == "ctc" else t.strip() for t in stock]
+    assert any(ours)
+
+
+def test_more_new_tokens_than_positions_are_capped(tiny):
+    decoding = {"max_new_tokens": 10**6} if tiny.family.name == "whisper" else {"max_new_tokens": 5}
+    assert len(tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, tiny.languages, decoding)) == 2
+
+
+def test_load_refuses_weights_that_do_not_fit(tiny, tmp_path):
+    for path in tiny.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights[next(n for n in sorted(weights) if "layers.1." in n)]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ConsommeError, match="missing_keys"):
+        load(tmp_path)
+
+
+def test_loss_ignores_padding(tiny):
+    """The loss of a batch is the mean of its examples' losses, weighted by tokens (ctc: by example)."""
+    singles, tokens = [], []
+    for i, feature in enumerate(tiny.features):
+        labels = tiny.batch["labels"][i]
+        labels = labels[labels != -100].tolist()
+        batch = tiny.family.collate(tiny.processor, [feature], [labels])
+        singles.append(tiny.model(**batch).loss.item())
+        tokens.append(1 if tiny.family.objective == "ctc" else len(labels))
+    assert tiny.model(**tiny.batch).loss.item() == pytest.approx(np.average(singles, weights=tokens), rel=1e-4)

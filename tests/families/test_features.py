@@ -1,0 +1,92 @@
+"""Features against the stock extractors."""
+
+import numpy as np
+import pytest
+import torch
+
+from consomme.common.errors import ConsommeError
+from consomme.families import family_named
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_ctc_frames_are_the_stock_extractors(folders, noise, stride):
+    family = family_named("ctc")
+    processor = family.processor(folders("ctc", stride=stride))
+    for samples in [8000 + 160 * i for i in range(6)] + [8111, 20000]:
+        wave = noise(samples, samples)
+        stock = processor.feature_extractor(wave, sampling_rate=16000, return_tensors="np")
+        expected = stock["input_features"][0][stock["attention_mask"][0].astype(bool)]
+        ours = family.features(processor, wave)
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, expected, atol=1e-3)
+
+
+def test_whisper_frames_are_the_stock_extractors(folders, noise):
+    family = family_named("whisper")
+    processor = family.processor(folders("whisper"))
+    for samples in (400, 16000, 15999, 16161, 31500, 31999, 32000):
+        wave = noise(samples, samples)
+        stock = processor.feature_extractor(wave, sampling_rate=16000, return_tensors="np")["input_features"]
+        ours = family.collate(processor, [family.features(processor, wave)], None)["input_features"]
+        assert tuple(ours.shape) == (1, 80, 200)
+        np.testing.assert_allclose(ours, stock, atol=1e-5)
+    assert len(family.features(processor, noise(16000, 0))) < 110  # cached without the window's silence
+
+
+def test_audio_out_of_range_is_refused_with_its_length(folders, noise):
+    whisper, ctc = family_named("whisper"), family_named("ctc")
+    with pytest.raises(ConsommeError, match=r"audio of 2\.50 s, the model's window is 2 s"):
+        whisper.features(whisper.processor(folders("whisper")), noise(40000, 0))
+    for family in (whisper, ctc):
+        with pytest.raises(ConsommeError, match="at least one sample"):
+            family.features(family.processor(folders(family.name)), np.zeros(0, np.float32))
+    with pytest.raises(ConsommeError, match="audio of 300 samples"):
+        ctc.features(ctc.processor(folders("ctc")), noise(300, 0))
+
+
+def test_ctc_labels_and_greedy_decoding_invert_each_other(folders):
+    family = family_named("ctc")
+    processor = family.processor(folders("ctc"))
+    text = "hello world, how are you?"
+    ids = family.labels(processor, text, ["en"])
+    assert family.labels(processor, "hello  WOrld", ["en"]).count(processor.tokenizer.unk_token_id) == 2
+
+    class Says:  # a model that repeats each label and puts a blank after it
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def __call__(self, **batch):
+            path = [t for i in ids for t in (i, i, 0)] + [5, 7, 5]  # the last three lie in the padding
+            one_hot = torch.nn.functional.one_hot(torch.tensor([path]), len(processor.tokenizer)).float()
+            return type("Output", (), {"logits": one_hot})
+
+        def _get_feat_extract_output_lengths(self, lengths):
+            return lengths
+
+    batch = {"attention_mask": torch.ones(1, 3 * len(ids), dtype=torch.int64)}
+    assert family.generate(Says(), processor, batch, ["en"], {"max_new_tokens": 5}) == [text]
+    with pytest.raises(ConsommeError, match="decodes greedily"):
+        family.generate(Says(), processor, batch, ["en"], {"num_beams": 4})
+
+
+def test_whisper_labels_are_the_stock_prefix_without_its_first_token(folders):
+    family = family_named("whisper")
+    processor = family.processor(folders("whisper"))
+    for code in ("en", "fr"):
+        processor.tokenizer.set_prefix_tokens(language=code, task="transcribe")
+        stock = processor.tokenizer("le chat ça").input_ids
+        assert family.labels(processor, "le chat ça", [code]) == stock[1:]
+    with pytest.raises(ConsommeError, match="knows no 'xx'"):
+        family.labels(processor, "der Hund", ["xx"])
+    with pytest.raises(ConsommeError, match="set max_characters"):
+        family.labels(processor, "xyz " * 60, ["en"])
+
+
+def test_marian_ids_are_the_stock_tokenizers_and_come_back(folders):
+    family = family_named("marian")
+    processor = family.processor(folders("marian"))
+    text = "the cat sat on a mat"
+    assert family.features(processor, text).tolist() == processor(text).input_ids
+    assert family.labels(processor, text, []) == processor(text_target=text).input_ids
+    assert processor.decode(family.labels(processor, text, []), skip_special_tokens=True) == text
+    with pytest.raises(ConsommeError, match="set max_characters"):
+        family.features(processor, "the cat " * 400)

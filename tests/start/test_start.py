@@ -1,0 +1,237 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import hash_file, read_json
+from consomme.common.stage import parse
+from consomme.families import family_named, load
+from consomme.start import hub
+from consomme.start.checkpoint import merge
+from consomme.start.start import run
+
+TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world", "bonjour le monde"]
+SMALL = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoint")
+    family_named("marian").create(folder, SMALL, {"vocab_size": 60}, lambda: iter(TEXTS * 5), ["en", "fr"], 1)
+    return folder
+
+
+def job(tmp_path, settings, task="nmt", corpora=(), seed=1):
+    spec = {
+        "stage": "start",
+        "version": 1,
+        "digest": "abcdef012345",
+        "label": {"experiment": "e", "node": "base", "run": "", "replicate": 1},
+        "task": task,
+        "languages": ["en", "fr"],
+        "seed": seed,
+        "settings": settings,
+        "train": {folder.name: 1.0 for folder in corpora},
+        "inputs": [f"corpus/{folder.name}" for folder in corpora],
+    }
+    paths = ["--inputs", *map(str, corpora)] if corpora else []
+    return parse(["--spec", json.dumps(spec), *paths, "--out", str(tmp_path / "out"), "--threads", "1"], "")
+
+
+def shards(source, target):
+    """The same checkpoint in two shards, the second in half precision."""
+    shutil.copytree(source, target)
+    weights = load_file(target / "model.safetensors")
+    (target / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {
+        "model-00001-of-00002.safetensors": {n: weights[n] for n in names[::2]},
+        "model-00002-of-00002.safetensors": {n: weights[n].half() for n in names[1::2]},
+    }
+    for name, part in parts.items():
+        save_file(part, target / name, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": {n: name for name, part in parts.items() for n in part}}
+    (target / "model.safetensors.index.json").write_text(json.dumps(index))
+    return parts
+
+
+def test_a_folder_is_copied_and_found_again(checkpoint, tmp_path, capsys):
+    given = job(tmp_path, {"folder": str(checkpoint)})
+    run(given)
+    for path in checkpoint.iterdir():
+        assert hash_file(path) == hash_file(given.out / path.name)
+    record = read_json(given.out / "provenance.json")
+    assert record["verb"] == "from"
+    assert record["origin"]["files"]["model.safetensors"] == record["weights"]
+    run(given)
+    assert "found, nothing to compute" in capsys.readouterr().err
+
+
+def test_shards_become_one_file_in_their_stored_types(checkpoint, tmp_path):
+    parts = shards(checkpoint, tmp_path / "sharded")
+    given = job(tmp_path, {"folder": str(tmp_path / "sharded")})
+    run(given)
+    assert [p.name for p in given.out.glob("*.safetensors*")] == ["model.safetensors"]
+    merged = load_file(given.out / "model.safetensors")
+    expected = {n: t for part in parts.values() for n, t in part.items()}
+    assert merged.keys() == expected.keys()
+    assert all(merged[n].dtype == expected[n].dtype and torch.equal(merged[n], expected[n]) for n in merged)
+    assert load(given.out).dtype == torch.float32
+
+
+def test_a_tensor_in_two_shards_is_refused(tmp_path):
+    for name in ("a", "b"):
+        save_file({"w": torch.zeros(2)}, tmp_path / name)
+    with pytest.raises(ConsommeError, match="w is in another shard too"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+
+
+def test_what_is_no_usable_checkpoint_is_refused(checkpoint, tmp_path):
+    with pytest.raises(ConsommeError, match="no such folder"):
+        run(job(tmp_path, {"folder": str(tmp_path / "nowhere")}))
+    folder = tmp_path / "pickled"
+    folder.mkdir()
+    with pytest.raises(ConsommeError, match=r"no config\.json"):
+        run(job(tmp_path, {"folder": str(folder)}))
+    shutil.copy(checkpoint / "config.json", folder)
+    with pytest.raises(ConsommeError, match="no weights there"):
+        run(job(tmp_path, {"folder": str(folder)}))
+    (folder / "pytorch_model.bin").write_bytes(b"never read")
+    with pytest.raises(ConsommeError, match=r"weights are in pytorch_model\.bin.*save_pretrained"):
+        run(job(tmp_path, {"folder": str(folder)}))
+    with pytest.raises(ConsommeError, match="marian is a family for nmt, the experiment's task is asr"):
+        run(job(tmp_path, {"folder": str(checkpoint)}, task="asr"))
+    with pytest.raises(ConsommeError, match="one of hub, folder, scratch"):
+        run(job(tmp_path, {}))
+    shutil.copytree(checkpoint, tmp_path / "no-tokenizer")
+    (tmp_path / "no-tokenizer" / "vocab.json").unlink()
+    with pytest.raises(ConsommeError, match="tokenizer does not load"):
+        run(job(tmp_path, {"folder": str(tmp_path / "no-tokenizer")}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_hub_gives_a_model_or_says_what_to_do(checkpoint, tmp_path, monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked = {}
+
+    def snapshot(name, revision=None, allow_patterns=None):
+        asked.update(name=name, revision=revision, patterns=allow_patterns)
+        if name == "someone/offline":
+            raise LocalEntryNotFoundError("no network")
+        return str(tmp_path / "cache" / name / "0123abc")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    shutil.copytree(checkpoint, tmp_path / "cache/someone/marian/0123abc")
+    given = job(tmp_path, {"hub": {"name": "someone/marian", "revision": "main"}})
+    run(given)
+    assert asked["revision"] == "main"
+    assert not any("bin" in p or "pt" in p for p in asked["patterns"])
+    assert read_json(given.out / "provenance.json")["origin"] == {"hub": "someone/marian", "commit": "0123abc"}
+
+    (tmp_path / "cache/someone/pickled/0123abc").mkdir(parents=True)
+    with pytest.raises(ConsommeError, match=r"pickled ones are never loaded.*refs/pr/NUMBER"):
+        hub.fetch("someone/pickled", None)
+    with pytest.raises(ConsommeError, match="hf download someone/offline --local-dir FOLDER"):
+        hub.fetch("someone/offline", None)
+
+
+def corpus(folder, task):
+    """A prepared corpus, written by hand."""
+    import pyarrow as pa
+
+    n = len(TEXTS) // 2
+    columns = {
+        "id": [str(i) for i in range(n)],
+        "speaker": [None] * n,
+        "document": [None] * n,
+        "recordings": [[] for _ in range(n)],
+    }
+    schema = {
+        "id": pa.string(),
+        "speaker": pa.string(),
+        "document": pa.string(),
+        "recordings": pa.list_(pa.string()),
+    }
+    if task == "nmt":
+        columns |= {"source": TEXTS[::2], "target": TEXTS[1::2]}
+        schema |= {"source": pa.string(), "target": pa.string()}
+    else:
+        columns |= {"seconds": [0.1] * n, "audio": [[1, 2]] * n, "text": TEXTS[::2]}
+        schema |= {"seconds": pa.float64(), "audio": pa.large_list(pa.int16()), "text": pa.string()}
+    table = pa.table(columns, schema=pa.schema(schema))
+    folder.mkdir()
+    with pa.OSFile(str(folder / "rows.arrow"), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    prepared = {"task": task, "name": folder.name, "fingerprint": task, "rows": n, "seconds": 0.2, "version": 1}
+    prepared |= {"sampling_rate": 16000, "read": n, "skipped": {}}
+    (folder / "prepared.json").write_text(json.dumps(prepared))
+    return folder
+
+
+def test_scratch_learns_its_tokens_from_the_training_corpora(tmp_path):
+    given = job(
+        tmp_path,
+        {"scratch": {"family": "ctc", "hidden_size": 16, "num_hidden_layers": 1}, "tokenizer": {"type": "characters"}},
+        task="asr",
+        corpora=[corpus(tmp_path / "speech", "asr")],
+    )
+    run(given)
+    assert set(read_json(given.out / "vocab.json")) - {"<pad>", "<unk>", "|"} == set("".join(TEXTS[::2])) - {" "}
+    assert read_json(given.out / "provenance.json")["corpora"] == {"speech": "asr"}
+
+    (tmp_path / "text").mkdir()
+    given = job(
+        tmp_path / "text",
+        {"scratch": {"family": "marian", **SMALL}, "tokenizer": {"vocab_size": 60}},
+        corpora=[corpus(tmp_path / "pairs", "nmt")],
+    )
+    run(given)
+    processor = family_named("marian").processor(given.out)
+    assert processor.unk_token_id not in processor(TEXTS[0]).input_ids + processor(text_target=TEXTS[1]).input_ids
+
+
+def test_the_command_shows_a_users_error_without_a_traceback(tmp_path):
+    spec = json.dumps({"digest": "a", "task": "nmt", "settings": {"folder": str(tmp_path / "no")}})
+    command = [sys.executable, "-m", "consomme.start", "--spec", spec, "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: from.folder:")
+    assert "Traceback" not in done.stderr
+
+
+def test_models_at_work(checkpoint, tmp_path, capsys):
+    import soundfile
+
+    from consomme import transcribe, translate
+
+    (tmp_path / "lines").write_text("the cat\n\nhello world the cat sat\n", encoding="utf-8")
+    translate.main([str(checkpoint), str(tmp_path / "lines"), "--max-new-tokens", "6", "--threads", "1"])
+    lines = capsys.readouterr().out.split("\n")
+    assert len(lines) == 4 and lines[1] == lines[3] == ""
+
+    folder = tmp_path / "whisper"
+    settings = {**SMALL, "window": 1, "max_target_positions": 16}
+    family_named("whisper").create(folder, settings, {}, lambda: iter(TEXTS), ["en"], 1)
+    generator = np.random.default_rng(0)
+    for name, rate in (("a.wav", 16000), ("b.flac", 8000)):
+        soundfile.write(tmp_path / name, 0.1 * generator.standard_normal(rate // 2), rate)
+    transcribe.main([str(folder), str(tmp_path / "a.wav"), str(tmp_path / "b.flac"), "--threads", "1"])
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'a.wav'}\t" in out and f"{tmp_path / 'b.flac'}\t" in out
+
+    soundfile.write(tmp_path / "long.wav", 0.1 * generator.standard_normal(32000), 16000)
+    for wrong, message in ((tmp_path / "long.wav", "the model's window is 1 s"), (tmp_path / "no.wav", "no such file")):
+        with pytest.raises(SystemExit):
+            transcribe.main([str(folder), str(wrong), "--threads", "1"])
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        transcribe.main([str(checkpoint), str(tmp_path / "a.wav")])
+    assert "use consomme.translate" in capsys.readouterr().err
