@@ -1,0 +1,7 @@
+"""python -m consomme.evaluate --spec JSON_OR_FILE --inputs PATH... --out INDEX.json"""
+
+from consomme.common.stage import main
+from consomme.evaluate.stage import run
+
+if __name__ == "__main__":
+    main(run, "Let a model transcribe or translate its development and test sets, and score it.")

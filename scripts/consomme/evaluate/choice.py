@@ -1,0 +1,114 @@
+"""Choosing on development sets: what to make good, and what may not get worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.evaluate.metrics import metric_named
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.evaluate.evaluator import Evaluator
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Limit:
+    """On one set, the model may be worse than the model `of` by at most `lose_at_most`, in `metric`'s own unit."""
+
+    lose_at_most: float
+    of: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """metric: what the weighted sets are judged by; weights: set -> weight > 0; limits: set -> Limit."""
+
+    metric: str
+    weights: Mapping[str, float]
+    limits: Mapping[str, Limit]
+
+    @classmethod
+    def parse(cls, choose_on: Mapping[str, Any] | Choice) -> Choice:
+        """Read a normalised `choose_on`; a Choice is returned as it is.
+
+        {"metric": M, "sets": {SET: {"weight": W} or {"lose_at_most": D, "of": NODE}}}; a set may have both, and a
+        limit's "metric" is the choice's unless it has its own."""
+        if isinstance(choose_on, Choice):
+            return choose_on
+        metric, sets = choose_on["metric"], choose_on["sets"]
+        weights = {name: float(s["weight"]) for name, s in sets.items() if s.get("weight") is not None}
+        limits = {
+            name: Limit(float(s["lose_at_most"]), s["of"], s.get("metric") or metric)
+            for name, s in sets.items()
+            if s.get("lose_at_most") is not None
+        }
+        if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+            raise ConsommeError(f"choose_on: needs a set to be best on, with a positive weight; given {dict(sets)}")
+        for name in {metric, *(limit.metric for limit in limits.values())}:
+            metric_named(name)
+        return cls(metric, weights, limits)
+
+    @property
+    def references(self) -> list[str]:
+        """The names of the models that the limits compare with, each once."""
+        return list(dict.fromkeys(limit.of for limit in self.limits.values()))
+
+
+def objective(evaluator: Evaluator, model: PreTrainedModel, choice: Choice | Mapping[str, Any]) -> float:
+    """The weighted mean of the metric over the choice's sets, turned so that higher is better."""
+    choice = Choice.parse(choice)
+    metric = metric_named(choice.metric)
+    total = sum(w * metric.gain(evaluator.value(model, s, choice.metric)) for s, w in choice.weights.items() if w)
+    return total / sum(choice.weights.values())
+
+
+def admissible(
+    evaluator: Evaluator,
+    model: PreTrainedModel,
+    references: Mapping[str, PreTrainedModel],
+    choice: Choice | Mapping[str, Any],
+) -> tuple[bool, dict[str, dict[str, Any]]]:
+    """Whether the model keeps every limit of the choice, and the figures by set.
+
+    On each limited set the loss is how much worse than the reference the model is, in the metric's unit (positive is
+    worse). Its upper one-sided 95 % bound, from 2,000 paired resamples of the set's units under a fixed seed, has to be
+    at most `lose_at_most`: a small set that shows nothing proves nothing. A model with the reference's own statistics
+    has a bound of exactly 0 and so is admissible even where nothing may be lost."""
+    import numpy as np
+
+    from consomme.evaluate.bootstrap import bootstrap
+
+    choice = Choice.parse(choice)
+    details: dict[str, dict[str, Any]] = {}
+    for name, limit in choice.limits.items():
+        if limit.of not in references:
+            raise ConsommeError(f"choose_on: {name}: 'of: {limit.of}' is not at hand; there are {sorted(references)}")
+        metric = metric_named(limit.metric)
+        units = np.asarray(evaluator.sets[name].units)
+        if len(np.unique(units)) < 2:
+            raise ConsommeError(
+                f"choose_on: {name}: lose_at_most needs a development set of two or more units, and all its "
+                f"{len(units)} rows share recordings or documents; add rows, or leave 'document' out of its corpus"
+            )
+        pair = [evaluator.statistics(m, name, limit.metric) for m in (references[limit.of], model)]
+        before, after = (float(metric.value(s.sum(axis=0))) for s in pair)
+        resampled = metric.gain(bootstrap(metric, pair, units))
+        bound = float(np.quantile(resampled[0] - resampled[1], CONFIDENCE, method="higher"))
+        details[name] = {
+            "metric": limit.metric,
+            "of": limit.of,
+            "reference": before,
+            "value": after,
+            "loss": metric.gain(before) - metric.gain(after),
+            "bound": bound,
+            "lose_at_most": limit.lose_at_most,
+            "admissible": bound <= limit.lose_at_most,
+        }
+    return all(d["admissible"] for d in details.values()), details

@@ -1,0 +1,349 @@
+"""The evaluator: weights, a set, a decoding -> statistics per utterance, cached by content.
+
+Best runs, soups, paths between two models, pruning searches, early stopping and the tables all ask it, so a question
+that any of them has asked before costs the hashing of the weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.files import hash_file, read_json, whole_file, write_json
+from consomme.common.stage import say
+from consomme.evaluate.metrics import metric_named
+from consomme.families import device_named, family_of
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from consomme.common.stage import Job
+    from consomme.data.prepared import Rows
+    from consomme.families.base import Family
+
+VERSION = 1  # of what is cached: raise it when the same question gets another answer
+DIGITS = 24
+LABEL_PAD = -100
+# What a config says of its history, not of the function that the model computes
+VOLATILE = (
+    "_name_or_path",
+    "name_or_path",
+    "transformers_version",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+    "_from_model_config",
+)
+# What lies in a model folder beside the processor's own files
+NO_PROCESSOR = ("config.json", "generation_config.json", "provenance.json", "trainer_state.json")
+
+
+class Evaluator:
+    """Evaluates models of one family on named sets.
+
+    sets: name -> Rows; languages, decoding: as `Family.generate` takes them; normaliser: for the error rates;
+    cache: the folder under which `evaluations/` and `features/` are kept; device: auto, cpu, cuda, ...; batch_size:
+    utterances at once, of speed only; processor_key: identity of the processor (`processor_key(folder)`).
+
+    A model given to it is moved to the device and stays there; its training mode is left as it was."""
+
+    def __init__(
+        self,
+        family: Family,
+        processor: Any,
+        sets: Mapping[str, Rows],
+        *,
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+        normaliser: str,
+        cache: Path,
+        device: str = "cpu",
+        batch_size: int = 64,
+        processor_key: str,
+    ) -> None:
+        self.family, self.processor, self.sets = family, processor, dict(sets)
+        self.languages, self.decoding, self.normaliser = list(languages), dict(decoding), normaliser
+        self.cache, self.batch_size, self.processor_key = Path(cache), batch_size, processor_key
+        self.device = device_named(device)
+        self._inputs: dict[str, Sequence[np.ndarray]] = {}
+        self._labels: dict[str, list[list[int]]] = {}
+        self._counted: dict[tuple[str, str], np.ndarray] = {}
+
+    @classmethod
+    def open(
+        cls, job: Job, sets: Mapping[str, Rows | Sequence[str]], model_folder: Path, batch_size: int = 64
+    ) -> Evaluator:
+        """The evaluator of a job: its spec's languages, decoding and normaliser, the processor of `model_folder`.
+
+        A set is given as Rows or as the names of corpora among the job's inputs."""
+        family = family_of(Path(model_folder))
+        return cls(
+            family,
+            family.processor(Path(model_folder)),
+            {name: rows_of(job, rows) if isinstance(rows, list | tuple) else rows for name, rows in sets.items()},
+            languages=job.spec["languages"],
+            # a job that looks at the loss alone has neither in its spec, so that they can't change its result
+            decoding=job.spec.get("decoding", {}),
+            normaliser=job.spec.get("normaliser", "verbatim"),
+            cache=job.cache,
+            device=job.device,
+            batch_size=batch_size,
+            processor_key=processor_key(model_folder),
+        )
+
+    def value(self, model: PreTrainedModel, set_name: str, metric: str) -> float:
+        """The metric on the whole set; rates are times 100."""
+        return float(metric_named(metric).value(self.statistics(model, set_name, metric).sum(axis=0)))
+
+    def statistics(self, model: PreTrainedModel, set_name: str, metric: str) -> np.ndarray:
+        """The metric's statistics of each utterance, float64 [n, k], in the order of the rows."""
+        wanted, rows = metric_named(metric), self._rows(set_name)
+        began = time.monotonic()
+        if wanted.needs == "loss":
+            counted, fresh = self._loss(model, set_name)
+        else:
+            key = self._key(model, set_name, wanted.needs)
+            said, fresh = self._said(model, set_name, key)
+            if (key, metric) not in self._counted:
+                self._counted[key, metric] = wanted.statistics(rows.targets, said, self.normaliser)
+            counted = self._counted[key, metric]
+        if fresh:
+            value = float(wanted.value(counted.sum(axis=0)))
+            digits = 4 if wanted.needs == "loss" else 2
+            seconds = time.monotonic() - began
+            say(f"{set_name}: {metric} {value:.{digits}f} ({len(rows)} utterances, {seconds:.1f} s)")
+        return counted
+
+    def hypotheses(self, model: PreTrainedModel, set_name: str) -> list[str]:
+        """What the model says to each row, raw text, in the order of the rows."""
+        began = time.monotonic()
+        said, fresh = self._said(model, set_name, self._key(model, set_name, "hypotheses"))
+        if fresh:
+            say(f"{set_name}: {len(said)} hypotheses ({time.monotonic() - began:.1f} s)")
+        return said
+
+    # -- cached answers ----------------------------------------------------------------------------------------------
+    def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
+        content = {
+            "version": VERSION,
+            "kind": kind,
+            "family": self.family.name,
+            "weights": hash_model(model),
+            "rows": self._rows(set_name).fingerprint,
+            "languages": self.languages,
+            "processor": self.processor_key,
+        }
+        if kind == "hypotheses":
+            content["decoding"] = self.decoding
+            content["generation"] = _stable(getattr(model, "generation_config", None))
+        return digest(content, DIGITS)
+
+    def _said(self, model: PreTrainedModel, set_name: str, key: str) -> tuple[list[str], bool]:
+        """The hypotheses, and whether the model had to be asked."""
+        path = self.cache / "evaluations" / f"{key}.json"
+        if path.exists():
+            return read_json(path), False
+        said = self._in_row_order(model, set_name, with_labels=False)
+        write_json(path, said)
+        return said, True
+
+    def _loss(self, model: PreTrainedModel, set_name: str) -> tuple[np.ndarray, bool]:
+        """[nll, tokens] of each row, and whether the model had to be asked."""
+        path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
+        if path.exists():
+            return np.load(path, allow_pickle=False), False
+        found = np.array(self._in_row_order(model, set_name, with_labels=True), dtype=np.float64).reshape(-1, 2)
+        with whole_file(path, "wb") as stream:
+            np.save(stream, found, allow_pickle=False)
+        return found, True
+
+    # -- asking the model --------------------------------------------------------------------------------------------
+    def _in_row_order(self, model: PreTrainedModel, set_name: str, with_labels: bool) -> list:
+        """Go through the rows, longest first so that batches pad little and memory shows its peak at once."""
+        import torch
+
+        rows = self._rows(set_name)
+        order = np.argsort(-np.asarray(rows.lengths, dtype=np.float64), kind="stable")
+        results: list[Any] = [None] * len(rows)
+        # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
+        with evaluating(model, self.device), torch.no_grad():
+            for batch in _batches(order, self.batch_size):
+                answers = self._nll(model, set_name, batch) if with_labels else self._generate(model, set_name, batch)
+                for i, answer in zip(batch, answers, strict=True):
+                    results[i] = answer
+        return results
+
+    def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[str]:
+        batch = self._collate(model, set_name, which, None)
+        return self.family.generate(model, self.processor, batch, self.languages, self.decoding)
+
+    def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
+        if set_name not in self._labels:
+            texts = self._rows(set_name).targets
+            self._labels[set_name] = [list(self.family.labels(self.processor, t, self.languages)) for t in texts]
+        batch = self._collate(model, set_name, which, [self._labels[set_name][i] for i in which])
+        measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[self.family.objective]
+        nll, tokens = measure(self.family, model, batch)
+        return list(zip(nll.tolist(), tokens.tolist(), strict=True))
+
+    def _collate(
+        self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None
+    ) -> dict[str, torch.Tensor]:
+        if set_name not in self._inputs:
+            from consomme.data.features import features_of
+
+            self._inputs[set_name] = features_of(
+                self.family, self.processor, self._rows(set_name), self.cache, self.processor_key
+            )
+        inputs = self._inputs[set_name]
+        batch = self.family.collate(self.processor, [inputs[int(i)] for i in which], labels)
+        return {
+            name: tensor.to(self.device, model.dtype if tensor.is_floating_point() else None)
+            for name, tensor in batch.items()
+        }
+
+    def _rows(self, set_name: str) -> Rows:
+        if set_name not in self.sets:
+            raise ConsommeError(f"no set '{set_name}'; there are {sorted(self.sets)}{nearest(set_name, self.sets)}")
+        return self.sets[set_name]
+
+
+# -- losses ----------------------------------------------------------------------------------------------------------
+def seq2seq_nll(
+    family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed token negative log likelihood of each example [b], float32 nats, and its token counts [b].
+
+    No label smoothing; labels of -100 don't count."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    inputs = dict(batch)
+    labels = inputs.pop("labels")
+    if "decoder_input_ids" not in inputs:
+        # given in place of the labels, so that the model doesn't compute a mean loss of its own beside ours
+        shifted = labels.roll(1, dims=1)
+        shifted[:, 0] = model.config.decoder_start_token_id
+        inputs["decoder_input_ids"] = shifted.masked_fill(shifted == LABEL_PAD, model.config.pad_token_id)
+    logits = model(**inputs, use_cache=False).logits
+    # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
+    nll = [
+        cross_entropy(one.float(), wanted, ignore_index=LABEL_PAD, reduction="sum")
+        for one, wanted in zip(logits, labels, strict=True)
+    ]
+    return torch.stack(nll), (labels != LABEL_PAD).sum(dim=1)
+
+
+def ctc_nll(
+    family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The CTC negative log likelihood of each example [b], float32 nats, and its label counts [b].
+
+    The blank is the config's pad_token_id. A transcript that doesn't fit into its frames has infinite loss; it counts
+    as 0, as in training, and does so for every model of the same frame rate."""
+    import torch
+    from torch.nn.functional import ctc_loss, log_softmax
+
+    inputs = dict(batch)
+    labels = inputs.pop("labels")
+    log_probs = log_softmax(model(**inputs).logits.float(), dim=-1).transpose(0, 1)  # [time, b, vocabulary]
+    frames = family.frames(model, batch).to(labels.device)
+    tokens = (labels != LABEL_PAD).sum(dim=1)
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's own kernel is not deterministic
+        nll = ctc_loss(
+            log_probs,
+            labels[labels != LABEL_PAD],
+            frames,
+            tokens,
+            blank=model.config.pad_token_id,
+            reduction="none",
+            zero_infinity=True,
+        )
+    return nll, tokens
+
+
+# -- identities ------------------------------------------------------------------------------------------------------
+def hash_model(model: PreTrainedModel) -> str:
+    """BLAKE2b of a model in memory: its config without its history, and each tensor's name, dtype, shape and bytes."""
+    found = hashlib.blake2b(digest_size=16)
+    found.update(_stable(model.config).encode())
+    seen: dict[tuple, str] = {}
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        if tensor.numel() and place in seen:  # tied: an embedding that is the output layer too is hashed once
+            found.update(f"= {seen[place]}".encode())
+            continue
+        seen[place] = name
+        found.update(_bytes(tensor))
+    return found.hexdigest()
+
+
+def processor_key(folder: Path | str) -> str:
+    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history."""
+    found = hashlib.blake2b(digest_size=16)
+    for path in sorted(Path(folder).iterdir()):
+        if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
+            continue
+        if path.name.endswith(".index.json"):
+            continue
+        content = _without_history(read_json(path)) if path.suffix == ".json" else hash_file(path)
+        found.update(f"{path.name} {json.dumps(content, sort_keys=True)}\n".encode())
+    return found.hexdigest()
+
+
+def rows_of(job: Job, corpora: Sequence[str]) -> Rows:
+    """The rows of some of the job's prepared corpora, read as one."""
+    from consomme.data.prepared import Rows
+
+    return Rows.open({name: job.inputs[f"corpus/{name}"] for name in corpora})
+
+
+class evaluating:
+    """A context in which a model is on a device and in evaluation mode; its training mode comes back afterwards."""
+
+    def __init__(self, model: PreTrainedModel, device: str) -> None:
+        self.model, self.training = model, {}
+        model.to(device)
+
+    def __enter__(self) -> None:
+        # module by module: a frozen part of a model may be in evaluation mode while the rest is being trained
+        self.training = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+
+    def __exit__(self, *exception: object) -> None:
+        for module, training in self.training.items():
+            module.training = training
+
+
+def _batches(order: np.ndarray, size: int) -> Iterator[list[int]]:
+    for start in range(0, len(order), size):
+        yield [int(i) for i in order[start : start + size]]
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    import torch
+
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())
+
+
+def _stable(config: Any) -> str:
+    """A config as text without what changes between saves of the same model."""
+    return "" if config is None else json.dumps(_without_history(config.to_dict()), sort_keys=True, default=str)
+
+
+def _without_history(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _without_history(v) for k, v in value.items() if k not in VOLATILE}
+    if isinstance(value, list | tuple):
+        return [_without_history(v) for v in value]
+    return value

@@ -1,0 +1,55 @@
+"""chrF2 on sacreBLEU's sufficient statistics: character n-grams of order 1 to 6, beta 2, spaces left out.
+
+The text is scored raw, whatever the normaliser, as for BLEU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from consomme.evaluate.metrics.base import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from consomme.evaluate.normalisers import Normaliser
+
+ORDER = 6
+BETA = 2
+
+
+def chrf_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
+    """Of each sentence [n-grams of the hypothesis, of the reference, matches] x 6 orders, float64 [n, 18]."""
+    import numpy as np
+
+    if not len(references):
+        return np.zeros((0, 3 * ORDER))
+    return np.array(_sacrebleu()._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
+
+
+def chrf(sums: np.ndarray) -> np.ndarray:
+    """Corpus chrF2, 0..100, of sums [..., 18]; equal to sacreBLEU's `corpus_score`."""
+    import numpy as np
+
+    hypothesis, reference, matches = (sums[..., i::3] for i in range(3))
+    both = (hypothesis > 0) & (reference > 0)
+    orders = np.maximum(both.sum(axis=-1), 1)
+    precision = np.where(both, matches / np.maximum(hypothesis, 1.0), 0.0).sum(axis=-1) / orders
+    recall = np.where(both, matches / np.maximum(reference, 1.0), 0.0).sum(axis=-1) / orders
+    weighed = BETA**2 * precision + recall
+    return np.where(weighed > 0, 100.0 * (1 + BETA**2) * precision * recall / np.where(weighed > 0, weighed, 1.0), 0.0)
+
+
+def _sacrebleu():
+    from sacrebleu.metrics import CHRF as SacreCHRF
+
+    return SacreCHRF(char_order=ORDER, word_order=0, beta=BETA)
+
+
+def _signature() -> str:
+    metric = _sacrebleu()
+    metric.num_refs = 1
+    return f"chrf2|{metric.get_signature()}"
+
+
+CHRF = Metric("chrf", True, ("nmt",), "hypotheses", "%", 3 * ORDER, chrf_statistics, chrf, _signature)

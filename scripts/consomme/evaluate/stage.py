@@ -1,0 +1,102 @@
+"""The evaluate stage: what a model says to every development and test set, stored raw, one line of scores a set."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from consomme.common.files import hash_file, read_json, write_json, write_text
+from consomme.common.provenance import weights_hash
+from consomme.common.stage import Job, say
+from consomme.evaluate.evaluator import Evaluator, rows_of
+from consomme.evaluate.metrics import metrics_of
+
+
+def run(job: Job) -> None:
+    """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
+
+    A set whose file was written for the same weights, rows and decoding, and is still as it was, is left alone; when
+    that holds for all of them no model is loaded."""
+    (model,) = job.labelled("model").values()
+    weights = weights_hash(model)
+    sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
+    rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
+    known = _known(job, weights)
+    asked = _Lazy(job, model, rows)
+    index = []
+    for (split, name), corpora in sets.items():
+        found = rows[split, name]
+        path = job.out.parent / split / f"{name}@{job.spec['decoding_digest']}.jsonl"
+        entry = {
+            "split": split,
+            "set": name,
+            "decoding": job.spec["decoding_digest"],
+            "path": Path(os.path.relpath(path)).as_posix(),
+            "n": len(found),
+            "corpora": list(corpora),
+            "fingerprint": found.fingerprint,
+        }
+        if known.get((split, name)) == _identity(entry) and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            said = [json.loads(line)["hypothesis"] for line in lines]
+        else:
+            said = asked.hypotheses(split, name)
+            text = "".join(
+                json.dumps({"id": i, "reference": r, "hypothesis": h}, ensure_ascii=False) + "\n"
+                for i, r, h in zip(found.ids, found.targets, said, strict=True)
+            )
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+        say(f"{split} {name}: {_scores(job, found, said)} ({len(found)} utterances)")
+        index.append(entry)
+    for path in (job.out, job.state / "index.json"):
+        write_json(path, {"weights": weights, "sets": index})
+    write_json(job.state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
+
+
+class _Lazy:
+    """The model and its evaluator, loaded when the first set needs them."""
+
+    def __init__(self, job: Job, folder: Path, rows: dict[tuple[str, str], Any]) -> None:
+        self.job, self.folder, self.rows, self.loaded = job, folder, rows, None
+
+    def hypotheses(self, split: str, name: str) -> list[str]:
+        if self.loaded is None:
+            import torch
+
+            from consomme.families import load
+
+            torch.set_num_threads(self.job.threads)
+            sets = {f"{s} {n}": rows for (s, n), rows in self.rows.items()}
+            evaluator = Evaluator.open(self.job, sets, self.folder)
+            self.loaded = evaluator, load(self.folder, evaluator.device)
+        evaluator, model = self.loaded
+        return evaluator.hypotheses(model, f"{split} {name}")
+
+
+def _known(job: Job, weights: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """By split and set, what the files of an earlier run were written for, if they are as that run left them.
+
+    The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
+    index, content = job.state / "index.json", job.state / "content.json"
+    if not (index.exists() and content.exists()):
+        return {}
+    earlier, hashes = read_json(index), read_json(content)
+    if earlier["weights"] != weights:
+        return {}
+    kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == hashes.get(e["path"])]
+    return {(e["split"], e["set"]): _identity(e) for e in kept}
+
+
+def _identity(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: entry[key] for key in ("decoding", "path", "n", "fingerprint")}
+
+
+def _scores(job: Job, rows: Any, said: list[str]) -> str:
+    scores = []
+    for metric in metrics_of(job.spec["task"], "hypotheses"):
+        counted = metric.statistics(rows.targets, said, job.spec["normaliser"])
+        scores.append(f"{metric.name} {float(metric.value(counted.sum(axis=0))):.2f}")
+    return ", ".join(scores)

@@ -1,0 +1,110 @@
+"""The evaluate stage: its files, and what it leaves alone."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import consomme.families
+from consomme.common.files import hash_file
+from consomme.common.stage import Job
+from consomme.evaluate import stage
+
+SPEC = {
+    "stage": "evaluate",
+    "task": "nmt",
+    "languages": ["en", "fr"],
+    "normaliser": "verbatim",
+    "decoding": {"num_beams": 1},
+    "decoding_digest": "d1",
+    "sets": {"dev": {"general": ["a"]}, "test": {"general": ["b"], "both": ["a", "b"]}},
+}
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch, small):
+    """A model folder, two corpora in memory, and the calls of the model."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    corpora = {"a": (["5 6", "7", "8"], ["5 6", "x", "“é”"]), "b": (["9"], ["9"])}
+    record, loads = small.family("seq2seq"), []
+
+    def rows_of(job, names):
+        sides = [[text for n in names for text in corpora[n][i]] for i in range(2)]
+        return small.Rows(*sides, fingerprint=json.dumps(sides))
+
+    def load(path, device):
+        loads.append(path)
+        return small.marian()
+
+    monkeypatch.setattr(stage, "rows_of", rows_of)
+    monkeypatch.setattr(consomme.families, "load", load)
+    monkeypatch.setattr(
+        stage.Evaluator,
+        "open",
+        lambda job, sets, path: small(sets, record=record, decoding=job.spec["decoding"], cache=job.cache),
+    )
+
+    def run(**changes):
+        out = Path("results/hypotheses/tuned-123/index.json")
+        spec = {**SPEC, **changes}
+        stage.run(Job(spec, {"model/tuned": folder}, out, Path("state"), Path("cache"), 1, "cpu"))
+        return json.loads(out.read_text())
+
+    run.calls, run.loads, run.folder, run.corpora = record.calls, loads, folder, corpora
+    return run
+
+
+def test_the_files_hold_raw_text_in_row_order(world, capsys):
+    index = world()
+    places = [(e["split"], e["set"], e["n"], e["corpora"]) for e in index["sets"]]
+    assert places == [("dev", "general", 3, ["a"]), ("test", "general", 1, ["b"]), ("test", "both", 4, ["a", "b"])]
+    path = Path(index["sets"][0]["path"])
+    assert path == Path("results/hypotheses/tuned-123/dev/general@d1.jsonl")
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines] == ["row0", "row1", "row2"]
+    assert [line["reference"] for line in lines] == ["5 6", "x", "“é”"]
+    assert lines[0]["hypothesis"].endswith(" 5 6 0")
+    assert "é" in path.read_text(encoding="utf-8")
+    assert index["weights"] == hash_file(world.folder / "model.safetensors")
+    log = capsys.readouterr().err
+    assert "dev general: bleu " in log
+    assert "chrf " in log
+    assert len(world.loads) == 1
+
+
+def test_a_second_run_loads_no_model_even_without_index_and_cache(world):
+    first = world()
+    path = Path(first["sets"][0]["path"])
+    os.utime(path, (1, 1))
+    Path("results/hypotheses/tuned-123/index.json").unlink()
+    Path("cache").rename("cache.gone")
+    assert world() == first
+    assert path.stat().st_mtime == 1
+    assert len(world.loads) == 1
+
+
+def test_only_what_is_new_is_asked(world):
+    world()
+    asked = len(world.calls)
+    sets = {"dev": SPEC["sets"]["dev"], "test": {**SPEC["sets"]["test"], "more": ["b", "a"]}}
+    world(sets=sets)
+    assert len(world.calls) == asked + 1
+    world.corpora["b"] = (["9 9"], ["9"])
+    world(sets=sets)
+    assert len(world.calls) == asked + 4  # test general, both, more; not dev
+    (world.folder / "model.safetensors").write_bytes(b"others")
+    index = world(sets=sets)
+    assert index["weights"] == hash_file(world.folder / "model.safetensors")
+
+
+def test_a_spoilt_file_is_written_anew_from_the_cache(world):
+    path = Path(world()["sets"][0]["path"])
+    text, asked = path.read_text(encoding="utf-8"), len(world.calls)
+    path.write_text(text[: len(text) // 2], encoding="utf-8")
+    world()
+    assert path.read_text(encoding="utf-8") == text
+    assert len(world.calls) == asked
