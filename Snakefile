@@ -1,0 +1,40 @@
+# Consommé: train many, average, reduce. The graph is declared here; all that is computed lies in scripts/consomme.
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+# Snakemake would merge this file and a given one key by key, so the default is read only on its own
+if not workflow.overwrite_configfiles:
+
+    configfile: workflow.basedir + "/config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/start.smk"
+include: "rules/train.smk"
+include: "rules/average.smk"
+include: "rules/prune.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+include: "rules/export.smk"
+
+
+report: "rules/report/workflow.rst"
+
+
+rule all:
+    default_target: True
+    input:
+        [f"{study.folder}/report.html" for study in plan.studies.values()],
+        [model.marker for study in plan.studies.values() for model in study.exports],
+
+
+rule models:
+    input:
+        [model.marker for model in plan.models.values()],
+
+
+rule corpora:
+    input:
+        [corpus.marker for corpus in plan.corpora.values()],

@@ -1,0 +1,22 @@
+# Models → model: soups, interpolations, and the best run of a sweep (a soup of one).
+rule average_models:
+    input:
+        model_inputs,
+    output:
+        "results/{experiment}/models/{model}/config.json",
+        "results/{experiment}/models/{model}/model.safetensors",
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    log:
+        "results/{experiment}/logs/average/{model}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/average/{model}.tsv"
+    wildcard_constraints:
+        model=plan.pattern("average"),
+    threads: 1
+    params:
+        spec=model_spec,
+    message:
+        "average {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

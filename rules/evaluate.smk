@@ -1,0 +1,28 @@
+# What a model says on every development and test set. One job a model: starting Python costs more than most sets do.
+def evaluation_inputs(wildcards):
+    return list(plan.evaluation(wildcards).inputs.values())
+
+
+def evaluation_spec(wildcards):
+    return plan.evaluation(wildcards).spec
+
+
+rule evaluate_model:
+    input:
+        evaluation_inputs,
+    output:
+        index="results/{experiment}/hypotheses/{model}/{evaluation}.json",
+    log:
+        "results/{experiment}/logs/evaluate/{model}.{evaluation}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/evaluate/{model}.{evaluation}.tsv"
+    # results appear on the screen as soon as there are any
+    priority: 5
+    threads: 1
+    params:
+        spec=evaluation_spec,
+    message:
+        "evaluate {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

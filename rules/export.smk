@@ -1,0 +1,20 @@
+# Model → files for use elsewhere; only ends.
+rule export_model:
+    input:
+        model_inputs,
+    output:
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    log:
+        "results/{experiment}/logs/export/{model}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/export/{model}.tsv"
+    wildcard_constraints:
+        model=plan.pattern("export"),
+    threads: 1
+    params:
+        spec=model_spec,
+    message:
+        "export {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

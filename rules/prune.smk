@@ -1,0 +1,22 @@
+# Model → smaller model: layers, heads.
+rule prune_model:
+    input:
+        model_inputs,
+    output:
+        "results/{experiment}/models/{model}/config.json",
+        "results/{experiment}/models/{model}/model.safetensors",
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    log:
+        "results/{experiment}/logs/prune/{model}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/prune/{model}.tsv"
+    wildcard_constraints:
+        model=plan.pattern("prune"),
+    threads: 1
+    params:
+        spec=model_spec,
+    message:
+        "prune {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,22 @@
+# Where a graph starts: a checkpoint fetched or copied, or random weights from scratch.
+rule start_model:
+    input:
+        model_inputs,
+    output:
+        "results/{experiment}/models/{model}/config.json",
+        "results/{experiment}/models/{model}/model.safetensors",
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    log:
+        "results/{experiment}/logs/start/{model}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/start/{model}.tsv"
+    wildcard_constraints:
+        model=plan.pattern("start"),
+    threads: 1
+    params:
+        spec=model_spec,
+    message:
+        "start {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.start --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,22 @@
+# Model → model by training. Checkpoints lie in the state folder, which Snakemake doesn't know and so never deletes.
+rule train_model:
+    input:
+        model_inputs,
+    output:
+        "results/{experiment}/models/{model}/config.json",
+        "results/{experiment}/models/{model}/model.safetensors",
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    log:
+        "results/{experiment}/logs/train/{model}.log",
+    benchmark:
+        "results/{experiment}/benchmarks/train/{model}.tsv"
+    wildcard_constraints:
+        model=plan.pattern("train"),
+    threads: 1
+    params:
+        spec=model_spec,
+    message:
+        "train {wildcards.experiment}: {wildcards.model}"
+    shell:
+        "{RUN}.train --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"

@@ -1,0 +1,252 @@
+"""What a task, a family, a method can and can't do, checked before any job starts."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.average.methods import TABLE as METHODS
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.evaluate.metrics import TABLE as METRICS
+from consomme.evaluate.normalisers import TABLE as NORMALISERS
+from consomme.families import TABLE as FAMILIES
+from consomme.plan.problems import among, fail
+from consomme.plan.schema import (
+    AverageNode,
+    Corpus,
+    Decoding,
+    Experiment,
+    ExportNode,
+    Folder,
+    Generated,
+    Parallel,
+    PruneNode,
+    TrainNode,
+)
+from consomme.plan.values import integer, number
+from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.layers import layers_to_drop, listed
+
+if TYPE_CHECKING:
+    from consomme.plan.items import Model
+
+METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
+GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
+HEAD_SCORES = ("taylor",)
+
+
+def metrics(task: str) -> list[str]:
+    """The metrics of a task."""
+    return [name for name, metric in METRICS.items() if task in metric.tasks]
+
+
+def decoding_digest(decoding: Decoding) -> str:
+    """Eight digits for the names of hypotheses files."""
+    return digest(decoding.model_dump(), 8)
+
+
+def experiment(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
+    """Metric and normaliser exist, and fit the task."""
+    allowed = metrics(experiment.task)
+    among(f"{path}.metric", metric, allowed, f"{experiment.task} metric")
+    for name in reported:
+        among(f"{path}.metrics", name, [m for m in allowed if m != "loss"], f"reported {experiment.task} metric")
+    if metric not in (*reported, "loss"):
+        fail(
+            f"{path}.metrics", f"the experiment's metric '{metric}' is not among those reported: {', '.join(reported)}"
+        )
+    among(f"{path}.normaliser", normaliser, NORMALISERS, "normaliser")
+
+
+def corpus(corpus: Corpus, task: str, path: str) -> None:
+    """The source can give what the task needs."""
+    among(f"{path}.normaliser", corpus.normaliser, NORMALISERS, "normaliser")
+    if isinstance(corpus, Parallel) and task != "nmt":
+        fail(f"{path}.source", "parallel text has no audio; an asr experiment needs another source")
+    if isinstance(corpus, Generated):
+        made_for, domains = GENERATORS[corpus.generator]
+        if made_for != task:
+            fail(
+                f"{path}.generator", f"'{corpus.generator}' makes {made_for} data, and the experiment's task is {task}"
+            )
+        among(f"{path}.domain", corpus.domain, domains, "domain")
+    if isinstance(corpus, Folder) and task != "asr":
+        fail(f"{path}.source", "a folder of recordings serves asr; translation needs parallel, manifest or hub")
+    if corpus.join and task != "asr":
+        fail(f"{path}.join", "joins recordings, and the experiment's task is nmt")
+    if corpus.join and corpus.join.length[0] > corpus.join.length[1]:
+        fail(f"{path}.join.length", f"fewest and most, in this order; given: {list(corpus.join.length)}")
+
+
+# -- starting points ---------------------------------------------------------------------------------------------------
+def checkpoint_folders(patterns: list[str], path: str) -> dict[str, Path]:
+    """The folders that the patterns name, by a short label."""
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = sorted(Path(p) for p in glob.glob(pattern) if Path(p).is_dir())
+        if not matches:
+            fail(path, f"no folder matches '{pattern}'")
+        found += [m for m in matches if m not in found]
+    labels = [m.name for m in found]
+    if len(set(labels)) < len(labels):
+        labels = ["_".join(m.parts[-2:]) for m in found]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label}_{i}" for i, label in enumerate(labels, 1)]
+    return dict(zip(labels, found, strict=True))
+
+
+def read_checkpoint(folder: Path | str) -> dict[str, Any]:
+    """Family and depth of a checkpoint folder, so far as its config.json is there to be read."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for name, family in FAMILIES.items():
+        if family.model_type == config.get("model_type"):
+            depth = {side: config[s.count] for side, s in family.stacks.items() if s.count in config}
+            return {"family": name, "depth": depth}
+    known = ", ".join(f.model_type for f in FAMILIES.values())
+    raise ConsommeError(f"{file}: no family for model_type '{config.get('model_type')}'; there are: {known}")
+
+
+def scratch(
+    given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The architecture of a model from scratch, every default filled in: (architecture, tokenizer, family)."""
+    if "family" not in given:
+        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(FAMILIES)}")
+    name = given["family"]
+    among(f"{path}.scratch.family", name, FAMILIES, "family")
+    family = FAMILIES[name]
+    if family.task != task:
+        fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
+    settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
+    for stack in family.stacks.values():
+        for key in (stack.count, stack.heads):
+            if key in settings and settings[key] < 1:
+                fail(f"{path}.scratch.{key}", f"at least 1 is needed; given: {settings[key]}")
+    return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
+
+
+def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, others: set[str]) -> dict[str, Any]:
+    result = dict(defaults)
+    for key, value in given.items():
+        if key in others:
+            continue
+        among(f"{path}.{key}", key, defaults, "setting")
+        default = defaults[key]
+        try:
+            if isinstance(default, bool):
+                if not isinstance(value, bool):
+                    raise ValueError("true or false is wanted here")
+            elif isinstance(default, int):
+                value = integer(value)
+            elif isinstance(default, float):
+                value = float(number(value))
+            elif isinstance(default, str) and not isinstance(value, str):
+                raise ValueError("text is wanted here")
+        except (ValueError, TypeError) as error:
+            fail(f"{path}.{key}", f"{error}; given: {value!r}")
+        result[key] = value
+    return result
+
+
+# -- verbs -------------------------------------------------------------------------------------------------------------
+def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
+    """Settings that the task or the family can't use."""
+    augment = settings["augment"]
+    if task != "asr":
+        for key, value in augment.items():
+            if value:
+                fail(f"{path}.augment.{key}", "works on audio, and the experiment's task is nmt")
+    family = FAMILIES[parent.family] if parent.family else None
+    if family is None:
+        return
+    if node.label_smoothing_factor and family.objective == "ctc":
+        fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
+    if node.decoder_layerdrop and "decoder" not in family.stacks:
+        fail(f"{path}.decoder_layerdrop", f"'{family.name}' has no decoder")
+
+
+def average(node: AverageNode, path: str) -> None:
+    """The method exists and its parameters belong to it."""
+    allowed = [name for name in METHODS if name != "best"]
+    among(f"{path}.method", node.method, allowed, "averaging method")
+    if node.alpha is not None and node.method != "interpolate":
+        fail(f"{path}.alpha", f"belongs to interpolate, not to {node.method}")
+    if node.choose_on is not None and not chooses(node):
+        why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
+        fail(f"{path}.choose_on", f"has no use here: {why}")
+
+
+def chooses(node: AverageNode) -> bool:
+    """Whether the method looks at development sets."""
+    return node.method == "greedy" or (node.method == "interpolate" and node.alpha is None)
+
+
+def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
+    """As many as the method takes, of one family and depth."""
+    if node.method == "interpolate" and len(group) != 2:
+        names = ", ".join(m.name for m in group)
+        fail(
+            f"{path}.average",
+            f"interpolate takes exactly two models, the line runs from the first to the second; given: {names}",
+        )
+    if len(group) < 2:
+        fail(f"{path}.average", f"an average needs two models or more; '{group[0].name}' is one")
+    for attribute, word in (("family", "families"), ("depth", "depths")):
+        known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
+        values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
+        if len(values) > 1:
+            first, second = (next(n for n, v in known.items() if v == value) for value in values[:2])
+            fail(
+                f"{path}.average",
+                f"models of different {word} can't be averaged: {first} ({values[0]}), {second} ({values[1]})",
+            )
+
+
+def searches(node: PruneNode) -> bool:
+    """Whether pruning looks at development sets."""
+    sides = node.layers and [node.layers.encoder, node.layers.decoder]
+    return bool(node.heads) or any(s is not None and s.by == "greedy" for s in sides or [])
+
+
+def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
+    """The depth that is left; choosers exist; layers are there; the family has that side."""
+    family = FAMILIES[parent.family] if parent.family else None
+    if node.heads:
+        among(f"{path}.heads.by", node.heads.by, HEAD_SCORES, "head score")
+    left = dict(parent.depth or {})
+    for side in ("encoder", "decoder"):
+        plan = getattr(node.layers, side) if node.layers else None
+        if plan is None:
+            continue
+        if family and side not in family.stacks:
+            fail(f"{path}.layers.{side}", f"'{family.name}' has no {side}; it has: {', '.join(family.stacks)}")
+        if plan.by is not None:
+            among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
+        if side not in left:
+            continue
+        depth = left[side]
+        try:
+            if isinstance(plan.drop, str):
+                left[side] = depth - layers_to_drop(Fraction(plan.drop), depth)
+            else:
+                left[side] = len(listed(side, depth, plan.model_dump()))
+        except ConsommeError as error:
+            fail(f"{path}.layers.{side}", str(error))
+    return left if parent.depth is not None else None
+
+
+def exporting(node: ExportNode, parent: Model, path: str) -> None:
+    """The format exists and the family can be written in it."""
+    known = list(dict.fromkeys(e for f in FAMILIES.values() for e in f.exports))
+    family = FAMILIES[parent.family] if parent.family else None
+    among(f"{path}.format", node.format, family.exports if family else known, "export format")
+    if node.format == "safetensors" and node.quantization not in (None, "float16", "bfloat16"):
+        fail(f"{path}.quantization", f"safetensors holds float16 or bfloat16; given: {node.quantization}")

@@ -1,0 +1,557 @@
+"""An experiment's graph in one replicate: nodes → models, through sweeps, references, `where` and `by`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from consomme.families import TABLE as FAMILIES
+from consomme.plan import capabilities
+from consomme.plan.items import Evaluation, Model, Prepared
+from consomme.plan.load import Settings
+from consomme.plan.problems import among, fail, section
+from consomme.plan.schema import (
+    VERBS,
+    Augment,
+    AverageNode,
+    Constraint,
+    Data,
+    Experiment,
+    ExportNode,
+    FromNode,
+    Node,
+    PruneNode,
+    TrainNode,
+)
+from consomme.plan.stages import VERSIONS
+from consomme.plan.sweeps import expand, settled
+from consomme.plan.values import number, spell
+
+STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
+BEST = "best"
+
+
+class Corpora:
+    """The prepared corpora of a configuration, each made once however many experiments ask for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._made: dict[tuple[str, str, tuple[str, ...]], Prepared] = {}
+
+    def get(self, name: str, task: str, languages: tuple[str, ...], path: str, chain: tuple[str, ...] = ()) -> Prepared:
+        """The prepared corpus of that name for a task."""
+        among(path, name, self._settings.corpora, "corpus")
+        if name in chain:
+            fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
+        key = (name, task, languages)
+        if key not in self._made:
+            corpus = self._settings.corpora[name]
+            capabilities.corpus(corpus, task, f"corpora.{name}")
+            without = tuple(
+                self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
+            )
+            self._made[key] = Prepared(
+                name, corpus.model_dump(by_alias=True), task, languages, self._settings.data_root, without
+            )
+        return self._made[key]
+
+    def all(self) -> list[Prepared]:
+        """Every corpus that was asked for."""
+        return list(self._made.values())
+
+
+class Graph:
+    """The models of one experiment in one replicate."""
+
+    def __init__(self, name: str, experiment: Experiment, replicate: int, corpora: Corpora) -> None:
+        self.name, self.experiment, self.replicate = name, experiment, replicate
+        self.path = f"experiments.{name}"
+        self._corpora = corpora
+        repeat = experiment.repeat
+        self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
+        self.metric = experiment.metric or capabilities.METRICS_BY_TASK[experiment.task][0]
+        self.metrics = experiment.metrics or capabilities.METRICS_BY_TASK[experiment.task]
+        self.normaliser = experiment.normaliser or ("basic" if experiment.task == "asr" else "verbatim")
+        capabilities.experiment(experiment, self.metric, self.metrics, self.normaliser, self.path)
+        self.test = self._sets(experiment.data, "test")
+        self.dev = self._sets(experiment.data, "dev")
+        self._nodes: dict[str, list[Model]] = {}
+        self._own: dict[str, list[tuple[dict[str, Any], Node]]] = {}
+        self._visiting: list[str] = []
+        for node in experiment.models:
+            self.node(node)
+
+    # -- names ---------------------------------------------------------------------------------------------------------
+    @property
+    def models(self) -> list[Model]:
+        """Every model, parents first; `best` of a trained sweep always, of another family where something names it."""
+        return [m for models in self._nodes.values() for m in models]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self.experiment.languages)
+
+    def node(self, name: str) -> list[Model]:
+        """All runs of a node."""
+        if name not in self._nodes:
+            if name in self._visiting:
+                cycle = [*self._visiting[self._visiting.index(name) :], name]
+                fail(f"{self.path}.models.{name}", f"a cycle: {' → '.join(cycle)}")
+            self._visiting.append(name)
+            made = self._make(name, self.experiment.models[name])
+            self._visiting.pop()
+            self._nodes[name] = made
+            self._refuse_twins(name, made)
+            if len(made) > 1 and made[0].verb == "train":
+                self._nodes[f"{name}/{BEST}"] = [self._best(name, made)]
+        return self._nodes[name]
+
+    def resolve(self, reference: str, path: str) -> list[Model]:
+        """NODE (all its runs), NODE/best, NODE/RUN."""
+        name, _, run = reference.partition("/")
+        among(path, name, self.experiment.models, "model")
+        runs = self.node(name)
+        if runs[0].verb == "export" and self._visiting:
+            fail(path, f"'{name}' is an export, and an export only ends")
+        if not run:
+            return runs
+        if run == BEST:
+            if len(runs) == 1:
+                return runs
+            if f"{name}/{BEST}" not in self._nodes:
+                self._nodes[f"{name}/{BEST}"] = [self._best(name, runs)]
+            return self._nodes[f"{name}/{BEST}"]
+        among(path, run, [m.run for m in runs], f"run of {name}")
+        return [m for m in runs if m.run == run]
+
+    def one(self, reference: str, path: str) -> Model:
+        """A reference that must be a single model."""
+        found = self.resolve(reference, path)
+        if len(found) != 1:
+            fail(path, f"'{reference}' has {len(found)} runs; one is wanted: {reference}/best, or {found[0].name}")
+        return found[0]
+
+    # -- making --------------------------------------------------------------------------------------------------------
+    def _make(self, name: str, raw: Any) -> list[Model]:
+        path = f"{self.path}.models.{name}"
+        if not isinstance(raw, Mapping):
+            fail(path, f"a node is a mapping with one verb: {', '.join(VERBS)}")
+        verbs = [verb for verb in VERBS if verb in raw]
+        if len(verbs) != 1:
+            given = ", ".join(map(str, raw)) or "nothing"
+            fail(path, f"a node has exactly one verb ({', '.join(VERBS)}); given: {given}")
+        verb = verbs[0]
+        made: list[Model] = []
+        for point, settings in expand(raw, path):
+            node = section(VERBS[verb], settings, path)
+            dump = node.model_dump(by_alias=True)
+            own = {key: _spelled(point[key], settled(dump, key, point[key])) for key in sorted(point)}
+            make = {
+                FromNode: self._from,
+                TrainNode: self._train,
+                AverageNode: self._average,
+                PruneNode: self._prune,
+                ExportNode: self._export,
+            }[type(node)]
+            made += make(name, node, own, path)
+        return made
+
+    def _from(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
+        start = node.from_
+        if start.folders is not None:
+            folders = capabilities.checkpoint_folders(start.folders, f"{path}.from.folders")
+            return [
+                self._model(
+                    name,
+                    own | {"folder": label},
+                    "from",
+                    self._start({"folder": str(folder)}),
+                    **capabilities.read_checkpoint(folder),
+                )
+                for label, folder in folders.items()
+            ]
+        if start.folder is not None:
+            known = capabilities.read_checkpoint(start.folder)
+            return [self._model(name, own, "from", self._start({"folder": start.folder}), **known)]
+        if start.hub is not None:
+            return [self._model(name, own, "from", self._start({"hub": start.hub.model_dump()}))]
+        scratch, tokenizer, family = capabilities.scratch(
+            start.scratch or {}, start.tokenizer, self.experiment.task, f"{path}.from"
+        )
+        data = self._data(node.data)
+        _, corpora = self._train_corpora(data, f"{path}.data.train")
+        identity = {
+            **self._start({"scratch": scratch, "tokenizer": tokenizer}),
+            "languages": self.languages,
+            "seed": self.replicate,
+        }
+        depth = {side: int(scratch[stack.count]) for side, stack in FAMILIES[family].stacks.items()}
+        return [self._model(name, own, "from", identity, corpora=corpora, family=family, depth=depth)]
+
+    def _start(self, settings: dict[str, Any]) -> dict[str, Any]:
+        # a fetched checkpoint is the same in every replicate, so neither seed nor languages belong to it
+        return {"task": self.experiment.task, "settings": settings}
+
+    def _train(self, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
+        data = self._data(node.data)
+        weights, corpora = self._train_corpora(data, f"{path}.data.train")
+        settings = node.model_dump(
+            by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
+        )
+        augment = node.augment or self.experiment.augment
+        settings["augment"] = (augment or Augment()).model_dump()
+        distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
+        settings["distil"] = distil if node.distil_from else None
+        made = []
+        for parent in self.resolve(node.train, f"{path}.train"):
+            teachers = {}
+            if node.distil_from:
+                teacher = self._partner(node.distil_from, parent, f"{path}.distil_from")
+                teachers = {teacher.name: teacher}
+            capabilities.training(node, settings, parent, self.experiment.task, path)
+            choosing: dict[str, Any] = {}
+            used, references = dict(corpora), {}
+            settings["choose_on"] = None
+            if node.eval_steps:
+                choosing, settings["choose_on"], more, references = self._choosing(
+                    node.choose_on, node.metric or self.metric, data, path
+                )
+                used |= more
+            identity = {
+                "task": self.experiment.task,
+                "languages": self.languages,
+                "seed": self.replicate,
+                "settings": dict(settings),
+                "train": weights,
+                "share": data.share,
+                **choosing,
+            }
+            made.append(
+                self._model(
+                    name,
+                    own,
+                    "train",
+                    identity,
+                    parents={parent.name: parent},
+                    teachers=teachers,
+                    references=references,
+                    corpora=used,
+                    inherit=True,
+                )
+            )
+        return made
+
+    def _average(self, name: str, node: AverageNode, own: dict[str, Any], path: str) -> list[Model]:
+        capabilities.average(node, path)
+        pool = [m for ref in node.average for m in self.resolve(ref, f"{path}.average")]
+        pool = list({m.id: m for m in pool}.values())
+        pool = _where(pool, node.where, f"{path}.where")
+        made = []
+        for values, group in _groups(pool, node.by, f"{path}.by"):
+            capabilities.ingredients(node, group, path)
+            choose = capabilities.chooses(node)
+            settings = {"method": node.method, "alpha": node.alpha, "points": node.points if choose else None}
+            made.append(self._chosen_average(name, own | values, "average", settings, group, node, path, choose))
+        return made
+
+    def _best(self, name: str, runs: list[Model]) -> Model:
+        """NODE/best: a soup of one, the best run on the development sets."""
+        path = f"{self.path}.models.{name}"
+        node = self._node_of(name)
+        settings = {"method": BEST, "alpha": None, "points": None}
+        best = self._chosen_average(name, {}, runs[0].verb, settings, runs, node, path, True)
+        return Model(**{**best.__dict__, "run": BEST})
+
+    def _chosen_average(
+        self,
+        name: str,
+        own: dict[str, Any],
+        verb: str,
+        settings: dict[str, Any],
+        group: list[Model],
+        node: Any,
+        path: str,
+        choose: bool,
+    ) -> Model:
+        choosing: dict[str, Any] = {}
+        corpora: dict[str, Prepared] = {}
+        references: dict[str, Model] = {}
+        if choose:
+            metric = getattr(node, "metric", None)
+            metric = self.metric if metric is None or isinstance(node, PruneNode) else metric
+            data = self._data(getattr(node, "data", None))
+            choosing, settings["choose_on"], corpora, references = self._choosing(
+                getattr(node, "choose_on", None), metric, data, path
+            )
+        else:
+            settings["choose_on"] = None
+        identity = {"task": self.experiment.task, "settings": settings, **choosing}
+        family, depth = group[0].family, group[0].depth
+        return self._model(
+            name,
+            own,
+            verb,
+            identity,
+            parents={m.name: m for m in group},
+            references=references,
+            corpora=corpora,
+            family=family,
+            depth=depth,
+            stage="average",
+        )
+
+    def _prune(self, name: str, node: PruneNode, own: dict[str, Any], path: str) -> list[Model]:
+        settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
+        made = []
+        for parent in self.resolve(node.prune, f"{path}.prune"):
+            depth = capabilities.pruning(node, parent, path)
+            identity: dict[str, Any] = {"task": self.experiment.task, "settings": {**settings, "choose_on": None}}
+            corpora: dict[str, Prepared] = {}
+            references: dict[str, Model] = {}
+            if capabilities.searches(node):
+                choosing, choice, corpora, references = self._choosing(
+                    node.choose_on, node.metric, self._data(None), path
+                )
+                identity |= choosing
+                identity["settings"]["choose_on"] = choice
+            made.append(
+                self._model(
+                    name,
+                    own,
+                    "prune",
+                    identity,
+                    parents={parent.name: parent},
+                    corpora=corpora,
+                    references=references,
+                    depth=depth,
+                    inherit=True,
+                )
+            )
+        return made
+
+    def _export(self, name: str, node: ExportNode, own: dict[str, Any], path: str) -> list[Model]:
+        settings = node.model_dump(by_alias=True, exclude={"export", "sweep"})
+        made = []
+        for parent in self.resolve(node.export, f"{path}.export"):
+            capabilities.exporting(node, parent, path)
+            # a few development examples show that the export says what the model says
+            dev = dict(list(self.dev.items())[:1])
+            identity = {
+                "task": self.experiment.task,
+                "languages": self.languages,
+                "settings": settings,
+                "dev": {s: list(c) for s, c in dev.items()},
+                "decoding": self.experiment.decoding.model_dump(),
+                "normaliser": self.normaliser,
+            }
+            corpora = {c.name: c for s in dev.values() for c in s.values()}
+            made.append(
+                self._model(name, own, "export", identity, parents={parent.name: parent}, corpora=corpora, inherit=True)
+            )
+        return made
+
+    def _model(
+        self,
+        name: str,
+        own: dict[str, Any],
+        verb: str,
+        identity: dict[str, Any],
+        *,
+        inherit: bool = False,
+        stage: str | None = None,
+        parents: dict[str, Model] | None = None,
+        **more: Any,
+    ) -> Model:
+        run, swept = _run(own), dict(own)
+        if inherit and parents:
+            parent = next(iter(parents.values()))
+            # naming a node names all its runs, and they name the child's; a run named by itself makes no family
+            if parent.run not in ("", BEST) and not self._names(name, parent):
+                run = ",".join(filter(None, [parent.run, run]))
+            swept = {**parent.swept, **own}
+            more = {"family": parent.family, "depth": parent.depth, **more}
+        return Model(
+            self.name,
+            name,
+            run,
+            str(self.replicate),
+            verb,
+            stage or STAGES[verb],
+            identity,
+            parents=parents or {},
+            swept=swept,
+            **more,
+        )
+
+    def _names(self, name: str, parent: Model) -> bool:
+        """Whether the node's own text names this very run of its parent."""
+        return any(self.experiment.models[name].get(verb) == parent.name for verb in VERBS)
+
+    def _partner(self, reference: str, student: Model, path: str) -> Model:
+        """The teacher of a student: the one model of that name, or the run of the same name."""
+        found = self.resolve(reference, path)
+        if len(found) > 1:
+            found = [m for m in found if m.run and student.run.startswith(m.run)] or found
+        if len(found) != 1:
+            fail(path, f"'{reference}' has {len(found)} runs and none is named like {student.name}; name one of them")
+        return found[0]
+
+    # -- data ----------------------------------------------------------------------------------------------------------
+    def _data(self, override: Data | None) -> Data:
+        base = self.experiment.data
+        given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}
+        return base.model_copy(update={k: v for k, v in given.items() if v is not None})
+
+    def _fill(self, name: str, path: str) -> str:
+        try:
+            return name.format_map(self._variables)
+        except (KeyError, ValueError, IndexError):
+            known = ", ".join(f"{{{k}}}" for k in self._variables) or "none; `repeat` gives none"
+            fail(path, f"'{name}' names a variable that replicate {self.replicate} doesn't have; it has: {known}")
+
+    def _prepared(self, name: str, path: str) -> Prepared:
+        return self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
+
+    def _train_corpora(self, data: Data, path: str) -> tuple[dict[str, float], dict[str, Prepared]]:
+        """Weights and corpora by the corpora's filled-in names."""
+        if not data.train:
+            fail(path, "training data is needed: a corpus, or {corpus: weight}")
+        reported = {c.name for s in self.test.values() for c in s.values()}
+        weights: dict[str, float] = {}
+        found: dict[str, Prepared] = {}
+        for name, weight in data.train.items():
+            corpus = self._prepared(name, path)
+            if corpus.name in reported:
+                fail(path, f"'{corpus.name}' is a test set; test sets only report")
+            found[corpus.name] = corpus
+            weights[corpus.name] = weight
+        return weights, found
+
+    def _sets(self, data: Data, split: str) -> dict[str, dict[str, Prepared]]:
+        path = f"{self.path}.data.{split}"
+        sets = {
+            name: {c.name: c for c in (self._prepared(corpus, f"{path}.{name}") for corpus in corpora)}
+            for name, corpora in (getattr(data, split) or {}).items()
+        }
+        if split == "dev":
+            reported = {c.name: t for t, s in self.test.items() for c in s.values()}
+            for name, corpora in sets.items():
+                for corpus in corpora:
+                    if corpus in reported:
+                        fail(
+                            f"{path}.{name}", f"'{corpus}' is in the test set '{reported[corpus]}' too; dev sets choose"
+                        )
+        return sets
+
+    def _choosing(
+        self, goals: dict[str, Any] | None, metric: str, data: Data, path: str
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Prepared], dict[str, Model]]:
+        """What a choice on development sets depends on: (part of the identity, choice, corpora, references)."""
+        dev = self._sets(data, "dev")
+        if not dev:
+            fail(f"{self.path}.data.dev", f"{path} chooses on development sets, and there is none")
+        among(f"{path}.metric", metric, capabilities.metrics(self.experiment.task), f"{self.experiment.task} metric")
+        references: dict[str, Model] = {}
+        sets: dict[str, Any] = {}
+        used_metrics = {metric}
+        for name, goal in (goals or dict.fromkeys(dev, "best")).items():
+            among(f"{path}.choose_on", name, dev, "development set")
+            if isinstance(goal, Constraint):
+                model = self.one(goal.of, f"{path}.choose_on.{name}.of")
+                references[goal.of] = model
+                bound = goal.metric or self.metric
+                among(f"{path}.choose_on.{name}.metric", bound, capabilities.metrics(self.experiment.task), "metric")
+                used_metrics.add(bound)
+                sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
+            else:
+                sets[name] = {"weight": 1.0 if goal == "best" else goal}
+        if not any("weight" in s for s in sets.values()):
+            fail(f"{path}.choose_on", "at least one development set must be `best`: constraints alone choose nothing")
+        corpora = {c.name: c for name in sets for c in dev[name].values()}
+        part: dict[str, Any] = {
+            "dev": {name: list(dev[name]) for name in sets},
+            "languages": self.languages,
+            "evaluator": VERSIONS["evaluate"],
+        }
+        if used_metrics - {"loss"}:
+            part |= {"decoding": self.experiment.decoding.model_dump(), "normaliser": self.normaliser}
+        return part, {"metric": metric, "sets": sets}, corpora, references
+
+    # -- evaluation ----------------------------------------------------------------------------------------------------
+    def evaluations(self) -> list[Evaluation]:
+        """One for every model but exports."""
+        sets = {"dev": self.dev, "test": self.test}
+        corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
+        settings = {
+            "task": self.experiment.task,
+            "languages": self.languages,
+            "normaliser": self.normaliser,
+            "decoding": self.experiment.decoding.model_dump(),
+            "decoding_digest": self.decoding_digest,
+            "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
+        }
+        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export"]
+
+    @property
+    def decoding_digest(self) -> str:
+        return capabilities.decoding_digest(self.experiment.decoding)
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+    def _node_of(self, name: str) -> Node:
+        raw = self.experiment.models[name]
+        verb = next(v for v in VERBS if v in raw)
+        _, first = expand(raw, f"{self.path}.models.{name}")[0]
+        return section(VERBS[verb], first, f"{self.path}.models.{name}")
+
+    def _refuse_twins(self, name: str, made: list[Model]) -> None:
+        names = [m.run for m in made]
+        twins = sorted({run for run in names if names.count(run) > 1})
+        if twins:
+            fail(
+                f"{self.path}.models.{name}",
+                f"two runs are both named '{twins[0] or name}'; a swept key must tell them apart",
+            )
+        if BEST in names:
+            fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def _spelled(given: Any, checked: Any) -> Any:
+    """A swept value for names and tables: as checked where it is a plain value, as given where it is a mapping."""
+    plain = isinstance(given, str | int | float) and not isinstance(given, bool)
+    return checked if plain and isinstance(checked, str | int | float) else given
+
+
+def _run(own: Mapping[str, Any]) -> str:
+    return ",".join(f"{key}={spell(own[key])}" for key in sorted(own))
+
+
+def _same(a: Any, b: Any) -> bool:
+    try:
+        return number(a) == number(b)
+    except (ValueError, TypeError):
+        return a == b
+
+
+def _where(pool: list[Model], where: Mapping[str, Any], path: str) -> list[Model]:
+    for key, wanted in where.items():
+        among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
+        values = wanted if isinstance(wanted, list) else [wanted]
+        kept = [m for m in pool if key in m.swept and any(_same(m.swept[key], v) for v in values)]
+        if not kept:
+            there = sorted({spell(m.swept[key]) for m in pool if key in m.swept})
+            fail(f"{path}.{key}", f"no run has {wanted!r}; the runs have: {', '.join(there)}")
+        pool = kept
+    return pool
+
+
+def _groups(pool: list[Model], by: list[str], path: str) -> list[tuple[dict[str, Any], list[Model]]]:
+    for key in by:
+        among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
+    groups: dict[str, tuple[dict[str, Any], list[Model]]] = {}
+    for model in pool:
+        missing = [key for key in by if key not in model.swept]
+        if missing:
+            fail(path, f"{model.name} was not swept over '{missing[0]}'")
+        values = {key: model.swept[key] for key in by}
+        groups.setdefault(_run(values), (values, []))[1].append(model)
+    return list(groups.values())

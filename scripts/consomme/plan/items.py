@@ -1,0 +1,214 @@
+"""What a plan consists of: prepared corpora, models, evaluations. Each knows its digest, its spec and its files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from consomme.common.digest import canonical, digest
+from consomme.plan.stages import VERSIONS
+
+RESULTS = "results"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A corpus as one task and pair of languages reads it."""
+
+    name: str
+    settings: dict[str, Any]
+    task: str
+    languages: tuple[str, ...]
+    data_root: str
+    without: tuple[Prepared, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the settings and of what is kept out; neither the name nor where the data lies."""
+        return digest(
+            {
+                "version": VERSIONS["data"],
+                "task": self.task,
+                # a recording's words are the same whatever language they are in; a file pair is found by it
+                "languages": self.languages if self.task == "nmt" else (),
+                "corpus": {k: v for k, v in self.settings.items() if k != "without"},
+                "without": [c.digest for c in self.without],
+            }
+        )
+
+    @property
+    def id(self) -> str:
+        """NAME-DIGEST, the folder's name."""
+        return f"{self.name}-{self.digest}"
+
+    @property
+    def root(self) -> Path:
+        """What relative paths of the corpus start from."""
+        return Path(self.data_root)
+
+    @property
+    def folder(self) -> str:
+        return f"{RESULTS}/prepared/{self.id}"
+
+    @property
+    def marker(self) -> str:
+        """The file that says the corpus is ready, and holds its fingerprint."""
+        return f"{self.folder}/prepared.json"
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Label: file, for what other stages made; source files are not among them."""
+        return {f"without/{c.name}": c.marker for c in self.without}
+
+    @cached_property
+    def spec(self) -> str:
+        return _json(
+            {
+                "stage": "data",
+                "version": VERSIONS["data"],
+                "digest": self.digest,
+                "label": {"corpus": self.name},
+                "name": self.name,
+                "task": self.task,
+                "languages": self.languages,
+                "corpus": self.settings,
+                "data_root": self.data_root,
+                "inputs": list(self.inputs),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One run of one node in one replicate.
+
+    identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
+    parents' first; family, depth: what is known before any job (None where a checkpoint must be read first)."""
+
+    experiment: str
+    node: str
+    run: str
+    replicate: str
+    verb: str
+    stage: str
+    identity: dict[str, Any]
+    parents: dict[str, Model] = field(default_factory=dict)
+    teachers: dict[str, Model] = field(default_factory=dict)
+    references: dict[str, Model] = field(default_factory=dict)
+    corpora: dict[str, Prepared] = field(default_factory=dict)
+    swept: dict[str, Any] = field(default_factory=dict)
+    family: str | None = None
+    depth: dict[str, int] | None = None
+
+    @property
+    def name(self) -> str:
+        """NODE or NODE/RUN."""
+        return f"{self.node}/{self.run}" if self.run else self.node
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(
+            {
+                "stage": self.stage,
+                "version": VERSIONS[self.stage],
+                "identity": self.identity,
+                "parents": [m.digest for m in self.parents.values()],
+                "teachers": [m.digest for m in self.teachers.values()],
+                "references": {name: m.digest for name, m in self.references.items()},
+                "corpora": {name: c.digest for name, c in self.corpora.items()},
+            }
+        )
+
+    @property
+    def id(self) -> str:
+        """NODE-DIGEST, the folder's name."""
+        return f"{self.node}-{self.digest}"
+
+    @property
+    def folder(self) -> str:
+        return f"{RESULTS}/{self.experiment}/models/{self.id}"
+
+    @property
+    def marker(self) -> str:
+        """The file that says the model is ready, and where it came from."""
+        return f"{self.folder}/provenance.json"
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Label: file, in the order of the spec."""
+        return {
+            **{f"parent/{name}": m.marker for name, m in self.parents.items()},
+            **{f"teacher/{name}": m.marker for name, m in self.teachers.items()},
+            **{f"reference/{name}": m.marker for name, m in self.references.items()},
+            **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
+        }
+
+    @cached_property
+    def spec(self) -> str:
+        return _json(
+            {
+                "stage": self.stage,
+                "version": VERSIONS[self.stage],
+                "digest": self.digest,
+                "label": {
+                    "experiment": self.experiment,
+                    "node": self.node,
+                    "run": self.run,
+                    "replicate": self.replicate,
+                },
+                **self.identity,
+                "inputs": list(self.inputs),
+            }
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one model says on every development and test set."""
+
+    model: Model
+    settings: dict[str, Any]
+    corpora: dict[str, Prepared]
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(
+            {
+                "version": VERSIONS["evaluate"],
+                "settings": {k: v for k, v in self.settings.items() if k != "normaliser"},
+                "corpora": {name: c.digest for name, c in self.corpora.items()},
+            }
+        )
+
+    @property
+    def path(self) -> str:
+        return f"{RESULTS}/{self.model.experiment}/hypotheses/{self.model.id}/{self.digest}.json"
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        return {
+            f"model/{self.model.name}": self.model.marker,
+            **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
+        }
+
+    @cached_property
+    def spec(self) -> str:
+        label = {"experiment": self.model.experiment, "node": self.model.node, "run": self.model.run}
+        return _json(
+            {
+                "stage": "evaluate",
+                "version": VERSIONS["evaluate"],
+                "digest": self.digest,
+                "label": {**label, "replicate": self.model.replicate},
+                **self.settings,
+                "inputs": list(self.inputs),
+            }
+        )
+
+
+def _json(spec: dict[str, Any]) -> str:
+    """Canonical, so that Snakemake compares meanings and not spellings."""
+    return canonical(json.loads(json.dumps(spec)))

@@ -1,0 +1,88 @@
+"""Reading a configuration: YAML files, overlaid key by key, and its sections checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consomme.common.errors import ConsommeError
+from consomme.plan.problems import ConfigurationError, among, fail, section
+from consomme.plan.schema import CORPORA, Configuration, Corpus, Experiment
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A configuration whose sections are checked; nodes stay raw until their sweeps are expanded."""
+
+    data_root: str
+    corpora: dict[str, Corpus]
+    experiments: dict[str, Experiment]
+
+
+def read(files: Sequence[Path | str]) -> dict[str, Any]:
+    """The files' mappings, later ones laid over earlier ones key by key."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConsommeError(f"{file}: there is no such configuration file") from None
+        except yaml.YAMLError as error:
+            raise ConsommeError(f"{file}: not YAML: {error}") from None
+        if not isinstance(content, Mapping):
+            raise ConsommeError(f"{file}: a configuration is a mapping with corpora and experiments")
+        merged = overlay(merged, content)
+    return merged
+
+
+def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`, mappings key by key, anything else replaced."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        result[key] = overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return result
+
+
+def check(raw: Mapping[str, Any]) -> Settings:
+    """Check every section but the nodes; all problems found are in one error."""
+    # keys that start with a dot hold YAML anchors, as in Compose files and GitLab's
+    raw = _keys_as_written({k: v for k, v in raw.items() if not str(k).startswith(".")})
+    whole = section(Configuration, raw, "configuration")
+    problems: list[str] = []
+    corpora: dict[str, Corpus] = {}
+    for name, corpus in whole.corpora.items():
+        try:
+            corpora[name] = _corpus(corpus, f"corpora.{name}")
+        except ConfigurationError as error:
+            problems.append(str(error))
+    experiments: dict[str, Experiment] = {}
+    for name, experiment in whole.experiments.items():
+        try:
+            experiments[name] = section(Experiment, experiment, f"experiments.{name}")
+        except ConfigurationError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigurationError("\n".join(problems))
+    for name, corpus in corpora.items():
+        for other in corpus.without:
+            among(f"corpora.{name}.without", other, corpora, "corpus")
+    return Settings(whole.data_root, corpora, experiments)
+
+
+def _corpus(raw: Any, path: str) -> Corpus:
+    if not isinstance(raw, Mapping) or "source" not in raw:
+        fail(path, f"a corpus is a mapping with a source: {', '.join(CORPORA)}")
+    among(f"{path}.source", raw["source"], CORPORA, "source")
+    return section(CORPORA[raw["source"]], raw, path)
+
+
+def _keys_as_written(value: Any) -> Any:
+    """YAML reads the key `on` as true: give it back its name."""
+    if isinstance(value, Mapping):
+        return {("on" if k is True else k): _keys_as_written(v) for k, v in value.items()}
+    return [_keys_as_written(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,291 @@
+"""The plan: all that the rules see of a configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from consomme.common.digest import digest
+from consomme.common.files import write_json
+from consomme.plan.graph import Corpora, Graph
+from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
+from consomme.plan.load import Settings, check
+from consomme.plan.problems import ConfigurationError, among, fail
+from consomme.plan.stages import VERSIONS
+
+NOTHING = r"[^\w\W]"  # a pattern that no name matches
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One experiment with all its replicates."""
+
+    name: str
+    graphs: dict[str, Graph]
+
+    @property
+    def first(self) -> Graph:
+        return next(iter(self.graphs.values()))
+
+    @property
+    def folder(self) -> str:
+        return f"{RESULTS}/{self.name}"
+
+    @cached_property
+    def models(self) -> list[Model]:
+        """Every model of every replicate, parents first."""
+        return [m for g in self.graphs.values() for m in g.models]
+
+    @cached_property
+    def evaluations(self) -> list[Evaluation]:
+        return [e for g in self.graphs.values() for e in g.evaluations()]
+
+    @cached_property
+    def exports(self) -> list[Model]:
+        return [m for m in self.models if m.verb == "export"]
+
+    @cached_property
+    def claims(self) -> list[dict[str, Any]]:
+        """The claims with their models' full names, one metric each."""
+        path = f"experiments.{self.name}.claims"
+        found = []
+        for i, claim in enumerate(self.first.experiment.claims, 1):
+            here = f"{path}.{i}"
+            hypothesis = "beats" if claim.beats is not None else "keeps"
+            against = claim.beats if claim.beats is not None else claim.keeps
+            model, other = self.first.one(claim.model, here), self.first.one(str(against), here)
+            for named in (model, other):
+                if named.verb == "export":
+                    fail(here, f"'{named.name}' is an export; exports are not scored")
+            metric = claim.metric or self.first.metric
+            among(f"{here}.on", claim.on, self.first.test, "test set")
+            among(f"{here}.metric", metric, self.first.metrics, "reported metric")
+            found.append(
+                {
+                    "model": model.name,
+                    "hypothesis": hypothesis,
+                    "against": other.name,
+                    "on": claim.on,
+                    "metric": metric,
+                    "margin": claim.margin or 0.0,
+                }
+            )
+        return found
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The spec of the report stage; a file, because it names every model."""
+        evaluation = {e.model.id: e.path for e in self.evaluations}
+        several = len(self.graphs) > 1
+        models = [
+            {
+                "name": m.name,
+                "node": m.node,
+                "run": m.run,
+                "verb": m.verb,
+                "replicate": m.replicate if several else "",
+                "digest": m.digest,
+                "folder": m.folder,
+                "evaluation": evaluation.get(m.id),
+                "parents": list(m.parents),
+                "swept": m.swept,
+            }
+            for g in self.graphs.values()
+            for m in g.models
+        ]
+        key = {r: (r if several else "") for r in self.graphs}
+        sets = {
+            key[r]: {
+                split: {name: list(s) for name, s in found.items()}
+                for split, found in (("dev", g.dev), ("test", g.test))
+            }
+            for r, g in self.graphs.items()
+        }
+        train = {
+            key[r]: {m.node: sorted(set(m.identity.get("train") or ())) for m in g.models if m.stage == "train"}
+            for r, g in self.graphs.items()
+        }
+        needed = {c.name: c.folder for e in self.evaluations for c in e.corpora.values()}
+        needed |= {c.name: c.folder for m in self.models if m.stage == "train" for c in m.corpora.values()}
+        g = self.first
+        return {
+            "stage": "report",
+            "version": VERSIONS["report"],
+            "experiment": self.name,
+            "task": g.experiment.task,
+            "languages": list(g.languages),
+            "metric": g.metric,
+            "metrics": g.metrics,
+            "normaliser": g.normaliser,
+            "decoding_digest": g.decoding_digest,
+            "replicates": list(key.values()),
+            "sets": sets,
+            "train": train,
+            "models": models,
+            "claims": self.claims,
+            "corpora": needed,
+            "costs": f"{self.folder}/costs.tsv",
+        }
+
+    @cached_property
+    def costs(self) -> dict[str, Any]:
+        """The spec of the job that measures size and speed."""
+        g = self.first
+        corpora = next(iter((g.dev or g.test).values()))
+        return {
+            "stage": "report",
+            "version": VERSIONS["report"],
+            "experiment": self.name,
+            "task": g.experiment.task,
+            "languages": list(g.languages),
+            "decoding": g.experiment.decoding.model_dump(),
+            "sets": list(corpora),
+            "corpora": {c.name: c.folder for c in corpora.values()},
+            "models": [
+                {"name": m["name"], "replicate": m["replicate"], "folder": m["folder"]}
+                for m in self.report["models"]
+                if m["verb"] != "export"
+            ],
+        }
+
+    @cached_property
+    def picture(self) -> dict[str, Any]:
+        """The spec of the model graph's picture: nodes with their runs folded."""
+        nodes: dict[str, dict[str, Any]] = {}
+        for m in self.first.models:
+            best = m.run == "best" and m.stage == "average"
+            name = m.name if best else m.node
+            node = nodes.setdefault(
+                name, {"name": name, "verb": m.verb, "runs": 0, "parents": [], "detail": _detail(m, best)}
+            )
+            node["runs"] += 1
+            for p in (*m.parents.values(), *m.teachers.values()):
+                parent = p.name if p.run == "best" and p.stage == "average" else p.node
+                if parent not in node["parents"]:
+                    node["parents"].append(parent)
+        return {
+            "experiment": self.name,
+            "nodes": list(nodes.values()),
+            "scores": f"{self.folder}/scores.tsv",
+            "metric": self.first.metric,
+        }
+
+    def spec_file(self, kind: str) -> str:
+        """Where the spec of `report`, `costs` or `picture` is written; the name holds its digest."""
+        return f"{self.folder}/plan/{kind}-{digest(getattr(self, kind))}.json"
+
+    def write_specs(self) -> None:
+        """Write the specs that are too long for a command line. The content is in the name, so a file is never stale."""
+        for kind in ("report", "costs", "picture"):
+            path = Path(self.spec_file(kind))
+            if not path.exists():
+                write_json(path, getattr(self, kind))
+
+
+class Plan:
+    """Corpora, models, evaluations and studies of one configuration."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.settings: Settings = check(raw)
+        corpora = Corpora(self.settings)
+        self.studies: dict[str, Study] = {}
+        problems: list[str] = []
+        for name, experiment in self.settings.experiments.items():
+            try:
+                replicates = list(experiment.repeat)
+                if not replicates or len(set(replicates)) < len(replicates):
+                    fail(f"experiments.{name}.repeat", f"different seeds are wanted; given: {replicates}")
+                study = Study(name, {str(r): Graph(name, experiment, r, corpora) for r in replicates})
+                _ = study.claims
+                self.studies[name] = study
+            except ConfigurationError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        self.corpora: dict[str, Prepared] = {c.id: c for c in corpora.all()}
+        self.models: dict[str, Model] = {}
+        for study in self.studies.values():
+            for model in study.models:
+                # a fetched model is one folder, whichever replicate asks
+                self.models.setdefault(f"{study.name}/{model.id}", model)
+        self.evaluations: dict[str, Evaluation] = {}
+        for study in self.studies.values():
+            for evaluation in study.evaluations:
+                self.evaluations.setdefault(evaluation.path, evaluation)
+
+    def model(self, wildcards: Any) -> Model:
+        """The model of a rule's wildcards `experiment` and `model`."""
+        return self.models[f"{wildcards.experiment}/{wildcards.model}"]
+
+    def evaluation(self, wildcards: Any) -> Evaluation:
+        """The evaluation of a rule's wildcards `experiment`, `model` and `evaluation`."""
+        return self.evaluations[
+            f"{RESULTS}/{wildcards.experiment}/hypotheses/{wildcards.model}/{wildcards.evaluation}.json"
+        ]
+
+    def pattern(self, stage: str) -> str:
+        """A regular expression for the folders of the models that a stage makes."""
+        ids = sorted({m.id for m in self.models.values() if m.stage == stage})
+        return "|".join(map(re.escape, ids)) or NOTHING
+
+    def targets(self, node: str) -> list[str]:
+        """The files that make EXPERIMENT/NODE[/RUN] ready, in every replicate."""
+        experiment, _, reference = node.partition("/")
+        among("NODE", experiment, self.studies, "experiment")
+        if not reference:
+            return [f"{self.studies[experiment].folder}/report.html"]
+        return list(
+            dict.fromkeys(
+                m.marker for g in self.studies[experiment].graphs.values() for m in g.resolve(reference, "NODE")
+            )
+        )
+
+    def need_sources(self) -> None:
+        """Stop if a corpus that is not prepared yet has no source on this machine."""
+        problems = self.problems()
+        if problems:
+            raise ConfigurationError("\n".join([*problems, f"data_root is {self.settings.data_root}"]))
+
+    def problems(self) -> list[str]:
+        """What the disk lacks: sources of corpora that are not prepared yet."""
+        from consomme.data.sources import TABLE as SOURCES
+
+        return [
+            f"corpora.{c.name}: {problem}"
+            for c in self.corpora.values()
+            if not Path(c.marker).exists()
+            for problem in SOURCES[c.settings["source"]].check(c.settings, c.languages, c.root)
+        ]
+
+
+def _detail(model: Model, best: bool) -> str:
+    settings = model.identity["settings"]
+    if best:
+        return "best run on dev"
+    if model.verb == "average":
+        return settings["method"]
+    if model.verb == "from":
+        return next(iter(settings))
+    if model.verb == "export":
+        return " ".join(filter(None, [settings["format"], settings["quantization"]]))
+    if model.verb == "prune":
+        sides = settings["layers"] or {}
+        parts = [f"{side} {_words(plan)}" for side, plan in sides.items() if plan]
+        if settings["heads"]:
+            parts.append(f"heads −{settings['heads']['drop']} {settings['heads']['by']}")
+        return ", ".join(parts)
+    steps = settings["max_steps"]
+    length = f"{steps} steps" if steps else f"{settings['num_train_epochs']:g} epochs"
+    return length + (", distilled" if model.teachers else "")
+
+
+def _words(plan: dict[str, Any]) -> str:
+    """−1/2 greedy, keep 1 4 6."""
+    if plan["keep"] is not None:
+        return "keep " + " ".join(map(str, plan["keep"]))
+    drop = plan["drop"]
+    return f"−{drop} {plan['by']}" if isinstance(drop, str) else "−" + " ".join(map(str, drop))

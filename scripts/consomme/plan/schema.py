@@ -1,0 +1,502 @@
+"""The configuration: every key, its meaning, its default. config/schema.json is generated from this file.
+
+Sections are validated one by one in `plan.load`, so that an error names the key's path; sweeps are expanded before a
+node is validated, so that each run is checked like a node written out by hand.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator, model_validator
+
+from consomme.plan.values import NAME, Integer, Number, Share, Text
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# -- corpora -----------------------------------------------------------------------------------------------------------
+class Bounds(Section):
+    """A range of whole numbers, both ends included."""
+
+    from_: Integer = Field(alias="from", description="smallest value kept")
+    to: Integer = Field(description="largest value kept")
+
+
+class Join(Section):
+    """Single recordings of one speaker joined into longer utterances."""
+
+    length: tuple[Integer, Integer] = Field(description="fewest and most recordings in one utterance")
+    uses: Integer = Field(1, ge=1, description="how many utterances each recording stands in; 1 for test sets")
+    gap: tuple[Number, Number] = Field((0.0, 0.1), description="shortest and longest silence between two, seconds")
+    seed: Integer = 1
+
+
+class Corpus(Section):
+    """What every corpus may say."""
+
+    without: list[Name] = Field(
+        default_factory=list,
+        description="corpora whose rows must not recur here: same audio, recording, document, or normalised sentence",
+    )
+    where: dict[str, Bounds | list[Any]] = Field(
+        default_factory=dict,
+        description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
+    )
+    limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
+    join: Join | None = Field(None, description="asr: join single recordings of one speaker")
+    sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
+    normaliser: Text = Field("verbatim", description="applied to the text: verbatim or basic")
+    min_seconds: Number = Field(0.0, ge=0, description="asr: shorter utterances are left out")
+    max_seconds: Number = Field(30.0, gt=0, description="asr: longer utterances are left out")
+    min_characters: Integer = Field(1, ge=1, description="shorter texts are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer texts are left out")
+    max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
+    max_skipped: Number = Field(0.01, ge=0, le=1, description="share of bad rows above which preparation fails")
+
+
+class Manifest(Corpus):
+    """A table of examples: TSV, CSV or JSONL."""
+
+    source: Literal["manifest"]
+    path: Text = Field(description="the table; audio paths in it are relative to its folder")
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the table's column")
+
+
+class Folder(Corpus):
+    """A folder of recordings whose names say what they are."""
+
+    source: Literal["folder"]
+    path: Text
+    pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
+    texts: dict[str, Text] = Field(default_factory=dict, description="the text field's value: what is spoken")
+
+    @field_validator("texts", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class CommonVoice(Corpus):
+    """The unpacked folder of one language of Common Voice: clips/ and its tables."""
+
+    source: Literal["common_voice"]
+    path: Text
+    split: Literal["train", "dev", "test", "validated", "other"] = "train"
+
+
+class Parallel(Corpus):
+    """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of two columns."""
+
+    source: Literal["parallel"]
+    path: Text
+
+
+class Hub(Corpus):
+    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder of Parquet files."""
+
+    source: Literal["hub"]
+    name: Text
+    config: Text | None = None
+    split: Text = "train"
+    revision: Text | None = None
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the data set's column")
+
+
+class Generated(Corpus):
+    """Made on the spot, row by row from the seed."""
+
+    source: Literal["generated"]
+    generator: Literal["spoken-numbers", "dosage"]
+    domain: Text = Field(description="spoken-numbers: clean or shifted; dosage: general or medical")
+    split: Text = Field("train", description="a name; sentences differ between train, dev and test")
+    size: Integer = Field(ge=1, description="rows")
+    seed: Integer = 1
+
+
+CORPORA: dict[str, type[Corpus]] = {
+    "manifest": Manifest,
+    "folder": Folder,
+    "common_voice": CommonVoice,
+    "parallel": Parallel,
+    "hub": Hub,
+    "generated": Generated,
+}
+
+
+# -- settings shared by nodes ------------------------------------------------------------------------------------------
+class Data(Section):
+    """Which corpora a graph or a node uses."""
+
+    train: dict[Text, Number] | None = Field(
+        None, description="corpus: weight (an epoch draws weight times its rows); a list gives weight 1"
+    )
+    dev: dict[Name, list[Text]] | None = Field(None, description="development set: its corpus, or list of corpora")
+    test: dict[Name, list[Text]] | None = Field(None, description="test set: likewise; tests only report")
+    share: Number = Field(1.0, gt=0, le=1, description="share of the training rows that is used; nested subsets")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _weights(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        return dict.fromkeys(value, 1.0) if isinstance(value, list) else value
+
+    @field_validator("train")
+    @classmethod
+    def _positive(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        for corpus, weight in (value or {}).items():
+            if not weight > 0:
+                raise ValueError(f"the weight of {corpus} is {weight:g}; a weight is larger than 0")
+        return value
+
+    @field_validator("dev", "test", mode="before")
+    @classmethod
+    def _sets(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list):
+            value = {name: name for name in value}
+        if isinstance(value, dict):
+            value = {k: [v] if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+
+class SpecAugment(Section):
+    """Masks on the log-mel frames (Park et al. 2019, arXiv 1904.08779), without the time warp."""
+
+    time_masks: Integer = Field(2, ge=0)
+    time_width: Number = Field(0.05, ge=0, le=1, description="widest mask, as a share of the frames")
+    frequency_masks: Integer = Field(2, ge=0)
+    frequency_width: Integer = Field(15, ge=0, description="widest mask, in mel bins")
+
+
+class Noise(Section):
+    """Noise added to the waveform."""
+
+    folder: Text | None = Field(None, description="recordings of noise; without it white and pink noise is made")
+    snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
+    probability: Number = Field(0.5, ge=0, le=1)
+
+
+class Augment(Section):
+    """Augmentation on the fly, the same for (seed, epoch, utterance) whatever the number of workers."""
+
+    spec_augment: SpecAugment | None = None
+    speed: list[Number] | None = Field(None, description="factors to choose from, such as [0.9, 1.0, 1.1]")
+    noise: Noise | None = None
+
+    @field_validator("spec_augment", "noise", mode="before")
+    @classmethod
+    def _true_means_defaults(cls, value: Any) -> Any:
+        return {} if value is True else None if value is False else value
+
+    @field_validator("speed")
+    @classmethod
+    def _plausible(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and (not value or not all(0.5 <= v <= 2 for v in value)):
+            raise ValueError("speed factors lie between 0.5 and 2")
+        return value
+
+
+class Constraint(Section):
+    """A development set that may not get much worse."""
+
+    lose_at_most: Number = Field(ge=0, description="points of the metric, absolute; held by a one-sided 95 % bound")
+    of: Text = Field(description="the model to compare with")
+    metric: Text | None = Field(None, description="default: the experiment's metric")
+
+
+Goal = Literal["best"] | Number | Constraint
+
+
+class Decoding(Section):
+    """How hypotheses are made; names of transformers' GenerationConfig."""
+
+    num_beams: Integer = Field(1, ge=1)
+    max_new_tokens: Integer = Field(128, ge=1)
+    length_penalty: Number = 1.0
+
+
+# -- sweeps ------------------------------------------------------------------------------------------------------------
+class Sweep(Section):
+    """Many settings of one node, each a run. Keys are dotted paths within the node."""
+
+    grid: dict[str, list[Any]] | None = Field(None, description="every combination of the values")
+    points: list[dict[str, Any]] | None = Field(None, description="the runs, written out")
+    random: dict[str, Any] | None = Field(
+        None,
+        description="n runs drawn with seed; each key a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]}",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Sweep:
+        if sum(v is not None for v in (self.grid, self.points, self.random)) != 1:
+            raise ValueError("a sweep has one of grid, points, random")
+        return self
+
+
+class Node(Section):
+    """What every node may say."""
+
+    sweep: Sweep | None = Field(None, description="many settings of this node")
+
+
+# -- from --------------------------------------------------------------------------------------------------------------
+class HubModel(Section):
+    """A checkpoint of the Hugging Face hub."""
+
+    name: Text
+    revision: Text | None = Field(None, description="a commit, for a result that can be repeated")
+
+
+class Start(Section):
+    """Where a graph starts: one of hub, folder, folders, scratch."""
+
+    hub: HubModel | None = Field(None, description="NAME, or with `revision` beside it")
+    folder: Text | None = Field(None, description="a checkpoint folder")
+    folders: list[Text] | None = Field(None, description="checkpoint folders or patterns; each is a run")
+    scratch: dict[str, Any] | None = Field(None, description="family, and its architecture in its config's names")
+    tokenizer: dict[str, Any] = Field(default_factory=dict, description="of a scratch model, by family")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("hub"), str):
+            value = dict(value)
+            value["hub"] = {"name": value["hub"]} | ({"revision": value.pop("revision")} if "revision" in value else {})
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Start:
+        if sum(v is not None for v in (self.hub, self.folder, self.folders, self.scratch)) != 1:
+            raise ValueError("a starting point has one of hub, folder, folders, scratch")
+        if self.tokenizer and self.scratch is None:
+            raise ValueError("tokenizer belongs to a scratch model; a checkpoint brings its own")
+        return self
+
+
+class FromNode(Node):
+    """A starting point."""
+
+    from_: Start = Field(alias="from")
+    data: Data | None = Field(None, description="scratch: whose texts the tokenizer is made of")
+
+
+# -- train -------------------------------------------------------------------------------------------------------------
+class Distil(Section):
+    """Distillation from a teacher's logits (Hinton et al. 2015, arXiv 1503.02531)."""
+
+    weight: Number = Field(0.5, ge=0, le=1, description="of the teacher's loss; the rest is the task's")
+    temperature: Number = Field(2.0, gt=0)
+
+
+Precision = Literal["float32", "bfloat16"]
+Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "inverse_sqrt"]
+
+
+class TrainNode(Node):
+    """Training of a model; settings carry the names of transformers' TrainingArguments where it has them."""
+
+    train: Text = Field(description="the model to train")
+    data: Data | None = None
+    augment: Augment | None = None
+    max_steps: Integer | None = Field(None, ge=1)
+    num_train_epochs: Number | None = Field(None, gt=0)
+    per_device_train_batch_size: Integer = Field(16, ge=1, description="utterances or sentences")
+    gradient_accumulation_steps: Integer = Field(1, ge=1)
+    learning_rate: Number = Field(1e-4, gt=0)
+    lr_scheduler_type: Schedule = "cosine"
+    warmup_steps: Integer = Field(0, ge=0)
+    warmup_ratio: Number = Field(0.0, ge=0, lt=1)
+    weight_decay: Number = Field(0.0, ge=0)
+    adam_beta1: Number = Field(0.9, ge=0, lt=1)
+    adam_beta2: Number = Field(0.999, ge=0, lt=1)
+    max_grad_norm: Number = Field(1.0, ge=0)
+    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1)
+    dropout: Number | None = Field(None, ge=0, lt=1, description="every dropout of the model; default: as it is")
+    encoder_layerdrop: Number = Field(0.0, ge=0, lt=1, description="stochastic layer drop (Fan et al. 2019)")
+    decoder_layerdrop: Number = Field(0.0, ge=0, lt=1)
+    precision: Precision = Field("float32", description="bfloat16: mixed; part of the model's identity")
+    seed: Integer = Field(1, description="together with the replicate's")
+    eval_steps: Integer = Field(0, ge=0, description="evaluate on the development sets every so many steps; 0: never")
+    early_stopping_patience: Integer | None = Field(None, ge=1, description="evaluations without a gain")
+    load_best_model_at_end: bool = Field(False, description="keep the best evaluated step, not the last")
+    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose; default: all of them")
+    metric: Text | None = Field(None, description="for choose_on; default: the experiment's")
+    distil_from: Text | None = Field(None, description="the teacher")
+    distil: Distil | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainNode:
+        if (self.max_steps is None) == (self.num_train_epochs is None):
+            raise ValueError("training has one of max_steps, num_train_epochs")
+        if self.max_steps is not None and self.warmup_steps > self.max_steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is longer than the run (max_steps {self.max_steps})")
+        if self.warmup_steps and self.warmup_ratio:
+            raise ValueError("training has one of warmup_steps, warmup_ratio")
+        if not self.eval_steps and (self.early_stopping_patience or self.load_best_model_at_end):
+            raise ValueError("early_stopping_patience and load_best_model_at_end need eval_steps")
+        if self.distil and not self.distil_from:
+            raise ValueError("distil needs distil_from: the teacher's name")
+        return self
+
+
+# -- average, prune, export --------------------------------------------------------------------------------------------
+class AverageNode(Node):
+    """Weights averaged over models of one ancestor."""
+
+    average: list[Text] = Field(description="a node (all its runs), or a list of models")
+    where: dict[str, Any] = Field(default_factory=dict, description="which runs: swept key: value, or list of values")
+    by: list[Text] = Field(default_factory=list, description="one result for each value of these swept keys")
+    method: Text = Field("uniform", description="uniform, greedy, interpolate")
+    alpha: Number | None = Field(None, ge=0, le=1, description="interpolate: 0 is the first model, 1 the second")
+    points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")
+    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
+    metric: Text | None = Field(None, description="for choose_on; default: the experiment's")
+
+    @field_validator("average", "by", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+class Layers(Section):
+    """Which layers of one side go, or stay; counted from 1."""
+
+    keep: list[Integer] | None = None
+    drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
+    by: Text | None = Field(None, description="for a fraction: uniform, truncate, greedy")
+
+    @model_validator(mode="after")
+    def _one(self) -> Layers:
+        if (self.keep is None) == (self.drop is None):
+            raise ValueError("layers have one of keep, drop")
+        if isinstance(self.drop, str) and self.by is None:
+            raise ValueError("a fraction to drop needs `by`: uniform, truncate or greedy")
+        if not isinstance(self.drop, str) and self.by is not None:
+            raise ValueError("`by` goes with a fraction; here the layers are listed already")
+        return self
+
+
+class Sides(Section):
+    """Layers by side."""
+
+    encoder: Layers | None = None
+    decoder: Layers | None = None
+
+
+class Heads(Section):
+    """Attention heads to remove."""
+
+    drop: Share = Field(description="a fraction of all heads")
+    by: Text = Field("taylor", description="taylor: |dL/dmask| (Michel et al. 2019, arXiv 1905.10650)")
+
+    @field_validator("drop")
+    @classmethod
+    def _fraction(cls, value: str | list[int]) -> str:
+        if not isinstance(value, str):
+            raise ValueError("heads are dropped by a fraction, such as 1/4")
+        return value
+
+
+class PruneNode(Node):
+    """A smaller model."""
+
+    prune: Text
+    layers: Sides | None = None
+    heads: Heads | None = None
+    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
+    metric: Text = Field("loss", description="what a search looks at")
+
+    @model_validator(mode="after")
+    def _something(self) -> PruneNode:
+        if self.heads is None and (
+            self.layers is None or (self.layers.encoder is None and self.layers.decoder is None)
+        ):
+            raise ValueError("nothing to prune: give layers, heads or both")
+        return self
+
+
+class ExportNode(Node):
+    """A model for use elsewhere; only ends."""
+
+    export: Text
+    format: Text = Field("safetensors", description="safetensors or ctranslate2")
+    quantization: Literal["int8", "int8_float32", "int16", "float16", "bfloat16"] | None = None
+
+
+VERBS: dict[str, type[Node]] = {
+    "from": FromNode,
+    "train": TrainNode,
+    "average": AverageNode,
+    "prune": PruneNode,
+    "export": ExportNode,
+}
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+class Claim(Section):
+    """A comparison declared before looking."""
+
+    model: Text
+    beats: Text | None = Field(None, description="the model that should be worse")
+    keeps: Text | None = Field(None, description="the model whose quality should be kept")
+    on: Text = Field(description="a test set")
+    metric: Text | None = Field(None, description="default: the experiment's")
+    margin: Number | None = Field(None, ge=0, description="for keeps: points that may be lost")
+
+    @model_validator(mode="after")
+    def _one(self) -> Claim:
+        if (self.beats is None) == (self.keeps is None):
+            raise ValueError("a claim has one of beats, keeps")
+        if (self.margin is None) != (self.keeps is None):
+            raise ValueError("a claim with keeps, and only that, has a margin")
+        return self
+
+
+class Experiment(Section):
+    """One task, its corpora, a graph of models, its claims."""
+
+    task: Literal["asr", "nmt"]
+    languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
+    metric: Text | None = Field(None, description="default: wer for asr, bleu for nmt")
+    metrics: list[Text] | None = Field(None, description="all that is reported; default: wer, cer or bleu, chrf")
+    normaliser: Text | None = Field(
+        None, description="before errors are counted; default: basic for asr, verbatim for nmt"
+    )
+    repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
+        default_factory=lambda: [1],
+        description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
+    )
+    data: Data
+    augment: Augment | None = None
+    decoding: Decoding = Field(default_factory=Decoding)
+    models: Annotated[
+        dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
+    ]
+    claims: list[Claim] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _two_languages(self) -> Experiment:
+        if self.task == "nmt" and len(self.languages) != 2:
+            raise ValueError("languages: translation needs two, such as [en, fr]")
+        return self
+
+
+class Configuration(Section):
+    """A whole configuration."""
+
+    data_root: Text = Field(
+        ".", description="what relative paths of corpora start from; relative to the working directory"
+    )
+    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated]] = Field(
+        default_factory=dict
+    )
+    experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)

@@ -1,0 +1,92 @@
+"""Sweeps: one node written once, many runs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from consomme.plan.problems import fail, section
+from consomme.plan.schema import Sweep
+from consomme.plan.values import integer, number
+
+
+def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The runs of a raw node: (swept keys and values, the node with those values set and no sweep)."""
+    node = {key: value for key, value in raw.items() if key != "sweep"}
+    if raw.get("sweep") is None:
+        return [({}, node)]
+    sweep = section(Sweep, raw["sweep"], f"{path}.sweep")
+    points = _points(sweep, f"{path}.sweep")
+    if not points:
+        fail(f"{path}.sweep", "no run comes out of it")
+    return [(point, _set(node, point, path)) for point in points]
+
+
+def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
+    if sweep.points is not None:
+        return sweep.points
+    if sweep.grid is not None:
+        for key, values in sweep.grid.items():
+            if not values:
+                fail(f"{path}.grid.{key}", "a list with at least one value is wanted")
+        keys = sorted(sweep.grid)
+        return [dict(zip(keys, v, strict=True)) for v in itertools.product(*(sweep.grid[k] for k in keys))]
+    return _random(dict(sweep.random or {}), f"{path}.random")
+
+
+def _random(spec: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    """n points; each key draws from a stream of its own, so that a key added leaves the others' values alone."""
+    try:
+        n, seed = integer(spec.pop("n")), integer(spec.pop("seed", 0))
+    except KeyError:
+        fail(f"{path}.n", "this key is needed: how many runs")
+    columns = {}
+    for key, choices in sorted(spec.items()):
+        stream = random.Random(f"{seed}/{key}")
+        columns[key] = [_draw(stream, choices, f"{path}.{key}") for _ in range(n)]
+    return [{key: values[i] for key, values in columns.items()} for i in range(n)]
+
+
+def _draw(stream: random.Random, choices: Any, path: str) -> Any:
+    if isinstance(choices, list) and choices:
+        return stream.choice(choices)
+    if isinstance(choices, Mapping) and len(choices) == 1:
+        (kind, bounds), *_ = choices.items()
+        if kind in ("uniform", "log_uniform") and isinstance(bounds, list) and len(bounds) == 2:
+            low, high = map(number, bounds)
+            if kind == "uniform":
+                return float(f"{stream.uniform(low, high):.4g}")
+            if low <= 0:
+                fail(path, f"log_uniform needs bounds above 0; given: {bounds}")
+            return float(f"{math.exp(stream.uniform(math.log(low), math.log(high))):.4g}")
+    return fail(path, "a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]} is wanted")
+
+
+def _set(node: Mapping[str, Any], point: Mapping[str, Any], path: str) -> dict[str, Any]:
+    result = deepcopy(dict(node))
+    for dotted, value in point.items():
+        here = result
+        *parents, last = str(dotted).split(".")
+        for part in parents:
+            inner = here.get(part)
+            if inner is None:
+                inner = here[part] = {}
+            if not isinstance(inner, dict):
+                fail(f"{path}.sweep.{dotted}", f"'{part}' holds {inner!r}, which has no keys of its own")
+            here = inner
+        here[last] = value
+    return result
+
+
+def settled(dump: Mapping[str, Any], dotted: str, given: Any) -> Any:
+    """The value of a swept key as the checked node holds it (0.3, not "3/10"), or as given where it has no place."""
+    here: Any = dump
+    for part in dotted.split("."):
+        if not isinstance(here, Mapping) or part not in here:
+            return given
+        here = here[part]
+    return here

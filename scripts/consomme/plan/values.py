@@ -1,0 +1,105 @@
+"""How a value may be spelt in a configuration, and what it then means.
+
+`1e-5`, `"0.00001"` and `1/2` are numbers however YAML reads them; `no` where text is expected is an error that says to
+quote it, because YAML reads it as false.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
+
+
+def number(value: Any) -> Any:
+    """A float from 3, 3.0, "3e0", "6/2"; other values pass on for pydantic to refuse."""
+    if isinstance(value, bool):
+        raise ValueError("a number is wanted here; YAML reads yes, no, on and off as true and false")
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value.replace(" ", ""))) if "/" in value else float(value)
+        except (ValueError, ZeroDivisionError):
+            raise ValueError("a number is wanted here, such as 0.00001, 1e-5 or 1/2") from None
+    return value
+
+
+def integer(value: Any) -> Any:
+    """An int from 4000, 4000.0, "4e3"; anything with a fraction is refused."""
+    value = number(value)
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError("a whole number is wanted here")
+        return int(value)
+    return value
+
+
+def text(value: Any) -> Any:
+    """Text as it stands. YAML turns a bare `no` into false and `1` into a number: say that it wants quotes."""
+    if isinstance(value, bool):
+        word = "no" if value is False else "yes"
+        raise ValueError(f'text is wanted here; if you wrote {word}, YAML read it as {value}: write "{word}" in quotes')
+    if isinstance(value, int | float):
+        raise ValueError(f'text is wanted here: write "{value}" in quotes')
+    return value
+
+
+def share(value: Any) -> str | list[int]:
+    """What `drop` may be: a fraction strictly between 0 and 1, as its shortest spelling, or a list of numbers from 1."""
+    if isinstance(value, list | tuple):
+        numbers = [integer(v) for v in value]
+        if not numbers or any(not isinstance(v, int) or v < 1 for v in numbers):
+            raise ValueError("a list of layers is wanted, counted from 1, such as [2, 5, 8]")
+        return numbers
+    if isinstance(value, bool) or value is None:
+        raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here")
+    if isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit()):
+        raise ValueError(
+            f"a bare integer is ambiguous: write a list, such as [{value}], to drop the layer of that number, "
+            "or a fraction, such as 1/3, to drop that share"
+        )
+    try:
+        fraction = Fraction(str(value).replace(" ", ""))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here") from None
+    if not 0 < fraction < 1:
+        raise ValueError("a fraction must lie strictly between 0 and 1")
+    # 0.33 and 1/3 differ, 0.5 and 1/2 do not
+    return str(fraction)
+
+
+Number = Annotated[float, BeforeValidator(number), WithJsonSchema({"type": ["number", "string"]})]
+Integer = Annotated[int, BeforeValidator(integer), WithJsonSchema({"type": ["integer", "number", "string"]})]
+Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "string"})]
+Share = Annotated[
+    str | list[int],
+    BeforeValidator(share),
+    WithJsonSchema(
+        {"anyOf": [{"type": ["number", "string"]}, {"type": "array", "items": {"type": "integer", "minimum": 1}}]}
+    ),
+]
+
+
+def spell(value: Any) -> str:
+    """A swept value as a piece of a path: no slash, no space, no comma, the same for equal values."""
+    if isinstance(value, dict):
+        parts = [k if v in (1, 1.0) else f"{spell(v)}*{k}" for k, v in sorted(value.items())]
+        return "+".join(map(str, parts)) or "none"
+    if isinstance(value, list | tuple):
+        return "+".join(spell(v) for v in value) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        plain = value.replace("/", "of") if _fraction(value) else value.replace("/", "_")
+        return "".join(c if c.isalnum() or c in "._-+*{}" else "_" for c in plain)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _fraction(value: str) -> bool:
+    try:
+        Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""What a digest holds: a change moves what it touches and nothing else."""
+
+import subprocess
+import sys
+
+import pytest
+
+from consomme.plan.plan import Plan
+
+
+@pytest.fixture
+def moved(small, change, digests):
+    """The models (without replicate) whose digests a change moves, of those that stand in both."""
+
+    def found(settings):
+        before, after = digests(small), digests(change(settings))
+        return {name.partition("/")[2] for name in before if name in after and before[name] != after[name]}
+
+    return found
+
+
+AFTER_TUNED = {"tuned/best", "soup", "mean", "line", "half", "healed", "out"}
+TUNED = {f"tuned/data.share={s},learning_rate={r}" for s in ("0.5", "1.0") for r in ("1e-05", "3e-05")}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"experiments.e.models.tuned.max_steps": 5}, TUNED | AFTER_TUNED),
+        ({"experiments.e.models.mean.average": ["tuned"]}, set()),
+        ({"experiments.e.models.soup.choose_on": {"a": "best"}}, {"soup", "line", "half", "healed", "out"}),
+        ({"experiments.e.models.half.layers": {"encoder": {"drop": "1/3", "by": "uniform"}}}, {"half", "healed", "out"}),
+        ({"experiments.e.models.healed.augment": {"spec_augment": True}}, {"healed", "out"}),
+        # a decoding setting: models whose choice rests on decoding, and what is made of them
+        ({"experiments.e.decoding": {"num_beams": 2}}, {"tuned/best", "soup", "line", "half", "healed", "out"}),
+        ({"corpora.a-test.size": 11}, set()),
+        ({"corpora.b-dev.size": 11}, {"tuned/best", "soup", "line", "half", "healed", "out"}),
+        ({"corpora.b-train.size": 21}, TUNED | AFTER_TUNED),
+        ({"experiments.e.claims": [{"model": "mean", "beats": "base", "on": "a"}]}, set()),
+        ({"experiments/e/data/test": {"b": "b-test", "all": ["a-test", "b-test"]}, "experiments.e.claims": []}, set()),
+    ],
+)  # fmt: skip
+def test_a_change_moves_what_it_touches(moved, settings, expected):
+    # an export looks at a development set, so a changed decoding or set moves it as well
+    assert moved(settings) == expected
+
+
+def test_a_value_added_to_a_sweep_leaves_the_old_runs_alone(moved):
+    grid = {"learning_rate": ["1e-5", "3e-5", "1e-4"], "data.share": [0.5, 1.0]}
+    assert moved({"experiments.e.models.tuned.sweep": {"grid": grid}}) == AFTER_TUNED
+
+
+def test_a_change_back_finds_the_old_models(small, change, digests):
+    assert digests(change({"experiments.e.models.tuned.max_steps": 4})) == digests(small)
+
+
+def test_spelling_order_and_labels_are_no_identity(small, change, digests):
+    respelt = change({
+        "experiments.e.models.tuned.sweep": {"grid": {"data.share": ["1/2", 1], "learning_rate": ["0.00001", "3.0e-5"]}},
+        "experiments.e.models.tuned.max_steps": "4",
+        "experiments.e.models.half.layers": {"encoder": {"by": "uniform", "drop": 0.5}},
+    })  # fmt: skip
+    respelt["experiments"]["e"]["models"] = dict(reversed(respelt["experiments"]["e"]["models"].items()))
+    assert digests(respelt) == digests(small)
+    # another name for the experiment and another place for the data: the same digests
+    renamed = dict(respelt, experiments={"other": respelt["experiments"]["e"]}, data_root="/elsewhere")
+    assert digests(renamed) == digests(small)
+
+
+def test_another_replicate_is_another_model_beside(change, digests):
+    found = digests(change({"experiments.e.repeat": [1, 2]}))
+    one, two = ({k[2:]: v for k, v in found.items() if k.startswith(r)} for r in "12")
+    assert one.keys() == two.keys() and not set(one.values()) & set(two.values())
+
+
+def test_a_fetched_base_is_one_folder_for_all_replicates(change):
+    plan = Plan(change({"experiments.e.repeat": [1, 2], "experiments/e/models/raw": {"from": {"hub": "someone/model"}}}))
+    assert len({m.folder for s in plan.studies.values() for m in s.models if m.node == "raw"}) == 1
+
+
+def test_an_experiment_added_leaves_the_others(small, change, digests):
+    raw = change({"experiments/f": small["experiments"]["e"]})
+    e = {n: m.digest for n, m in ((m.name, m) for m in Plan(raw).studies["e"].models)}
+    assert e == {m.name: m.digest for m in Plan(small).studies["e"].models}
+
+
+def test_corpora_are_shared_by_digest(small, change):
+    raw = change({"experiments/f": small["experiments"]["e"]})
+    assert len(Plan(raw).corpora) == len(Plan(small).corpora) == 6
+
+
+def test_planning_imports_nothing_heavy_and_is_quick():
+    code = (
+        "import sys; import consomme.plan.plan, consomme.plan.look, consomme.data.sources;"
+        "print(sorted({m.partition('.')[0] for m in sys.modules} & {'torch','numpy','pandas','transformers','datasets','pyarrow'}))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

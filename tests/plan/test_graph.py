@@ -1,0 +1,132 @@
+"""Composition: sweeps, references, where, by, replicates."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+
+HERE = Path(__file__).parent
+CONFIGURATIONS = sorted((HERE.parents[1] / "config").glob("*.yaml"))
+
+
+def names(plan, experiment="e"):
+    return [m.name for m in plan.studies[experiment].first.models]
+
+
+@pytest.mark.parametrize("file", [HERE / "example.yaml", *CONFIGURATIONS], ids=lambda p: p.stem)
+def test_every_configuration_and_the_design_example_loads(file):
+    plan = Plan(read([file]))
+    assert plan.models and all(study.claims for study in plan.studies.values())
+
+
+def test_the_design_example_has_the_models_it_says():
+    plan = Plan(read([HERE / "example.yaml"]))
+    found = names(plan, "medical-translator")
+    runs = [n for n in found if n.startswith("tuned/") and not n.endswith("best")]
+    assert len(runs) == 8 and "tuned/data.share=0.3,label_smoothing_factor=0.0,learning_rate=1e-05" in runs
+    soup = next(m for m in plan.models.values() if m.node == "soup")
+    assert len(soup.parents) == 4 and all("data.share=1.0" in name for name in soup.parents)
+    assert len(plan.studies["medical-translator"].graphs) == 3
+
+
+def test_a_sweep_names_its_runs_by_sorted_keys_and_values(small):
+    assert [n for n in names(Plan(small)) if n.startswith("tuned/")] == [
+        "tuned/data.share=0.5,learning_rate=1e-05",
+        "tuned/data.share=0.5,learning_rate=3e-05",
+        "tuned/data.share=1.0,learning_rate=1e-05",
+        "tuned/data.share=1.0,learning_rate=3e-05",
+        "tuned/best",
+    ]
+
+
+def test_mapping_verbs_keep_the_runs_of_their_parent_and_averages_reduce_them(change):
+    raw = change({"experiments/e/models/third": {"prune": "tuned", "layers": {"encoder": {"drop": "1/3", "by": "uniform"}}},
+                  "experiments/e/models/again": {"train": "third", "max_steps": 2, "sweep": {"grid": {"seed": [1, 2]}}},
+                  "experiments/e/models/one": {"prune": "tuned/best", "layers": {"encoder": {"keep": [1, 2]}}},
+                  "experiments/e/models/soups": {"average": "again"}})  # fmt: skip
+    found = names(Plan(raw))
+    assert "third/data.share=0.5,learning_rate=1e-05" in found
+    assert "again/data.share=0.5,learning_rate=1e-05,seed=2" in found
+    assert sum(n.startswith("again/") and not n.endswith("best") for n in found) == 8
+    assert "one" in found and "soups" in found
+
+
+def test_by_makes_one_soup_for_each_value(change):
+    plan = Plan(change({"experiments/e/models/soups": {"average": "tuned", "by": ["data.share"]}}))
+    soups = {m.run: sorted(m.parents) for m in plan.models.values() if m.node == "soups" and m.run != "best"}
+    assert sorted(soups) == ["data.share=0.5", "data.share=1.0"]
+    assert soups["data.share=0.5"] == [f"tuned/data.share=0.5,learning_rate={v}" for v in ("1e-05", "3e-05")]
+
+
+def test_random_sweeps_repeat_and_growing_one_leaves_its_old_runs_alone(change):
+    def runs(n, more=()):
+        random = {"n": n, "seed": 3, "learning_rate": {"log_uniform": ["1e-5", "1e-3"]}, **dict(more)}
+        plan = Plan(change({"experiments/e/models/tuned/sweep": {"random": random}}))
+        return [m for m in names(plan) if m.startswith("tuned/") and not m.endswith("best")]
+
+    assert runs(4) == runs(4) and runs(6)[:4] == runs(4) and len(set(runs(6))) == 6
+
+
+def test_points_and_swept_architecture(change):
+    grid = {"from.scratch.hidden_size": [32, 64]}
+    plan = Plan(change({"experiments/e/models/raw/sweep": {"grid": grid},
+                        "experiments/e/models/tuned/sweep": {"points": [{"learning_rate": "1/1000"}]},
+                        "experiments/e/models/line": {"average": ["base/best", "soup"], "method": "greedy"}}))  # fmt: skip
+    assert "base/from.scratch.hidden_size=32" in names(plan)
+    assert "tuned/from.scratch.hidden_size=64,learning_rate=0.001" in names(plan)
+
+
+def test_replicates_may_rotate_corpora(change):
+    raw = change({"experiments.e.repeat": {1: {"home": "a", "away": "b"}, 2: {"home": "b", "away": "a"}},
+                  "experiments/e/models/base/data": {"train": ["{home}-train"]},
+                  "experiments.e.data": {"train": "{away}-train", "dev": {"a": "{home}-dev", "b": "{away}-dev"},
+                                         "test": {"a": "{home}-test", "b": "{away}-test"}}})  # fmt: skip
+    plan = Plan(raw)
+    trained = {m.replicate: list(m.identity["train"]) for m in plan.models.values() if m.node == "base"}
+    assert trained == {"1": ["a-train"], "2": ["b-train"]}
+
+
+def test_folders_become_runs_and_need_no_training(tmp_path, change, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("x", "y"):
+        (tmp_path / "trained" / name).mkdir(parents=True)
+        config = {"model_type": "wav2vec2-bert", "num_hidden_layers": 6}
+        (tmp_path / "trained" / name / "config.json").write_text(json.dumps(config))
+    plan = Plan(change({"experiments/e/models/raw": {"from": {"folders": ["trained/*"]}},
+                        "experiments/e/models/base": {"average": "raw"}}))  # fmt: skip
+    assert [n for n in names(plan) if n.startswith("raw/")] == ["raw/folder=x", "raw/folder=y"]
+
+
+def test_jobs_that_train_or_choose_never_see_a_test_set(small):
+    """The test sets reach evaluations alone, in every configuration."""
+    for raw in [small, *(read([file]) for file in CONFIGURATIONS)]:
+        for study in Plan(raw).studies.values():
+            for graph in study.graphs.values():
+                tests = {c.marker for s in graph.test.values() for c in s.values()}
+                assert tests
+                for model in graph.models:
+                    assert not tests & set(model.inputs.values()), model.name
+                for evaluation in graph.evaluations():
+                    assert tests <= set(evaluation.inputs.values())
+
+
+def test_specs_are_canonical_json_that_names_its_inputs(small):
+    for model in Plan(small).models.values():
+        spec = json.loads(model.spec)
+        assert spec["inputs"] == list(model.inputs) and spec["digest"] == model.digest
+        assert json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False) == model.spec
+
+
+def test_targets_name_every_replicate(change):
+    plan = Plan(change({"experiments.e.repeat": [1, 2]}))
+    assert len(plan.targets("e/soup")) == 2 and len(plan.targets("e/tuned")) == 8
+    assert all(t.endswith("provenance.json") for t in plan.targets("e/tuned/best"))
+
+
+def test_on_is_a_word_here_though_yaml_reads_true(small):
+    assert yaml.safe_load("{on: b}") == {True: "b"}
+    assert Plan(small).studies["e"].claims[0]["on"] == "b"

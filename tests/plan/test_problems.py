@@ -1,0 +1,91 @@
+"""Every mistake stops before any job: the key's path, what was given, what is allowed, the nearest right word."""
+
+import pytest
+
+from consomme.plan.plan import Plan
+from consomme.plan.problems import ConfigurationError
+
+MODELS = "experiments/e/models"
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({f"{MODELS}/tuned/learning_rat": 1}, ["models.tuned.learning_rat", "unknown key", "did you mean 'learning_rate'", "allowed"]),
+        ({f"{MODELS}/base/train": "row"}, ["models.base.train", "no model 'row'", "did you mean 'raw'", "allowed: raw"]),
+        ({f"{MODELS}/base/train": "half"}, ["a cycle", "base", "→"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": 3}}}, ["bare integer", "[3]", "1/3"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "3"}}}, ["bare integer"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": 1.0, "by": "uniform"}}}, ["strictly between 0 and 1"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"keep": [1, 7]}}}, ["no layer 7", "layers 1 to 6"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": [1, 2, 3, 4, 5, 6]}}}, ["none of the 6 layers"]),
+        ({f"{MODELS}/half/layers": {"decoder": {"keep": [1]}}}, ["'ctc' has no decoder"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "unifrom"}}}, ["did you mean 'uniform'"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3"}}}, ["needs `by`"]),
+        ({f"{MODELS}/half/heads": {"drop": [1]}}, ["heads are dropped by a fraction"]),
+        ({f"{MODELS}/soup/method": "gready"}, ["did you mean 'greedy'", "allowed"]),
+        ({f"{MODELS}/soup/where": {"learning_rat": 1}}, ["no swept key 'learning_rat'", "did you mean 'learning_rate'"]),
+        ({f"{MODELS}/soup/where": {"learning_rate": 7}}, ["no run has 7", "1e-05, 3e-05"]),
+        ({f"{MODELS}/mean/by": "seed"}, ["no swept key 'seed'"]),
+        ({f"{MODELS}/mean/choose_on": {"b": "best"}}, ["has no use here"]),
+        ({f"{MODELS}/mean/average": "base"}, ["two models or more"]),
+        ({f"{MODELS}/mean/average": ["base", "half"]}, ["different depths", "base", "half"]),
+        ({f"{MODELS}/line/average": ["base", "tuned"]}, ["exactly two models"]),
+        ({f"{MODELS}/line/choose_on": {"c": "best"}}, ["no development set 'c'", "allowed: a, b"]),
+        ({f"{MODELS}/line/choose_on": {"a": {"lose_at_most": 1, "of": "base"}}}, ["at least one development set must be `best`"]),
+        ({f"{MODELS}/line/choose_on": {"b": "bets"}}, ["choose_on.b"]),
+        ({f"{MODELS}/healed/distil_from": "tuned"}, ["has 4 runs"]),
+        ({f"{MODELS}/base/learning_rate": 0}, ["learning_rate", "greater than 0"]),
+        ({f"{MODELS}/tuned/warmup_steps": 9}, ["longer than the run"]),
+        ({f"{MODELS}/tuned/num_train_epochs": 9}, ["one of max_steps, num_train_epochs"]),
+        ({f"{MODELS}/tuned/early_stopping_patience": 2}, ["need eval_steps"]),
+        ({f"{MODELS}/tuned/label_smoothing_factor": 0.1}, ["CTC has none"]),
+        ({f"{MODELS}/tuned/decoder_layerdrop": 0.1}, ["has no decoder"]),
+        ({f"{MODELS}/tuned/sweep": {"grid": {"learning_rat": [1]}}}, ["learning_rat", "did you mean"]),
+        ({f"{MODELS}/tuned/sweep": {"grid": {"learning_rate": ["1e-5", "0.00001"]}}}, ["two runs are both named"]),
+        ({f"{MODELS}/tuned/sweep": {"grid": {"learning_rate": []}}}, ["at least one value"]),
+        ({f"{MODELS}/mean/average": ["base", "out"]}, ["an export only ends"]),
+        ({f"{MODELS}/out/format": "onnx"}, ["no export format 'onnx'"]),
+        ({f"{MODELS}/out/quantization": "int8"}, ["float16 or bfloat16"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "wisper"}}}, ["did you mean 'whisper'"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "marian"}}}, ["'marian' is for nmt"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "hiden_size": 3}}}, ["did you mean 'hidden_size'"]),
+        ({f"{MODELS}/raw/from": {"hub": "x/y", "folder": "z"}}, ["one of hub, folder, folders, scratch"]),
+        ({f"{MODELS}/raw/from": {"folders": ["nowhere/*"]}}, ["no folder matches"]),
+        ({f"{MODELS}/raw": {"fetch": "x"}}, ["exactly one verb"]),
+        ({f"{MODELS}/raw": {"train": "x", "prune": "y"}}, ["exactly one verb"]),
+        ({"experiments/e/task": "tts"}, ["experiments.e.task", "asr"]),
+        ({"experiments/e/languages": [False]}, ["languages.0", 'write "no" in quotes']),
+        ({"experiments/e/metric": "bleu"}, ["no asr metric 'bleu'"]),
+        ({"experiments/e/metrics": ["cer"]}, ["'wer' is not among those reported"]),
+        ({"experiments/e/normaliser": "basik"}, ["did you mean 'basic'"]),
+        ({"experiments/e/repeat": [1, 1]}, ["different seeds"]),
+        ({"experiments/e/data/train": "c-train"}, ["no corpus 'c-train'"]),
+        ({"experiments/e/data/train": "{x}-train"}, ["names a variable"]),
+        ({"experiments/e/data/train": {"b-train": 0}}, ["larger than 0"]),
+        ({"experiments/e/data/train": "b-test"}, ["is a test set", "only report"]),
+        ({"experiments/e/data/dev": {"a": "a-test"}}, ["dev sets choose"]),
+        ({"experiments/e/claims": [{"model": "soup", "beats": "tuned", "on": "b"}]}, ["has 4 runs", "tuned/best"]),
+        ({"experiments/e/claims": [{"model": "soup", "beats": "base", "on": "c"}]}, ["no test set 'c'"]),
+        ({"experiments/e/claims": [{"model": "soup", "keeps": "base", "on": "b"}]}, ["margin"]),
+        ({"experiments/e/claims": [{"model": "out", "beats": "base", "on": "b"}]}, ["exports are not scored"]),
+        ({"corpora/a-train/source": "parralel"}, ["did you mean 'parallel'"]),
+        ({"corpora/a-train/domain": "dirty"}, ["allowed: clean, shifted"]),
+        ({"corpora/a-train/generator": "dosage"}, ["makes nmt data"]),
+        ({"corpora/a-train/without": ["nothing"]}, ["no corpus 'nothing'"]),
+        ({"corpora/a-train/siz": 3}, ["did you mean 'size'"]),
+        ({"corpus": {}}, ["configuration.corpus", "did you mean 'corpora'"]),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
+)  # fmt: skip
+def test_a_mistake_is_named(change, settings, wanted):
+    with pytest.raises(ConfigurationError) as caught:
+        Plan(change(settings))
+    for words in wanted:
+        assert words in str(caught.value), f"{words!r} not in: {caught.value}"
+
+
+def test_all_sections_with_mistakes_are_named_at_once(change):
+    with pytest.raises(ConfigurationError) as caught:
+        Plan(change({"corpora/a-dev/siz": 3, "experiments/e/tusk": 1}))
+    assert "corpora.a-dev.siz" in str(caught.value) and "experiments.e.tusk" in str(caught.value)
