@@ -17,7 +17,7 @@ rule measure_costs:
     log:
         "results/{experiment}/logs/costs.log",
     # all cores: nothing else may run while speed is measured
-    threads: workflow.cores or 1
+    threads: workflow.resource_settings.cores or 1
     params:
         spec=costs_spec,
     message:

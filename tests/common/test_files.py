@@ -82,3 +82,12 @@ def test_a_tree_is_linked_and_what_is_there_replaced(tmp_path):
     assert (target / "sub" / "file").read_text() == "new"
     assert os.stat(target / "sub" / "file").st_ino == os.stat(source / "sub" / "file").st_ino
     assert sorted(p.name for p in target.rglob("*")) == ["file", "other", "sub"]
+
+
+def test_linking_again_leaves_nothing_behind(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    (source / "a").write_text("x")
+    link_tree(source, target)
+    link_tree(source, target)
+    assert [p.name for p in target.iterdir()] == ["a"]

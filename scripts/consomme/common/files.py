@@ -91,6 +91,8 @@ def link_tree(source: Path, target: Path) -> None:
         except OSError:
             shutil.copy2(path, temporary)
         os.replace(temporary, goal)
+        # renaming one link of a file onto another link of it does nothing, and leaves both
+        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -84,13 +84,13 @@ def corpus(corpus: Corpus, task: str, path: str) -> None:
 
 
 # -- starting points ---------------------------------------------------------------------------------------------------
-def checkpoint_folders(patterns: list[str], path: str) -> dict[str, Path]:
-    """The folders that the patterns name, by a short label."""
+def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, Path]:
+    """The folders below `root` that the patterns name, by a short label; relative as the patterns are."""
     found: list[Path] = []
     for pattern in patterns:
-        matches = sorted(Path(p) for p in glob.glob(pattern) if Path(p).is_dir())
+        matches = sorted(Path(p) for p in glob.glob(pattern, root_dir=root) if (root / p).is_dir())
         if not matches:
-            fail(path, f"no folder matches '{pattern}'")
+            fail(path, f"no folder matches '{pattern}' in {root}")
         found += [m for m in matches if m not in found]
     labels = [m.name for m in found]
     if len(set(labels)) < len(labels):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from consomme.families import TABLE as FAMILIES
@@ -36,6 +37,7 @@ class Corpora:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.data_root = settings.data_root
         self._made: dict[tuple[str, str, tuple[str, ...]], Prepared] = {}
 
     def get(self, name: str, task: str, languages: tuple[str, ...], path: str, chain: tuple[str, ...] = ()) -> Prepared:
@@ -67,6 +69,7 @@ class Graph:
         self.name, self.experiment, self.replicate = name, experiment, replicate
         self.path = f"experiments.{name}"
         self._corpora = corpora
+        self._root = Path(corpora.data_root)
         repeat = experiment.repeat
         self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
         self.metric = experiment.metric or capabilities.METRICS_BY_TASK[experiment.task][0]
@@ -159,19 +162,19 @@ class Graph:
     def _from(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
         start = node.from_
         if start.folders is not None:
-            folders = capabilities.checkpoint_folders(start.folders, f"{path}.from.folders")
+            folders = capabilities.checkpoint_folders(start.folders, self._root, f"{path}.from.folders")
             return [
                 self._model(
                     name,
                     own | {"folder": label},
                     "from",
                     self._start({"folder": str(folder)}),
-                    **capabilities.read_checkpoint(folder),
+                    **capabilities.read_checkpoint(self._root / folder),
                 )
                 for label, folder in folders.items()
             ]
         if start.folder is not None:
-            known = capabilities.read_checkpoint(start.folder)
+            known = capabilities.read_checkpoint(self._root / start.folder)
             return [self._model(name, own, "from", self._start({"folder": start.folder}), **known)]
         if start.hub is not None:
             return [self._model(name, own, "from", self._start({"hub": start.hub.model_dump()}))]
@@ -380,6 +383,7 @@ class Graph:
             identity,
             parents=parents or {},
             swept=swept,
+            data_root=self._corpora.data_root,
             **more,
         )
 

@@ -102,6 +102,7 @@ class Model:
     swept: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     depth: dict[str, int] | None = None
+    data_root: str = "."
 
     @property
     def name(self) -> str:
@@ -160,6 +161,7 @@ class Model:
                     "replicate": self.replicate,
                 },
                 **self.identity,
+                "data_root": self.data_root,
                 "inputs": list(self.inputs),
             }
         )

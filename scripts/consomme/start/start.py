@@ -44,7 +44,7 @@ def _hub(job: Job, settings: dict[str, Any]) -> None:
 
 
 def _folder(job: Job, settings: dict[str, Any]) -> None:
-    source = Path(settings["folder"])
+    source = Path(job.spec.get("data_root", ".")) / settings["folder"]
     if not source.is_dir():
         raise ConsommeError(
             f"from.folder: {source}: no such folder (it must be on this machine already; "

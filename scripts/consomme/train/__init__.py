@@ -1,0 +1,1 @@
+"""Train: a model folder and prepared corpora in, a model folder out. transformers' Trainer is the engine."""

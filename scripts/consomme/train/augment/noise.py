@@ -1,0 +1,93 @@
+"""Additive noise at a drawn signal-to-noise ratio: from a folder of recordings, or white and pink made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+
+if TYPE_CHECKING:
+    from consomme.train.augment import Change, Context
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def build(settings: Mapping[str, Any], context: Context) -> Change:
+    """`settings`: folder (searched with its subfolders; None: noise made on the spot), snr [low, high] in dB,
+    probability 0..1 that an utterance gets noise."""
+    low, high = settings["snr"]
+    if low > high:
+        raise ConsommeError(f"augment.noise.snr: {settings['snr']}: write the lower ratio first, e.g. [5, 20]")
+    folder = settings.get("folder")
+    recordings = [load(path, context.rate) for path in files(context.root / folder)] if folder else []
+    return partial(change, recordings=recordings, low=low, high=high, probability=settings["probability"])
+
+
+def files(folder: Path) -> list[Path]:
+    """The recordings in `folder` and below, sorted by path; an error if there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ConsommeError(f"augment.noise.folder: {folder}: no recording there (of {', '.join(SUFFIXES)})")
+    return found
+
+
+def load(path: Path, rate: int) -> np.ndarray:
+    """A recording as float32 [samples] at `rate`, channels averaged."""
+    import soundfile
+
+    wave, found = soundfile.read(path, dtype="float32", always_2d=True)
+    wave = wave.mean(axis=1)
+    if found != rate:
+        import torch
+        from torchaudio.functional import resample
+
+        wave = resample(torch.from_numpy(wave), found, rate).numpy()
+    if not np.any(wave):
+        raise ConsommeError(f"augment.noise.folder: {path} is silent: take it out of the folder")
+    return wave
+
+
+def change(
+    wave: np.ndarray,
+    generator: np.random.Generator,
+    recordings: Sequence[np.ndarray],
+    low: float,
+    high: float,
+    probability: float,
+) -> np.ndarray:
+    """The waveform [samples] with noise at low..high dB below it, or the same array where none was drawn."""
+    if generator.random() >= probability or not len(wave):
+        return wave
+    noise = excerpt(recordings, len(wave), generator) if recordings else coloured(len(wave), generator)
+    return mix(wave, noise, generator.uniform(low, high))
+
+
+def mix(wave: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
+    """wave + noise, the noise scaled so that mean power of the wave over that of the noise is `snr` dB."""
+    power = float(np.mean(np.square(noise, dtype=np.float64)))
+    if power == 0:  # an excerpt of digital silence
+        return wave
+    wanted = float(np.mean(np.square(wave, dtype=np.float64))) / 10 ** (snr / 10)
+    return (wave + noise * np.sqrt(wanted / power)).astype(np.float32)
+
+
+def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random.Generator) -> np.ndarray:
+    """`samples` of a drawn recording from a drawn place on, going round where it is too short."""
+    recording = recordings[int(generator.integers(len(recordings)))]
+    return np.take(recording, int(generator.integers(len(recording))) + np.arange(samples), mode="wrap")
+
+
+def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
+    """White or pink noise with equal chance. Pink: power falls as 1/frequency."""
+    white = generator.standard_normal(samples)
+    if generator.random() < 0.5:
+        return white
+    spectrum = np.fft.rfft(white)
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[0] = 0
+    return np.fft.irfft(spectrum, samples)

@@ -1,0 +1,42 @@
+"""Speed perturbation (Ko et al. 2015): tempo and pitch together, by resampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+
+if TYPE_CHECKING:
+    from consomme.train.augment import Change, Context
+
+
+def build(settings: Sequence[float], context: Context) -> Change:
+    """`settings`: the factors to choose from with equal chance, e.g. [0.9, 1.0, 1.1]; 1.1 is faster and shorter."""
+    if not settings or any(not 0.25 <= factor <= 4 for factor in settings):
+        raise ConsommeError(f"augment.speed: {settings}: factors between 0.25 and 4 are allowed, e.g. [0.9, 1.0, 1.1]")
+    return partial(change, factors=list(settings), rate=context.rate, longest=context.longest)
+
+
+def change(
+    wave: np.ndarray,
+    generator: np.random.Generator,
+    factors: Sequence[float],
+    rate: int,
+    longest: int | None = None,
+) -> np.ndarray:
+    """The waveform [samples] played at a factor drawn from `factors`.
+
+    The same array if the factor is 1, or if it would become longer than `longest` samples."""
+    factor = factors[int(generator.integers(len(factors)))]
+    if factor == 1 or (longest and factor < 1 and len(wave) / factor > longest - rate // 100):
+        return wave
+    import torch
+    from torchaudio.functional import resample
+
+    # whole hertz, in steps of 100 so that the resampling filter stays short
+    source = round(rate * factor / 100) * 100 if rate % 100 == 0 else round(rate * factor)
+    return resample(torch.from_numpy(wave), source, rate).numpy()

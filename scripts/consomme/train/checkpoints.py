@@ -1,0 +1,66 @@
+"""Checkpoints that are whole or absent, and weights in one safetensors file."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consomme.common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS = "model.safetensors"
+CONTENT = "content.json"  # file -> size, written last
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint under `folder`, if any. What is not whole is removed."""
+    whole = {}
+    for path in folder.iterdir() if folder.exists() else ():
+        found = re.fullmatch(r"checkpoint-(\d+)", path.name)
+        if found and is_whole(path):
+            whole[int(found[1])] = path
+        elif found or path.name == "saving":
+            shutil.rmtree(path)
+    return whole[max(whole)] if whole else None
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file that the checkpoint was saved with is there in full length."""
+    try:
+        content = read_json(folder / CONTENT)
+        return all((folder / name).stat().st_size == size for name, size in content.items())
+    except (OSError, ValueError):
+        return False
+
+
+def place(saved: Path, folder: Path) -> None:
+    """Move the checkpoint folder `saved` into `folder`, then remove the older ones there."""
+    write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
+    target = folder / saved.name
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(saved, target)
+    for path in folder.glob("checkpoint-*"):
+        if path != target:
+            shutil.rmtree(path)
+
+
+def write_weights(model: PreTrainedModel, path: Path) -> None:
+    """The model's weights as they are in memory, tied ones once; the file appears whole."""
+    from safetensors.torch import save_model
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")
+    save_model(model, str(temporary))
+    os.replace(temporary, path)
+
+
+def read_weights(model: PreTrainedModel, path: Path) -> None:
+    """Load what `write_weights` wrote into the model."""
+    from safetensors.torch import load_model
+
+    load_model(model, str(path), device=str(model.device))

@@ -1,0 +1,93 @@
+"""Evaluation while training: on the development sets, to stop early and to keep the best weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from consomme.common.stage import say
+from consomme.train import checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from transformers import PreTrainedModel
+
+    from consomme.train.engine import Engine
+    from consomme.train.progress import Progress
+
+KEY = "objective"  # in Trainer's log_history, which its checkpoints hold: a resumed training has its past
+
+
+class Development(TrainerCallback):
+    """Evaluates every `every` steps and at the end.
+
+    objective: model -> figure, higher is better; patience: evaluations without a new best that end the training;
+    keep: whether the weights of the best are kept in `folder`; around: a context for evaluations."""
+
+    def __init__(
+        self,
+        objective: Callable[[PreTrainedModel], float],
+        every: int,
+        folder: Path,
+        *,
+        patience: int | None = None,
+        keep: bool = False,
+        around: Callable[[], AbstractContextManager] = nullcontext,
+    ) -> None:
+        self.objective, self.every, self.folder = objective, every, folder
+        self.patience, self.keep, self.around = patience, keep, around
+        self.engine: Engine | None = None
+        self.progress: Progress | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
+        if state.global_step % self.every and state.global_step < state.max_steps:
+            return
+        self.engine.require_finite()
+        # drawing random numbers in an evaluation, or finding it cached, must not change the training
+        devices = [args.device] if args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), self.around():
+            value = self.objective(self.engine.model)
+        state.log_history.append({"step": state.global_step, KEY: value})
+        best = best_of(evaluations(state.log_history))
+        if self.progress:
+            self.progress.write({"step": state.global_step, KEY: value})
+        new = best["step"] == state.global_step
+        say(
+            f"step {state.global_step}: development objective {value:.4f}, "
+            + ("the best so far" if new else f"best {best[KEY]:.4f} at step {best['step']}")
+        )
+        if new and self.keep:
+            checkpoints.write_weights(self.engine.model, self.weights(state.global_step))
+        waited = sum(e["step"] > best["step"] for e in evaluations(state.log_history))
+        if self.patience is not None and waited >= self.patience:
+            say(f"step {state.global_step}: stopping, no better for {waited} evaluations")
+            control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        """Older bests go now: a training killed before this checkpoint might have needed them."""
+        found = evaluations(state.log_history)
+        if found and self.keep:
+            best = self.weights(best_of(found)["step"])
+            for path in self.folder.glob("*.safetensors"):
+                if path != best:
+                    path.unlink()
+
+    def weights(self, step: int) -> Path:
+        """Where the weights of the best at `step` are kept."""
+        return self.folder / f"{step}.safetensors"
+
+
+def evaluations(history: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
+    """The evaluations among Trainer's log entries, in order."""
+    return [{"step": e["step"], KEY: e[KEY]} for e in history if KEY in e]
+
+
+def best_of(found: list[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The best evaluation, the first of equals."""
+    return max(found, key=lambda e: (e[KEY], -e["step"]))

@@ -1,0 +1,75 @@
+"""What training sets in a model's config and takes back afterwards: layer drop, dropout, masking of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's keys for the training settings `encoder_layerdrop`, `decoder_layerdrop`, `dropout`.
+
+    config: what config.json holds. transformers drops layers in training mode only (Fan, Grave, Joulin 2020). Masking
+    that the architecture does by itself is switched off: only what `augment` names happens."""
+    found: dict[str, Any] = {}
+    for side in ("encoder", "decoder"):
+        probability = settings[f"{side}_layerdrop"]
+        if side in family.stacks:
+            found[family.stacks[side].layerdrop] = probability
+        elif probability:
+            raise ConsommeError(f"{side}_layerdrop: {probability}: {family.name} has no {side}; allowed: 0")
+    if settings["dropout"] is not None:
+        if not family.dropouts:
+            raise ConsommeError(f"dropout: {settings['dropout']}: {family.name} names no dropout in its config")
+        found |= dict.fromkeys(family.dropouts, settings["dropout"])
+    if config.get("apply_spec_augment"):
+        found["apply_spec_augment"] = False
+    return found
+
+
+def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: str) -> PreTrainedModel:
+    """The model of `folder` as it is with the config's keys `changed`; no file of the folder is touched.
+
+    Most architectures read these keys only while they are built, so the config is changed before."""
+    from consomme.families import load
+
+    with TemporaryDirectory(prefix="consomme-") as place:
+        for path in folder.iterdir():
+            if path.name != "config.json":
+                os.symlink(path.resolve(), Path(place) / path.name)
+        write_json(Path(place) / "config.json", read_json(folder / "config.json") | dict(changed))
+        model = load(Path(place), device)
+    model.config._name_or_path = str(folder)
+    return model
+
+
+@contextmanager
+def as_saved(model: PreTrainedModel, family: Family, folder: Path) -> Iterator[None]:
+    """Within the block, the model has the config of `folder` again: it is evaluated as what will be saved.
+
+    The evaluator's cache then knows the saved model from this evaluation."""
+    import transformers
+
+    saved = getattr(transformers, family.config).from_pretrained(folder, local_files_only=True).to_dict()
+    training = {key: getattr(model.config, key) for key in saved if hasattr(model.config, key)}
+    changed = {key: value for key, value in training.items() if value != saved[key] and "version" not in key}
+    changed.pop("dtype", None)
+    for key in changed:
+        setattr(model.config, key, saved[key])
+    try:
+        yield
+    finally:
+        for key, value in changed.items():
+            setattr(model.config, key, value)

@@ -1,0 +1,58 @@
+"""The training objectives, computed from logits, so that they don't depend on what a checkpoint's config asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+IGNORED = -100
+
+
+def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int) -> Tensor:
+    """CTC's negative log likelihood a label, meaned over the batch: scalar, nats.
+
+    logits [batch, time, vocabulary]; labels [batch, longest], padded with -100; frames [batch]. A transcript longer
+    than its frames counts as 0."""
+    counts = (labels != IGNORED).sum(-1)
+    log_probabilities = functional.log_softmax(logits.float(), -1).transpose(0, 1)
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's gradient is not the same twice
+        return functional.ctc_loss(
+            log_probabilities,
+            labels.clamp_min(0),
+            frames.to(counts.device),
+            counts,
+            blank=blank,
+            reduction="mean",
+            zero_infinity=True,
+        )
+
+
+def seq2seq(logits: Tensor, labels: Tensor, smoothing: float, items: Tensor | int) -> Tensor:
+    """Summed cross-entropy with label smoothing, over `items`: scalar, nats.
+
+    logits [batch, tokens, vocabulary]; labels [batch, tokens], padded with -100; items: the labels of all batches that
+    make one step, so that accumulated gradients are those of one big batch."""
+    loss = functional.cross_entropy(
+        logits.flatten(0, 1).float(),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=smoothing,
+        reduction="sum",
+    )
+    return loss / items
+
+
+def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
+    """The labels [batch, tokens] shifted right behind the start token, as the model's own loss would have them."""
+    own = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if own is not None:
+        return own(labels=labels)
+    shifted = labels.roll(1, dims=1)
+    shifted[:, 0] = model.config.decoder_start_token_id
+    return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)

@@ -1,0 +1,93 @@
+"""A line every few seconds, for people in the log and for programs in progress.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from consomme.common.stage import say
+
+if TYPE_CHECKING:
+    from consomme.train.engine import Engine
+
+SECONDS = 5.0  # between two lines
+
+
+class Progress(TrainerCallback):
+    """Asks Trainer to log every few seconds, and writes what it says together with what the batches held.
+
+    audio: whether speed is seconds of audio a second, or else target tokens a second. Lines after the step that a
+    resumed training starts from are dropped: they will be written again."""
+
+    def __init__(self, path: Path, audio: bool) -> None:
+        self.path, self.audio = path, audio
+        self.engine: Engine | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if _step(line) <= state.global_step]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.began = self.last = time.monotonic()
+        self.first = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps:
+            control.should_log = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **more: Any) -> None:
+        if "loss" not in logs:  # Trainer's summary at the end
+            return
+        self.engine.require_finite()
+        now = time.monotonic()
+        passed, self.last = max(now - self.last, 1e-9), now
+        counted, self.engine.counted = self.engine.counted, []
+        held = {key: sum(c[key] for c in counted) for key in (counted[0] if counted else ())}
+        speed = {"utterances_per_second": held.get("utterances", 0) / passed}
+        if self.audio:
+            speed["audio_seconds_per_second"] = held.get("seconds", 0) / passed
+        else:
+            speed["tokens_per_second"] = held.get("tokens", 0) / passed
+        entry = {
+            "step": state.global_step,
+            "loss": logs["loss"],
+            "learning_rate": logs["learning_rate"],
+            "grad_norm": logs.get("grad_norm"),
+            "epoch": state.epoch,
+            "padding": 1 - held["filled"] / held["room"] if held.get("room") else 0.0,
+            "seconds": now - self.began,
+            **speed,
+        }
+        self.write(entry)
+        left = (now - self.began) / max(state.global_step - self.first, 1) * (state.max_steps - state.global_step)
+        throughput = (
+            f"{speed['audio_seconds_per_second']:.0f} s of audio/s"
+            if self.audio
+            else f"{speed['tokens_per_second']:.0f} tokens/s"
+        )
+        say(
+            f"step {state.global_step}/{state.max_steps}  loss {entry['loss']:.4f}  "
+            f"learning rate {entry['learning_rate']:.2e}  {speed['utterances_per_second']:.1f} utterances/s  "
+            f"{throughput}  padding {100 * entry['padding']:.0f} %  {_duration(left)} left"
+        )
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append one line to the file."""
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+
+def _step(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # cut off by a kill
+        return float("inf")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

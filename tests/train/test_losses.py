@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from consomme.common.errors import ConsommeError
+from consomme.families import load
+from consomme.train import distil, losses
+
+
+def test_cross_entropy_is_that_of_the_label_smoother_of_transformers():
+    from transformers.trainer_pt_utils import LabelSmoother
+
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 5, 7), torch.randint(0, 7, (3, 5))
+    labels[1, 3:] = labels[2, 1:] = -100
+    for smoothing in (0.0, 0.1):
+        theirs = LabelSmoother(epsilon=smoothing)({"logits": logits}, labels.clone())
+        ours = losses.seq2seq(logits, labels, smoothing, (labels != -100).sum())
+        assert torch.allclose(ours, theirs)
+
+
+def test_accumulated_batches_weigh_each_label_alike():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(4, 5, 7), torch.randint(0, 7, (4, 5))
+    labels[0, 1:] = -100
+    items = (labels != -100).sum()
+    parts = sum(losses.seq2seq(logits[i : i + 2], labels[i : i + 2], 0.1, items) for i in (0, 2))
+    assert torch.allclose(parts, losses.seq2seq(logits, labels, 0.1, items))
+
+
+def test_ctc_is_the_model_own_loss(recogniser):
+    model = load(recogniser)  # its config asks for the mean and for zero infinity
+    torch.manual_seed(0)
+    width = model.config.feature_projection_input_dim
+    batch = {"input_features": torch.randn(2, 12, width), "attention_mask": torch.ones(2, 12, dtype=torch.int64)}
+    batch["attention_mask"][1, 9:] = 0
+    labels = torch.tensor([[3, 4, 5], [6, -100, -100]])
+    own = model(**batch, labels=labels)
+    assert torch.allclose(losses.ctc(own.logits, labels, torch.tensor([12, 9]), 0), own.loss)
+
+
+def test_decoder_inputs_are_those_of_the_model_own_loss(translator):
+    model = load(translator)
+    labels = torch.tensor([[5, 6, 0], [7, 0, -100]])
+    given = losses.decoder_inputs(model, labels)
+    pad = model.config.pad_token_id
+    assert given.tolist() == [[pad, 5, 6], [pad, 7, 0]] and labels[1, 2] == -100
+
+
+def test_a_student_that_is_its_teacher_learns_nothing_from_it(translator):
+    teacher, student = load(translator), load(translator)
+    ids = torch.tensor([[4, 5, 6, 0]])
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids}
+    logits, valid = student(**inputs).logits, torch.ones(1, 4, dtype=torch.bool)
+    mixed = distil.Teacher(teacher, {"weight": 1.0, "temperature": 3.0}).mixed(
+        torch.tensor(5.0), logits, inputs, valid, valid.sum()
+    )
+    mixed.backward()
+    assert mixed.item() == pytest.approx(0, abs=1e-5)
+    assert max(p.grad.abs().max() for p in student.parameters() if p.grad is not None) < 1e-5
+    assert all(p.grad is None and not p.requires_grad for p in teacher.parameters())
+
+
+def test_divergence_by_hand():
+    student, teacher = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [9.0, 0.0]]])
+    p = torch.softmax(torch.tensor([0.5, 0.0]), -1)  # at temperature 2
+    expected = 4 * (p * (p / 0.5).log()).sum()
+    assert torch.allclose(distil.divergence(student, teacher, torch.tensor([[True, False]]), 2.0), expected)
+
+
+def test_a_teacher_with_another_vocabulary_or_family_is_refused(recogniser, translator, tmp_path):
+    from consomme.families import family_named
+
+    ctc, marian = family_named("ctc"), family_named("marian")
+    ctc.create(tmp_path / "other", {"hidden_size": 16, "num_hidden_layers": 1}, {}, lambda: iter(["xyz"]), ["en"], 0)
+    with pytest.raises(ConsommeError, match="vocabulary"):
+        distil.check(ctc, ctc.processor(recogniser), ctc, tmp_path / "other")
+    with pytest.raises(ConsommeError, match="can't teach"):
+        distil.check(ctc, ctc.processor(recogniser), marian, translator)

@@ -1,0 +1,63 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from consomme.train.sampler import LengthGroupedBatches
+
+LENGTHS = {"a": np.arange(1, 41) * 7 % 41, "b": np.arange(1, 11)}
+
+
+def batches(weights=(1.0, 1.0), size=4, seed=3, epoch=0, lengths=LENGTHS):
+    rows = {name: np.arange(len(found)) for name, found in lengths.items()}
+    sampler = LengthGroupedBatches(lengths, rows, dict(zip(lengths, weights, strict=True)), size, seed)
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+def drawn(found, name=None):
+    return Counter((n, row) for batch in found for _, n, row in batch if name in (None, n))
+
+
+def test_an_epoch_holds_every_row_once_in_batches_of_the_wanted_size():
+    found = batches()
+    assert set(drawn(found).values()) == {1} and len(drawn(found)) == 50
+    assert sorted(map(len, found)) == [2] + [4] * 12
+
+
+def test_seed_and_epoch_alone_decide_the_order():
+    assert batches(seed=3, epoch=2) == batches(seed=3, epoch=2)
+    assert batches(seed=3, epoch=2) != batches(seed=3, epoch=1)
+    assert batches(seed=3, epoch=2) != batches(seed=4, epoch=2)
+
+
+@pytest.mark.parametrize(("weight", "count"), [(0.5, 20), (2.0, 80), (0.33, 13), (1.5, 60)])
+def test_a_weight_is_the_share_of_the_corpus_that_an_epoch_draws(weight, count):
+    for epoch in range(3):
+        found = batches((weight, 1.0), epoch=epoch)
+        assert drawn(found, "a").total() == count and drawn(found, "b").total() == 10
+
+
+def test_successive_epochs_go_through_the_whole_corpus_before_any_row_comes_again():
+    together = drawn([b for epoch in range(2) for b in batches((0.5, 1.0), epoch=epoch)], "a")
+    assert len(together) == 40 and set(together.values()) == {1}
+    assert set(drawn(batches((2.0, 1.0)), "a").values()) == {2}
+    turns = {turn for batch in batches((2.0, 1.0)) for turn, name, _ in batch if name == "a"}
+    assert turns == {0, 1}  # so that the two draws are augmented differently
+
+
+def test_batches_hold_similar_lengths():
+    lengths = {"a": np.random.default_rng(0).integers(10, 500, 1000)}
+    found = batches((1.0,), size=16, lengths=lengths)
+    room = sum(max(lengths["a"][row] for _, _, row in batch) * len(batch) for batch in found)
+    assert 1 - lengths["a"].sum() / room < 0.1  # at random it is nearly a half
+    first = [lengths["a"][batch[0][2]] for batch in found]
+    assert abs(np.corrcoef(first, np.arange(len(first)))[0, 1]) < 0.3  # no order by length among the batches
+
+
+def test_a_corpus_beside_it_leaves_a_corpus_shuffle_alone():
+    alone = [key for batch in batches((0.5,), lengths={"a": LENGTHS["a"]}) for key in batch]
+    beside = [key for batch in batches((0.5, 1.0)) for key in batch if key[1] == "a"]
+    assert sorted(alone) == sorted(beside)
