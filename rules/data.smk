@@ -31,7 +31,7 @@ rule prepare_corpus:
     benchmark:
         "results/prepared/benchmarks/{corpus}.tsv"
     priority: 3
-    threads: 1
+    threads: 2
     params:
         spec=lambda wildcards: plan.corpora[wildcards.corpus].spec,
         inventory=corpus_inventory,

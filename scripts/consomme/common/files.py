@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# written last, so that each stands for the folder it lies in
+MARKERS = ("provenance.json", "prepared.json")
+
 
 @contextmanager
 def whole_file(path: Path | str, mode: str = "w") -> Iterator[Any]:
@@ -77,8 +80,8 @@ def hash_file(path: Path | str) -> str:
 def link_tree(source: Path, target: Path) -> None:
     """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
 
-    Files that stand in `target` under the same name are replaced one by one, each whole."""
-    for path in sorted(source.rglob("*")):
+    Files that stand in `target` under the same name are replaced one by one, each whole, the marker last."""
+    for path in sorted(source.rglob("*"), key=lambda p: (p.name in MARKERS, p)):
         goal = target / path.relative_to(source)
         if path.is_dir():
             goal.mkdir(parents=True, exist_ok=True)

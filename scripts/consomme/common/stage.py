@@ -22,10 +22,9 @@ from filelock import FileLock
 
 from consomme.common.digest import canonical, digest
 from consomme.common.errors import ConsommeError
-from consomme.common.files import link_tree, whole_folder
+from consomme.common.files import MARKERS, link_tree, whole_folder
 
 START = time.monotonic()
-MARKERS = ("provenance.json", "prepared.json")  # written last, so each stands for the folder it lies in
 _who = ""
 
 

@@ -1,0 +1,1 @@
+"""Averaging: many models of one ancestor become one."""

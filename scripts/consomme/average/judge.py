@@ -1,0 +1,114 @@
+"""The development sets of a job and the choice made on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.stage import Job
+from consomme.evaluate import choice as choosing
+from consomme.evaluate.metrics import metric_named
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.data.prepared import Rows
+
+INTERVAL = (0.025, 0.975)
+
+
+class Judge:
+    """Says how good a model is on the sets of `choose_on`, and whether it keeps the limits set there.
+
+    parents: the models to choose from; `of:` may name one of them or a reference input of the job;
+    metric: what counts where the job has no choose_on (default: the experiment's)."""
+
+    def __init__(self, job: Job, parents: Mapping[str, Path], metric: str | None = None) -> None:
+        from consomme.evaluate.evaluator import Evaluator, rows_of
+        from consomme.families import device_named
+
+        self.job, self.parents = job, parents
+        self.choice = choosing.Choice.parse(choose_on(job, metric))
+        self.device = device_named(job.device)
+        names = [s for s in job.spec["dev"] if s in self.choice.weights or s in self.choice.limits]
+        missing = sorted(({*self.choice.weights, *self.choice.limits}) - set(names))
+        if missing:
+            raise ConsommeError(
+                f"choose_on: no development set '{missing[0]}'{nearest(missing[0], job.spec['dev'])}; "
+                f"there are {', '.join(job.spec['dev'])}"
+            )
+        self._rows = {name: rows_of(job, job.spec["dev"][name]) for name in names}
+        self._open = Evaluator.open
+        self._evaluators: dict[str, Any] = {}
+        self._references: dict[str, PreTrainedModel] | None = None
+
+    def evaluator(self, folder: Path | None = None) -> Any:
+        """The evaluator for models with the processor of `folder` (default: the first parent's)."""
+        from consomme.evaluate.evaluator import processor_key
+
+        folder = folder or next(iter(self.parents.values()))
+        key = processor_key(folder)
+        if key not in self._evaluators:
+            self._evaluators[key] = self._open(self.job, self._rows, folder)
+        return self._evaluators[key]
+
+    def rows_of_set(self, name: str) -> Rows:
+        """The rows of a development set of the choice."""
+        return self._rows[name]
+
+    def objective(self, model: PreTrainedModel, folder: Path | None = None) -> float:
+        """The weighted mean over the sets, turned so that higher is better."""
+        return choosing.objective(self.evaluator(folder), model, self.choice)
+
+    def admissible(self, model: PreTrainedModel, folder: Path | None = None) -> tuple[bool, dict[str, Any]]:
+        """Whether the model keeps every limit, and the figures by set."""
+        if not self.choice.limits:
+            return True, {}
+        if self._references is None:
+            from consomme.families import load
+
+            folders = {**self.parents, **self.job.labelled("reference")}
+            wanted = {limit.of for limit in self.choice.limits.values()}
+            self._references = {name: load(folders[name], self.device) for name in wanted if name in folders}
+        return choosing.admissible(self.evaluator(folder), model, self._references, self.choice)
+
+    def score(self, objective: float) -> float:
+        """An objective in the metric's own unit and direction."""
+        return metric_named(self.choice.metric).gain(objective)
+
+    def text(self, objective: float) -> str:
+        """An objective for the log, such as `wer 12.34`."""
+        return f"{self.choice.metric} {self.score(objective):.{4 if self.choice.metric == 'loss' else 2}f}"
+
+    def rows(self, model: PreTrainedModel) -> list[dict[str, Any]]:
+        """For each set and metric of the choice: set, metric, value and its 95 % percentile interval from 2,000
+        resamples of the set's units (None for a set of a single unit)."""
+        import numpy as np
+
+        from consomme.evaluate.bootstrap import bootstrap
+
+        wanted = [(s, self.choice.metric) for s in self.choice.weights]
+        wanted += [(s, limit.metric) for s, limit in self.choice.limits.items()]
+        found = []
+        for name, metric in dict.fromkeys(wanted):
+            statistics = self.evaluator().statistics(model, name, metric)
+            units = np.asarray(self._rows[name].units)
+            low = high = None
+            if len(np.unique(units)) > 1:
+                drawn = bootstrap(metric_named(metric), [statistics], units)[0]
+                low, high = (float(q) for q in np.quantile(drawn, INTERVAL))
+            value = float(metric_named(metric).value(statistics.sum(axis=0)))
+            found.append({"set": name, "metric": metric, "value": value, "ci_low": low, "ci_high": high})
+        return found
+
+
+def choose_on(job: Job, metric: str | None = None) -> dict[str, Any]:
+    """The job's choice; without one, `metric` (default: the experiment's) on all development sets alike."""
+    given = job.spec["settings"].get("choose_on")
+    if given:
+        return given
+    if not job.spec.get("dev"):
+        raise ConsommeError("there is nothing to choose on: the spec names no development sets ('dev')")
+    return {"metric": metric or job.spec["metric"], "sets": {name: {"weight": 1.0} for name in job.spec["dev"]}}

@@ -1,0 +1,154 @@
+"""A linear combination of models, tensor by tensor: written to disk as a stream, or made in memory to be tried."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from consomme.average import tensors
+from consomme.average.checks import check, config, not_finite
+from consomme.average.tensors import FLOATS, Weights
+from consomme.common.errors import ConsommeError
+from consomme.common.files import link_tree, write_json
+
+PIECE = 1 << 15  # elements held at once of each model: 256 KiB as float64, which stays in the cache of a core
+TWIN = "zeroed"  # the folder of a head-pruned model that holds it in its stock shape
+
+# what belongs to the donor's own weights or history and not to the mean
+_HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv")
+_OWN = {*_HISTORY, tensors.INDEX}
+_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
+
+
+def write_mean(
+    folder: Path, parents: Mapping[str, Path], coefficients: Sequence[float] | None = None, twin: bool = True
+) -> None:
+    """Fill `folder` with the checkpoint sum(c * model) over `parents` (name -> folder), `coefficients` in their order.
+
+    Without coefficients: the mean, the sum over all divided by their number. Sums are float64 and rounded once to the
+    stored dtype (the widest, where models differ); integer tensors have to be equal. All other files come from the
+    first parent, the donor. The memory needed depends neither on the number nor on the size of the models.
+    Raises ConsommeError, naming the models and tensors, where they do not fit together."""
+    models = [Weights(path, name) for name, path in parents.items()]
+    try:
+        check(models)
+        plan = Mixture(models, coefficients)
+        copy_files(models[0].folder, folder)
+        with open(folder / tensors.SINGLE, "wb") as stream:
+            tensors.write(stream, plan.layout, plan.pieces)
+        _match_precision(folder, plan)
+    finally:
+        for model in models:
+            model.close()
+    twins = {name: path / TWIN for name, path in parents.items()}
+    if twin and all((path / tensors.SINGLE).exists() for path in twins.values()):
+        (folder / TWIN).mkdir()
+        write_mean(folder / TWIN, twins, coefficients, twin=False)  # the mean of the twins is the mean's twin
+
+
+class Mixture:
+    """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once."""
+
+    def __init__(self, models: Sequence[Weights], coefficients: Sequence[float] | None = None) -> None:
+        self.models = models
+        self.coefficients = [1.0] * len(models) if coefficients is None else [float(c) for c in coefficients]
+        self.divisor = float(len(models)) if coefficients is None else 1.0
+        if len(self.coefficients) != len(models):
+            raise ConsommeError(f"{len(self.coefficients)} coefficients for {len(models)} models")
+        if not all(map(math.isfinite, self.coefficients)) or not any(self.coefficients):
+            raise ConsommeError(f"coefficients must be finite and not all zero, got {self.coefficients}")
+        names = set(models[0].slots).intersection(*(m.slots for m in models[1:]))
+        self.layout = {t: (self._dtype(t), models[0].slots[t].shape) for t in sorted(names)}
+
+    def _dtype(self, tensor: str) -> str:
+        dtypes = [m.slots[tensor].dtype for m in self.models]
+        return tensors.widest(dtypes) if dtypes[0] in FLOATS else dtypes[0]
+
+    def pieces(self, tensor: str) -> Iterator[np.ndarray]:
+        """The result's elements in order, in the stored dtype."""
+        elements = self.models[0].slots[tensor].elements
+        for begin in range(0, elements, PIECE):
+            yield self._piece(tensor, begin, min(begin + PIECE, elements))
+
+    def _piece(self, tensor: str, begin: int, end: int) -> np.ndarray:
+        dtype, _ = self.layout[tensor]
+        if dtype not in FLOATS:
+            return self.models[0].read(tensor, begin, end)
+        total = None
+        for model, coefficient in zip(self.models, self.coefficients, strict=True):
+            stored = model.read(tensor, begin, end)
+            total = add(total, tensors.to_float64(stored, model.slots[tensor].dtype), coefficient)
+            if coefficient == 0 and not finite(stored, model.slots[tensor].dtype):
+                raise not_finite(self.models)
+        if not np.isfinite(total).all():  # one NaN or infinity among the terms leaves its mark on the sum
+            raise not_finite(self.models)
+        return rounded(total, self.divisor, dtype)
+
+
+def add(total: np.ndarray | None, values: np.ndarray, coefficient: float) -> np.ndarray | None:
+    """total + coefficient * values in float64; `values` may be overwritten, `total` is. A zero term adds nothing at all,
+    so that the ends of a line are the models themselves, the signs of their zeros included."""
+    if coefficient == 0:
+        return total
+    if coefficient != 1:
+        values *= coefficient
+    if total is None:
+        return values
+    total += values
+    return total
+
+
+def rounded(total: np.ndarray, divisor: float, dtype: str) -> np.ndarray:
+    """total / divisor, rounded once to the stored dtype."""
+    return tensors.from_float64(total if divisor == 1 else total / divisor, dtype)
+
+
+def finite(stored: np.ndarray, dtype: str) -> bool:
+    """Whether all stored elements of a floating dtype are finite."""
+    return bool(np.isfinite(stored if dtype == "F64" else tensors.to_float32(stored, dtype)).all())
+
+
+def copy_files(donor: Path, folder: Path) -> None:
+    """Copy what makes `donor` a checkpoint beside its weights: config, generation config, tokenizer or processor files.
+
+    Left out: weights in whatever format, the donor's provenance and progress, its twin, hidden files."""
+    for path in sorted(donor.rglob("*")):
+        inside = path.relative_to(donor)
+        if inside.parts[0] == TWIN or any(p.startswith(".") for p in inside.parts) or path.is_dir():
+            continue
+        if inside.name in _OWN or path.suffix in _WEIGHTS:
+            continue
+        (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / inside)
+
+
+def link_model(source: Path, folder: Path) -> None:
+    """Let `folder` hold the files of a finished model, as hard links where possible, without its provenance."""
+    link_tree(source, folder)
+    for name in _HISTORY:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _match_precision(folder: Path, plan: Mixture) -> None:
+    """Where models of different precision were mixed, let config.json name the precision of the result."""
+    words = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    changed = {d for t, (d, _) in plan.layout.items() if d in FLOATS and d != plan.models[0].slots[t].dtype}
+    settings = config(folder)
+    for key in ("dtype", "torch_dtype"):
+        if changed and isinstance(settings.get(key), str):
+            settings[key] = words[tensors.widest(changed)]
+            write_json(folder / "config.json", settings)
+
+
+def precision(folder: Path) -> str:
+    """The floating dtype that most elements of a checkpoint are stored in, safetensors' name for it."""
+    with Weights(folder) as weights:
+        sizes: dict[str, int] = {}
+        for slot in weights.slots.values():
+            if slot.dtype in FLOATS:
+                sizes[slot.dtype] = sizes.get(slot.dtype, 0) + slot.elements
+    return max(sorted(sizes), key=lambda d: sizes[d]) if sizes else "F32"

@@ -1,0 +1,114 @@
+"""Means in memory, to be tried before one of them is written: the same numbers that the writing would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from consomme.average import tensors
+from consomme.average.checks import check, not_finite
+from consomme.average.mean import Mixture, add, finite, rounded
+from consomme.average.tensors import FLOATS, Weights
+from consomme.common.errors import ConsommeError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Values = dict[str, np.ndarray]  # tensor -> stored elements, flat
+
+
+class Candidates:
+    """One model in memory whose weights are replaced by each candidate in turn: what it returns is valid until the next
+    call. It reads the parents' files once for a single model and for a line, and again for each step of a running sum."""
+
+    def __init__(self, parents: Mapping[str, Path], device: str) -> None:
+        from consomme.families import load
+
+        self.models = {name: Weights(path, name) for name, path in parents.items()}
+        check(list(self.models.values()))
+        self.layout = Mixture(list(self.models.values())).layout
+        self.vessel = load(next(iter(parents.values())), device)
+        self._state = self.vessel.state_dict()
+        unknown = sorted(set(self.layout) - set(self._state))
+        if unknown:
+            raise ConsommeError(f"tensors that the loaded model does not have by that name: {', '.join(unknown[:3])}")
+
+    def single(self, name: str) -> PreTrainedModel:
+        """The parent of that name."""
+        return self._fill({t: self._exact(name, t) for t in self._floats()}, divisor=1)
+
+    def running(self, first: str) -> Running:
+        """A sum that begins with one parent."""
+        return Running(self, first)
+
+    def line(self) -> Callable[[float], PreTrainedModel]:
+        """alpha -> (1 - alpha) * first + alpha * second, of exactly two parents, both held in memory."""
+        first, second = self.models.values()
+        ends = [{t: self.stored(m.name, t) for t in self._floats()} for m in (first, second)]
+
+        def at(alpha: float) -> PreTrainedModel:
+            def mixed(tensor: str) -> np.ndarray:
+                total = None
+                for model, end, coefficient in zip((first, second), ends, (1 - alpha, alpha), strict=True):
+                    exact = tensors.to_float64(end[tensor], model.slots[tensor].dtype)
+                    total = add(total, exact, coefficient)
+                return total
+
+            return self._fill({t: mixed(t) for t in self._floats()}, divisor=1)
+
+        return at
+
+    def stored(self, name: str, tensor: str) -> np.ndarray:
+        """A parent's elements as stored. ConsommeError for NaN and infinity."""
+        values = self.models[name].read(tensor)
+        if not finite(values, self.models[name].slots[tensor].dtype):
+            raise not_finite(list(self.models.values()))
+        return values
+
+    def _exact(self, name: str, tensor: str) -> np.ndarray:
+        return tensors.to_float64(self.stored(name, tensor), self.models[name].slots[tensor].dtype)
+
+    def _floats(self) -> list[str]:
+        return [t for t, (dtype, _) in self.layout.items() if dtype in FLOATS]
+
+    def _fill(self, totals: Values, divisor: float) -> PreTrainedModel:
+        import torch
+
+        with torch.no_grad():
+            for tensor, total in totals.items():
+                dtype, shape = self.layout[tensor]
+                values = tensors.to_float32(rounded(total, divisor, dtype), dtype).reshape(shape)
+                self._state[tensor].copy_(torch.from_numpy(np.ascontiguousarray(values)))
+        return self.vessel
+
+    def close(self) -> None:
+        for model in self.models.values():
+            model.close()
+
+    def __enter__(self) -> Candidates:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Running:
+    """The float64 sum over the ingredients kept so far."""
+
+    def __init__(self, candidates: Candidates, first: str) -> None:
+        self.candidates, self.count = candidates, 1
+        self.total = {t: candidates._exact(first, t) for t in candidates._floats()}
+
+    def with_one_more(self, name: str) -> PreTrainedModel:
+        """The mean of the kept ingredients and one more."""
+        totals = {t: total + self.candidates._exact(name, t) for t, total in self.total.items()}
+        return self.candidates._fill(totals, divisor=self.count + 1)
+
+    def keep(self, name: str) -> None:
+        """Let that parent be an ingredient from now on."""
+        for tensor, total in self.total.items():
+            total += self.candidates._exact(name, tensor)
+        self.count += 1

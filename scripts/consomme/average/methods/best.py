@@ -1,0 +1,44 @@
+"""The single best model on the development sets: a soup of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import say
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Evaluate each parent and link the files of the best; of equals the first. A parent that breaks a limit of
+    choose_on is out; ConsommeError if all do. The parents may be of different shapes."""
+    from consomme.average.mean import link_model
+    from consomme.families import load
+
+    judge = mix.judge()
+    objectives: dict[str, float] = {}
+    admissible: dict[str, bool] = {}
+    for name, path in mix.parents.items():
+        model = load(path, judge.device)
+        objectives[name] = judge.objective(model, path)
+        admissible[name], _ = judge.admissible(model, path)
+        say(f"{name}: {judge.text(objectives[name])}{'' if admissible[name] else ', breaks a limit of choose_on'}")
+    able = [name for name in mix.parents if admissible[name]]
+    if not able:
+        raise ConsommeError(
+            f"best: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more or train gentler"
+        )
+    chosen = max(able, key=lambda name: objectives[name])  # the first of equals
+    link_model(mix.parents[chosen], folder)
+    say(f"best: {chosen}")
+    return {
+        "ingredients": [chosen],
+        "tried": list(mix.parents),
+        "metric": judge.choice.metric,
+        "scores": {name: judge.score(value) for name, value in objectives.items()},
+        "admissible": admissible,
+    }
+
+
+BEST = Method("best", build, least=1, most=None, settings=(), chooses=lambda settings: True)

@@ -1,0 +1,62 @@
+"""The greedy soup of Wortsman et al. 2022, arXiv 2203.05482, with a strict gain.
+
+Models are ranked by the development objective; from the best on, each is added to the mean and stays if the objective
+rises. The paper keeps an ingredient that changes nothing; here the rise must be strict, so that a model which brings
+nothing on the development sets, a copy of an ingredient for one, does not join."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import say
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write the mean of the ingredients that were kept; the best single model is the donor of all other files.
+
+    Candidates are means in memory, the very weights that would be written. Under limits of choose_on the first
+    ingredient is the best parent that keeps them (ConsommeError if none does), and so must every later mean."""
+    from consomme.average.mean import write_mean
+    from consomme.average.memory import Candidates
+
+    judge = mix.judge()
+    with Candidates(mix.parents, judge.device) as candidates:
+        objectives = {name: judge.objective(candidates.single(name)) for name in mix.parents}
+        ranked = sorted(mix.parents, key=lambda name: -objectives[name])  # stable: of equals the first given
+        start = next((name for name in ranked if judge.admissible(candidates.single(name))[0]), None)
+        if start is None:
+            raise ConsommeError(
+                f"greedy: each of {', '.join(mix.parents)} loses more than choose_on allows, so there is no model to "
+                f"start from; allow more, train gentler, or interpolate with the model that is not to be lost"
+            )
+        kept, reached = [start], objectives[start]
+        trace = [_step(1, start, reached, True, judge)]
+        running = candidates.running(start)
+        for step, name in enumerate([n for n in ranked if n != start], start=2):
+            model = running.with_one_more(name)
+            objective = judge.objective(model)
+            better = objective > reached and judge.admissible(model)[0]
+            trace.append(_step(step, name, objective, better, judge))
+            if better:
+                running.keep(name)
+                kept, reached = [*kept, name], objective
+    write_mean(folder, {name: mix.parents[name] for name in kept})
+    say(f"greedy: {len(kept)} of {len(ranked)} models, {judge.text(reached)}")
+    return {
+        "ingredients": kept,
+        "tried": ranked,
+        "metric": judge.choice.metric,
+        "scores": {name: judge.score(objectives[name]) for name in ranked},
+        "trace": trace,
+    }
+
+
+def _step(step: int, name: str, objective: float, kept: bool, judge: Any) -> dict[str, Any]:
+    say(f"step {step}: with {name}: {judge.text(objective)}: {'kept' if kept else 'not kept'}")
+    return {"step": step, "candidate": name, "score": judge.score(objective), "kept": kept}
+
+
+GREEDY = Method("greedy", build, least=1, most=None, settings=(), chooses=lambda settings: True)

@@ -1,0 +1,94 @@
+"""The line between two models, (1 - alpha) * first + alpha * second: WiSE-FT, Wortsman et al. 2021, arXiv 2109.01903."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import say
+
+CURVE = "curve.tsv"
+COLUMNS = ("alpha", "set", "metric", "value", "ci_low", "ci_high", "objective", "admissible", "chosen")
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write the point at `alpha`; without one, the best of `points` points from 0 to 1 that keep the limits of choose_on.
+
+    The whole development curve is kept in curve.tsv and in what is returned. Of equal points the one nearest to the
+    first model is taken. Where no point keeps the limits: the first model itself if the limits are about it, else
+    ConsommeError."""
+    from consomme.average.mean import write_mean
+
+    alpha, curve = mix.settings.get("alpha"), []
+    if alpha is None:
+        alpha, curve = _search(mix)
+    alpha = float(alpha)
+    if not 0 <= alpha <= 1:
+        raise ConsommeError(f"alpha: {alpha} given; allowed: 0 (the first model) to 1 (the second)")
+    write_mean(folder, mix.parents, [1 - alpha, alpha])
+    chosen: dict[str, Any] = {"ingredients": list(mix.parents), "alpha": alpha}
+    if curve:
+        from consomme.common.files import write_text
+
+        lines = ["\t".join(COLUMNS), *("\t".join(_cell(row[c]) for c in COLUMNS) for row in curve)]
+        write_text(folder / CURVE, "\n".join(lines) + "\n")
+        chosen |= {"metric": mix.settings["choose_on"]["metric"], "curve": curve}
+    return chosen
+
+
+def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
+    """The chosen alpha and the rows of the curve."""
+    from consomme.average.memory import Candidates
+
+    judge = mix.judge()
+    points = int(mix.settings.get("points") or 11)
+    tried: list[tuple[float, float, bool]] = []
+    curve: list[dict[str, Any]] = []
+    with Candidates(mix.parents, judge.device) as candidates:
+        line = candidates.line()
+        for alpha in (i / (points - 1) for i in range(points)):
+            model = line(alpha)
+            objective = judge.objective(model)
+            able, limits = judge.admissible(model)
+            tried.append((alpha, objective, able))
+            for row in judge.rows(model):
+                curve.append({"alpha": alpha, **row, "objective": objective, "admissible": able})
+            broken = "".join(
+                f", {s} may be {d['bound']:.2f} worse than {d['of']} ({d['lose_at_most']:g} allowed)"
+                for s, d in limits.items()
+                if not d["admissible"]
+            )
+            say(f"alpha {alpha:.3g}: {judge.text(objective)}{broken}")
+    able = [(objective, -alpha) for alpha, objective, keeps in tried if keeps]
+    if able:
+        chosen = -max(able)[1]
+    elif {limit.of for limit in judge.choice.limits.values()} == {next(iter(mix.parents))}:
+        chosen = 0.0
+        say(f"interpolate: no point keeps the limits of choose_on; {next(iter(mix.parents))} itself is taken (alpha 0)")
+    else:
+        raise ConsommeError(
+            f"interpolate: no point between {' and '.join(mix.parents)} keeps the limits of choose_on; allow more "
+            f"(lose_at_most), or give more development data: the bound is one-sided at 95 %"
+        )
+    for row in curve:
+        row["chosen"] = row["alpha"] == chosen
+    say(f"interpolate: alpha {chosen:.3g}")
+    return abs(chosen), curve
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # + 0.0: no "-0"
+
+
+def _chooses(settings: Mapping[str, Any]) -> bool:
+    return settings.get("alpha") is None
+
+
+INTERPOLATE = Method("interpolate", build, least=2, most=2, settings=("alpha", "points"), chooses=_chooses)

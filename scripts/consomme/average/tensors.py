@@ -1,0 +1,226 @@
+"""Weights on disk as a stream: safetensors read and written piece by piece, with numpy alone.
+
+Neither torch nor transformers is imported here: their start-up would cost more than the averaging itself, and numpy
+lacks only bfloat16, which is the upper half of a float32. Files are read with `pread` into small buffers, not through
+a memory map: the pages of a map count as the process's own, and a file that shrinks under it kills the process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+
+# safetensors' names; bfloat16 is held as its bits
+DTYPES = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("u1"),
+}
+FLOATS = ("F64", "F32", "F16", "BF16")
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "pytorch_model.pt")
+_HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
+
+Pieces = Callable[[str], Iterator[np.ndarray]]  # a tensor's name -> its stored elements, in order
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a tensor lies: begin and end are byte positions in the file; shape in elements, row-major."""
+
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+class Weights:
+    """The tensors of one checkpoint folder (one `model.safetensors`, or shards with their index), read on demand.
+
+    name: how messages call the model; slots: tensor name -> where it lies.
+    Raises ConsommeError for a folder without safetensors, a pickle (never opened), a damaged or truncated file."""
+
+    def __init__(self, folder: Path | str, name: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.name = name or str(folder)
+        self._files: dict[Path, int] = {}
+        self.slots: dict[str, Slot] = {}
+        for path in self._paths():
+            for tensor, slot in header(path, self.name).items():
+                if tensor in self.slots:
+                    raise ConsommeError(f"{self.name}: tensor {tensor} is in two shards: {path.name} and another")
+                self.slots[tensor] = slot
+
+    def _paths(self) -> list[Path]:
+        if not self.folder.is_dir():
+            raise ConsommeError(f"{self.name}: no such folder: {self.folder}")
+        if (self.folder / SINGLE).exists():
+            return [self.folder / SINGLE]
+        if (self.folder / INDEX).exists():
+            shards = sorted(set(json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+            missing = [s for s in shards if not (self.folder / s).exists()]
+            if missing:
+                raise ConsommeError(f"{self.name}: {INDEX} names files that are not there: {', '.join(missing[:3])}")
+            return [self.folder / s for s in shards]
+        pickles = [p for p in PICKLES if (self.folder / p).exists()]
+        if pickles:
+            raise ConsommeError(
+                f"{self.name}: only {pickles[0]} is there, a pickle, which may run code when opened and is never opened "
+                f"here. Save the model as safetensors first: from_pretrained(...).save_pretrained(FOLDER)"
+            )
+        raise ConsommeError(f"{self.name}: neither {SINGLE} nor {INDEX} in {self.folder}: not a model folder")
+
+    def read(self, tensor: str, begin: int = 0, end: int | None = None) -> np.ndarray:
+        """Elements begin..end of the flattened tensor, in the stored dtype (bfloat16 as its bits)."""
+        slot = self.slots[tensor]
+        end = slot.elements if end is None else end
+        buffer = np.empty(end - begin, DTYPES[slot.dtype])
+        view = memoryview(buffer).cast("B") if len(buffer) else memoryview(b"")
+        at, done = slot.begin + begin * buffer.itemsize, 0
+        while done < len(view):
+            got = os.preadv(self._file(slot.file), [view[done:]], at + done)
+            if got == 0:
+                raise ConsommeError(f"{self.name}: {slot.file.name} ended while {tensor} was read: truncated")
+            done += got
+        return buffer
+
+    def whole(self, tensor: str) -> np.ndarray:
+        """The tensor in its shape, in the stored dtype (bfloat16 as its bits)."""
+        return self.read(tensor).reshape(self.slots[tensor].shape)
+
+    def _file(self, path: Path) -> int:
+        if path not in self._files:
+            self._files[path] = os.open(path, os.O_RDONLY)
+        return self._files[path]
+
+    def close(self) -> None:
+        for handle in self._files.values():
+            os.close(handle)
+        self._files.clear()
+
+    def __enter__(self) -> Weights:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def header(path: Path, name: str) -> dict[str, Slot]:
+    """The tensors of one safetensors file; every position is checked against the file's length."""
+
+    def damaged(why: str) -> ConsommeError:
+        return ConsommeError(f"{name}: {path.name} is damaged or truncated: {why}. Fetch or write it again")
+
+    size = path.stat().st_size
+    with open(path, "rb") as stream:
+        first = stream.read(8)
+        if len(first) < 8:
+            raise damaged(f"{size} bytes, too short for a header")
+        (length,) = struct.unpack("<Q", first)
+        if length > _HEADER_LIMIT or 8 + length > size:
+            raise damaged(f"its header should take {length} bytes, the file has {size}")
+        try:
+            entries: dict[str, Any] = json.loads(stream.read(length))
+        except ValueError as error:
+            raise damaged(f"its header is not JSON ({error})") from None
+    entries.pop("__metadata__", None)
+    start, slots, last = 8 + length, {}, 0
+    for tensor, entry in entries.items():
+        kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        if kind not in DTYPES:
+            raise ConsommeError(
+                f"{name}: tensor {tensor} in {path.name} has dtype {kind}; averaging knows {', '.join(DTYPES)}"
+            )
+        if end - begin != math.prod(shape) * DTYPES[kind].itemsize:
+            raise damaged(f"{tensor} has {end - begin} bytes for shape {list(shape)} of {kind}")
+        slots[tensor] = Slot(path, kind, shape, start + begin, start + end)
+        last = max(last, start + end)
+    if last > size:
+        raise damaged(f"its tensors should end at byte {last}, the file has {size}")
+    return slots
+
+
+def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Stored elements of a floating dtype as float64, exactly."""
+    if dtype == "BF16":
+        return (values.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+    return values.astype(np.float64)
+
+
+def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
+    """float64 rounded once, to nearest with ties to even, to a stored dtype (bfloat16 as its bits)."""
+    if dtype != "BF16":
+        return values.astype(DTYPES[dtype])
+    # By way of float32 rounded to odd: the result then carries, in its last bit, that something was cut off, so that
+    # the second rounding cannot take an inexact value for a tie (Boldo and Melquiond 2008). float32 has sixteen bits
+    # more than bfloat16 and the same exponents, which is enough for that.
+    single = values.astype(np.float32)
+    back = single.astype(np.float64)
+    bits = single.view(np.uint32).copy()
+    bits -= (np.abs(back) > np.abs(values)).astype(np.uint32)  # towards zero: one step less in magnitude
+    bits |= (back != values).astype(np.uint32)
+    bits += np.uint32(0x7FFF) + ((bits >> 16) & 1)
+    return (bits >> 16).astype(np.uint16)
+
+
+def to_float32(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Stored elements of a floating dtype as float32 (exact, but for F64)."""
+    if dtype == "BF16":
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32)
+
+
+def widest(dtypes: Iterable[str]) -> str:
+    """The floating dtype that holds every value of all the given ones."""
+    found = set(dtypes)
+    if len(found) == 1:
+        return found.pop()
+    return "F64" if "F64" in found else "F32"
+
+
+def write(stream: BinaryIO, layout: Mapping[str, tuple[str, tuple[int, ...]]], pieces: Pieces) -> None:
+    """Write a safetensors file in one pass.
+
+    layout: tensor -> (dtype, shape); pieces(tensor) yields its stored elements in order. The header comes first, since
+    every offset is known beforehand; tensors go by falling element size, then by name, which keeps them aligned and
+    the bytes the same whatever the order of `layout`."""
+    order = sorted(layout, key=lambda t: (-DTYPES[layout[t][0]].itemsize, t))
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for tensor in order:
+        kind, shape = layout[tensor]
+        end = at + math.prod(shape) * DTYPES[kind].itemsize
+        entries[tensor] = {"dtype": kind, "shape": list(shape), "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    stream.write(struct.pack("<Q", len(text)) + text)
+    for tensor in order:
+        for piece in pieces(tensor):
+            stream.write(memoryview(np.ascontiguousarray(piece)).cast("B") if piece.size else b"")

@@ -1,0 +1,114 @@
+"""Model inputs of prepared corpora, computed once for each processor: frames or token ids in one memory-mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from filelock import FileLock
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json, whole_folder, write_json
+from consomme.common.stage import say
+from consomme.data.prepared import Corpus, Rows
+from consomme.families.base import Family
+
+VERSION = 1
+
+
+class Features(Sequence[np.ndarray]):
+    """The inputs of a sequence of rows, each a read-only view of a memory-mapped file: asr [time, bins] float32,
+    nmt [tokens] int64."""
+
+    def __init__(self, stores: Sequence[tuple[np.ndarray, np.ndarray]], store: np.ndarray, number: np.ndarray) -> None:
+        self._stores, self._store, self._number = stores, store, number
+
+    def __len__(self) -> int:
+        return len(self._number)
+
+    @overload
+    def __getitem__(self, i: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, i: slice) -> Features: ...
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return Features(self._stores, self._store[i], self._number[i])
+        offsets, values = self._stores[self._store[i]]
+        at = self._number[i]
+        return values[offsets[at] : offsets[at + 1]]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Frames or tokens of each input, int64 [rows]."""
+        sizes = [np.diff(offsets) for offsets, _ in self._stores]
+        return np.array([sizes[s][n] for s, n in zip(self._store, self._number, strict=True)], dtype=np.int64)
+
+
+def features_of(family: Family, processor: Any, rows: Rows, cache: Path, processor_key: str) -> Features:
+    """The model inputs of `rows`, in their order, from `cache`/features; computed where they aren't there yet.
+
+    They are kept by the fingerprint of each corpus, `processor_key` (whatever identifies the processor's files and the
+    family) and this module's version, always for whole corpora, so that every share and selection of one finds them.
+    Processes that want the same ones wait for each other. Raises ConsommeError where the sampling rates differ."""
+    _check_rate(processor, rows)
+    stores, store, number = [], np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+    for corpus, at, rows_of_it in rows.parts():
+        store[at], number[at] = len(stores), rows_of_it
+        stores.append(_open(_store(family, processor, corpus, Path(cache), processor_key)))
+    return Features(stores, store, number)
+
+
+def _store(family: Family, processor: Any, corpus: Corpus, cache: Path, processor_key: str) -> Path:
+    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION], 16)
+    if place.exists():
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            with whole_folder(place) as folder:
+                _fill(folder, family, processor, Rows([corpus]))
+            say(f"features of '{corpus.name}' for {family.name}: {corpus.table.num_rows} rows in {place}")
+    return place
+
+
+def _fill(folder: Path, family: Family, processor: Any, rows: Rows) -> None:
+    sizes, like = [], None
+    with open(folder / "values.bin", "wb") as stream:
+        for i in range(len(rows)):
+            value = np.ascontiguousarray(family.features(processor, rows.source(i)))
+            if like is None:
+                like = (value.dtype, value.shape[1:])
+            if (value.dtype, value.shape[1:]) != like:
+                raise ConsommeError(
+                    f"features of row '{rows.ids[i]}' are {value.dtype} {value.shape}, those before {like[0]} [*, {like[1]}]"
+                )
+            sizes.append(len(value))
+            stream.write(value.data if value.size else b"")
+    np.save(folder / "offsets.npy", np.cumsum([0, *sizes], dtype=np.int64))
+    dtype, shape = like or (np.dtype(np.int64), ())
+    write_json(folder / "about.json", {"dtype": dtype.str, "shape": [sum(sizes), *shape], "rows": len(sizes)})
+
+
+def _open(place: Path) -> tuple[np.ndarray, np.ndarray]:
+    about = read_json(place / "about.json")
+    shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
+    # a file of no bytes can't be mapped
+    values = np.memmap(place / "values.bin", dtype, "r", shape=shape) if np.prod(shape) else np.zeros(shape, dtype)
+    return np.load(place / "offsets.npy"), np.asarray(values)
+
+
+def _check_rate(processor: Any, rows: Rows) -> None:
+    if rows.task != "asr":
+        return
+    rate = getattr(getattr(processor, "feature_extractor", processor), "sampling_rate", None)
+    if rate is not None and rate != rows.sampling_rate:
+        raise ConsommeError(
+            f"the processor wants {rate} Hz, the corpus was prepared at {rows.sampling_rate} Hz; set the corpus's "
+            f"sampling_rate to {rate}"
+        )

@@ -1,0 +1,511 @@
+"""The stage: a corpus, read once and checked, as a prepared corpus."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import heapq
+import importlib.metadata
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import whole_file, write_json
+from consomme.common.stage import Job, finish, say
+from consomme.data import audio
+from consomme.data.join import join_plan
+from consomme.data.prepared import VERSION, Rows, Writer
+from consomme.data.sources import Raw, source_named
+from consomme.data.text import clean, compared
+
+DEFAULT_MAX_SECONDS = 30.0
+DEFAULT_MAX_SKIPPED = 0.01
+CHUNK = 32  # rows that one worker takes at a time
+FEW = 200  # rows of audio up to which starting other processes takes longer than it saves
+
+# What an author of the configuration asked for; every other reason says that the corpus isn't what it should be.
+DECLARED = frozenset(
+    {"where", "limit", "without", "too short", "longer than asked", "few characters", "many characters", "ratio"}
+)
+
+ADVICE = {
+    "missing": "see that the paths in the corpus are right, and all of it unpacked",
+    "unreadable": "see whether the files play elsewhere; convert or remove them",
+    "empty": "remove those files from the corpus",
+    "too long": f"cut the recordings up, or set max_seconds if more than {DEFAULT_MAX_SECONDS:g} s is meant",
+    "no text": "give those rows a text, or choose another normaliser",
+    "encoding": "save the text as UTF-8",
+    "columns": "see that every line has as many columns as the others",
+}
+
+
+class Skipped:
+    """The rows left out: id, reason, detail."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+
+    def add(self, row_id: str, reason: str, detail: str = "") -> None:
+        """Note a row that is left out."""
+        self.rows.append((row_id, reason, detail))
+
+    def counts(self) -> dict[str, int]:
+        """How many for each reason, most first."""
+        return dict(collections.Counter(reason for _, reason, _ in self.rows).most_common())
+
+    def write(self, path: Path) -> None:
+        """Write skipped.tsv."""
+        with whole_file(path) as stream:
+            stream.write("id\treason\tdetail\n")
+            for row in self.rows:
+                stream.write("\t".join(" ".join(str(cell).split()) for cell in row) + "\n")
+
+    def check(self, name: str, read: int, allowed: float) -> None:
+        """Raise ConsommeError where more than the share `allowed` of the `read` rows was bad."""
+        bad = [row for row in self.rows if row[1] not in DECLARED]
+        if not bad or len(bad) <= allowed * read:
+            return
+        counts = collections.Counter(reason for _, reason, _ in bad).most_common()
+        examples = "".join(f"\n  {row_id}: {reason}: {detail}" for row_id, reason, detail in bad[:3])
+        advice = "".join(f"\n  {reason}: {ADVICE[reason]}" for reason, _ in counts if reason in ADVICE)
+        raise ConsommeError(
+            f"corpus '{name}': {len(bad)} of {read} rows can't be used ({', '.join(f'{n} {r}' for r, n in counts)}), "
+            f"and max_skipped allows {allowed:g} of them. The first:{examples}\nWhat to do:{advice}\n"
+            f"  or, if that many may go, set max_skipped: {_up(len(bad) / read):g}"
+        )
+
+
+def run(job: Job) -> None:
+    """Make a prepared corpus at `job.out`; computes nothing where the same content was prepared there before."""
+    corpus, task, languages = job.spec["corpus"], job.spec["task"], job.spec.get("languages") or []
+    data_root = Path(job.spec.get("data_root") or ".")
+    name = _name(job)
+    source = source_named(corpus["source"])
+    if task not in source.tasks:
+        raise ConsommeError(f"corpus '{name}': a '{source.name}' corpus serves {', '.join(source.tasks)}, not {task}")
+    problems = source.check(corpus, languages, data_root)
+    if problems:
+        raise ConsommeError(f"corpus '{name}': " + "; ".join(problems))
+    without = {label: Rows.open([folder]) for label, folder in job.labelled("without").items()}
+    key = {
+        "stage": "data",
+        "version": [VERSION, job.spec.get("version")],
+        "task": task,
+        "languages": languages,
+        "name": name,
+        "corpus": {k: v for k, v in corpus.items() if k != "without"},
+        "content": source.content(corpus, languages, data_root, job.cache),
+        "without": sorted(rows.fingerprint for rows in without.values()),
+        "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
+    }
+
+    def build(folder: Path, work: Path) -> None:
+        try:
+            raws = source.read(corpus, task, languages, data_root)
+            prepare(raws, corpus, task, name, folder, work, without, job.threads)
+        except ConsommeError as error:
+            raise error if str(error).startswith("corpus '") else ConsommeError(f"corpus '{name}': {error}") from None
+
+    finish(job, key, build)
+
+
+def prepare(
+    raws: Iterable[Raw],
+    corpus: Mapping[str, Any],
+    task: str,
+    name: str,
+    folder: Path,
+    work: Path,
+    without: Mapping[str, Rows],
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Write raw rows as a prepared corpus into `folder`, and return its prepared.json.
+
+    `work` is a folder for what is needed in between. Raises ConsommeError where too many rows are bad, or none is
+    left."""
+    skipped, read, seen = Skipped(), itertools.count(), set()
+    join = corpus.get("join") if task == "asr" else None
+    chosen = _wanted(_counted(raws, read), corpus, skipped, limit=join is None)
+    texts = _Others(without, source=task == "nmt")
+    checked = _pooled(_checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1)
+
+    def good() -> Iterator[dict[str, Any]]:
+        for row_id, row, problem in checked:
+            reason = problem or texts.origin(row) or (None if join else texts.wording(row))
+            if reason:
+                skipped.add(row_id, *reason)
+                continue
+            if row_id in seen:
+                raise ConsommeError(f"two rows have the id '{row_id}'; ids have to differ")
+            seen.add(row_id)
+            yield row
+
+    rows = good()
+    with contextlib.ExitStack() as stack:
+        if join:
+            rows = _joined(rows, corpus, work, skipped, texts, stack)
+        writer = stack.enter_context(Writer(folder / "rows.arrow", task))
+        for row in rows:
+            writer.add(row)
+    total = next(read)
+    skipped.check(name, total, float(corpus.get("max_skipped", DEFAULT_MAX_SKIPPED)))
+    counts = skipped.counts()
+    left_out = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    if not writer.rows:
+        raise ConsommeError(f"corpus '{name}': of {total} rows none is left" + (f" ({left_out})" if left_out else ""))
+    skipped.write(folder / "skipped.tsv")
+    about = {
+        "task": task,
+        "name": name,
+        "fingerprint": digest(
+            [task, corpus.get("sampling_rate", 16000) if task == "asr" else None, writer.fingerprint()], 32
+        ),
+        "rows": writer.rows,
+        "seconds": round(writer.seconds, 3),
+        "read": total,
+        "skipped": counts,
+        "version": VERSION,
+    }
+    if task == "asr":
+        about["sampling_rate"] = corpus.get("sampling_rate", 16000)
+    write_json(folder / "prepared.json", about)
+    speech = f", {writer.seconds / 3600:.2f} h" if task == "asr" else ""
+    say(f"corpus '{name}': {writer.rows} rows{speech}; {total} read" + (f"; left out: {left_out}" if left_out else ""))
+    return about
+
+
+# -- which rows ----------------------------------------------------------------------------------------------------
+
+
+def _counted(raws: Iterable[Raw], read: Iterator[int]) -> Iterator[Raw]:
+    for raw in raws:
+        next(read)
+        yield raw
+
+
+def _wanted(raws: Iterable[Raw], corpus: Mapping[str, Any], skipped: Skipped, limit: bool) -> Iterator[Raw]:
+    """The rows that pass `where`, at most `limit` of them, drawn by a hash of their ids, in their old order."""
+    where, most = corpus.get("where") or {}, corpus.get("limit") if limit else None
+    passed = _where(raws, where, skipped) if where else iter(raws)
+    if most is None:
+        yield from passed
+        return
+    # the drawn ones alone are held: a row may hold its audio
+    held: list[tuple[int, int, Raw]] = []
+    for number, raw in enumerate(passed):
+        entry = (-_rank(raw.id), -number, raw)
+        if len(held) < most:
+            heapq.heappush(held, entry)
+        else:
+            skipped.add(heapq.heappushpop(held, entry)[2].id, "limit")
+    yield from (raw for _, _, raw in sorted(held, key=lambda entry: -entry[1]))
+
+
+def _rank(row_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "big")
+
+
+def _where(raws: Iterable[Raw], where: Mapping[str, Any], skipped: Skipped) -> Iterator[Raw]:
+    for raw in raws:
+        known = {"speaker": raw.speaker, "document": raw.document, **raw.fields}
+        reason = None
+        for column, wanted in where.items():
+            if raw.problem:
+                break
+            if column not in known:
+                raise ConsommeError(f"where: no column '{column}' in this corpus; there are {', '.join(sorted(known))}")
+            if not _matches(known[column], wanted):
+                reason = f"{column} is {known[column]}"
+                break
+        if reason:
+            skipped.add(raw.id, "where", reason)
+        else:
+            yield raw
+
+
+def _matches(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Mapping):
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            return False
+        return wanted.get("from", number) <= number <= wanted.get("to", number)
+    return str(value) in {str(w) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}
+
+
+class _Others:
+    """What the rows of other prepared corpora hold, to leave it out here. A speaker in common is no reason."""
+
+    def __init__(self, others: Mapping[str, Rows], source: bool) -> None:
+        self.audio: dict[str, str] = {}
+        self.recordings: dict[str, str] = {}
+        self.documents: dict[str, str] = {}
+        self.sources: dict[str, str] = {}
+        self.targets: dict[str, str] = {}
+        for name, rows in others.items():
+            if rows.task == "asr":
+                self.audio |= dict.fromkeys(rows.audio_hashes, name)
+            if source and rows.task == "nmt":
+                self.sources |= dict.fromkeys(map(compared, rows.sources), name)
+            self.targets |= dict.fromkeys(map(compared, rows.targets), name)
+            self.recordings |= dict.fromkeys(itertools.chain.from_iterable(rows.recordings), name)
+            self.documents |= dict.fromkeys((d for d in rows.documents if d is not None), name)
+
+    def origin(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Audio, recording or document in common, as a reason to skip."""
+        if row.get("audio_hash") in self.audio:
+            return "without", f"audio of '{self.audio[row['audio_hash']]}'"
+        for recording in row["recordings"]:
+            if recording in self.recordings:
+                return "without", f"recording {recording} of '{self.recordings[recording]}'"
+        if row["document"] in self.documents:
+            return "without", f"document {row['document']} of '{self.documents[row['document']]}'"
+        return None
+
+    def wording(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
+        """Source or target in common, as a reason to skip."""
+        if self.sources and (name := self.sources.get(compared(row["source"]))):
+            return "without", f"source of '{name}'"
+        if self.targets and (name := self.targets.get(compared(row["target"] if "target" in row else row["text"]))):
+            return "without", f"target of '{name}'"
+        return None
+
+
+# -- one row -------------------------------------------------------------------------------------------------------
+
+Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
+
+
+def _checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[Raw], Checked]:
+    return _Speech(corpus, singles) if task == "asr" else _Pair(corpus)
+
+
+class _Text:
+    """Text as it is stored: cleaned, then normalised as the corpus says."""
+
+    def __init__(self, corpus: Mapping[str, Any]) -> None:
+        name = corpus.get("normaliser") or "verbatim"
+        self.normalise: Callable[[str], str] = str
+        if name != "verbatim":
+            from consomme.evaluate.normalisers import TABLE
+
+            self.normalise = TABLE[name]
+        self.least = corpus.get("min_characters") or 1
+        self.most = corpus.get("max_characters")
+
+    def __call__(self, text: str | None) -> tuple[str, tuple[str, str] | None]:
+        text = text or ""
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            return "", ("encoding", "text with bytes that are no characters")
+        done = clean(self.normalise(clean(text)))
+        if not done:
+            return "", ("no text", f"nothing is left of {text[:60]!r}" if text else "none given")
+        if len(done) < self.least:
+            return done, ("few characters", str(len(done)))
+        if self.most is not None and len(done) > self.most:
+            return done, ("many characters", str(len(done)))
+        return done, None
+
+
+class _Pair:
+    """A raw sentence pair to a row."""
+
+    def __init__(self, corpus: Mapping[str, Any]) -> None:
+        self.text, self.ratio = _Text(corpus), corpus.get("max_ratio")
+
+    def __call__(self, raw: Raw) -> Checked:
+        if raw.problem:
+            return raw.id, None, raw.problem
+        sides, problems = zip(*map(self.text, (raw.source, raw.target)), strict=True)
+        problem = next((p for p in problems if p), None)
+        if problem:
+            return raw.id, None, problem
+        ratio = max(map(len, sides)) / min(map(len, sides))
+        if self.ratio is not None and ratio > self.ratio:
+            return raw.id, None, ("ratio", f"{ratio:.2f}")
+        return raw.id, {**_shared(raw), "source": sides[0], "target": sides[1]}, None
+
+
+class _Speech:
+    """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
+
+    def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
+        self.text, self.singles = _Text(corpus), singles
+        self.rate = corpus.get("sampling_rate", 16000)
+        self.seconds = _limits(corpus)
+
+    def __call__(self, raw: Raw) -> Checked:
+        problem = raw.problem
+        if not problem:
+            text, problem = self.text(raw.target)
+        if not problem and raw.audio is None:
+            problem = ("missing", "no audio given")
+        if problem:
+            return raw.id, None, problem
+        try:
+            samples = self.samples(raw)
+        except audio.BadAudio as error:
+            reason = error.reason
+            if reason == "too long" and self.seconds[1] != DEFAULT_MAX_SECONDS:
+                reason = "longer than asked"
+            return raw.id, None, (reason, error.detail)
+        seconds = len(samples) / self.rate
+        if not self.singles and (problem := _seconds_problem(seconds, self.seconds)):
+            return raw.id, None, problem
+        return raw.id, speech_row(_shared(raw), samples, self.rate, text), None
+
+    def samples(self, raw: Raw) -> np.ndarray:
+        """int16 [samples] at the corpus's rate."""
+        if isinstance(raw.audio, Path | bytes):
+            waveform = audio.read(raw.audio, self.rate, self.seconds[1])
+        else:
+            waveform = audio.resample(*raw.audio.waveform(), self.rate)
+        return audio.to_int16(waveform)
+
+
+def speech_row(shared: Mapping[str, Any], samples: np.ndarray, rate: int, text: str) -> dict[str, Any]:
+    """A finished row of speech: int16 [samples] at `rate` Hz and its transcript."""
+    return {
+        **shared,
+        "seconds": len(samples) / rate,
+        "text": text,
+        "audio_hash": hashlib.blake2b(samples.astype("<i2").tobytes(), digest_size=16).hexdigest(),
+        "audio": samples,
+    }
+
+
+def _shared(raw: Raw) -> dict[str, Any]:
+    return {"id": raw.id, "speaker": raw.speaker, "document": raw.document, "recordings": list(raw.recordings)}
+
+
+def _limits(corpus: Mapping[str, Any]) -> tuple[float, float | None]:
+    return corpus.get("min_seconds") or 0.0, corpus.get("max_seconds", DEFAULT_MAX_SECONDS)
+
+
+def _seconds_problem(seconds: float, limits: tuple[float, float | None]) -> tuple[str, str] | None:
+    if seconds < limits[0]:
+        return "too short", f"{seconds:.2f} s"
+    if limits[1] is not None and seconds > limits[1]:
+        return "too long" if limits[1] == DEFAULT_MAX_SECONDS else "longer than asked", f"{seconds:.2f} s"
+    return None
+
+
+# -- strings -------------------------------------------------------------------------------------------------------
+
+
+def _joined(
+    rows: Iterator[dict[str, Any]],
+    corpus: Mapping[str, Any],
+    work: Path,
+    skipped: Skipped,
+    others: _Others,
+    stack: contextlib.ExitStack,
+) -> Iterator[dict[str, Any]]:
+    """Strings of the single recordings. These lie in a file in between: there may be more than memory holds."""
+    place, rate = work / "singles", corpus.get("sampling_rate", 16000)
+    place.mkdir(parents=True, exist_ok=True)
+    stack.callback(lambda: (place / "rows.arrow").unlink(missing_ok=True))
+    speakers: dict[str, list[int]] = collections.defaultdict(list)
+    with Writer(place / "rows.arrow", "asr") as writer:
+        for row in rows:
+            if row["speaker"] is None:
+                raise ConsommeError(f"join: row '{row['id']}' has no speaker, and a string is of one speaker")
+            speakers[row["speaker"]].append(writer.rows)
+            writer.add(row)
+    write_json(place / "prepared.json", {"task": "asr", "name": "singles", "sampling_rate": rate, "fingerprint": ""})
+    if not writer.rows:
+        return
+    singles = Rows.open([place])
+    plan = join_plan(speakers, corpus["join"])
+    if corpus.get("limit") is not None:
+        drawn = set(sorted((row_id for row_id, _, _ in plan), key=_rank)[: corpus["limit"]])
+        for row_id, _, _ in plan:
+            if row_id not in drawn:
+                skipped.add(row_id, "limit")
+        plan = [string for string in plan if string[0] in drawn]
+    for row_id, parts, gaps in plan:
+        pieces: list[np.ndarray] = []
+        for k, part in enumerate(parts):
+            if k:
+                pieces.append(np.zeros(round(gaps[k - 1] * rate), np.int16))
+            pieces.append(audio.to_int16(singles.audio(part)))
+        documents = {singles.documents[p] for p in parts}
+        shared = {
+            "id": row_id,
+            "speaker": singles.speakers[parts[0]],
+            "document": documents.pop() if len(documents) == 1 else None,
+            "recordings": [r for p in parts for r in singles.recordings[p] or [singles.ids[p]]],
+        }
+        row = speech_row(shared, np.concatenate(pieces), rate, " ".join(singles.targets[p] for p in parts))
+        problem = _seconds_problem(row["seconds"], _limits(corpus)) or others.wording(row)
+        if problem:
+            skipped.add(row_id, *problem)
+        else:
+            yield row
+
+
+# -- many rows at once ---------------------------------------------------------------------------------------------
+
+
+def _pooled(check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int) -> Iterator[Checked]:
+    """`map(check, raws)` by several processes, in the order of `raws`."""
+    first = list(itertools.islice(raws, FEW))
+    if threads <= 1 or len(first) < FEW:
+        yield from map(check, itertools.chain(first, raws))
+        return
+    # spawned, not forked: libraries of this process may hold locks that a fork would copy
+    context = multiprocessing.get_context("spawn")
+    chunks = _chunks(itertools.chain(first, raws))
+    with context.Pool(threads, _start, (check,)) as pool:
+        # a few chunks ahead of the writer, not the whole corpus: the rows that wait hold audio
+        waiting = collections.deque(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 4 * threads))
+        while waiting:
+            yield from waiting.popleft().get()
+            waiting.extend(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 1))
+
+
+def _chunks(raws: Iterator[Raw]) -> Iterator[list[Raw]]:
+    while chunk := list(itertools.islice(raws, CHUNK)):
+        yield chunk
+
+
+_check: Callable[[Raw], Checked]
+
+
+def _start(check: Callable[[Raw], Checked]) -> None:
+    global _check
+    _check = check
+    # torch is loaded with the first resampling: as many processes as threads, so one thread each
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _work(chunk: list[Raw]) -> list[Checked]:
+    return [_check(raw) for raw in chunk]
+
+
+# -- small things --------------------------------------------------------------------------------------------------
+
+
+def _name(job: Job) -> str:
+    label = job.spec.get("label")
+    if isinstance(label, Mapping):
+        label = label.get("corpus") or label.get("name")
+    return str(job.spec.get("name") or label or job.out.name)
+
+
+def _packages(*names: str) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def _up(share: float) -> float:
+    """A share with two digits, rounded up."""
+    step = 10.0 ** (int(np.floor(np.log10(share))) - 1)
+    return min(1.0, float(np.ceil(share / step) * step))

@@ -1,0 +1,311 @@
+"""Prepared corpora: how they lie on disk, and `Rows`, one or several of them read as one sequence."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json
+
+VERSION = 1
+COMMON = [
+    ("id", pa.string()),
+    ("speaker", pa.string()),
+    ("document", pa.string()),
+    ("recordings", pa.list_(pa.string())),
+]
+SCHEMAS = {
+    "asr": pa.schema(
+        [
+            *COMMON,
+            ("seconds", pa.float64()),
+            ("text", pa.string()),
+            ("audio_hash", pa.string()),
+            ("audio", pa.large_list(pa.int16())),
+        ]
+    ),
+    "nmt": pa.schema([*COMMON, ("source", pa.string()), ("target", pa.string())]),
+}
+BATCH_BYTES = 1 << 25
+BATCH_ROWS = 2048
+
+
+class Writer:
+    """Writes rows to an Arrow IPC file, batch by batch, and takes the fingerprint of what it writes.
+
+    A row is a dict with the schema's names; `audio` is an int16 array [samples]."""
+
+    def __init__(self, path: Path, task: str) -> None:
+        self.schema = SCHEMAS[task]
+        self.rows, self.seconds = 0, 0.0
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._waiting: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._sink = pa.OSFile(str(path), "wb")
+        self._writer = pa.ipc.new_file(self._sink, self.schema)
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if exception[0] is None:
+            self._flush()
+        self._writer.close()
+        self._sink.close()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append one row."""
+        self._waiting.append(dict(row))
+        self._bytes += row["audio"].nbytes if "audio" in row else 0
+        self.rows += 1
+        self.seconds += row.get("seconds", 0.0)
+        # audio counts through its hash; seconds follow from it
+        self._hash.update(digest([row[n] for n in self.schema.names if n not in ("audio", "seconds")], 32).encode())
+        if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
+            self._flush()
+
+    def fingerprint(self) -> str:
+        """A hash of the contents of the rows so far, in their order."""
+        return self._hash.hexdigest()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        columns = []
+        for column in self.schema:
+            cells = [row[column.name] for row in self._waiting]
+            if column.name == "audio":
+                offsets = np.cumsum([0, *map(len, cells)], dtype=np.int64)
+                columns.append(pa.LargeListArray.from_arrays(offsets, pa.array(np.concatenate(cells), pa.int16())))
+            else:
+                columns.append(pa.array(cells, column.type))
+        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self.schema))
+        self._waiting, self._bytes = [], 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One prepared corpus, memory-mapped. `about` is its prepared.json."""
+
+    name: str
+    about: Mapping[str, Any]
+    table: pa.Table
+    batches: Sequence[tuple[np.ndarray, np.ndarray]]  # asr: the offsets and int16 samples of each batch
+    starts: np.ndarray  # the first row of each batch
+
+    @classmethod
+    def open(cls, folder: Path, name: str | None = None) -> Corpus:
+        """Raises ConsommeError where the folder is no prepared corpus."""
+        try:
+            about = read_json(folder / "prepared.json")
+            reader = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow")))
+        except (OSError, ValueError) as error:
+            raise ConsommeError(
+                f"{folder} is no prepared corpus ({error}); `python -m consomme.data` makes one"
+            ) from None
+        batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
+        table = pa.Table.from_batches(batches, reader.schema)
+        views = []
+        if about["task"] == "asr":
+            for audio in (b.column("audio") for b in batches):
+                views.append((audio.offsets.to_numpy(), audio.values.to_numpy(zero_copy_only=True)))
+        starts = np.cumsum([0, *(b.num_rows for b in batches)])
+        return cls(name or about["name"], about, table, views, starts)
+
+    def samples(self, row: int) -> np.ndarray:
+        """The waveform of a row: int16 [samples], a read-only view of the file."""
+        batch = int(np.searchsorted(self.starts, row, side="right")) - 1
+        offsets, values = self.batches[batch]
+        at = row - self.starts[batch]
+        return values[offsets[at] : offsets[at + 1]]
+
+    def column(self, name: str) -> list[Any]:
+        """A column as Python values."""
+        return self.table.column(name).to_pylist()
+
+
+class Rows:
+    """Rows of one or several prepared corpora as one sequence; nothing is read before it is asked for.
+
+    Where there are several corpora, ids are "CORPUS:id"."""
+
+    def __init__(self, corpora: Sequence[Corpus], index: np.ndarray | None = None) -> None:
+        self._corpora = list(corpora)
+        self._starts = np.cumsum([0, *(c.table.num_rows for c in corpora)])
+        self._index = index  # positions in the corpora's concatenation; None: all of them
+        self.task: str = corpora[0].about["task"]
+        self.sampling_rate: int | None = corpora[0].about.get("sampling_rate")
+        for other in corpora[1:]:
+            for key in ("task", "sampling_rate"):
+                ours, theirs = corpora[0].about.get(key), other.about.get(key)
+                if ours != theirs:
+                    raise ConsommeError(
+                        f"corpora that don't go together: {key} is {ours} in '{corpora[0].name}', {theirs} in '{other.name}'"
+                    )
+
+    @classmethod
+    def open(cls, folders: Mapping[str, Path | str] | Iterable[Path | str]) -> Rows:
+        """Open prepared corpora: name -> folder, or folders, which then have the names they were prepared under."""
+        if isinstance(folders, str | Path):
+            folders = [folders]
+        named = folders.items() if isinstance(folders, Mapping) else [(None, f) for f in folders]
+        corpora = [Corpus.open(Path(folder), name) for name, folder in named]
+        if not corpora:
+            raise ConsommeError("no prepared corpus was given")
+        return cls(corpora)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1]) if self._index is None else len(self._index)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of the contents: equal contents, equal fingerprint, wherever they lie."""
+        whole = [c.about["fingerprint"] for c in self._corpora]
+        if self._index is not None:
+            return digest([whole, hashlib.blake2b(self._index.astype("<i8").tobytes()).hexdigest()], 32)
+        return whole[0] if len(whole) == 1 else digest(whole, 32)
+
+    def parts(self) -> list[tuple[Corpus, np.ndarray, np.ndarray]]:
+        """For each corpus: it, the places of its rows in this sequence, and their numbers in the corpus."""
+        corpus, number = self._places
+        return [(c, (at := np.flatnonzero(corpus == k)), number[at]) for k, c in enumerate(self._corpora)]
+
+    @functools.cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        index = np.arange(self._starts[-1]) if self._index is None else self._index
+        corpus = np.searchsorted(self._starts, index, side="right") - 1
+        return corpus, index - self._starts[corpus]
+
+    def _column(self, name: str) -> list[Any]:
+        values = [value for c in self._corpora for value in c.column(name)]
+        return values if self._index is None else [values[i] for i in self._index]
+
+    # -- one row ---------------------------------------------------------------------------------------------------
+    def audio(self, i: int) -> np.ndarray:
+        """The waveform of row `i`: float32 [samples] in -1..1 at `sampling_rate` Hz. A copy: change it at will."""
+        corpus, number = self._places
+        return self._corpora[corpus[i]].samples(int(number[i])).astype(np.float32) / np.float32(32768)
+
+    def source(self, i: int) -> np.ndarray | str:
+        """The model's input of row `i`: the waveform, or the sentence to translate."""
+        return self.audio(i) if self.task == "asr" else self.sources[i]
+
+    def target(self, i: int) -> str:
+        """The wanted output of row `i`: the transcript, or the translation."""
+        return self.targets[i]
+
+    # -- all rows --------------------------------------------------------------------------------------------------
+    @functools.cached_property
+    def ids(self) -> list[str]:
+        """Unique names of the rows."""
+        ids = self._column("id")
+        return ids if len(self._corpora) == 1 else [f"{c}:{i}" for c, i in zip(self.corpora, ids, strict=True)]
+
+    @functools.cached_property
+    def corpora(self) -> list[str]:
+        """The name of the corpus that each row stands in."""
+        return [self._corpora[k].name for k in self._places[0]]
+
+    @functools.cached_property
+    def targets(self) -> list[str]:
+        """Transcripts or translations."""
+        return self._column("text" if self.task == "asr" else "target")
+
+    @functools.cached_property
+    def sources(self) -> list[str]:
+        """nmt: the sentences to translate."""
+        if self.task != "nmt":
+            raise ConsommeError("rows of speech have waveforms, rows.audio(i), and no source sentences")
+        return self._column("source")
+
+    @functools.cached_property
+    def seconds(self) -> np.ndarray:
+        """asr: durations in seconds, float64 [rows]."""
+        return np.asarray(self._column("seconds"), dtype=np.float64)
+
+    @functools.cached_property
+    def lengths(self) -> np.ndarray:
+        """How long the inputs are, float64 [rows]: seconds, or characters of the source."""
+        return self.seconds if self.task == "asr" else np.array([len(s) for s in self.sources], dtype=np.float64)
+
+    @functools.cached_property
+    def audio_hashes(self) -> list[str]:
+        """asr: a hash of each waveform."""
+        return self._column("audio_hash")
+
+    @functools.cached_property
+    def speakers(self) -> list[str | None]:
+        """The speaker of each row, where known."""
+        return self._column("speaker")
+
+    @functools.cached_property
+    def documents(self) -> list[str | None]:
+        """The document of each row, where known."""
+        return self._column("document")
+
+    @functools.cached_property
+    def recordings(self) -> list[list[str]]:
+        """The source recordings that each row was made of, where known."""
+        return self._column("recordings")
+
+    @functools.cached_property
+    def units(self) -> np.ndarray:
+        """Rows that aren't independent of each other, int64 [rows]: the cluster of each row, numbered from 0 in order
+        of first appearance. Rows that share a source recording or a document, directly or through other rows, are one
+        cluster; every other row is its own. What resamples has to resample clusters."""
+        return clusters(
+            [
+                [("r", r) for r in recordings] + ([("d", document)] if document is not None else [])
+                for recordings, document in zip(self.recordings, self.documents, strict=True)
+            ]
+        )
+
+    # -- fewer rows ------------------------------------------------------------------------------------------------
+    def select(self, indices: Sequence[int] | np.ndarray) -> Rows:
+        """The rows at `indices` (0-based, or a mask), in that order."""
+        indices = np.asarray(indices)
+        if indices.dtype == bool:
+            indices = np.flatnonzero(indices)
+        indices = indices.astype(np.int64)
+        return Rows(self._corpora, indices if self._index is None else self._index[indices])
+
+    def share(self, fraction: float, seed: int = 0) -> Rows:
+        """That fraction of the rows, at least one, drawn by a hash of seed and id, in their old order. Of one seed, a
+        smaller share lies within every larger one."""
+        if not 0 < fraction <= 1:
+            raise ConsommeError(f"a share of {fraction} isn't possible; it has to be above 0 and at most 1")
+        if fraction == 1:
+            return self
+        ranks = [hashlib.blake2b(f"{seed}:{i}".encode(), digest_size=8).digest() for i in self.ids]
+        # the small number undoes what floating point adds: 0.3 of 10 is 3
+        count = max(1, math.ceil(fraction * len(self) - 1e-9)) if len(self) else 0
+        return self.select(np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count], dtype=np.int64)))
+
+
+def clusters(keys: Sequence[Sequence[Any]]) -> np.ndarray:
+    """Connected components of items that share a key, by union-find: int64 [items], numbered by first appearance."""
+    parent = list(range(len(keys)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    owner: dict[Any, int] = {}
+    for i, shared in enumerate(keys):
+        for key in shared:
+            a, b = root(owner.setdefault(key, i)), root(i)
+            parent[max(a, b)] = min(a, b)
+    numbers: dict[int, int] = {}
+    return np.array([numbers.setdefault(root(i), len(numbers)) for i in range(len(keys))], dtype=np.int64)

@@ -1,0 +1,103 @@
+"""What a corpus source is, and the raw rows that it yields."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from consomme.common.digest import digest
+from consomme.common.files import hash_file, read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CACHE = Path("results/cache")
+SETTLED = 2.0  # seconds: a file younger than that may change again without a new time stamp
+
+
+class Audible(Protocol):
+    """Audio that is made rather than read. Has to travel to another process."""
+
+    def waveform(self) -> tuple[np.ndarray, int]:
+        """Mono float32 [samples] in -1..1, and the rate in Hz."""
+
+
+@dataclass(slots=True)
+class Raw:
+    """One row as the source has it. asr: `audio` (a file, an encoded file's bytes, or something audible) and `target`
+    (the transcript); nmt: `source` and `target`. `fields` are the columns that `where` can ask for. A row that the
+    source itself found unusable says so in `problem`, as (reason, detail)."""
+
+    id: str
+    target: str | None = None
+    source: str | None = None
+    audio: Path | bytes | Audible | None = None
+    speaker: str | None = None
+    document: str | None = None
+    recordings: tuple[str, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    problem: tuple[str, str] | None = None
+
+
+class Source:
+    """A kind of corpus. Everything but `read` is called while planning: quick, and nothing heavy imported."""
+
+    name: str = ""
+    tasks: Sequence[str] = ("asr", "nmt")
+
+    def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
+        """The files that the preparation should be rerun for when they change."""
+        return []
+
+    def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:
+        """For a source that is a folder: a hash of the names and bytes in it. Otherwise an empty string."""
+        return ""
+
+    def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
+        """What identifies all that `read` will read: the same content, the same rows. JSON."""
+        return [hash_file(p) for p in self.files(corpus, languages, data_root)] + [
+            self.inventory(corpus, data_root, cache)
+        ]
+
+    def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
+        """What can be known to be wrong before any job starts, a sentence each."""
+        return [f"no file {p}" for p in self.files(corpus, languages, data_root) if not p.is_file()]
+
+    def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
+        """The rows, in an order that depends on the corpus alone. Raises ConsommeError where nothing can be read."""
+        raise NotImplementedError
+
+
+def inventory_of(paths: Iterable[Path], root: Path, cache: Path) -> str:
+    """A hash of the names below `root` and the bytes of `paths`.
+
+    The bytes' hashes are kept in one file of `cache` by size and time stamp, so that asking again costs a look at each
+    file's entry; a touched file is read again and, its bytes being the same, changes nothing."""
+    known_at = cache / "inventory" / f"{digest(str(root.resolve()))}.json"
+    try:
+        known = read_json(known_at)
+    except (OSError, ValueError):
+        known = {}
+    hashes, total, now = {}, hashlib.blake2b(digest_size=16), time.time()
+    for path in sorted(paths):
+        name, status = path.relative_to(root).as_posix(), path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        entry = known.get(name)
+        content = entry[2] if entry and entry[:2] == stamp else hash_file(path)
+        if now - status.st_mtime > SETTLED:
+            hashes[name] = [*stamp, content]
+        total.update(f"{name}\0{content}\n".encode())
+    missing = hashes.keys() - known.keys() or any(known[name] != entry for name, entry in hashes.items())
+    if missing:
+        # merged: another corpus may look at other files of the same folder
+        write_json(known_at, known | hashes)
+    return total.hexdigest()
+
+
+def text_of(value: Any) -> str | None:
+    """A cell as text; an absent or empty one as None."""
+    return None if value is None or value == "" else str(value)

@@ -1,0 +1,50 @@
+"""Common Voice as it is distributed: an unpacked tarball's language folder with clips/*.mp3 and a TSV a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from consomme.common.errors import ConsommeError
+from consomme.data.sources.base import Raw, Source, text_of
+from consomme.data.sources.manifest import records
+
+NEEDED = ("client_id", "path", "sentence")
+
+
+class CommonVoice(Source):
+    """{"path": FOLDER, "split": "train" | "dev" | "test" | "validated"}; `where` sees every column of the TSV."""
+
+    name = "common_voice"
+    tasks = ("asr",)
+
+    def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
+        return [data_root / corpus["path"] / f"{corpus['split']}.tsv"]
+
+    def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
+        root = data_root / corpus["path"]
+        problems = super().check(corpus, languages, data_root)
+        if problems and root.is_dir():
+            there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
+            problems = [f"{problems[0]}; splits there: {there}"]
+        return problems + ([] if (root / "clips").is_dir() else [f"no folder {root / 'clips'}"])
+
+    def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
+        (table,) = self.files(corpus, languages, data_root)
+        problems = self.check(corpus, languages, data_root)
+        if problems:
+            raise ConsommeError("; ".join(problems))
+        for number, cells in records(table):
+            if cells is None:
+                yield Raw(f"{number:07d}", problem=("encoding", f"line {number} is not UTF-8"))
+                continue
+            absent = [c for c in NEEDED if c not in cells]
+            if absent:
+                raise ConsommeError(f"{table}: no column {', '.join(absent)}; there are {', '.join(cells)}")
+            clip = table.parent / "clips" / cells["path"]
+            row = Raw(
+                clip.stem, audio=clip, target=cells["sentence"], speaker=text_of(cells["client_id"]), fields=cells
+            )
+            row.recordings = (clip.stem,)
+            yield row

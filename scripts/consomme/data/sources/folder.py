@@ -1,0 +1,99 @@
+"""A folder of audio files whose names say what they are: `{text}_{speaker}_{index}.wav`."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from consomme.common.errors import ConsommeError
+from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
+
+
+class Folder(Source):
+    """{"path": FOLDER, "pattern": "{text}_{speaker}_{index}.wav", "texts": {"0": "zero", ...}}.
+
+    Fields of the pattern: text, speaker, document, and any other for `where`; a pattern may hold slashes. Where there
+    is no {text}, a .txt file of the same stem beside the audio holds the transcript. The file's stem is the source
+    recording."""
+
+    name = "folder"
+    tasks = ("asr",)
+
+    def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:
+        root = data_root / corpus["path"]
+        paths = [path for path, _ in _matches(corpus, root)]
+        texts = [p.with_suffix(".txt") for p in paths] if "text" not in _fields(corpus["pattern"]) else []
+        return inventory_of([*paths, *(p for p in texts if p.is_file())], root, cache)
+
+    def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
+        root = data_root / corpus["path"]
+        if not root.is_dir():
+            return [f"no folder {root}"]
+        try:
+            found = next(_matches(corpus, root), None)
+        except ConsommeError as error:
+            return [str(error)]
+        if found is None:
+            seen = next((p for p in sorted(root.rglob("*")) if p.is_file()), None)
+            like = f"; its first file is {seen.relative_to(root)}" if seen else "; it holds no files"
+            return [f"no file of {root} is named like the pattern '{corpus['pattern']}'{like}"]
+        return []
+
+    def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
+        root = data_root / corpus["path"]
+        problems = self.check(corpus, languages, data_root)
+        if problems:
+            raise ConsommeError("; ".join(problems))
+        texts = {str(k): str(v) for k, v in (corpus.get("texts") or {}).items()}
+        named = "text" in _fields(corpus["pattern"])
+        for path, fields in sorted(_matches(corpus, root), key=lambda match: match[0]):
+            row = Raw(path.relative_to(root).with_suffix("").as_posix(), audio=path, fields=fields)
+            row.speaker, row.document = text_of(fields.get("speaker")), text_of(fields.get("document"))
+            row.recordings = (path.stem,)
+            if named:
+                row.target = texts.get(fields["text"], fields["text"])
+            else:
+                row.target = _beside(path, row)
+            yield row
+
+
+def _beside(path: Path, row: Raw) -> str | None:
+    try:
+        text = path.with_suffix(".txt").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        row.problem = ("no text", f"no file {path.with_suffix('.txt').name} beside it")
+    except UnicodeDecodeError as error:
+        row.problem = ("encoding", f"{path.with_suffix('.txt').name} is not UTF-8 at its byte {error.start + 1}")
+    else:
+        return text
+    return None
+
+
+def _matches(corpus: Mapping[str, Any], root: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    pattern = _regex(corpus["pattern"])
+    depth = corpus["pattern"].count("/")
+    for path in root.glob("*/" * depth + "*"):
+        found = pattern.fullmatch(path.relative_to(root).as_posix())
+        if found and path.is_file():
+            yield path, found.groupdict()
+
+
+@functools.cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", pattern)
+    names = parts[1::2]
+    if len(set(names)) != len(names):
+        raise ConsommeError(f"pattern '{pattern}': a field stands in it twice")
+    if any(name[0].isdigit() for name in names):
+        raise ConsommeError(f"pattern '{pattern}': a field's name can't begin with a digit")
+    # a field takes as little as it can, and never a slash
+    return re.compile(
+        "".join(f"(?P<{part}>[^/]+?)" if k % 2 else re.escape(part) for k, part in enumerate(parts)), re.DOTALL
+    )
+
+
+def _fields(pattern: str) -> set[str]:
+    return set(_regex(pattern).groupindex)

@@ -1,0 +1,21 @@
+"""Text as it is stored, and text as it is compared."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def clean(text: str) -> str:
+    """Unicode NFC, every run of white space one space, none at the ends, no control characters or byte order mark."""
+    text = unicodedata.normalize("NFC", text).replace("\ufeff", "")
+    text = " ".join(text.split())
+    return "".join(c for c in text if unicodedata.category(c) != "Cc")
+
+
+def compared(text: str) -> str:
+    """What is left of `text` when case, punctuation and symbols don't count (NFKC, casefold).
+
+    A text of nothing but punctuation is compared as it is."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(" " if unicodedata.category(c)[0] in "PSZ" else c for c in folded)
+    return " ".join(kept.split()) or " ".join(text.split())

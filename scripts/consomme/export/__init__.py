@@ -1,0 +1,1 @@
+"""Export: a finished model in the form that others run."""

@@ -1,0 +1,34 @@
+"""The model card, README.md: what the hub shows of a model, from its config and its provenance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+TASKS = {"asr": ("automatic-speech-recognition", "Speech recogniser"), "nmt": ("translation", "Translator")}
+
+
+def card(model: Path, about: dict[str, Any]) -> str:
+    """Markdown with the hub's front matter. about: task, languages, name."""
+    from huggingface_hub import ModelCardData
+
+    from consomme.average.checks import config
+
+    settings = config(model)
+    pipeline, word = TASKS[about["task"]]
+    data = ModelCardData(
+        language=list(about["languages"]),
+        library_name="transformers",
+        pipeline_tag=pipeline,
+        tags=["consomme", settings["model_type"]],
+    )
+    lines = [f"---\n{data.to_yaml()}\n---", f"# {about['name']}", f"{word}, {' to '.join(about['languages'])}."]
+    lines.append("How it was made, from which models and data, and with which versions stands in `provenance.json`.")
+    if settings.get("pruned_heads"):
+        lines.append(
+            "Attention heads were cut out of this model: load it with `consomme.families.load(FOLDER)`, or load the folder "
+            "`zeroed`, which has the stock shape and those heads zero, with `from_pretrained`."
+        )
+    else:
+        lines.append("It is a plain checkpoint: `from_pretrained` of transformers loads it.")
+    return "\n\n".join(lines) + "\n"

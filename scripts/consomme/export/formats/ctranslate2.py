@@ -1,0 +1,120 @@
+"""CTranslate2: a C++ engine for encoder-decoder models, with 8-bit weights on processors (Klein et al. 2020)."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.export.formats.base import Ask, Format
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from consomme.families.base import Family
+
+FLOATS = (None, "float16", "bfloat16")
+INTEGERS = ("int8", "int8_float32", "int16")
+ITS_OWN = "config.json"  # CTranslate2 writes a file of that name
+BATCH = 8
+
+
+def write(model: Path, folder: Path, quantization: str | None, about: dict[str, Any], work: Path) -> None:
+    """Convert with CTranslate2's own converter, and lay the tokenizer or processor files beside.
+
+    Its attention has equally many heads everywhere, so a head-pruned model is converted from its twin."""
+    import shutil
+
+    from ctranslate2.converters import TransformersConverter
+
+    from consomme.average.mean import copy_files
+    from consomme.families import family_of
+
+    source = _stock(model, work)
+    converted = work / "converted"
+    shutil.rmtree(converted, ignore_errors=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            TransformersConverter(str(source)).convert(str(converted), quantization=quantization)
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
+        raise ConsommeError(
+            f"format: ctranslate2's converter refuses this model: {type(error).__name__}: {error}; "
+            f"export it as safetensors"
+        ) from error
+    copy_files(source, folder)
+    for path in sorted(converted.iterdir()):
+        shutil.copyfile(path, folder / path.name)
+    shutil.rmtree(converted)
+    extractor = getattr(family_of(source).processor(source), "feature_extractor", None)
+    if extractor is not None:  # under the name that engines around CTranslate2 look for
+        extractor.save_pretrained(folder)
+
+
+def _stock(model: Path, work: Path) -> Path:
+    """The model in its stock shape: itself, its twin, or a twin made on the way."""
+    import shutil
+
+    from consomme.average.checks import config
+    from consomme.average.mean import TWIN
+    from consomme.prune.twin import write_twin
+
+    if not config(model).get("pruned_heads"):
+        return model
+    if (model / TWIN / "model.safetensors").exists():
+        return model / TWIN
+    shutil.rmtree(work / TWIN, ignore_errors=True)
+    return write_twin(model, work / TWIN)
+
+
+def say(folder: Path, ask: Ask) -> list[str]:
+    """What the converted model says on the processor (CPU), greedily. `folder` alone is read, its tokenizer files too."""
+    processor = ask.family.processor(folder)
+    inputs = [ask.family.features(processor, ask.rows.source(i)) for i in range(len(ask.rows))]
+    answer = {"nmt": _translate, "asr": _transcribe}[ask.family.task]
+    said: list[str] = []
+    engine = _engine(folder, ask)
+    for start in range(0, len(inputs), BATCH):
+        said += answer(engine, processor, ask, inputs[start : start + BATCH])
+    return said
+
+
+def _engine(folder: Path, ask: Ask) -> Any:
+    import ctranslate2
+
+    kind = ctranslate2.Translator if ask.family.task == "nmt" else ctranslate2.models.Whisper
+    return kind(str(folder), device="cpu", intra_threads=ask.threads)
+
+
+def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
+    sentences = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in inputs]
+    found = engine.translate_batch(sentences, beam_size=1, max_decoding_length=ask.max_new_tokens)
+    ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
+    return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def _transcribe(engine: Any, processor: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
+    import ctranslate2
+    import numpy as np
+
+    batch = ask.family.collate(processor, inputs, None)
+    features = np.ascontiguousarray(batch["input_features"].numpy(), dtype=np.float32)
+    prompt = _prompt(ask.family, processor, ask.languages)
+    found = engine.generate(
+        ctranslate2.StorageView.from_array(features),
+        [prompt] * len(inputs),
+        beam_size=1,
+        max_length=2 * ask.max_new_tokens,  # the engine leaves half of it to the prompt
+    )
+    ids = [one.sequences_ids[0] for one in found]
+    return [text.strip() for text in processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def _prompt(family: Family, processor: Any, languages: Any) -> list[int]:
+    """The start token, then what stands before the text in the family's labels (the last label is the end)."""
+    start = processor.tokenizer.convert_tokens_to_ids("<|startoftranscript|>")
+    return [start, *family.labels(processor, "", languages)[:-1]]
+
+
+CTRANSLATE2 = Format("ctranslate2", (*FLOATS, *INTEGERS), FLOATS, write, say)

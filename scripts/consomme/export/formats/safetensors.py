@@ -1,0 +1,81 @@
+"""The checkpoint as it is, or in half precision, with a model card: what the Hugging Face hub takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.export.formats.base import Ask, Format
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WORDS = {"float16": "F16", "bfloat16": "BF16"}
+BATCH = 8
+
+
+def write(model: Path, folder: Path, quantization: str | None, about: dict[str, Any], work: Path) -> None:
+    """Copy the checkpoint, a head-pruned model's twin too, with its floating-point weights rounded to `quantization`.
+
+    ConsommeError where a weight is too large for float16."""
+    from consomme.average.mean import TWIN
+    from consomme.export.card import card
+
+    _checkpoint(model, folder, quantization)
+    if (model / TWIN).is_dir():
+        (folder / TWIN).mkdir()
+        _checkpoint(model / TWIN, folder / TWIN, quantization)
+    (folder / "README.md").write_text(card(model, about), encoding="utf-8")
+
+
+def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
+    import numpy as np
+
+    from consomme.average import tensors
+    from consomme.average.mean import PIECE, copy_files
+    from consomme.common.files import read_json, write_json
+
+    copy_files(model, folder)
+    with tensors.Weights(model) as weights, open(folder / tensors.SINGLE, "wb") as stream:
+
+        def target(name: str) -> str:
+            dtype = weights.slots[name].dtype
+            return WORDS[quantization] if quantization and dtype in tensors.FLOATS else dtype
+
+        def pieces(name: str) -> Iterator[np.ndarray]:
+            slot = weights.slots[name]
+            for begin in range(0, slot.elements, PIECE):
+                stored = weights.read(name, begin, min(begin + PIECE, slot.elements))
+                if target(name) == slot.dtype:
+                    yield stored
+                    continue
+                with np.errstate(over="ignore"):
+                    cast = tensors.from_float64(tensors.to_float64(stored, slot.dtype), target(name))
+                if not np.isfinite(tensors.to_float32(cast, target(name))).all():
+                    raise ConsommeError(f"quantization: {name} has values too large for {quantization}; try bfloat16")
+                yield cast
+
+        tensors.write(stream, {name: (target(name), slot.shape) for name, slot in weights.slots.items()}, pieces)
+    if quantization:
+        config = read_json(folder / "config.json")
+        config.pop("torch_dtype", None)
+        write_json(folder / "config.json", {**config, "dtype": quantization})
+
+
+def say(folder: Path, ask: Ask) -> list[str]:
+    """What the checkpoint says, by the family's own decoding."""
+    from consomme.families import load
+
+    model, processor = load(folder), ask.family.processor(folder)
+    decoding = {"num_beams": 1, "max_new_tokens": ask.max_new_tokens}
+    said: list[str] = []
+    for start in range(0, len(ask.rows), BATCH):
+        which = range(start, min(start + BATCH, len(ask.rows)))
+        batch = ask.family.collate(processor, [ask.family.features(processor, ask.rows.source(i)) for i in which], None)
+        said += ask.family.generate(model, processor, batch, ask.languages, decoding)
+    return said
+
+
+SAFETENSORS = Format("safetensors", (None, *WORDS), (None, *WORDS), write, say)

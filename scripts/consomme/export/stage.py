@@ -1,0 +1,81 @@
+"""The export stage: write the model, then hear whether it still says the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.provenance import write_provenance
+from consomme.common.stage import Job, finish, say
+from consomme.export.formats import format_named
+from consomme.export.formats.base import Ask
+
+EXAMPLES = 32  # development examples that original and export both decode
+ENOUGH = 0.9  # the share of equal outputs that floating-point weights are expected to reach
+MAX_NEW_TOKENS = 128
+
+
+def run(job: Job) -> None:
+    """Export the job's one parent."""
+    import torch
+
+    from consomme.average.stage import key
+
+    torch.set_num_threads(job.threads)
+    finish(job, key(job), lambda folder, work: build(job, folder, work))
+
+
+def build(job: Job, folder: Path, work: Path) -> None:
+    """Fill the empty `folder` with the exported model and its provenance, which says how far both agree.
+
+    ConsommeError for a format that the family does not have or a quantization that the format does not have."""
+    from consomme.families import family_of
+
+    (parent,) = job.labelled("parent").values()
+    settings, family = job.spec["settings"], family_of(parent)
+    form, quantization = format_named(settings["format"]), settings.get("quantization")
+    if form.name not in family.exports:
+        raise ConsommeError(
+            f"format: '{family.name}' can't be written as {form.name}; it can as {', '.join(family.exports)}"
+        )
+    if quantization not in form.quantizations:
+        allowed = ", ".join(str(q) if q else "null" for q in form.quantizations)
+        raise ConsommeError(f"quantization: {quantization} given; {form.name} has: {allowed}")
+    label = job.spec.get("label") or {}
+    name = "/".join(str(label[k]) for k in ("experiment", "node", "run") if label.get(k)) or parent.name
+    about = {"task": family.task, "languages": job.spec.get("languages") or [], "name": name}
+    form.write(parent, folder, quantization, about, work)
+    write_provenance(job, folder, agreement=agreement(job, parent, folder))
+
+
+def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
+    """How many of up to 32 development examples original and export decode, greedily, to the same text: `examples`,
+    `same`, `share` (0..1), and the first differences. None without a development set."""
+    from consomme.evaluate.evaluator import rows_of
+    from consomme.export.formats.safetensors import SAFETENSORS
+    from consomme.families import family_of
+
+    corpora = list(dict.fromkeys(c for names in (job.spec.get("dev") or {}).values() for c in names))
+    if not corpora:
+        say("agreement: no development set, so nothing was compared")
+        return None
+    rows = rows_of(job, corpora)
+    rows = rows.select(
+        [i * len(rows) // EXAMPLES for i in range(EXAMPLES)] if len(rows) > EXAMPLES else range(len(rows))
+    )
+    tokens = int((job.spec.get("decoding") or {}).get("max_new_tokens") or MAX_NEW_TOKENS)
+    ask = Ask(family_of(parent), rows, job.spec.get("languages") or [], tokens, job.threads)
+    form, quantization = format_named(job.spec["settings"]["format"]), job.spec["settings"].get("quantization")
+    before, after = SAFETENSORS.say(parent, ask), form.say(folder, ask)
+    differ = [{"id": i, "original": b, "export": a} for i, b, a in zip(rows.ids, before, after, strict=True) if a != b]
+    same = len(rows) - len(differ)
+    share = same / len(rows)
+    say(f"agreement: {same} of {len(rows)} development examples come out the same")
+    if share < ENOUGH and quantization in form.floats:
+        say(
+            f"WARNING: an export in floating point should say the same in {ENOUGH:.0%} of cases or more; compare it before use"
+        )
+        for one in differ[:3]:
+            say(f"  {one['id']}: '{one['original']}' became '{one['export']}'")
+    return {"examples": len(rows), "same": same, "share": share, "differences": differ[:3]}

@@ -1,0 +1,1 @@
+"""Pruning: layers and attention heads leave, what remains is a model again."""

@@ -1,0 +1,188 @@
+"""The prune stage: layers first, then heads of the layers that remain."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.provenance import write_provenance
+from consomme.common.stage import Job, finish, say
+from consomme.prune import heads
+from consomme.prune.choosers import chooser_named
+from consomme.prune.layers import from_one, layers_to_drop, listed, share
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.average.judge import Judge
+    from consomme.families.base import Family
+
+METRIC = "loss"  # what a search looks at where the configuration names no metric
+
+
+def run(job: Job) -> None:
+    """Make the pruned model of the job's one parent."""
+    import torch
+
+    from consomme.average.stage import key
+
+    torch.set_num_threads(job.threads)
+    finish(job, key(job), lambda folder, work: build(job, folder))
+
+
+def build(job: Job, folder: Path) -> None:
+    """Fill the empty `folder` with the pruned checkpoint, its twin where heads were cut out, and its provenance."""
+    from consomme.average.mean import copy_files, precision
+    from consomme.families import family_of, load
+    from consomme.prune.twin import save, write_twin
+
+    parents, settings = job.labelled("parent"), job.spec["settings"]
+    (parent,) = parents.values()
+    family = family_of(parent)
+    plans = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
+    _check_sides(family, plans)
+    judge = _Lazy(job, parents)
+    model = load(parent)
+    chosen: dict[str, Any] = {}
+    if plans:
+        chosen["layers"] = prune_layers(model, family, plans, judge)
+    if settings.get("heads"):
+        chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
+    if not chosen:
+        raise ConsommeError("prune: nothing to do: give layers, heads or both")
+    copy_files(parent, folder)
+    save(model, folder, precision(parent))
+    if getattr(model.config, "pruned_heads", None):
+        write_twin(folder)
+    write_provenance(job, folder, chosen=chosen)
+
+
+class _Lazy:
+    """The judge, made when a search first needs it: pruning by rule reads no data."""
+
+    def __init__(self, job: Job, parents: Mapping[str, Path]) -> None:
+        self.job, self.parents, self._judge = job, parents, None
+
+    def __call__(self) -> Judge:
+        if self._judge is None:
+            from consomme.average.judge import Judge
+
+            self._judge = Judge(self.job, self.parents, metric=METRIC)
+            if self._judge.choice.limits:
+                raise ConsommeError(
+                    f"choose_on: lose_at_most on {', '.join(self._judge.choice.limits)} has no use in pruning, where as much "
+                    f"goes as the settings say; give weights, and declare a claim (keeps) for what may not be lost"
+                )
+        return self._judge
+
+
+# -- layers ------------------------------------------------------------------------------------------------------------
+def prune_layers(
+    model: PreTrainedModel, family: Family, plans: Mapping[str, Mapping[str, Any]], judge: _Lazy
+) -> dict[str, Any]:
+    """Take layers out of `model` in place; by side: what was kept, dropped, and the steps of a search (from 1).
+
+    Sides without a search are settled first; a search then goes on with what they left, the encoder's before the
+    decoder's."""
+    from consomme.families.surgery import keep_layers, layers
+
+    depths = {side: len(layers(model, family.stacks[side])) for side in plans}
+    kept: dict[str, list[int]] = {}
+    traces: dict[str, list[dict[str, Any]]] = {}
+    for side, plan in sorted(plans.items(), key=lambda item: (_searches(item[1]), item[0] != "encoder")):
+        depth = depths[side]
+        if plan.get("by") is None:
+            kept[side] = listed(side, depth, plan)
+            continue
+        chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
+        search = _Search(model, family, side, kept, judge) if chooser.searches else None
+        gone, trace = chooser.choose(depth, drop, search)
+        kept[side] = [n for n in range(depth) if n not in gone]
+        if search:
+            traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
+            say(f"{side}: {search.count} evaluations in {search.seconds:.1f} s")
+    keep_layers(model, family, kept)
+    found = {}
+    for side in plans:
+        gone = [n for n in range(depths[side]) if n not in kept[side]]
+        found[side] = {"kept": from_one(kept[side]), "dropped": from_one(gone)}
+        if side in traces:
+            found[side] |= {"metric": judge().choice.metric, "trace": traces[side]}
+        say(f"{side}: layers {found[side]['kept']} of {depths[side]} stay")
+    return found
+
+
+class _Search:
+    """The development objective of the model with only some layers of one side."""
+
+    def __init__(
+        self, model: PreTrainedModel, family: Family, side: str, kept: Mapping[str, list[int]], judge: _Lazy
+    ) -> None:
+        self.family, self.side, self.judge = family, side, judge
+        self.model = model.to(judge().device)
+        self.others = dict(kept)
+        self.count, self.seconds = 0, 0.0
+
+    def __call__(self, kept: Sequence[int]) -> float:
+        from consomme.families.surgery import keep_layers
+
+        began = time.monotonic()
+        smaller = keep_layers(shared_copy(self.model), self.family, {**self.others, self.side: list(kept)})
+        found = self.judge().objective(smaller)
+        self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
+        return found
+
+
+def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of its own modules and config that shares the tensors: layers can leave it without a copy of the weights."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(t): t for t in tensors})
+
+
+def _searches(plan: Mapping[str, Any]) -> bool:
+    return plan.get("by") is not None and chooser_named(plan["by"]).searches
+
+
+def _check_sides(family: Family, plans: Mapping[str, Any]) -> None:
+    for side in plans:
+        if side not in family.stacks:
+            raise ConsommeError(
+                f"layers.{side}: '{family.name}' has no {side}; it has: {', '.join(family.stacks)}"
+                f"{nearest(side, family.stacks)}"
+            )
+
+
+# -- heads -------------------------------------------------------------------------------------------------------------
+def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any], judge: _Lazy) -> dict[str, Any]:
+    """Take heads out of `model` in place; returns which, and the scores behind it, counted from 1.
+
+    Heads are cut out of the projections; where the family can't do that for this config they are zeroed instead."""
+    from consomme.families.surgery import slice_heads, zero_heads
+
+    if plan["by"] not in heads.TABLE:
+        allowed = ", ".join(heads.TABLE)
+        raise ConsommeError(f"heads.by: '{plan['by']}' given{nearest(plan['by'], heads.TABLE)}; allowed: {allowed}")
+    at = judge()
+    sets = [(at.rows_of_set(name), weight) for name, weight in at.choice.weights.items() if weight]
+    began = time.monotonic()
+    raw = heads.TABLE[plan["by"]](model, family, at.evaluator().processor, sets, at.job.spec["languages"], at.device)
+    scores = heads.normalised(raw)
+    gone = heads.choose(scores, share(plan["drop"]))
+    total, count = (
+        sum(len(v) for by in raw.values() for v in by),
+        sum(len(h) for by in gone.values() for h in by.values()),
+    )
+    say(f"heads: {count} of {total} go, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
+    reason = family.no_slicing(model.config)
+    model.to("cpu")
+    if reason:
+        zero_heads(model, family, gone)
+        say(f"heads: only zeroed, the model is no smaller: {reason}")
+    else:
+        slice_heads(model, family, gone)
+    digits = {g: [[float(f"{v:.6g}") for v in values] for values in by] for g, by in scores.items()}
+    return {"by": plan["by"], "removed": heads.describe(gone), "of": total, "scores": digits, "sliced": not reason}

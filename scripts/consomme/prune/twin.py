@@ -1,0 +1,51 @@
+"""The twin of a head-pruned model: the stock shape, with zeros where the heads were, for tools that know no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from consomme.average.mean import TWIN, copy_files, precision
+from consomme.families import family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CROSS = "decoder.cross"
+
+
+def write_twin(folder: Path, twin: Path | None = None) -> Path:
+    """Write `twin` (default: `folder`/zeroed), which plain `from_pretrained` loads, for a checkpoint whose config names `pruned_heads`.
+
+    It computes what the sliced model computes, up to rounding, and is no faster. Returns the twin's folder."""
+    from consomme.families.surgery import stock_twin
+
+    twin = twin or folder / TWIN
+    twin.mkdir(parents=True, exist_ok=True)
+    copy_files(folder, twin)
+    model = stock_twin(folder, family_of(folder))
+    _align(model, folder)
+    save(model, twin, precision(folder))
+    return twin
+
+
+def save(model: PreTrainedModel, folder: Path, dtype: str) -> None:
+    """Save weights and config in the floating dtype of that (safetensors) name."""
+    import torch
+
+    kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+    model.to("cpu", kinds[dtype]).save_pretrained(folder, max_shard_size="1TB")
+
+
+def _align(model: PreTrainedModel, folder: Path) -> None:
+    """The cross-attention heads that give word timestamps, [layer, head], have their old numbers in the stock shape."""
+    from consomme.common.files import read_json
+
+    generation = getattr(model, "generation_config", None)
+    pairs = getattr(generation, "alignment_heads", None)
+    if not pairs:
+        return
+    gone = {int(n): set(h) for n, h in read_json(folder / "config.json")["pruned_heads"].get(CROSS, {}).items()}
+    count = model.config.decoder_attention_heads
+    stay = {layer: [h for h in range(count) if h not in lost] for layer, lost in gone.items()}
+    generation.alignment_heads = [[n, stay[n][h] if n in stay else h] for n, h in pairs]

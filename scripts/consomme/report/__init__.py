@@ -1,0 +1,1 @@
+"""The report: scores with intervals, claims with their evidence, a short answer, a page, pictures, costs."""

@@ -1,0 +1,216 @@
+"""The charts of the page: Vega-Lite specs made with altair. Colours of text and lines come from the page's style."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from consomme.report.tables import Score, mean_scores, metric_title
+
+# readable on white and on near-black alike
+COLOURS = {
+    "from": "#878d96",
+    "train": "#4589d6",
+    "average": "#e0762b",
+    "prune": "#2f9e6b",
+    "export": "#9a6ad0",
+}
+SHAPES = {"from": "diamond", "train": "circle", "average": "square", "prune": "triangle-down", "export": "triangle-up"}
+WORDS = {"from": "start", "train": "trained", "average": "averaged", "prune": "pruned", "export": "exported"}
+
+
+def verb_word(kind: str) -> str:
+    """How the legend calls a verb."""
+    return WORDS["from" if kind == "start" else kind]
+
+
+def _kinds(rows: Sequence[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
+    present = {row["made"] for row in rows}
+    order = [v for v in COLOURS if WORDS[v] in present]
+    names = [WORDS[v] for v in order]
+    colour = alt.Color("made:N", title=None, scale=alt.Scale(domain=names, range=[COLOURS[v] for v in order]))
+    shape = alt.Shape("made:N", title=None, scale=alt.Scale(domain=names, range=[SHAPES[v] for v in order]))
+    return colour, shape
+
+
+def _better(metric: str, higher: bool) -> str:
+    return f"{metric_title(metric)} ({'higher' if higher else 'lower'} is better)"
+
+
+def pareto(
+    found: Sequence[Score],
+    split: str,
+    sets: Sequence[str],
+    metric: str,
+    higher: bool,
+    runs: set[str],
+    path: Sequence[tuple[float, float, float]] = (),
+) -> dict[str, Any] | None:
+    """The first set against the second, a point a model (mean over replicates), with 95 % intervals both ways.
+
+    Axes are turned so that up and right are better. path: (share, value on the first, value on the second) of the
+    points between two models, drawn as a line."""
+    if len(sets) < 2:
+        return None
+    x_set, y_set = sets[:2]
+    means = mean_scores([s for s in found if s.split == split and s.metric == metric])
+    kinds = {s.model: s.kind for s in found}
+    rows = []
+    for model in dict.fromkeys(s.model for s in found):
+        x, y = means.get((model, split, x_set, metric)), means.get((model, split, y_set, metric))
+        if x and y:
+            rows.append(
+                {"model": model, "made": verb_word(kinds[model]), "run": model in runs}
+                | {"x": x[0], "x_low": x[1], "x_high": x[2], "y": y[0], "y_low": y[1], "y_high": y[2]}
+                | {"label": "" if model in runs else model}
+            )
+    if not rows:
+        return None
+    rows.sort(key=lambda row: not row["run"])  # what is drawn later lies on top
+    scale = alt.Scale(zero=False, reverse=not higher, nice=True, padding=18)
+    numbers = alt.Axis(grid=True)
+    x = alt.X("x:Q", title=f"{x_set}, {_better(metric, higher)}", scale=scale, axis=numbers)
+    y = alt.Y("y:Q", title=f"{y_set}, {_better(metric, higher)}", scale=scale, axis=numbers)
+    colour, shape = _kinds(rows)
+    faint = alt.when("datum.run").then(alt.value(0.22)).otherwise(alt.value(0.65))
+    base = alt.Chart(alt.Data(values=rows))
+    tooltip = [
+        alt.Tooltip("model:N"),
+        alt.Tooltip("made:N"),
+        *(
+            alt.Tooltip(f"{field}:Q", title=f"{name}{part}", format=".2f")
+            for axis, name in (("x", x_set), ("y", y_set))
+            for field, part in ((axis, ""), (f"{axis}_low", " from"), (f"{axis}_high", " to"))
+        ),
+    ]
+    layers = [
+        base.mark_rule(strokeWidth=1.2).encode(
+            x=alt.X("x_low:Q", scale=scale), x2="x_high:Q", y=y, color=colour, opacity=faint
+        ),
+        base.mark_rule(strokeWidth=1.2).encode(
+            y=alt.Y("y_low:Q", scale=scale), y2="y_high:Q", x=x, color=colour, opacity=faint
+        ),
+        base.mark_point(filled=True, opacity=1).encode(
+            x=x,
+            y=y,
+            color=colour,
+            shape=shape,
+            size=alt.when("datum.run").then(alt.value(38)).otherwise(alt.value(110)),
+            opacity=alt.when("datum.run").then(alt.value(0.6)).otherwise(alt.value(1)),
+            tooltip=tooltip,
+        ),
+        base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=x, y=y, text="label:N"),
+    ]
+    if path:
+        points = [{"share": a, "x": px, "y": py} for a, px, py in path]
+        line = alt.Chart(alt.Data(values=points)).encode(x=x, y=y, order="share:Q")
+        layers.insert(
+            0,
+            line.mark_line(
+                strokeDash=[4, 3],
+                color=COLOURS["average"],
+                point={"size": 20, "filled": True, "color": COLOURS["average"]},
+            ),
+        )
+    return _finish(alt.layer(*layers), 420)
+
+
+def quality_against_cost(
+    found: Sequence[Score],
+    costs: Sequence[Mapping[str, str]],
+    test: str,
+    metric: str,
+    higher: bool,
+    field: str,
+    runs: set[str],
+) -> dict[str, Any] | None:
+    """Quality on one test set against a column of costs.tsv (parameters or speed), named models only."""
+    means = mean_scores([s for s in found if s.split == "test" and s.set == test and s.metric == metric])
+    kinds = {s.model: s.kind for s in found}
+    rows, unit = [], ""
+    for cost in {c["model"]: c for c in reversed(costs)}.values():
+        score = means.get((cost["model"], "test", test, metric))
+        if not score or not cost.get(field) or cost["model"] in runs or cost["model"].endswith("/best"):
+            continue
+        amount = float(cost[field]) / (1e6 if field == "parameters" else 1)
+        unit = "million parameters" if field == "parameters" else cost.get("speed_unit", "")
+        rows.append(
+            {"model": cost["model"], "made": verb_word(kinds[cost["model"]]), "cost": amount}
+            | {"value": score[0], "low": score[1], "high": score[2]}
+        )
+    if len({row["cost"] for row in rows}) < 2:
+        return None
+    colour, shape = _kinds(rows)
+    x = alt.X("cost:Q", title=unit, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=6))
+    scale = alt.Scale(zero=False, reverse=not higher, padding=12)
+    y = alt.Y("value:Q", title=f"{test}, {_better(metric, higher)}", scale=scale)
+    base = alt.Chart(alt.Data(values=sorted(rows, key=lambda r: r["model"])))
+    tooltip = ["model:N", alt.Tooltip("cost:Q", title=unit, format=".3f"), alt.Tooltip("value:Q", format=".2f")]
+    return _finish(
+        alt.layer(
+            base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
+                x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour
+            ),
+            base.mark_point(filled=True, size=110, opacity=1).encode(
+                x=x, y=y, color=colour, shape=shape, tooltip=tooltip
+            ),
+            base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=x, y=y, text="model:N"),
+        ),
+        300,
+    )
+
+
+def dev_against_test(
+    found: Sequence[Score], name: str, metric: str, higher: bool, runs: Mapping[str, str], chosen: set[str]
+) -> dict[str, Any] | None:
+    """Each run's development score against its test score on the set of the same name; a point a replicate.
+
+    runs: name of a run -> its node; chosen: values of (replicate, run) that `best` took, as "replicate run"."""
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for s in found:
+        if s.set == name and s.metric == metric and s.model in runs:
+            scores.setdefault((s.model, s.replicate), {})[s.split] = s.value
+    rows = [
+        {"model": model, "replicate": replicate, "node": runs[model], "dev": both["dev"], "test": both["test"]}
+        | {"run": "chosen" if f"{replicate} {model}" in chosen else "not chosen"}
+        for (model, replicate), both in sorted(scores.items())
+        if {"dev", "test"} <= both.keys()
+    ]
+    if len(rows) < 3:
+        return None
+    scale = alt.Scale(zero=False, reverse=not higher, padding=16)
+    colour = alt.Color(
+        "run:N",
+        title=None,
+        scale=alt.Scale(domain=["chosen", "not chosen"], range=[COLOURS["average"], COLOURS["train"]]),
+    )
+    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=75, opacity=0.85)
+    return _finish(
+        chart.encode(
+            x=alt.X("dev:Q", title=f"{name}, development", scale=scale),
+            y=alt.Y("test:Q", title=f"{name}, test", scale=scale),
+            color=colour,
+            tooltip=["model:N", "replicate:N", alt.Tooltip("dev:Q", format=".2f"), alt.Tooltip("test:Q", format=".2f")],
+        ),
+        300,
+    )
+
+
+def _finish(chart: Any, height: int) -> dict[str, Any]:
+    # counters in names of views would differ with what was drawn before
+    spec = chart.properties(width="container", height=height).to_dict()
+    spec.pop("$schema", None)
+    spec.pop("config", None)
+    return spec
+
+
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that asks no other machine for anything."""
+    import vl_convert
+
+    # a closing tag inside a string of the script would end it
+    return vl_convert.javascript_bundle(vl_version=alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]).replace(
+        "</script", "<\\/script"
+    )

@@ -1,0 +1,188 @@
+"""What models cost: size, arithmetic, speed, memory.
+
+    python -m consomme.report.costs --spec FILE --out results/EXPERIMENT/costs.tsv --threads N
+
+Run it with the machine to itself. Models of one architecture (same config, same shapes of weights) share what was
+measured on the first of them; each in a process of its own, so that peaks of memory don't mix.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json, write_text
+from consomme.common.stage import Job, main, say
+from consomme.families import device_named
+
+COLUMNS = ["model", "replicate", "parameters", "bytes", "flops", "speed", "speed_unit", "memory", "device"]
+UTTERANCES = 16
+ROUNDS = 3
+WEIGHTS = "model.safetensors"
+# what a config says of where it comes from, not of what is computed
+VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash")
+
+
+def run(job: Job) -> None:
+    """Write costs.tsv: a row a model and replicate.
+
+    Of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
+    languages, decoding."""
+    device = device_named(job.device)
+    measured: dict[str, dict[str, Any]] = {}
+    rows = []
+    for model in job.spec["models"]:
+        folder = Path(model["folder"])
+        row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device)}
+        if (folder / WEIGHTS).exists():
+            key = architecture(folder)
+            if key not in measured:
+                say(f"measuring {model['name']}")
+                measured[key] = _apart(folder, job.spec, device, job.threads)
+            row |= measured[key]
+            row["bytes"] = (folder / WEIGHTS).stat().st_size
+        else:
+            # an export for another engine: its size is known, the rest is that engine's
+            row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+            row["device"] = ""
+        rows.append(row)
+    lines = ["\t".join(COLUMNS)]
+    lines += ["\t".join(_cell(row.get(c)) for c in COLUMNS) for row in sorted(rows, key=_order)]
+    write_text(job.out, "\n".join(lines) + "\n")
+    say(f"wrote {job.out}: {len(rows)} models, {len(measured)} measured")
+
+
+def _order(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["model"], row["replicate"]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def shapes(path: Path) -> dict[str, Any]:
+    """Name -> [dtype, shape] of the tensors of a safetensors file, from its header alone."""
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    return {name: [entry["dtype"], entry["shape"]] for name, entry in header.items() if name != "__metadata__"}
+
+
+def architecture(folder: Path) -> str:
+    """A digest of what decides how much a model computes: its config and the shapes of its weights."""
+    config = {k: v for k, v in read_json(folder / "config.json").items() if k not in VOLATILE}
+    return digest([config, shapes(folder / WEIGHTS)])
+
+
+def device_name(device: str) -> str:
+    """The name of the processor or accelerator."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+    # a forked child has the imports already; CUDA can't be used after a fork, so there it is a fresh process
+    fork = device == "cpu" and sys.platform.startswith("linux")
+    if fork:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    context = multiprocessing.get_context("fork" if fork else "spawn")
+    receive, send = context.Pipe(duplex=False)
+    child = context.Process(target=_measure_into, args=(send, str(folder), dict(spec), device, threads))
+    child.start()
+    send.close()
+    try:
+        kind, answer = receive.recv()
+    except EOFError:
+        kind, answer = "error", "the process died; was there too little memory?"
+    child.join()
+    if kind == "error":
+        raise ConsommeError(f"{folder} could not be measured: {answer}")
+    return answer
+
+
+def _measure_into(send: Any, folder: str, spec: dict[str, Any], device: str, threads: int) -> None:
+    try:
+        send.send(("measured", measure(Path(folder), spec, device, threads)))
+    except Exception as error:  # a child has no other way to say it
+        send.send(("error", f"{type(error).__name__}: {error}"))
+
+
+def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+    """Measure one model on the first 16 rows of the spec's development set.
+
+    parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
+    for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
+    generation, median of three rounds after a warm-up; memory: peak in MiB, of the process (cpu) or the device."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from consomme.data.prepared import Rows
+    from consomme.families import family_of, load
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(threads)
+    rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
+    rows = rows.select(range(min(UTTERANCES, len(rows))))
+    family = family_of(folder)
+    model, processor = load(folder, device), family.processor(folder)
+    features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
+    labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
+    speech = rows.task == "asr"
+    amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
+    with torch.inference_mode():
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, labels).items()}
+        with FlopCounterMode(display=False) as counter:
+            model(**batch)
+        del batch
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, None).items()}
+        times = []
+        for _ in range(ROUNDS + 1):
+            _settle(device)
+            start = time.perf_counter()
+            said = family.generate(model, processor, batch, spec["languages"], spec.get("decoding") or {})
+            _settle(device)
+            times.append(time.perf_counter() - start)
+    written = amount if speech else float(sum(len(family.labels(processor, t, spec["languages"])) for t in said))
+    if device.startswith("cuda"):
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "flops": float(counter.get_total_flops()) / amount,
+        "speed": written / statistics.median(times[1:]),
+        "speed_unit": "s audio/s" if speech else "tokens/s",
+        "memory": round(memory, 1),
+    }
+
+
+def _settle(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    main(run, "Measure what the models of an experiment cost.")

@@ -1,0 +1,274 @@
+"""The declared claims, tested on the test sets, and what else is worth a look.
+
+`beats`: a difference in the declared direction with a Holm-adjusted two-sided randomisation p under 0.05.
+`keeps`: the loss is smaller than the margin, by a one-sided bootstrap test of non-inferiority, Holm-adjusted as well.
+Differences are oriented: positive means that `model` is better than `against`, whichever way the metric runs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.report.evidence import bootstrap
+from consomme.report.evidence.bootstrap import Stratum
+from consomme.report.evidence.holm import holm
+from consomme.report.evidence.randomisation import TRIALS, randomisation
+from consomme.report.outcomes import Outcomes
+
+LEVEL = 0.05
+FEW = 20
+EXPLORATORY = "exploratory"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against another on one test set.
+
+    claim: its number among the declared claims from 1, or "exploratory"; by_replicate: (replicate, difference);
+    units: resampling units over all strata; detectable: the smallest difference seen four times in five;
+    joint: whether all replicates were tested on the same rows."""
+
+    claim: str
+    model: str
+    against: str
+    replicates: int
+    split: str
+    set: str
+    decoding: str
+    metric: str
+    hypothesis: str
+    margin: float | None
+    difference: float
+    ci_low: float
+    ci_high: float
+    p: float
+    p_holm: float | None
+    method: str
+    by_replicate: tuple[tuple[str, float], ...]
+    units: int
+    detectable: float
+    joint: bool
+
+    @property
+    def declared(self) -> bool:
+        return self.claim != EXPLORATORY
+
+    @property
+    def few(self) -> bool:
+        """Whether there are too few units for the test to be trusted."""
+        return self.units < FEW
+
+    @property
+    def verdict(self) -> str:
+        """`holds`, `open` (not shown), or `fails` (the opposite was shown)."""
+        p = self.p if self.p_holm is None else self.p_holm
+        if self.hypothesis == "beats":
+            if p < LEVEL and self.difference != 0:
+                return "holds" if self.difference > 0 else "fails"
+            return "open"
+        if p < LEVEL:
+            return "holds"
+        return "fails" if self.ci_high < -(self.margin or 0.0) else "open"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A comparison before its answer."""
+
+    claim: str
+    model: str
+    against: str
+    set: str
+    metric: str
+    hypothesis: str = "beats"
+    margin: float | None = None
+
+
+def declared(outcomes: Outcomes) -> list[Question]:
+    """The claims of the configuration, checked against the models that there are."""
+    names = {m["name"] for m in outcomes.models}
+    sets = outcomes.sets("test")
+    questions = []
+    for number, claim in enumerate(outcomes.spec.get("claims", []), 1):
+        for key in ("model", "against"):
+            if claim[key] not in names:
+                raise ConsommeError(
+                    f"claims[{number}].{key}: no model is named '{claim[key]}'{nearest(claim[key], names)}; "
+                    f"name one model: {', '.join(sorted(names)[:12])}"
+                )
+        if claim["on"] not in sets:
+            raise ConsommeError(
+                f"claims[{number}].on: no test set is named '{claim['on']}'{nearest(claim['on'], sets)}; "
+                f"test sets: {', '.join(sets) or 'none'}"
+            )
+        metric = claim.get("metric") or outcomes.spec["metric"]
+        if outcomes.metric(metric).needs != "hypotheses":
+            raise ConsommeError(f"claims[{number}].metric: {metric} can't be counted from hypotheses; use another one")
+        margin = claim.get("margin")
+        if claim["hypothesis"] == "keeps" and margin is None:
+            raise ConsommeError(
+                f"claims[{number}]: `keeps` needs a margin, in {metric} points, for example margin: 0.5"
+            )
+        questions.append(
+            Question(
+                *(str(number), claim["model"], claim["against"], claim["on"], metric, claim["hypothesis"]),
+                None if margin is None or claim["hypothesis"] == "beats" else float(margin),
+            )
+        )
+    return questions
+
+
+def exploratory(outcomes: Outcomes) -> list[Question]:
+    """Every named model against where it started and against the best runs that it was made of, on every test set."""
+    metric = outcomes.metrics[0] if outcomes.metrics else None
+    evaluated = {s.model for s in outcomes.sheets.values()}
+    asked = {(q.model, q.against, q.set, q.metric) for q in declared(outcomes)}
+    questions = []
+    for name in named(outcomes):
+        line = ancestors(outcomes, name)
+        rivals = [root(outcomes, name), *(f"{node_of(outcomes, a)}/best" for a in line)]
+        for rival in dict.fromkeys(r for r in rivals if r in evaluated and r != name):
+            for test in outcomes.sets("test"):
+                if metric and name in evaluated and (name, rival, test, metric) not in asked:
+                    questions.append(Question(EXPLORATORY, name, rival, test, metric))
+    return questions
+
+
+def is_run(model: dict) -> bool:
+    """Whether a model is one run of a swept node (its `best` is not)."""
+    return bool(model.get("run")) and model["run"] != "best"
+
+
+def named(outcomes: Outcomes) -> list[str]:
+    """Models that are no runs, in the order of the configuration."""
+    return list(dict.fromkeys(m["name"] for m in outcomes.models if not is_run(m)))
+
+
+def node_of(outcomes: Outcomes, name: str) -> str:
+    """The node that a model belongs to."""
+    return next((m["node"] for m in outcomes.models if m["name"] == name), name).removesuffix("/best")
+
+
+def _parents(outcomes: Outcomes) -> dict[str, list[str]]:
+    return {m["name"]: list(m.get("parents", [])) for m in reversed(outcomes.models)}
+
+
+def ancestors(outcomes: Outcomes, name: str) -> list[str]:
+    """All models that `name` was made of, nearest first."""
+    parents, found, queue = _parents(outcomes), {}, [name]
+    while queue:
+        for parent in parents.get(queue.pop(0), []):
+            if parent not in found:
+                found[parent] = None
+                queue.append(parent)
+    return list(found)
+
+
+def root(outcomes: Outcomes, name: str) -> str:
+    """The model at the end of the line of first parents."""
+    parents, seen = _parents(outcomes), {name}
+    while parents.get(name) and parents[name][0] not in seen:
+        name = parents[name][0]
+        seen.add(name)
+    return name
+
+
+def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
+    """Answer the questions, in their order; Holm runs over those that were declared."""
+    batches: dict[tuple, list[int]] = defaultdict(list)
+    strata_of: list[tuple[tuple[str, ...], ...]] = []
+    for index, question in enumerate(questions):
+        groups = _groups(outcomes, question)
+        strata_of.append(groups)
+        batches[question.set, question.metric, groups].append(index)
+    answers: dict[int, Comparison] = {}
+    for (_, metric, groups), indices in batches.items():
+        # a bounded number of comparisons at a time: their randomised sums lie in memory together
+        for start in range(0, len(indices), 16):
+            part = indices[start : start + 16]
+            answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], metric, groups), strict=True))
+    found = [answers[i] for i in range(len(questions))]
+    claims = [i for i, c in enumerate(found) if c.declared]
+    for index, adjusted in zip(claims, holm([found[i].p for i in claims]), strict=True):
+        found[index] = replace(found[index], p_holm=adjusted)
+    return found
+
+
+def _groups(outcomes: Outcomes, question: Question) -> tuple[tuple[str, ...], ...]:
+    """Replicates by the rows that they were tested on."""
+    groups: dict[str, list[str]] = {}
+    for replicate in outcomes.replicates:
+        if question.set not in outcomes.spec["sets"][replicate].get("test", {}):
+            continue
+        first = outcomes.sheet(question.model, replicate, "test", question.set)
+        second = outcomes.sheet(question.against, replicate, "test", question.set)
+        if first.rows != second.rows:
+            raise ConsommeError(
+                f"replicate {replicate}: {question.model} and {question.against} answered different rows of the test "
+                f"set '{question.set}'; evaluate both again"
+            )
+        groups.setdefault(first.rows, []).append(replicate)
+    return tuple(tuple(g) for g in groups.values())
+
+
+def _answer(
+    outcomes: Outcomes, questions: Sequence[Question], metric: str, groups: tuple[tuple[str, ...], ...]
+) -> list[Comparison]:
+    value, sign = outcomes.metric(metric).value, outcomes.sign(metric)
+
+    def sums(names: Sequence[str], replicates: Sequence[str]) -> np.ndarray:
+        test = questions[0].set
+        return np.stack(
+            [
+                np.stack([outcomes.sums(outcomes.sheet(name, r, "test", test), metric) for r in replicates])
+                for name in names
+            ]
+        )
+
+    strata = [Stratum(sums([q.model for q in questions], g), sums([q.against for q in questions], g)) for g in groups]
+    observed = bootstrap.differences(strata, value, sign)
+    resampled = bootstrap.resampled_differences(strata, value, sign)
+    low, high = bootstrap.interval(resampled)
+    smallest = bootstrap.detectable(resampled)
+    p_beats = randomisation(strata, value) if any(q.hypothesis == "beats" for q in questions) else None
+    replicates = [r for g in groups for r in g]
+    units = sum(s.units for s in strata)
+    shared = "" if len(replicates) == 1 else ", replicates together" if len(groups) == 1 else f", {len(groups)} strata"
+    few = ", few units" if units < FEW else ""
+    found = []
+    for i, question in enumerate(questions):
+        if question.hypothesis == "beats":
+            p, method = p_beats[i], f"randomisation, {TRIALS} trials, {units} units{shared}{few}"
+        else:
+            p = bootstrap.non_inferiority(resampled[i], question.margin)
+            method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
+        found.append(
+            Comparison(
+                claim=question.claim,
+                model=question.model,
+                against=question.against,
+                replicates=len(replicates),
+                split="test",
+                set=question.set,
+                decoding=outcomes.sheet(question.model, replicates[0], "test", question.set).decoding,
+                metric=metric,
+                hypothesis=question.hypothesis,
+                margin=question.margin,
+                difference=float(observed[i].mean()),
+                ci_low=float(low[i]),
+                ci_high=float(high[i]),
+                p=float(p),
+                p_holm=None,
+                method=method,
+                by_replicate=tuple(sorted(zip(replicates, map(float, observed[i]), strict=True))),
+                units=units,
+                detectable=float(smallest[i]),
+                joint=len(groups) == 1,
+            )
+        )
+    return found

@@ -1,0 +1,74 @@
+"""Names for models: the `current/` links and `runs.tsv`.
+
+current/[REPLICATE/]NODE[/RUN] -> models/NODE-DIGEST
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from consomme.common.files import write_text
+
+
+def write_links(models: Sequence[Mapping[str, Any]], out: Path, replicates: Sequence[Any]) -> dict[Path, str]:
+    """Make `out/current` name the model folders that exist, and nothing else.
+
+    models: of a report's spec, with name, replicate and folder (relative to the working directory); the folder of the
+    replicate stands in the path only where there are several. Returns link -> target, relative to the link."""
+    current = Path(out) / "current"
+    wanted: dict[Path, str] = {}
+    for model in models:
+        folder = Path(model["folder"])
+        if not folder.exists():
+            continue
+        place = current / str(model["replicate"]) if len(replicates) > 1 else current
+        link = place / model["name"]
+        wanted[link] = os.path.relpath(folder, link.parent)
+    current.mkdir(parents=True, exist_ok=True)
+    _remove_stale(current, wanted)
+    for link, target in wanted.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_symlink() and os.readlink(link) == target:
+            continue
+        temporary = link.with_name(f".{link.name}.{os.getpid()}")
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(target)
+        os.replace(temporary, link)
+    return wanted
+
+
+def _remove_stale(folder: Path, wanted: Mapping[Path, str]) -> None:
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink():
+            if entry not in wanted:
+                entry.unlink()
+        elif entry.is_dir():
+            _remove_stale(entry, wanted)
+            if not any(entry.iterdir()):
+                entry.rmdir()
+
+
+def write_runs(models: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write `out/runs.tsv`: every model, where it lies, and the values of the keys that were swept."""
+    keys = sorted({key for model in models for key in model.get("swept") or {}})
+    rows = [
+        [
+            *(model["name"], model["node"], model.get("run") or "", model["verb"], str(model["replicate"])),
+            *(model["digest"], model["folder"]),
+            *(_spell(model.get("swept") or {}, key) for key in keys),
+        ]
+        for model in models
+    ]
+    header = ["name", "node", "run", "verb", "replicate", "digest", "folder", *keys]
+    lines = ["\t".join(row) for row in [header, *sorted(rows)]]
+    write_text(Path(out) / "runs.tsv", "\n".join(lines) + "\n")
+
+
+def _spell(swept: Mapping[str, Any], key: str) -> str:
+    if key not in swept:
+        return ""
+    value = swept[key]
+    return "none" if value is None else str(value)

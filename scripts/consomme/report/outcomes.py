@@ -1,0 +1,214 @@
+"""What the models said on each set, as sufficient statistics by resampling unit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import hash_file, read_json, whole_file
+from consomme.common.stage import say
+from consomme.evaluate.bootstrap import unit_sums
+from consomme.evaluate.metrics import metric_named
+
+CACHE_VERSION = 1
+_POOL_FROM = 24  # sheets to count before a second process pays for its start
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One model's answers on one set: a hypotheses file and the rows that it answers.
+
+    path: relative to the working directory; content: hash of the file; rows: identity of the rows that were
+    answered; n: how many."""
+
+    model: str
+    kind: str
+    replicate: str
+    split: str
+    set: str
+    decoding: str
+    path: Path
+    content: str
+    rows: str
+    corpora: tuple[str, ...]
+    n: int
+
+
+@dataclass
+class Outcomes:
+    """All sheets of an experiment, and their statistics, read or counted when first asked for.
+
+    spec: the report's; cache: folder for counts; open_rows: {name: prepared folder} -> Rows (for tests);
+    threads: processes for counting."""
+
+    spec: Mapping[str, Any]
+    cache: Path
+    open_rows: Callable[[Mapping[str, Path]], Any] | None = None
+    threads: int = 1
+    _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    _units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _rows: dict[tuple[str, ...], Any] = field(default_factory=dict)
+
+    @cached_property
+    def models(self) -> list[dict[str, Any]]:
+        """The models of the spec, each once a replicate."""
+        return [dict(m, replicate=str(m["replicate"])) for m in self.spec["models"]]
+
+    @cached_property
+    def replicates(self) -> list[str]:
+        return [str(r) for r in self.spec["replicates"]]
+
+    @cached_property
+    def sheets(self) -> dict[tuple[str, str, str, str], Sheet]:
+        """(model, replicate, split, set) -> sheet, in the order of the spec."""
+        found = {}
+        hashes: dict[Path, str] = {}
+        for model in self.models:
+            if not model.get("evaluation"):
+                continue
+            index = read_json(model["evaluation"])
+            wanted = self.spec["sets"][model["replicate"]]
+            for entry in index["sets"]:
+                split, name = entry["split"], entry["set"]
+                if name not in wanted.get(split, {}):
+                    continue
+                if self.spec.get("decoding_digest") not in (None, entry["decoding"]):
+                    continue
+                path = Path(entry["path"])
+                if path not in hashes:
+                    hashes[path] = hash_file(path)
+                rows = digest([entry.get("fingerprint"), entry["n"]])
+                sheet = Sheet(
+                    *(model["name"], model["verb"], model["replicate"], split, name, entry["decoding"]),
+                    *(path, hashes[path], rows, tuple(entry["corpora"]), int(entry["n"])),
+                )
+                found[sheet.model, sheet.replicate, split, name] = sheet
+        return found
+
+    def sheet(self, model: str, replicate: str, split: str, name: str) -> Sheet:
+        """The sheet, or an error that says which evaluation is missing."""
+        try:
+            return self.sheets[model, replicate, split, name]
+        except KeyError:
+            known = sorted({s.model for s in self.sheets.values()})
+            raise ConsommeError(
+                f"replicate {replicate}: {model} has no answers on the {split} set '{name}'; "
+                f"models with answers: {', '.join(known) or 'none'}. Run its evaluation, or correct the claim."
+            ) from None
+
+    def sets(self, split: str) -> list[str]:
+        """Names of the sets of a split, in the order of the configuration."""
+        names: dict[str, None] = {}
+        for replicate in self.replicates:
+            names.update(dict.fromkeys(self.spec["sets"][replicate].get(split, {})))
+        return list(names)
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The experiment's metrics that can be counted from hypotheses, the one it is judged by first."""
+        names = dict.fromkeys([self.spec["metric"], *self.spec.get("metrics", [])])
+        return [name for name in names if metric_named(name).needs == "hypotheses"]
+
+    def metric(self, name: str) -> Any:
+        """The record of a metric."""
+        return metric_named(name)
+
+    def sign(self, metric: str) -> float:
+        """1 where higher is better, else -1."""
+        return 1.0 if self.metric(metric).higher_is_better else -1.0
+
+    def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
+        """Sufficient statistics [n, k], a row an utterance."""
+        key = (sheet.content, metric)
+        if key not in self._statistics:
+            self._statistics[key] = _statistics(str(sheet.path), sheet.content, metric, self._normaliser, self.cache)
+        return self._statistics[key]
+
+    def sums(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
+        """Sufficient statistics summed over each unit, [units, k]."""
+        statistics, units = self.statistics(sheet, metric), self.units(sheet)
+        if len(statistics) != len(units):
+            raise ConsommeError(
+                f"{sheet.path} holds {len(statistics)} hypotheses, the prepared corpora {', '.join(sheet.corpora)} "
+                f"hold {len(units)} rows: it belongs to another version of the data. Remove it and evaluate again."
+            )
+        return unit_sums(statistics, units)
+
+    def units(self, sheet: Sheet) -> NDArray[np.int64]:
+        """The resampling unit of each row, [n]."""
+        if sheet.rows not in self._units:
+            self._units[sheet.rows] = np.asarray(self.rows(sheet.corpora).units)
+        return self._units[sheet.rows]
+
+    def rows(self, corpora: Iterable[str]) -> Any:
+        """The prepared rows of some corpora."""
+        names = tuple(corpora)
+        if names not in self._rows:
+            opener = self.open_rows
+            if opener is None:
+                from consomme.data.prepared import Rows
+
+                opener = Rows.open
+            self._rows[names] = opener({name: Path(self.spec["corpora"][name]) for name in names})
+        return self._rows[names]
+
+    def count_all(self, metrics: Iterable[str]) -> None:
+        """Count what no cache holds, on several processes when there is much of it."""
+        wanted = {(s.content, m): s for s in self.sheets.values() for m in metrics}
+        todo = [
+            (str(sheet.path), content, metric, self._normaliser, self.cache)
+            for (content, metric), sheet in sorted(wanted.items())
+            if not _cached(self.cache, content, metric, self._normaliser).exists()
+        ]
+        if todo:
+            say(f"counting {len(todo)} of {len(wanted)} sheets, the others are known")
+        if len(todo) >= _POOL_FROM and self.threads > 1:
+            with ProcessPoolExecutor(min(self.threads, os.cpu_count() or 1)) as pool:
+                list(pool.map(_count, todo, chunksize=4))
+
+    @property
+    def _normaliser(self) -> str:
+        return self.spec.get("normaliser", "verbatim")
+
+
+def read_hypotheses(path: Path | str) -> tuple[list[str], list[str], list[str]]:
+    """Ids, references and hypotheses of a hypotheses file."""
+    ids, references, hypotheses = [], [], []
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            row = json.loads(line)
+            ids.append(row["id"])
+            references.append(row["reference"])
+            hypotheses.append(row["hypothesis"])
+    return ids, references, hypotheses
+
+
+def _cached(cache: Path, content: str, metric: str, normaliser: str) -> Path:
+    return Path(cache) / "scores" / f"{digest([content, metric, normaliser, CACHE_VERSION])}.npy"
+
+
+def _statistics(path: str, content: str, metric: str, normaliser: str, cache: Path) -> NDArray[np.float64]:
+    kept = _cached(cache, content, metric, normaliser)
+    if kept.exists():
+        return np.load(kept, allow_pickle=False).astype(np.float64)
+    _, references, hypotheses = read_hypotheses(path)
+    counted = np.asarray(metric_named(metric).statistics(references, hypotheses, normaliser), dtype=np.float64)
+    small = counted.astype(np.uint32)
+    with whole_file(kept, "wb") as stream:
+        np.save(stream, small if np.array_equal(small, counted) else counted, allow_pickle=False)
+    return counted
+
+
+def _count(job: tuple[str, str, str, str, Path]) -> None:
+    _statistics(*job)

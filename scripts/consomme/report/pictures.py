@@ -1,0 +1,59 @@
+"""`python -m consomme.report.pictures CONFIG...`: the graphs of a configuration, before or after a run.
+
+Writes results/dag/EXPERIMENT.svg and .mmd (models, with their scores once there) and results/dag/rules.svg and .mmd
+(Snakemake's rule graph). No system package is needed."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import write_text
+from consomme.plan.items import RESULTS
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+from consomme.report.dag import graph_of_spec, mermaid, svg, svg_from_dot
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m consomme.report.pictures", description=__doc__.split("\n")[0])
+    parser.add_argument("config", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, default=Path(RESULTS) / "dag")
+    given = parser.parse_args(argv)
+    try:
+        for path in draw(given.config, given.out):
+            print(path)
+    except ConsommeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def draw(config: list[Path], out: Path) -> list[Path]:
+    """Write the pictures into `out`; their paths."""
+    written: dict[Path, str] = {}
+    for study in Plan(read(config)).studies.values():
+        graph = graph_of_spec(study.picture)
+        written[out / f"{study.name}.svg"] = svg(graph)
+        written[out / f"{study.name}.mmd"] = mermaid(graph)
+    written[out / "rules.svg"] = svg_from_dot(_rulegraph(config, "dot"))
+    written[out / "rules.mmd"] = _rulegraph(config, "mermaid-js")
+    for path, text in written.items():
+        write_text(path, text)
+    return list(written)
+
+
+def _rulegraph(config: list[Path], kind: str) -> str:
+    """What Snakemake prints of its rules, of the whole graph however much of it is done."""
+    command = ["snakemake", "--rulegraph", kind, "--nolock", "--forceall", "--configfile", *map(str, config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConsommeError(f"snakemake --rulegraph: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""scores.tsv, comparisons.tsv and summary.md."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consomme.common.files import write_text
+from consomme.report.evidence.bootstrap import interval, resampled_values
+from consomme.report.evidence.claims import FEW, Comparison, is_run, named, root
+from consomme.report.outcomes import Outcomes
+
+SCORE_COLUMNS = [
+    "model",
+    "kind",
+    "replicate",
+    "split",
+    "set",
+    "decoding",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "path",
+]
+COMPARISON_COLUMNS = [
+    "claim",
+    "model",
+    "against",
+    "replicates",
+    "split",
+    "set",
+    "decoding",
+    "metric",
+    "hypothesis",
+    "margin",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_holm",
+    "method",
+]
+SCORE_RESAMPLES = 1000
+SUMMARY_LINES = 24
+_TOGETHER = 32  # models resampled in one product
+
+
+@dataclass(frozen=True)
+class Score:
+    """A row of scores.tsv: one model of one replicate on one set."""
+
+    model: str
+    kind: str
+    replicate: str
+    split: str
+    set: str
+    decoding: str
+    metric: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    path: str
+
+
+def scores(outcomes: Outcomes) -> list[Score]:
+    """All models on all sets in all metrics, with 95 % bootstrap intervals; sorted."""
+    outcomes.count_all(outcomes.metrics)
+    by_rows: dict[str, list] = defaultdict(list)
+    for sheet in outcomes.sheets.values():
+        by_rows[sheet.rows].append(sheet)
+    found = []
+    for metric in outcomes.metrics:
+        value = outcomes.metric(metric).value
+        for sheets in by_rows.values():
+            # equal answers (the best run and the run itself) are counted once
+            distinct = list({s.content: s for s in sheets}.values())
+            results: dict[str, tuple[float, float, float]] = {}
+            for start in range(0, len(distinct), _TOGETHER):
+                part = distinct[start : start + _TOGETHER]
+                sums = np.stack([outcomes.sums(s, metric) for s in part])
+                low, high = interval(resampled_values(sums, value, SCORE_RESAMPLES))
+                observed = value(sums.sum(1))
+                for sheet, *numbers in zip(part, observed, low, high, strict=True):
+                    results[sheet.content] = tuple(float(x) for x in numbers)
+            found += [
+                Score(
+                    *(s.model, s.kind, s.replicate, s.split, s.set, s.decoding, metric),
+                    *results[s.content],
+                    *(s.n, s.path.as_posix()),
+                )
+                for s in sheets
+            ]
+    return sorted(found, key=lambda s: (s.model, s.replicate, s.split, s.set, s.decoding, s.metric))
+
+
+def number(value: float | None) -> str:
+    """Four decimals; empty for what doesn't apply; no negative zero."""
+    if value is None or value != value:
+        return ""
+    text = f"{value:.4f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Sequence[Any]) -> None:
+    """Write rows (objects with the columns as attributes) as tab-separated text."""
+
+    def cell(value: Any) -> str:
+        text = number(value) if isinstance(value, float) or value is None else str(value)
+        return text.replace("\t", " ").replace("\n", " ")
+
+    lines = ["\t".join(columns), *("\t".join(cell(getattr(row, c)) for c in columns) for row in rows)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+# -- the claims in words ---------------------------------------------------------------------------------------------
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, the minus being a minus."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", "−") if text.strip("+-0.") else text.replace("-", "+")
+
+
+def p_text(p: float) -> str:
+    """p as words say it."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}" if p < 0.1 else f"p {p:.2f}"
+
+
+VERDICTS = {"holds": "shown", "open": "not shown", "fails": "refuted"}
+
+
+def claim_title(c: Comparison) -> str:
+    """What was claimed."""
+    margin = f" within {c.margin:g}" if c.hypothesis == "keeps" else ""
+    return f"{c.model} {c.hypothesis} {c.against} on {c.set}{margin}"
+
+
+def metric_title(metric: str) -> str:
+    """A metric's name as people write it."""
+    return {"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "cer": "CER"}.get(metric, metric)
+
+
+def reading(c: Comparison) -> str:
+    """One half sentence that says what the verdict means."""
+    if c.hypothesis == "beats":
+        if c.verdict == "holds":
+            return f"{c.model} is better"
+        if c.verdict == "fails":
+            return f"{c.model} is worse"
+        return f"{c.model} did no better" if c.difference <= 0 else "the difference could be chance"
+    if c.verdict == "holds":
+        return f"at most {c.margin:g} was lost"
+    if c.verdict == "fails":
+        return f"more than {c.margin:g} was lost"
+    return f"a loss of more than {c.margin:g} can't be ruled out"
+
+
+def claim_line(c: Comparison) -> str:
+    """A claim, its verdict and its numbers, as one line of Markdown."""
+    numbers = (
+        f"{signed(c.difference)} {metric_title(c.metric)} "
+        f"(95 % interval {signed(c.ci_low)} to {signed(c.ci_high)}, {p_text(c.p)}"
+    )
+    if c.p_holm is not None and c.p_holm != c.p:
+        numbers += f", after Holm {p_text(c.p_holm).removeprefix('p ')}"
+    numbers += f"; {spread(c)})" if c.replicates > 1 else ")"
+    few = f" Only {c.units} independent units." if c.few else ""
+    return f"**{claim_title(c)}** — {VERDICTS[c.verdict]}, {reading(c)}: {numbers}.{few}"
+
+
+def spread(c: Comparison) -> str:
+    """The difference of each replicate, in the order of their names."""
+    count = {2: "two", 3: "three", 4: "four", 5: "five"}.get(c.replicates, str(c.replicates))
+    return f"{count} replicates: {' '.join(signed(d, 1) for _, d in c.by_replicate)}"
+
+
+def final_model(outcomes: Outcomes) -> str | None:
+    """What the experiment ends in: the last named model that was evaluated."""
+    evaluated = {s.model for s in outcomes.sheets.values()}
+    names = [n for n in named(outcomes) if n in evaluated and not n.endswith("/best")]
+    return names[-1] if names else None
+
+
+def mean_scores(found: Sequence[Score]) -> dict[tuple[str, str, str, str], tuple[float, float, float]]:
+    """(model, split, set, metric) -> value, ci_low, ci_high, each the mean over replicates."""
+    groups: dict[tuple, list[Score]] = defaultdict(list)
+    for s in found:
+        groups[s.model, s.split, s.set, s.metric].append(s)
+    return {
+        key: tuple(float(np.mean([getattr(s, c) for s in rows])) for c in ("value", "ci_low", "ci_high"))
+        for key, rows in groups.items()
+    }
+
+
+def summary(
+    outcomes: Outcomes, comparisons: Sequence[Comparison], found: Sequence[Score], costs: Sequence[Mapping[str, str]]
+) -> str:
+    """summary.md: the claims in words, at most a screen."""
+    claims = [c for c in comparisons if c.declared]
+    head = [f"# {outcomes.spec['experiment']}", "", headline(claims), ""]
+    foot = [""]
+    journey = first_to_last(outcomes, found, costs)
+    if journey:
+        foot += [journey]
+    foot += [*cautions(outcomes, claims), "Positive differences are better, whichever way the metric runs."]
+    foot += ["", "All of it: report.html, comparisons.tsv, scores.tsv."]
+    lines = [f"- {claim_line(c)}" for c in claims]
+    room = SUMMARY_LINES - len(head) - len(foot)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"- and {len(lines) - room + 1} more claims in comparisons.tsv"]
+    if not lines:
+        head.pop()
+    return "\n".join([*head, *lines, *foot]) + "\n"
+
+
+def headline(claims: Sequence[Comparison]) -> str:
+    """How many claims hold."""
+    if not claims:
+        return "No claim was declared: what follows is exploration, and proves nothing."
+    holding = sum(c.verdict == "holds" for c in claims)
+    if len(claims) == 1:
+        return "The one claim holds." if holding else "The one claim was not shown."
+    if holding == len(claims):
+        return f"All {len(claims)} claims hold."
+    return f"{holding or 'None'} of {len(claims)} claims {'holds' if holding == 1 else 'hold'}."
+
+
+def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
+    """What weakens the evidence."""
+    lines = []
+    replicates = len(outcomes.replicates)
+    if replicates == 1:
+        lines.append("One replicate: how much another seed would change is not known (`repeat: [1, 2, 3]`).")
+    elif replicates == 2:
+        lines.append("Two replicates: the spread over seeds is hardly known; three are the least for a headline.")
+    if any(c.few for c in claims):
+        lines.append(f"Fewer than {FEW} independent units in a test set: its p and intervals are rough.")
+    split = [c for c in claims if len({d > -(c.margin or 0.0) for _, d in c.by_replicate}) > 1]
+    if split:
+        lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
+    return lines
+
+
+def first_to_last(outcomes: Outcomes, found: Sequence[Score], costs: Sequence[Mapping[str, str]]) -> str:
+    """From the base to the final model in a sentence; empty if there is nothing to say."""
+    last = final_model(outcomes)
+    if last is None or not outcomes.metrics:
+        return ""
+    first, metric = root(outcomes, last), outcomes.metrics[0]
+    means = mean_scores([s for s in found if s.metric == metric])
+    parts = []
+    for name in outcomes.sets("test"):
+        a, b = means.get((first, "test", name, metric)), means.get((last, "test", name, metric))
+        if first != last and a and b:
+            parts.append(f"{name} {a[0]:.2f} → {b[0]:.2f} {metric_title(metric)}")
+    cost = {c["model"]: c for c in reversed(costs)}
+    if first in cost and last in cost and cost[first].get("parameters") and cost[last].get("parameters"):
+        sizes = [int(float(cost[m]["parameters"])) for m in (first, last)]
+        parts.append(f"{' → '.join(short(s) for s in sizes)} parameters")
+        if cost[first].get("speed") and cost[last].get("speed"):
+            parts.append(f"{float(cost[last]['speed']) / float(cost[first]['speed']):.2f} times the speed")
+    return f"From {first} to {last}: {'; '.join(parts)}." if parts else ""
+
+
+def short(count: float) -> str:
+    """A count in thousands or millions."""
+    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= factor:
+            return f"{count / factor:.3g}{unit}"
+    return f"{count:g}"
+
+
+def read_costs(path: str | Path | None) -> list[dict[str, str]]:
+    """The rows of costs.tsv; none if it isn't there."""
+    if not path or not Path(path).exists():
+        return []
+    header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+
+
+def swept_nodes(outcomes: Outcomes) -> dict[str, list[str]]:
+    """Node -> names of its runs, for nodes that have some."""
+    nodes: dict[str, list[str]] = {}
+    for model in outcomes.models:
+        if is_run(model) and model["name"] not in nodes.setdefault(model["node"], []):
+            nodes[model["node"]].append(model["name"])
+    return nodes

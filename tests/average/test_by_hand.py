@@ -1,0 +1,63 @@
+"""The command without a configuration."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from consomme.average.stage import entry
+
+
+def test_uniform_by_hand_imports_neither_torch_nor_transformers(tmp_path, checkpoint, some):
+    folders = [str(checkpoint(f"m{i}", some(i))) for i in range(2)]
+    out = tmp_path / "soup"
+    command = "import sys; from consomme.average.stage import entry; entry(sys.argv[1:]); "
+    command += "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
+    subprocess.run([sys.executable, "-c", command, "--method", "uniform", "--out", out, *folders], check=True)
+    expected = (some(0)["layer.bias"].astype(np.float64) + some(1)["layer.bias"]) / 2
+    np.testing.assert_array_equal(load_file(out / "model.safetensors")["layer.bias"], expected.astype(np.float32))
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["verb"] == "average"
+    assert provenance["chosen"] == {"ingredients": folders}
+    assert [p["name"] for p in provenance["parents"]] == folders
+
+
+def test_interpolate_by_hand(tmp_path, checkpoint, some):
+    folders = [str(checkpoint(f"m{i}", some(i))) for i in range(2)]
+    entry(["--method", "interpolate", "--alpha", "1", "--out", str(tmp_path / "end"), *folders])
+    end = load_file(tmp_path / "end" / "model.safetensors")
+    assert end["layer.weight"].tobytes() == some(1)["layer.weight"].tobytes()
+    assert json.loads((tmp_path / "end" / "provenance.json").read_text())["chosen"]["alpha"] == 1
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--method", "greedy"], "chooses on development sets"),
+        (["--method", "best"], "chooses on development sets"),
+        (["--method", "interpolate"], "interpolate with --alpha"),
+        (["--method", "unifrom"], "did you mean 'uniform'?"),
+        (["--method", "uniform", "--alpha", "0.5"], "takes none"),
+        (["--method", "interpolate", "--alpha", "1.5"], "alpha: 1.5 given"),
+    ],
+)
+def test_what_can_not_be_done_by_hand_is_said(tmp_path, checkpoint, some, capsys, arguments, message):
+    folders = [str(checkpoint(f"m{i}", some(i))) for i in range(2)]
+    with pytest.raises(SystemExit) as stop:
+        entry([*arguments, "--out", str(tmp_path / "out"), *folders])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(tmp_path, checkpoint, some, capsys):
+    folder = str(checkpoint("m", some(1)))
+    with pytest.raises(SystemExit):
+        entry(["--method", "uniform", "--out", folder, str(checkpoint("n", some(2)))])
+    assert "there is something already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        entry(["--method", "interpolate", "--alpha", "0.5", "--out", str(tmp_path / "o"), folder])
+    assert "exactly 2 models, 1 given" in capsys.readouterr().err

@@ -1,0 +1,257 @@
+"""Methods that choose: known answers with a judge that looks at one weight, then the whole stage on development data."""
+
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from consomme.average.methods import TABLE
+from consomme.average.methods.base import Mix
+from consomme.average.stage import run
+from consomme.common.errors import ConsommeError
+from consomme.common.files import write_json
+from consomme.common.stage import parse
+from consomme.data.prepared import Writer
+from consomme.evaluate.choice import Limit
+from consomme.families import family_named, load
+
+DIAL = "model.encoder.layers.0.fc1.bias"  # its first element is what the judge looks at
+PAIRS = [("one", "un"), ("two", "deux"), ("three", "trois"), ("four", "quatre"), ("one two", "un deux")]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("base")
+    settings = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    texts = [t for pair in PAIRS for t in pair] * 4
+    family_named("marian").create(folder, settings, {"vocab_size": 40}, lambda: iter(texts), ["en", "fr"], seed=1)
+    return folder
+
+
+@pytest.fixture
+def parents(tmp_path, base):
+    """parents(a=0.5, b=1.7) -> name -> a copy of the base whose dial shows that value, and all weights a little other."""
+
+    def make(**values):
+        found = {}
+        for i, (name, value) in enumerate(values.items()):
+            found[name] = tmp_path / "parents" / name
+            shutil.copytree(base, found[name])
+            weights = load_file(base / "model.safetensors")
+            random = np.random.default_rng(i)
+            for tensor in weights:
+                if tensor.endswith("fc2.weight"):
+                    weights[tensor] += random.normal(size=weights[tensor].shape).astype(np.float32) * 0.01
+            weights[DIAL] = weights[DIAL].copy()
+            weights[DIAL][0] = value
+            save_file(weights, found[name] / "model.safetensors", metadata={"format": "pt"})
+        return found
+
+    return make
+
+
+class Dial:
+    """Best at a dial of 1; `lose_at_most` is broken beyond `most`."""
+
+    device = "cpu"
+
+    def __init__(self, most=np.inf, of="base"):
+        self.most, self.seen = most, []
+        self.choice = SimpleNamespace(metric="loss", limits={"g": Limit(0.5, of, "loss")} if most < np.inf else {})
+
+    def _dial(self, model):
+        return float(model.state_dict()[DIAL][0])
+
+    def objective(self, model, folder=None):
+        self.seen.append({n: t.numpy().copy() for n, t in model.state_dict().items()})
+        return -((self._dial(model) - 1) ** 2)
+
+    def admissible(self, model, folder=None):
+        able = self._dial(model) <= self.most
+        details = {"bound": 9.0, "of": "base", "lose_at_most": 0.5, "admissible": able}
+        return able, {"g": details} if self.choice.limits else {}
+
+    def score(self, objective):
+        return -objective
+
+    def text(self, objective):
+        return f"loss {-objective:.4f}"
+
+    def rows(self, model):
+        return [{"set": "d", "metric": "loss", "value": self._dial(model), "ci_low": 0.0, "ci_high": None}]
+
+
+def _make(method, parents, judge, tmp_path, **settings):
+    out = tmp_path / "out"
+    out.mkdir()
+    settings = {"choose_on": {"metric": "loss"}, **settings}
+    chosen = TABLE[method].build(Mix(parents, settings, lambda: judge, "cpu"), out)
+    return chosen, load_file(out / "model.safetensors")
+
+
+def _same(weights, seen):
+    return all(np.array_equal(value, seen[name]) for name, value in weights.items())
+
+
+def test_greedy_keeps_what_strictly_helps(tmp_path, parents, capsys):
+    judge = Dial()
+    chosen, weights = _make("greedy", parents(c=3.0, a=0.5, twin=0.5, b=1.7), judge, tmp_path)
+    # ranked a, twin (an equal), b, c; the twin changes nothing and stays out, b brings the mean to 1.1, c to 1.73
+    assert chosen["tried"] == ["a", "twin", "b", "c"]
+    assert chosen["ingredients"] == ["a", "b"]
+    assert [(t["candidate"], t["kept"]) for t in chosen["trace"]] == [
+        ("a", True),
+        ("twin", False),
+        ("b", True),
+        ("c", False),
+    ]
+    assert chosen["trace"][2]["score"] == pytest.approx(0.01, abs=1e-6)
+    assert weights[DIAL][0] == np.float32((0.5 + np.float64(np.float32(1.7))) / 2)
+    # what was judged is what was written, to the bit
+    assert sum(_same(weights, seen) for seen in judge.seen) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if "step" in line]
+    assert len(lines) == 4 and "step 2: with twin: loss 0.2500: not kept" in lines[1]
+
+
+def test_greedy_under_a_limit(tmp_path, parents):
+    # the best parent breaks the limit, the next starts; the mean with the best one breaks it as well
+    chosen, _ = _make("greedy", parents(best=1.1, low=0.4, lower=0.2), Dial(most=0.7), tmp_path)
+    assert chosen["ingredients"] == ["low"] and chosen["tried"] == ["best", "low", "lower"]
+
+
+def test_greedy_without_a_start(tmp_path, parents):
+    with pytest.raises(ConsommeError, match="no model to start from"):
+        _make("greedy", parents(a=1.0, b=2.0), Dial(most=0.0), tmp_path)
+
+
+def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
+    found = parents(a=0.0, b=0.5, twin=0.5)
+    (found["b"] / "provenance.json").write_text("{}")
+    chosen, weights = _make("best", found, Dial(), tmp_path)
+    assert chosen["ingredients"] == ["b"] and chosen["scores"] == {"a": 1.0, "b": 0.25, "twin": 0.25}
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (found["b"] / "model.safetensors").read_bytes()
+    assert not (tmp_path / "out" / "provenance.json").exists() and (tmp_path / "out" / "source.spm").exists()
+    assert weights[DIAL][0] == 0.5
+
+
+def test_best_under_a_limit(tmp_path, parents):
+    found = parents(a=1.0, b=0.2)
+    assert _make("best", found, Dial(most=0.5), tmp_path)[0]["ingredients"] == ["b"]
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConsommeError, match="loses more than choose_on allows"):
+        _make("best", found, Dial(most=-1.0), tmp_path / "other")
+
+
+def test_interpolate_finds_the_point_and_keeps_the_curve(tmp_path, parents):
+    judge = Dial()
+    chosen, weights = _make("interpolate", parents(a=0.0, b=4.0), judge, tmp_path, alpha=None, points=5)
+    assert chosen["alpha"] == 0.25 and weights[DIAL][0] == 1.0
+    assert [row["alpha"] for row in chosen["curve"]] == [0, 0.25, 0.5, 0.75, 1]
+    assert [row["value"] for row in chosen["curve"]] == [0, 1, 2, 3, 4]
+    assert _same(weights, judge.seen[1])
+    lines = (tmp_path / "out" / "curve.tsv").read_text().splitlines()
+    assert lines[0].split("\t") == [
+        "alpha",
+        "set",
+        "metric",
+        "value",
+        "ci_low",
+        "ci_high",
+        "objective",
+        "admissible",
+        "chosen",
+    ]
+    assert lines[2].split("\t") == ["0.25", "d", "loss", "1", "0", "", "0", "true", "true"]
+
+
+def test_interpolate_within_a_limit(tmp_path, parents):
+    chosen, _ = _make("interpolate", parents(a=0.0, b=4.0), Dial(most=0.5), tmp_path, alpha=None, points=9)
+    assert chosen["alpha"] == 0.125
+    assert [row["admissible"] for row in chosen["curve"]] == [True, True] + [False] * 7
+
+
+def test_interpolate_where_no_point_keeps_the_limit(tmp_path, parents, capsys):
+    found = parents(base=0.5, b=1.0)
+    chosen, _ = _make("interpolate", found, Dial(most=0.0), tmp_path, alpha=None, points=3)
+    assert chosen["alpha"] == 0 and "base itself is taken" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    with pytest.raises(ConsommeError, match="no point between base and b"):
+        _make("interpolate", found, Dial(most=0.0, of="another"), tmp_path / "other", alpha=None, points=3)
+
+
+# -- the whole stage ---------------------------------------------------------------------------------------------------
+@pytest.fixture
+def job(tmp_path):
+    def arguments(method, parents, choose_on=None, reference=None, name="made", **settings):
+        corpus = tmp_path / "corpus"
+        if not corpus.exists():
+            corpus.mkdir()
+            with Writer(corpus / "rows.arrow", "nmt") as writer:
+                for i, (source, target) in enumerate(PAIRS):
+                    row = {"id": f"r{i}", "speaker": None, "document": None, "recordings": []}
+                    writer.add({**row, "source": source, "target": target})
+            write_json(corpus / "prepared.json", {"task": "nmt", "name": "dev", "rows": writer.rows, "version": 1,
+                                                  "fingerprint": writer.fingerprint()})  # fmt: skip
+        references = {"of": reference} if reference else {}
+        spec = {
+            "stage": "average", "version": 1, "digest": f"{method}{name}", "label": {}, "task": "nmt", "seed": 1,
+            "languages": ["en", "fr"], "metric": "loss", "normaliser": "basic", "dev": {"d": ["dev"]},
+            "decoding": {"num_beams": 1, "max_new_tokens": 8},
+            "settings": {"method": method, "choose_on": choose_on, "alpha": None, "points": 3, **settings},
+            "inputs": [*(f"parent/{n}" for n in parents), *(f"reference/{n}" for n in references), "corpus/dev"],
+        }  # fmt: skip
+        inputs = [str(p) for p in (*parents.values(), *references.values(), corpus)]
+        return ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(tmp_path / name),
+                "--cache", str(tmp_path / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
+
+    return arguments
+
+
+@pytest.mark.parametrize("method", ["best", "greedy", "interpolate"])
+def test_a_job_on_development_data(job, parents, tmp_path, capsys, method):
+    found = parents(a=0.0, b=0.3)
+    limits = {"d": {"weight": 1.0, "lose_at_most": 0.5, "of": "of"}}
+    arguments = job(method, found, {"metric": "loss", "sets": limits}, reference=found["a"])
+    run(parse(arguments, ""))
+    provenance = json.loads((tmp_path / "made" / "provenance.json").read_text())
+    assert provenance["chosen"]["metric"] == "loss" and provenance["references"][0]["name"] == "of"
+    load(tmp_path / "made")
+    if method == "interpolate":
+        assert all(r["ci_low"] < r["value"] < r["ci_high"] for r in provenance["chosen"]["curve"])
+    capsys.readouterr()
+    run(parse(arguments, ""))
+    assert "nothing to compute" in capsys.readouterr().err
+    # killed before the end: what was evaluated is known, and the result is the same to the byte
+    before = (tmp_path / "made" / "model.safetensors").read_bytes()
+    shutil.rmtree(tmp_path / ".state")
+    shutil.rmtree(tmp_path / "made")
+    run(parse(arguments, ""))
+    assert "utterances" not in capsys.readouterr().err
+    assert (tmp_path / "made" / "model.safetensors").read_bytes() == before
+
+
+def test_without_choose_on_the_metric_counts_on_all_sets(job, parents, tmp_path):
+    run(parse(job("best", parents(a=0.0, b=0.3)), ""))
+    chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
+    assert chosen["ingredients"] == [min(chosen["scores"], key=chosen["scores"].get)]
+
+
+def test_jobs_that_can_not_be(job, parents, tmp_path):
+    found = parents(a=0.0, b=0.3)
+    with pytest.raises(ConsommeError, match="no development set 'e'"):
+        run(parse(job("greedy", found, {"metric": "loss", "sets": {"e": {"weight": 1.0}}}), ""))
+    with pytest.raises(ConsommeError, match="exactly 2 models, 1 given"):
+        run(parse(job("interpolate", {"a": found["a"]}, alpha=0.5), ""))
+    assert not (tmp_path / "made").exists()
+
+
+def test_uniform_and_a_fixed_alpha_read_no_data(job, parents, tmp_path):
+    found = parents(a=0.0, b=1.0)
+    run(parse(job("uniform", found), ""))
+    run(parse(job("interpolate", found, alpha=0.75, name="line"), ""))
+    assert load_file(tmp_path / "made" / "model.safetensors")[DIAL][0] == 0.5
+    assert load_file(tmp_path / "line" / "model.safetensors")[DIAL][0] == 0.75
+    assert not (tmp_path / "cache").exists()

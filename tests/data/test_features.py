@@ -1,0 +1,80 @@
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+
+from consomme.common.errors import ConsommeError
+from consomme.data.features import features_of
+
+PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
+
+
+class Frames:
+    """Stands for a family: ten samples a frame, and a count of what it was asked for."""
+
+    name = "frames"
+
+    def __init__(self, pause=0.0):
+        self.calls, self.pause = 0, pause
+
+    def features(self, processor, source):
+        self.calls += 1
+        time.sleep(self.pause)
+        if isinstance(source, str):
+            return np.array([ord(c) for c in source], np.int64)
+        return source[: len(source) // 10 * 10].reshape(-1, 10) * np.float32(processor.scale)
+
+
+PROCESSOR = types.SimpleNamespace(scale=2.0, sampling_rate=8000)
+
+
+@pytest.fixture
+def rows(wav, prepare):
+    for k in range(6):
+        wav(f"clips/w{k}_a_{k}.wav", k, seconds=0.1 + 0.01 * k)
+    return prepare(PATTERN)
+
+
+def test_frames_are_those_of_the_family_and_computed_once(rows, tmp_path):
+    family = Frames()
+    first = features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
+    assert family.calls == len(first) == 6
+    for i, frames in enumerate(first):
+        assert np.array_equal(frames, Frames().features(PROCESSOR, rows.audio(i))) and not frames.flags.writeable
+    assert first.lengths.tolist() == [len(f) for f in first] == [80 + 8 * k for k in range(6)]
+    assert np.array_equal(first[2:][1], first[3]) and np.array_equal(first[-1], first[5])
+    again = features_of(family, PROCESSOR, rows.select([4, 1]), tmp_path / "cache", "key")
+    assert family.calls == 6 and np.array_equal(again[0], first[4]) and np.array_equal(again[1], first[1])
+    features_of(family, PROCESSOR, rows, tmp_path / "cache", "another processor")
+    assert family.calls == 12
+
+
+def test_processes_that_want_the_same_wait_for_each_other(rows, tmp_path):
+    family, found = Frames(pause=0.02), []
+    want = lambda: found.append(features_of(family, PROCESSOR, rows, tmp_path / "cache", "key"))  # noqa: E731
+    threads = [threading.Thread(target=want) for _ in range(3)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    assert len(found) == 3 and family.calls == 6
+
+
+def test_nothing_is_left_by_a_failure(rows, tmp_path):
+    family = Frames()
+    family.features = lambda processor, source: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
+    assert not [p for p in (tmp_path / "cache" / "features").iterdir() if p.is_dir()]
+
+
+def test_token_ids(tmp_path, prepare):
+    (tmp_path / "p.en").write_text("ab\nc\n")
+    (tmp_path / "p.fr").write_text("x\ny\n")
+    rows = prepare({"source": "parallel", "path": "p"}, "nmt")
+    assert [f.tolist() for f in features_of(Frames(), None, rows, tmp_path / "cache", "k")] == [[97, 98], [99]]
+
+
+def test_a_processor_for_another_rate_is_refused(rows, tmp_path):
+    with pytest.raises(ConsommeError, match=r"wants 16000 Hz.*prepared at 8000"):
+        features_of(Frames(), types.SimpleNamespace(sampling_rate=16000), rows, tmp_path, "k")

@@ -1,0 +1,191 @@
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from consomme.common.errors import ConsommeError
+from consomme.data.sources import TABLE, source_named
+
+ROLES = {"audio": "path", "text": "sentence"}
+
+
+def read(corpus, root, task="asr", languages=("en", "fr")):
+    return list(TABLE[corpus["source"]].read(corpus, task, list(languages), root))
+
+
+def test_the_table_imports_nothing_heavy():
+    heavy = "numpy pandas torch pyarrow datasets soundfile babel num2words"
+    code = f"import sys, consomme.data.sources; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_an_unknown_source_is_answered_with_the_nearest():
+    with pytest.raises(ConsommeError, match="did you mean 'manifest'"):
+        source_named("manifst")
+
+
+# -- folder --------------------------------------------------------------------------------------------------------
+
+
+def test_folder_fields_and_texts(wav, tmp_path):
+    wav("clips/7_anna_12.wav")
+    wav("clips/notes.wav")
+    corpus = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav", "texts": {"7": "seven"}}
+    (row,) = read(corpus, tmp_path)
+    assert (row.id, row.target, row.speaker, row.recordings) == ("7_anna_12", "seven", "anna", ("7_anna_12",))
+    assert row.fields["index"] == "12"
+
+
+def test_folder_of_folders_with_texts_beside(wav, tmp_path):
+    wav("clips/anna/one.wav")
+    wav("clips/anna/two.wav")
+    (tmp_path / "clips/anna/one.txt").write_text("the words\n")
+    rows = read({"source": "folder", "path": "clips", "pattern": "{speaker}/{name}.wav"}, tmp_path)
+    assert [(r.id, r.speaker, r.problem and r.problem[0]) for r in rows] == [
+        ("anna/one", "anna", None),
+        ("anna/two", "anna", "no text"),
+    ]
+    assert rows[0].target.strip() == "the words"
+
+
+def test_folder_problems_are_known_before(wav, tmp_path):
+    source = TABLE["folder"]
+    wav("clips/a-b.wav")
+    corpus = {"path": "clips", "pattern": "{text}_{speaker}.wav"}
+    assert "its first file is a-b.wav" in source.check(corpus, [], tmp_path)[0]
+    assert "no folder" in source.check(corpus | {"path": "nowhere"}, [], tmp_path)[0]
+    assert source.check(corpus | {"pattern": "{text}-{speaker}.wav"}, [], tmp_path) == []
+    assert "twice" in source.check(corpus | {"pattern": "{a}-{a}.wav"}, [], tmp_path)[0]
+
+
+def test_inventory_sees_bytes_and_names_not_time_stamps(wav, tmp_path, monkeypatch):
+    path, cache = wav("clips/a_b.wav", 0), tmp_path / "cache"
+    corpus = {"path": "clips", "pattern": "{text}_{speaker}.wav"}
+    os.utime(path, (1e9, 1e9))
+    first = TABLE["folder"].inventory(corpus, tmp_path, cache)
+    os.utime(path, (1.1e9, 1.1e9))
+    assert TABLE["folder"].inventory(corpus, tmp_path, cache) == first
+    with monkeypatch.context() as patch:
+        patch.setattr("consomme.data.sources.base.hash_file", lambda p: pytest.fail("read again"))
+        assert TABLE["folder"].inventory(corpus, tmp_path, cache) == first
+    wav("clips/a_b.wav", 1)
+    changed = TABLE["folder"].inventory(corpus, tmp_path, cache)
+    path.rename(path.with_name("c_b.wav"))
+    assert len({first, changed, TABLE["folder"].inventory(corpus, tmp_path, cache)}) == 3
+
+
+# -- tables --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_manifests_of_every_kind_say_the_same(suffix, tmp_path):
+    cells = [("a.wav", 'say "hi", twice', "anna"), ("b.wav", "été", "")]
+    names = ("path", "sentence", "speaker")
+    if suffix == "jsonl":
+        text = "\n".join(json.dumps(dict(zip(names, c, strict=True)), ensure_ascii=False) for c in cells)
+    elif suffix == "csv":
+        text = "\n".join([",".join(names), 'a.wav,"say ""hi"", twice",anna', "b.wav,été,"])
+    else:
+        text = "\n".join("\t".join(c) for c in [names, *cells])
+    (tmp_path / f"m.{suffix}").write_text("\ufeff" * (suffix != "jsonl") + text + "\n", encoding="utf-8")
+    rows = read({"source": "manifest", "path": f"m.{suffix}", "columns": ROLES}, tmp_path)
+    assert [(r.id, r.audio, r.target, r.speaker) for r in rows] == [
+        ("a.wav", tmp_path / "a.wav", 'say "hi", twice', "anna"),
+        ("b.wav", tmp_path / "b.wav", "été", None),
+    ]
+
+
+def test_a_manifest_without_the_column_says_which_there_are(tmp_path):
+    (tmp_path / "m.tsv").write_text("path\tsentence\nx\ty\n")
+    with pytest.raises(ConsommeError, match=r"no column 'audio'.*path, sentence.*columns: \{audio: NAME\}"):
+        read({"source": "manifest", "path": "m.tsv"}, tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_a_line_that_is_not_utf8_is_one_bad_row(suffix, tmp_path):
+    if suffix == "jsonl":
+        lines = [
+            b'{"source": "a", "target": "b"}',
+            b'{"source": "caf\xe9", "target": "b"}',
+            b'{"source": "c", "target": "d"}',
+        ]
+    else:
+        mark = b"\t" if suffix == "tsv" else b","
+        lines = [b"source" + mark + b"target", b"a" + mark + b"b", b"caf\xe9" + mark + b"b", b"c" + mark + b"d"]
+    (tmp_path / f"m.{suffix}").write_bytes(b"\n".join(lines) + b"\n")
+    rows = read({"source": "manifest", "path": f"m.{suffix}"}, tmp_path, "nmt")
+    assert [r.problem and r.problem[0] for r in rows] == [None, "encoding", None]
+    assert (rows[2].source, rows[2].target) == ("c", "d")
+
+
+def test_common_voice(wav, prepare, tmp_path):
+    for k in range(3):
+        wav(f"fr/clips/common_voice_fr_{k}.mp3", k)
+    lines = [f"anna\tcommon_voice_fr_{k}.mp3\tphrase {k}\t{'female' * (k != 1)}" for k in range(3)]
+    (tmp_path / "fr/dev.tsv").write_text("client_id\tpath\tsentence\tgender\n" + "\n".join(lines) + "\n")
+    corpus = {"source": "common_voice", "path": "fr", "split": "dev"}
+    rows = prepare(corpus | {"where": {"gender": ["female"]}})
+    assert rows.ids == ["common_voice_fr_0", "common_voice_fr_2"]
+    assert rows.speakers == ["anna"] * 2 and rows.targets == ["phrase 0", "phrase 2"]
+    problem = TABLE["common_voice"].check(corpus | {"split": "train"}, [], tmp_path)[0]
+    assert "train.tsv" in problem and "splits there: dev" in problem
+
+
+# -- sentence pairs ------------------------------------------------------------------------------------------------
+
+
+def test_parallel_files_gzipped_or_not(tmp_path):
+    (tmp_path / "p.en").write_text("one\ntwo\n")
+    (tmp_path / "p.fr.gz").write_bytes(gzip.compress(b"un\r\ndeux\r\n"))
+    corpus = {"source": "parallel", "path": "p"}
+    assert [p.name for p in TABLE["parallel"].files(corpus, ["en", "fr"], tmp_path)] == ["p.en", "p.fr.gz"]
+    assert [(r.source, r.target) for r in read(corpus, tmp_path, "nmt")] == [("one", "un"), ("two", "deux")]
+    assert [r.source for r in read(corpus, tmp_path, "nmt", ("fr", "en"))] == ["un", "deux"]
+
+
+@pytest.mark.parametrize("name", ["p.tsv", "p.tsv.gz"])
+def test_one_table_of_pairs_with_documents(name, tmp_path):
+    text = b'say "x\tdis "x\tdoc1\nb\tc\n\nd\n'
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    rows = read({"source": "parallel", "path": name}, tmp_path, "nmt")
+    assert [(r.source, r.target, r.document) for r in rows[:2]] == [('say "x', 'dis "x', "doc1"), ("b", "c", None)]
+    assert [r.problem[0] for r in rows[2:]] == ["columns", "columns"]
+
+
+def test_real_pairs(shared, prepare, out):
+    prepare({"source": "parallel", "path": "english-french/tatoeba.test"}, "nmt", name="test", root=shared)
+    dev = {"source": "parallel", "path": "english-french/tatoeba.dev"}
+    rows = prepare(dev, "nmt", name="dev", root=shared, without=[out("test")])
+    assert 700 < len(rows) <= 748
+
+
+# -- data sets -----------------------------------------------------------------------------------------------------
+
+
+def test_hub_folder_of_parquet(wav, prepare, tmp_path, monkeypatch):
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "hf"))
+    clips = [{"bytes": wav(f"{k}.wav", k).read_bytes(), "path": f"{k}.wav"} for k in range(2)]
+    columns = {"audio": clips, "sentence": ["one", "two"], "speaker": [7, 8]}
+    features = {
+        "audio": {"_type": "Audio"},
+        **{n: {"dtype": t, "_type": "Value"} for n, t in (("sentence", "string"), ("speaker", "int64"))},
+    }
+    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    (tmp_path / "set").mkdir()
+    pyarrow.parquet.write_table(table, tmp_path / "set" / "train.parquet")
+    pairs = [{"en": "a", "fr": "x"}, {"en": "b", "fr": "y"}]
+    (tmp_path / "pairs").mkdir()
+    pyarrow.parquet.write_table(pa.table({"translation": pairs}), tmp_path / "pairs" / "train.parquet")
+    corpus = {"source": "hub", "name": "set", "columns": {"text": "sentence"}}
+    rows = prepare(corpus, name="set")
+    assert rows.targets == ["one", "two"] and rows.speakers == ["7", "8"] and rows.seconds.tolist() == [0.5, 0.5]
+    with pytest.raises(ConsommeError, match=r"no column 'text'.*audio, sentence, speaker"):
+        prepare(corpus | {"columns": {}}, name="other")
+    rows = prepare({"source": "hub", "name": "pairs"}, "nmt", languages=("fr", "en"), name="pairs")
+    assert (rows.sources, rows.targets) == (["x", "y"], ["a", "b"])

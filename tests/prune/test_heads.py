@@ -1,0 +1,108 @@
+"""Head importance against finite differences, and which heads go."""
+
+import numpy as np
+import pytest
+import torch
+
+from consomme.common.errors import ConsommeError
+from consomme.data.prepared import Rows
+from consomme.families import family_named, load
+from consomme.families.surgery import attentions
+from consomme.prune import heads
+from consomme.prune.layers import share
+
+from .conftest import DEAF, PAIRS  # isort: skip
+
+
+@pytest.fixture(scope="module")
+def scored(translator, corpus):
+    family, model = family_named("marian"), load(translator)
+    processor, rows = family.processor(translator), Rows.open([corpus])
+    return model, family, processor, rows, heads.taylor(model, family, processor, [(rows, 1.0)], ["en", "fr"], "cpu")
+
+
+def test_all_heads_are_scored(scored):
+    assert {g: [len(v) for v in by] for g, by in scored[4].items()} == {
+        "encoder.self": [4] * 4, "decoder.self": [4] * 3, "decoder.cross": [4] * 3}  # fmt: skip
+
+
+def test_a_head_that_nobody_hears_scores_zero_and_goes_first(scored):
+    found = scored[4]["encoder.self"]
+    layer, head = DEAF
+    assert found[layer][head] == 0
+    assert all(v > 0 for n, v in enumerate(found[layer]) if n != head)
+    gone = heads.choose(heads.normalised(scored[4]), share("1/4"))
+    assert head in gone["encoder.self"][layer]
+
+
+class Wrong:
+    """The sentences with each other's translations: large losses, whose differences stand out of the rounding."""
+
+    lengths = np.ones(len(PAIRS))
+
+    def __len__(self):
+        return len(PAIRS)
+
+    def source(self, i):
+        return PAIRS[i][0]
+
+    def target(self, i):
+        return PAIRS[i - 3][1]
+
+
+def test_scores_are_the_derivative_by_the_head(scored):
+    """The loss with one head turned up and down a little, utterance by utterance."""
+    from consomme.evaluate.evaluator import seq2seq_nll
+
+    model, family, processor, _, _ = scored
+    found = heads.taylor(model, family, processor, [(Wrong(), 1.0)], ["en", "fr"], "cpu")
+    module = attentions(model, family)["decoder.cross"][1].out_proj
+    size, head, step = module.in_features // 4, 2, 1e-2
+    total = 0.0
+    for i in range(len(PAIRS)):
+        inputs, labels = (
+            family.features(processor, Wrong().source(i)),
+            family.labels(processor, Wrong().target(i), ["en", "fr"]),
+        )
+        batch = family.collate(processor, [inputs], [labels])
+        losses = []
+        for factor in (1 + step, 1 - step):
+            weight = module.weight.detach().clone()
+            with torch.no_grad():
+                module.weight[:, head * size : (head + 1) * size] *= factor
+                nll, tokens = seq2seq_nll(family, model, batch)
+                module.weight.copy_(weight)
+            losses.append(float(nll / tokens))
+        total += abs(losses[0] - losses[1]) / (2 * step)
+    assert found["decoder.cross"][1][head] == pytest.approx(total / len(PAIRS), rel=0.02)
+
+
+def test_neither_batches_nor_a_second_time_change_the_scores(scored, monkeypatch):
+    model, family, processor, rows, found = scored
+    monkeypatch.setattr(heads, "BATCH", 3)
+    again = heads.taylor(model, family, processor, [(rows, 1.0)], ["en", "fr"], "cpu")
+    for group, by in found.items():
+        np.testing.assert_allclose(again[group], by, rtol=1e-3, atol=1e-7)
+    assert all(p.requires_grad and p.grad is None for n, p in model.named_parameters() if "embed_positions" not in n)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_sets_count_by_their_weight(scored):
+    model, family, processor, rows, found = scored
+    twice = heads.taylor(model, family, processor, [(rows, 1.5), (rows, 0.5)], ["en", "fr"], "cpu")
+    np.testing.assert_allclose(twice["decoder.self"], 2 * np.array(found["decoder.self"]), rtol=1e-4)
+
+
+def test_the_lowest_go_over_all_modules_and_the_last_head_stays():
+    scores = {"encoder.self": [[0.1, 0.2, 0.9], [0.0, 0.01, 0.02]], "decoder.cross": [[0.3], [0.15, 0.8]]}
+    assert heads.choose(scores, share("1/3")) == {"encoder.self": {0: [0], 1: [0, 1]}}
+    assert heads.choose(scores, share("1/2")) == {"encoder.self": {0: [0, 1], 1: [0, 1]}, "decoder.cross": {1: [0]}}
+    # nine heads in four modules: no more than five can go
+    assert heads.choose(scores, share("99/100")) == heads.choose(scores, share("5/9"))
+    with pytest.raises(ConsommeError, match="one head, which has to stay"):
+        heads.choose({"encoder.self": [[0.5], [0.2]]}, share("1/2"))
+
+
+def test_normalised_scores_have_length_one_in_each_module():
+    scaled = heads.normalised({"encoder.self": [[3.0, 4.0], [0.0, 0.0]]})
+    assert scaled == {"encoder.self": [[0.6, 0.8], [0.0, 0.0]]}

@@ -1,0 +1,75 @@
+"""Costs of tiny models made on the spot."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from consomme.report import costs
+from consomme.report.costs import COLUMNS, architecture
+
+TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch, corpus):
+    """Marian models `base`, `tuned` (its shape), `small` (fewer layers) and `exported`, beside a prepared corpus."""
+    from consomme.families import family_named
+
+    monkeypatch.chdir(tmp_path)
+    settings = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    for seed, (name, layers) in enumerate([("base", 3), ("tuned", 3), ("small", 1)]):
+        family_named("marian").create(
+            Path(name),
+            {**settings, "encoder_layers": layers, "decoder_layers": layers},
+            {"vocab_size": 60},
+            lambda: iter(TEXTS * 5),
+            ["en", "fr"],
+            seed=seed,
+        )
+    Path("exported").mkdir()
+    Path("exported/model.bin").write_bytes(b"x" * 123)
+    corpus(Path("dev"), "dev", [{"id": str(i), "source": t, "target": t} for i, t in enumerate(TEXTS)])
+    return tmp_path
+
+
+def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
+    models = [("base", 1), ("base", 2), ("tuned", 1), ("small", 1), ("exported", 1)]
+    spec = {
+        "task": "nmt",
+        "languages": ["en", "fr"],
+        "decoding": {"num_beams": 1, "max_new_tokens": 8},
+        "models": [{"name": n, "replicate": r, "folder": n} for n, r in models],
+        "sets": ["dev"],
+        "corpora": {"dev": "dev"},
+    }
+    Path("spec.json").write_text(json.dumps(spec))
+    measured = []
+    apart = costs._apart
+    monkeypatch.setattr(costs, "_apart", lambda folder, *rest: measured.append(folder.name) or apart(folder, *rest))
+    costs.main(costs.run, "", ["--spec", "spec.json", "--out", "costs.tsv", "--threads", "1", "--device", "cpu"])
+    assert measured == ["base", "small"]
+    with open("costs.tsv", newline="") as stream:
+        rows = {(r["model"], r["replicate"]): r for r in csv.DictReader(stream, delimiter="\t")}
+    base, tuned, small = rows["base", "1"], rows["tuned", "1"], rows["small", "1"]
+    assert list(base) == COLUMNS and len(rows) == 5
+    assert {k: base[k] for k in ("parameters", "flops", "speed")} == {
+        k: tuned[k] for k in ("parameters", "flops", "speed")
+    }
+    assert int(small["parameters"]) < int(base["parameters"])
+    assert 0 < float(small["flops"]) < float(base["flops"])
+    assert float(base["speed"]) > 0 and base["speed_unit"] == "tokens/s" and float(base["memory"]) > 10
+    assert int(base["bytes"]) == Path("base/model.safetensors").stat().st_size
+    assert rows["exported", "1"]["bytes"] == "123" and rows["exported", "1"]["speed"] == ""
+
+
+def test_architecture_is_config_and_shapes_not_weights(folders):
+    assert architecture(Path("base")) == architecture(Path("tuned")) != architecture(Path("small"))
+    shutil.copytree("base", "other")
+    config = json.loads(Path("other/config.json").read_text())
+    Path("other/config.json").write_text(json.dumps({**config, "transformers_version": "0", "_name_or_path": "x"}))
+    assert architecture(Path("other")) == architecture(Path("base"))
+    Path("other/config.json").write_text(json.dumps({**config, "activation_function": "relu"}))
+    assert architecture(Path("other")) != architecture(Path("base"))

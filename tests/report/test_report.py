@@ -1,0 +1,278 @@
+"""A whole report of a small tree: tables, links, words, the page."""
+
+import contextlib
+import csv
+import json
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from consomme.common.errors import ConsommeError
+from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
+from consomme.report.links import write_links
+from consomme.report.outcomes import Outcomes
+from consomme.report.page import context
+from consomme.report.tables import COMPARISON_COLUMNS, SCORE_COLUMNS, claim_line, number, scores, signed, summary
+from consomme.report.write import write_report
+
+OUT = Path("results/medical-translator")
+FILES = ["scores.tsv", "comparisons.tsv", "runs.tsv", "summary.md", "report.html"]
+
+
+def table(name):
+    with open(OUT / name, newline="") as stream:
+        return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def report(spec):
+    spec = json.loads(json.dumps(spec))
+    write_report(spec, OUT, Path("results/cache"))
+    return spec
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory, builder):
+    """A tree with its report, made once; the tests of it only read."""
+    folder = tmp_path_factory.mktemp("reported")
+    with contextlib.chdir(folder):
+        return folder, report(builder(folder))
+
+
+@pytest.fixture
+def written(reported, monkeypatch):
+    monkeypatch.chdir(reported[0])
+    return reported[1]
+
+
+def test_files_are_the_same_bytes_again(written):
+    first = {name: (OUT / name).read_bytes() for name in FILES}
+    report(written)
+    assert {name: (OUT / name).read_bytes() for name in FILES} == first
+
+
+def test_scores(written):
+    rows = table("scores.tsv")
+    assert list(rows[0]) == SCORE_COLUMNS
+    assert len(rows) == len(written["models"]) * 4 * 2
+    assert rows == sorted(rows, key=lambda r: [r[c] for c in ("model", "replicate", "split", "set", "metric")])
+    for row in rows:
+        assert float(row["ci_low"]) <= float(row["value"]) <= float(row["ci_high"])
+        assert Path(row["path"]).exists() and row["n"] == "120"
+        assert re.fullmatch(r"\d+\.\d{4}", row["value"])
+    base = next(r for r in rows if r["model"] == "base" and r["set"] == "medical" and r["split"] == "test")
+    from sacrebleu.metrics import BLEU
+
+    lines = [json.loads(line) for line in Path(base["path"]).read_text().splitlines()]
+    whole = BLEU().corpus_score([x["hypothesis"] for x in lines], [[x["reference"] for x in lines]]).score
+    assert float(base["value"]) == pytest.approx(whole, abs=1e-4)
+
+
+def test_comparisons(written):
+    rows = table("comparisons.tsv")
+    assert list(rows[0]) == COMPARISON_COLUMNS
+    claims = [r for r in rows if r["claim"] != "exploratory"]
+    assert [r["claim"] for r in claims] == ["1", "2", "3", "4"]
+    assert all(float(r["p_holm"]) >= float(r["p"]) for r in claims)
+    others = [r for r in rows if r["claim"] == "exploratory"]
+    assert others and all(r["p_holm"] == "" and "*" not in "".join(r.values()) for r in others)
+    assert claims[2]["margin"] == "12.0000" and claims[0]["margin"] == ""
+    assert "60 units" in claims[0]["method"]  # two sentences of each document
+    assert claims[0]["replicates"] == "3"
+    asked = {(r["model"], r["against"], r["set"]) for r in others}
+    assert ("healed", "base", "medical") in asked and ("balanced", "tuned/best", "general") in asked
+    assert ("balanced", "base", "medical") not in asked  # declared already
+    assert not any("=" in r["model"] for r in others)
+
+
+def test_a_clear_gain_is_shown_and_a_clear_loss_refuted(written):
+    rows = {r["claim"]: r for r in table("comparisons.tsv")}
+    assert float(rows["2"]["difference"]) > 10 and float(rows["2"]["p_holm"]) < 0.01
+    words = (OUT / "summary.md").read_text()
+    assert "**balanced beats base on medical** — shown" in words
+    assert "**healed keeps balanced on medical within 1** — refuted" in words
+
+
+def test_the_summary_fits_a_screen(build_tree):
+    claim = {"model": "soup", "hypothesis": "beats", "against": "base", "on": "medical"}
+    spec = build_tree(claims=[claim] * 40, replicates=(1,), count=30)
+    report(spec)
+    text = (OUT / "summary.md").read_text()
+    assert len(text.splitlines()) <= 24
+    assert "more claims in comparisons.tsv" in text
+    assert "One replicate" in text
+    assert "Fewer than 20 independent units" in text
+    assert "Only 15 independent units" in text
+    assert "few units" in table("comparisons.tsv")[0]["method"]
+
+
+def test_without_claims(build_tree):
+    report(build_tree(claims=[], replicates=(1,), count=20))
+    assert "No claim was declared" in (OUT / "summary.md").read_text()
+    assert {r["claim"] for r in table("comparisons.tsv")} == {"exploratory"}
+
+
+def test_what_a_claim_may_not_say(build_tree, tmp_path):
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)))
+    for change, words in (
+        ({"model": "soop"}, "did you mean 'soup'"),
+        ({"on": "medicine"}, "test sets: general, medical"),
+        ({"hypothesis": "keeps", "margin": None}, "needs a margin"),
+        ({"metric": "loss"}, "can't be counted from hypotheses"),
+    ):
+        claim = {"model": "soup", "hypothesis": "beats", "against": "base", "on": "medical"} | change
+        with pytest.raises(ConsommeError, match=re.escape(words)):
+            declared(Outcomes({**spec, "claims": [claim]}, tmp_path))
+
+
+def test_hypotheses_of_other_rows_are_refused(build_tree, tmp_path):
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)))
+    soup = next(m for m in spec["models"] if m["name"] == "soup")
+    index = json.loads(Path(soup["evaluation"]).read_text())
+    for entry in index["sets"]:
+        entry["fingerprint"] = "another"
+    Path(soup["evaluation"]).write_text(json.dumps(index))
+    outcomes = Outcomes(spec, tmp_path / "cache")
+    with pytest.raises(ConsommeError, match="different rows"):
+        compare(outcomes, declared(outcomes))
+
+
+def test_replicates_with_their_own_test_rows_are_strata(build_tree, tmp_path):
+    spec = json.loads(json.dumps(build_tree(replicates=(1, 2), count=40)))
+    for model in spec["models"]:
+        if model["replicate"] == 2:
+            index = json.loads(Path(model["evaluation"]).read_text())
+            for entry in index["sets"]:
+                entry["fingerprint"] += "-2"
+            Path(model["evaluation"]).write_text(json.dumps(index))
+    outcomes = Outcomes(spec, tmp_path / "cache")
+    found = compare(outcomes, declared(outcomes)[:1])[0]
+    assert found.units == 40 and not found.joint and "2 strata" in found.method
+    assert found.difference == pytest.approx(sum(d for _, d in found.by_replicate) / 2)
+
+
+def test_exploration_is_of_named_models_only(tree, tmp_path):
+    questions = exploratory(Outcomes(json.loads(json.dumps(tree)), tmp_path))
+    assert {q.model for q in questions} == {"soup", "balanced", "half", "healed", "tuned/best"}
+
+
+def test_links(written):
+    current = OUT / "current"
+    assert {p.name for p in current.iterdir()} == {"1", "2", "3"}
+    runs = {p.name for p in (current / "2/tuned").iterdir()}
+    assert runs == {"best", "learning_rate=1e-05", "learning_rate=3e-05", "learning_rate=0.0001"}
+    model = next(m for m in written["models"] if m["name"] == "soup" and m["replicate"] == 3)
+    link = current / "3/soup"
+    assert link.is_symlink() and not os.path.isabs(os.readlink(link))
+    assert link.resolve() == Path(model["folder"]).resolve()
+
+
+def test_links_follow_the_graph(tree):
+    models = [m for m in tree["models"] if m["replicate"] == 1]
+    (OUT / "current").mkdir()
+    (OUT / "current/gone").symlink_to("../models/none")
+    (OUT / "current/tuned").symlink_to("../models/none")  # a node that had no runs before
+    write_links(models, OUT, [1])
+    assert not (OUT / "current/gone").is_symlink()
+    assert os.readlink(OUT / "current/soup").startswith("../models/soup-")
+    assert (OUT / "current/tuned/best/provenance.json").exists()
+    write_links([m for m in models if m["node"] != "tuned"], OUT, [1])
+    assert not (OUT / "current/tuned").exists()
+    before = {p: p.lstat().st_ino for p in (OUT / "current").iterdir()}
+    write_links([m for m in models if m["node"] != "tuned"], OUT, [1])
+    assert {p: p.lstat().st_ino for p in (OUT / "current").iterdir()} == before
+    write_links([dict(models[0], folder="results/medical-translator/models/not-made")], OUT, [1])
+    assert not list((OUT / "current").iterdir())
+
+
+def test_runs_table(written):
+    rows = table("runs.tsv")
+    assert len(rows) == len(written["models"])
+    assert list(rows[0])[:7] == ["name", "node", "run", "verb", "replicate", "digest", "folder"]
+    run = next(r for r in rows if r["name"] == "tuned/learning_rate=1e-05")
+    assert run["learning_rate"] == "1e-05" and run["node"] == "tuned"
+
+
+class Page(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.sources, self.ids, self.hrefs, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.sources += [v for k, v in attrs.items() if k in ("src", "srcset") or (tag == "link" and k == "href")]
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.hrefs += [attrs["href"]] if tag == "a" else []
+
+
+def test_the_page_stands_alone_and_answers_first(written):
+    text = (OUT / "report.html").read_text()
+    page = Page(text)
+    assert page.sources == []
+    assert len(page.ids) == len(set(page.ids))
+    assert all(h.startswith("#") and h[1:] in page.ids for h in page.hrefs)
+    body = re.sub(r"<style>.*?</style>", "", text, flags=re.S)
+    assert body.index("2 of 4 claims hold") < body.index('id="models"') < body.index('id="provenance"')
+    assert "@import" not in text and "url(http" not in text
+    for part in ("pareto", "costs", "choice", "sentences", "evidence", "overlap"):
+        assert part in page.ids
+    assert "bleu|nrefs:1" in text
+    charts = json.loads(re.search(r"const charts = (.*);\n", text)[1])
+    assert {"pareto", "pareto_dev", "parameters_0", "speed_1", "choice_0"} <= charts.keys()
+
+
+def test_the_page_escapes_what_models_say(build_tree):
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)))
+    healed = next(m for m in spec["models"] if m["name"] == "healed")
+    index = json.loads(Path(healed["evaluation"]).read_text())
+    path = Path(next(e["path"] for e in index["sets"] if e["split"] == "test"))
+    lines = [json.loads(line) | {"hypothesis": "<script>alert(1)</script>"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report(spec)
+    text = (OUT / "report.html").read_text()
+    assert "<script>alert" not in text and "&lt;script&gt;alert" in text
+
+
+def test_overlap_of_test_with_training_is_counted(written):
+    outcomes = Outcomes(written, Path("results/cache"))
+    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], [])["overlaps"]}
+    assert rows["medical"]["counts"]["source"] >= 1 and rows["medical"]["n"] == 120
+    assert rows["general"]["counts"]["source"] == 0
+
+
+def made(**change):
+    values = {
+        "claim": "1", "model": "soup", "against": "tuned/best", "replicates": 3, "split": "test", "set": "medical",
+        "decoding": "d", "metric": "bleu", "hypothesis": "beats", "margin": None, "difference": 0.21,
+        "ci_low": -0.4, "ci_high": 0.83, "p": 0.51, "p_holm": 0.51, "method": "", "units": 379, "detectable": 0.9,
+        "by_replicate": (("1", 0.5), ("2", -0.1), ("3", 0.2)), "joint": True,
+    }  # fmt: skip
+    return Comparison(**{**values, **change})
+
+
+def test_words():
+    assert claim_line(made()) == (
+        "**soup beats tuned/best on medical** — not shown, the difference could be chance: +0.21 BLEU "
+        "(95 % interval −0.40 to +0.83, p 0.51; three replicates: +0.5 −0.1 +0.2)."
+    )
+    assert made(p=0.01, p_holm=0.02).verdict == "holds"
+    assert made(p=0.01, p_holm=0.06).verdict == "open"
+    assert made(p=0.01, p_holm=0.02, difference=-1.0).verdict == "fails"
+    keeps = {"hypothesis": "keeps", "margin": 0.5, "difference": -0.1}
+    assert made(**keeps, p=0.01, p_holm=0.01).verdict == "holds"
+    assert made(**keeps, p=0.3, p_holm=0.3).verdict == "open"
+    assert made(**keeps, ci_high=-0.6).verdict == "fails"
+    assert "Only 7 independent units" in claim_line(made(units=7))
+
+
+def test_numbers():
+    assert [number(x) for x in (1.0, -0.00001, None, float("nan"))] == ["1.0000", "0.0000", "", ""]
+    assert [signed(x) for x in (1.0, -1.0, -0.001)] == ["+1.00", "−1.00", "+0.00"]
+
+
+def test_summary_needs_no_costs(tree, tmp_path):
+    outcomes = Outcomes(json.loads(json.dumps(tree)), tmp_path)
+    assert "parameters" not in summary(outcomes, [], [], [])
