@@ -39,7 +39,8 @@ def run(job: Job) -> None:
             "fingerprint": found.fingerprint,
         }
         if known.get((split, name)) == _identity(entry) and path.exists():
-            lines = path.read_text(encoding="utf-8").splitlines()
+            # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
+            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
         else:
             said = asked.hypotheses(split, name)

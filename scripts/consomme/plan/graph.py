@@ -483,7 +483,7 @@ class Graph:
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
     def evaluations(self) -> list[Evaluation]:
-        """One for every model but exports."""
+        """One for every model but exports, and random weights, which say nothing."""
         sets = {"dev": self.dev, "test": self.test}
         corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
         settings = {
@@ -494,7 +494,7 @@ class Graph:
             "decoding_digest": self.decoding_digest,
             "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
-        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export"]
+        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export" and "scratch" not in m.identity["settings"]]
 
     @property
     def decoding_digest(self) -> str:

@@ -148,7 +148,7 @@ class Study:
             "models": [
                 {"name": m["name"], "replicate": m["replicate"], "folder": m["folder"]}
                 for m in self.report["models"]
-                if m["verb"] != "export"
+                if m["evaluation"]
             ],
         }
 

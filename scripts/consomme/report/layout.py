@@ -33,6 +33,10 @@ class Drawing:
 def draw(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]]) -> Drawing:
     """Place boxes of the given sizes (width, height). `edges` are (from, to); the order of `sizes` breaks ties."""
     edges = [e for e in dict.fromkeys(edges) if e[0] != e[1] and e[0] in sizes and e[1] in sizes]
+    # an edge that closes a cycle (rules may feed each other) is laid out the other way round, then turned back
+    closing = _closing(list(sizes), edges)
+    given = set(edges)
+    edges = list(dict.fromkeys((b, a) if (a, b) in closing else (a, b) for a, b in edges))
     layer_of = _layers(list(sizes), edges)
     layers: list[list] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
     for node in sizes:
@@ -72,8 +76,36 @@ def draw(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, st
             top = tops[passing[2]]
             points += [(x[passing] - left, top), (x[passing] - left, top + heights[passing[2]])]
         routes[a, b] = [*points, (x[b] - left, boxes[b][1])]
+    for a, b in closing:
+        routes[a, b] = routes[b, a][::-1]
+        if (b, a) not in given:
+            del routes[b, a]
     right = max((x[n] + width[n] / 2 for n in x), default=0.0) - left + MARGIN
     return Drawing(right, (tops[-1] + heights[-1] if tops else 0.0) + MARGIN, boxes, routes)
+
+
+def _closing(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The edges that lead back to a node on the way to them, in a walk depth first from the sources."""
+    down: dict[str, list[str]] = {n: [] for n in nodes}
+    fed = {b for _, b in edges}
+    for a, b in edges:
+        down[a].append(b)
+    found: list[tuple[str, str]] = []
+    state: dict[str, int] = {}
+
+    def walk(node: str) -> None:
+        state[node] = 1
+        for child in down[node]:
+            if state.get(child) == 1:
+                found.append((node, child))
+            elif child not in state:
+                walk(child)
+        state[node] = 2
+
+    for node in [*(n for n in nodes if n not in fed), *nodes]:
+        if node not in state:
+            walk(node)
+    return found
 
 
 def _layers(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
@@ -93,8 +125,6 @@ def _layers(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str,
             waiting[child] -= 1
             if not waiting[child]:
                 ready.append(child)
-    if len(layer) < len(nodes):
-        raise ValueError(f"a cycle among {', '.join(sorted(set(nodes) - set(layer)))}")
     for node in nodes:
         if not up[node] and down[node]:
             layer[node] = min(layer[c] for c in down[node]) - 1

@@ -44,6 +44,10 @@ COUNTRIES = {
     "FR": "en", "DE": "en", "IT": "en", "ES": "en", "EG": "en", "IN": "en", "CN": "en", "CH": "en", "BE": "en",
     "GR": "en", "SE": "en", "NO": "en", "FI": "en", "PL": "en", "IE": "en", "AU": "en", "US": "aux", "NL": "aux",
 }  # fmt: skip
+FOODS = (("bread", "pain"), ("cheese", "fromage"), ("rice", "riz"), ("butter", "beurre"), ("sugar", "sucre"))
+PORTIONS = (  # English, French, feminine
+    ("piece", "morceau", False), ("plate", "assiette", True), ("bag", "sac", False), ("bowl", "bol", False),
+)  # fmt: skip
 CURRENCIES = {"EUR": False, "USD": False, "GBP": True, "CHF": False, "JPY": False}  # code -> feminine in French
 UNITS = ("length-kilometer", "length-meter", "length-mile")
 
@@ -177,6 +181,25 @@ def _works(rng: random.Random) -> Pair:
     return f"my {person[0]} works from {first[0]} to {last[0]}", f"{person[1]} travaille de {first[1]} à {last[1]}"
 
 
+def _portion(rng: random.Random) -> Pair:
+    """two pieces of bread"""
+    food, portion, n = rng.choice(FOODS), rng.choice(PORTIONS), rng.randint(1, 10)
+    count, plural = words(n, portion[2]), "" if n == 1 else "x" if portion[1].endswith("eau") else "s"
+    return f"{count[0]} {portion[0]}{'s' if n > 1 else ''} of {food[0]}", f"{count[1]} {portion[1]}{plural} de {food[1]}"
+
+
+def _cook(rng: random.Random) -> Pair:
+    verb = rng.choice((("eat", "mangez"), ("buy", "achetez"), ("cook", "cuisinez")))
+    portion, often, span = _portion(rng), _often(rng), _span(rng)
+    when = rng.choice((("", ""), (f" for {span[0]}", f" pendant {span[1]}")))
+    return f"{verb[0]} {portion[0]} {often[0]}{when[0]}", f"{verb[1]} {portion[1]} {often[1]}{when[1]}"
+
+
+def _brought(rng: random.Random) -> Pair:
+    person, portion, time = rng.choice(PEOPLE), _portion(rng), _time(rng)
+    return f"my {person[0]} brought {portion[0]} at {time[0]}", f"{person[1]} a apporté {portion[1]} à {time[1]}"
+
+
 # -- medical --------------------------------------------------------------------------------------------------------
 
 
@@ -253,5 +276,5 @@ def _until(rng: random.Random) -> Pair:
     )
 
 
-GENERAL = (_event_date, _event_time, _price, _lives, _born, _bought, _distance, _works)
+GENERAL = (_event_date, _event_time, _price, _lives, _born, _bought, _distance, _works, _cook, _cook, _brought)
 MEDICAL = (_take, _take, _take_for, _take_for, _at_most, _received, _until)

@@ -53,10 +53,6 @@ SHIFTED_VOICES = (
     "en-gb-x-rp+belinda",
     "en-029+m8",
     "en-029+steph",
-    "en-gb-x-gbclan+klatt2",
-    "en-gb-x-gbclan+linda",
-    "en-gb-x-gbcwmd+m5",
-    "en-gb-x-gbcwmd+grandma",
 )
 DOMAINS = ("clean", "shifted")
 
@@ -114,5 +110,5 @@ def utterance(text: str, domain: str, rng: random.Random) -> Utterance:
     """`text` with a speaker of `domain`, "clean" or "shifted", and the way of speaking drawn by `rng`."""
     if domain == "clean":
         return Utterance(text, rng.choice(CLEAN_VOICES), rng.randint(150, 180), rng.randint(42, 58))
-    noise = Noise(round(rng.uniform(5, 15), 1), rng.choice((0.0, 1.0, 2.0)), rng.getrandbits(32))
-    return Utterance(text, rng.choice(SHIFTED_VOICES), rng.randint(175, 215), rng.randint(25, 75), noise)
+    noise = Noise(round(rng.uniform(10, 20), 1), rng.choice((0.0, 1.0, 2.0)), rng.getrandbits(32))
+    return Utterance(text, rng.choice(SHIFTED_VOICES), rng.randint(165, 195), rng.randint(35, 65), noise)
