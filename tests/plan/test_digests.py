@@ -74,7 +74,9 @@ def test_another_replicate_is_another_model_beside(change, digests):
 
 
 def test_a_fetched_base_is_one_folder_for_all_replicates(change):
-    plan = Plan(change({"experiments.e.repeat": [1, 2], "experiments/e/models/raw": {"from": {"hub": "someone/model"}}}))
+    plan = Plan(
+        change({"experiments.e.repeat": [1, 2], "experiments/e/models/raw": {"from": {"hub": "someone/model"}}})
+    )
     assert len({m.folder for s in plan.studies.values() for m in s.models if m.node == "raw"}) == 1
 
 

@@ -6,12 +6,12 @@ configurations and whose object is a `Family`. Nothing here imports torch before
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
+from consomme.common.table import Table
 from consomme.families import ctc, marian, whisper
 from consomme.families.base import Attention, Family, Stack
 
@@ -21,41 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["TABLE", "Attention", "Family", "Stack", "device_named", "family_named", "family_of", "load"]
 
 
-class _Table(Mapping[str, Family]):
-    """Name -> family. Entry points are looked up at first use and loaded when asked for."""
-
-    def __init__(self, *families: Family) -> None:
-        self._families: dict[str, Family] = {family.name: family for family in families}
-        self._entries: dict | None = None
-
-    def _others(self) -> dict:
-        if self._entries is None:
-            from importlib.metadata import entry_points
-
-            self._entries = {e.name: e for e in entry_points(group="consomme.families")}
-        return self._entries
-
-    def __getitem__(self, name: str) -> Family:
-        if name not in self._families:
-            self._families[name] = self._others()[name].load()
-        return self._families[name]
-
-    def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self._families, *self._others()])
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-
-TABLE: Mapping[str, Family] = _Table(ctc.FAMILY, whisper.FAMILY, marian.FAMILY)
-
-
-def family_named(name: str) -> Family:
-    """The family of that name in configurations. ConsommeError if there is none."""
-    try:
-        return TABLE[name]
-    except KeyError:
-        raise ConsommeError(f"family: no family '{name}'{nearest(name, TABLE)}; allowed: {', '.join(TABLE)}") from None
+TABLE: Table[Family] = Table("family", "consomme.families", ctc.FAMILY, whisper.FAMILY, marian.FAMILY)
+family_named = TABLE.named
 
 
 def family_of(path: Path | str) -> Family:

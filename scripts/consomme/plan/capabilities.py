@@ -30,6 +30,7 @@ from consomme.plan.schema import (
 )
 from consomme.plan.values import integer, number
 from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.heads import TABLE as HEAD_SCORES
 from consomme.prune.layers import layers_to_drop, listed
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
 GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
-HEAD_SCORES = ("taylor",)
 
 
 def metrics(task: str) -> list[str]:
@@ -177,8 +177,8 @@ def average(node: AverageNode, path: str) -> None:
     """The method exists and its parameters belong to it."""
     allowed = [name for name in METHODS if name != "best"]
     among(f"{path}.method", node.method, allowed, "averaging method")
-    if node.alpha is not None and node.method != "interpolate":
-        fail(f"{path}.alpha", f"belongs to interpolate, not to {node.method}")
+    if node.alpha is not None and "alpha" not in METHODS[node.method].settings:
+        fail(f"{path}.alpha", f"belongs to another method than {node.method}")
     if node.choose_on is not None and not chooses(node):
         why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
         fail(f"{path}.choose_on", f"has no use here: {why}")
@@ -186,19 +186,15 @@ def average(node: AverageNode, path: str) -> None:
 
 def chooses(node: AverageNode) -> bool:
     """Whether the method looks at development sets."""
-    return node.method == "greedy" or (node.method == "interpolate" and node.alpha is None)
+    return METHODS[node.method].chooses({"alpha": node.alpha, "points": node.points})
 
 
 def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
     """As many as the method takes, of one family and depth."""
-    if node.method == "interpolate" and len(group) != 2:
-        names = ", ".join(m.name for m in group)
-        fail(
-            f"{path}.average",
-            f"interpolate takes exactly two models, the line runs from the first to the second; given: {names}",
-        )
-    if len(group) < 2:
-        fail(f"{path}.average", f"an average needs two models or more; '{group[0].name}' is one")
+    try:
+        METHODS[node.method].check_parents(len(group))
+    except ConsommeError as error:
+        fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
     for attribute, word in (("family", "families"), ("depth", "depths")):
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
@@ -213,7 +209,11 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
 def searches(node: PruneNode) -> bool:
     """Whether pruning looks at development sets."""
     sides = node.layers and [node.layers.encoder, node.layers.decoder]
-    return bool(node.heads) or any(s is not None and s.by == "greedy" for s in sides or [])
+    return bool(node.heads) or any(s is not None and s.by is not None and _searching(s.by) for s in sides or [])
+
+
+def _searching(by: str) -> bool:
+    return by in CHOOSERS and CHOOSERS[by].searches
 
 
 def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:

@@ -494,7 +494,11 @@ class Graph:
             "decoding_digest": self.decoding_digest,
             "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
-        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export" and "scratch" not in m.identity["settings"]]
+        return [
+            Evaluation(m, settings, corpora)
+            for m in self.models
+            if m.verb != "export" and "scratch" not in m.identity["settings"]
+        ]
 
     @property
     def decoding_digest(self) -> str:

@@ -185,7 +185,10 @@ def _portion(rng: random.Random) -> Pair:
     """two pieces of bread"""
     food, portion, n = rng.choice(FOODS), rng.choice(PORTIONS), rng.randint(1, 10)
     count, plural = words(n, portion[2]), "" if n == 1 else "x" if portion[1].endswith("eau") else "s"
-    return f"{count[0]} {portion[0]}{'s' if n > 1 else ''} of {food[0]}", f"{count[1]} {portion[1]}{plural} de {food[1]}"
+    return (
+        f"{count[0]} {portion[0]}{'s' if n > 1 else ''} of {food[0]}",
+        f"{count[1]} {portion[1]}{plural} de {food[1]}",
+    )
 
 
 def _cook(rng: random.Random) -> Pair:

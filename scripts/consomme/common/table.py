@@ -1,0 +1,57 @@
+"""Tables of what can be chosen by name: families, metrics, sources, averaging methods, layer choosers, export formats.
+
+One more of a kind is one small file and one line in its table, or an entry point of another package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from consomme.common.errors import ConsommeError, nearest
+
+T = TypeVar("T")
+
+
+class Table(Mapping[str, T], Generic[T]):
+    """Name -> item, in the order given, then other packages' by their entry points' names.
+
+    what: the kind in error messages; group: the entry points' group. Entry points are looked up at first need, and
+    loaded when asked for, so that a table costs nothing to import."""
+
+    def __init__(self, what: str, group: str, *items: T) -> None:
+        self.what, self.group = what, group
+        self._items: dict[str, T] = {item.name: item for item in items}  # type: ignore[attr-defined]
+        self._points: dict[str, Any] | None = None
+
+    def named(self, name: Any) -> T:
+        """The item of that name. ConsommeError, with the names there are, if there is none."""
+        if name not in self:
+            raise ConsommeError(f"no {self.what} '{name}'{nearest(name, self)}; allowed: {', '.join(self)}")
+        return self[name]
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._items:
+            self._items[name] = self._others()[name].load()
+        return self._items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*self._items, *self._others()])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items or name in self._others()
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def _others(self) -> dict[str, Any]:
+        if self._points is None:
+            from importlib.metadata import entry_points
+
+            self._points = {}
+            for point in entry_points(group=self.group):
+                if point.name in self._items:
+                    raise ConsommeError(
+                        f"{self.group}: the entry point '{point.value}' takes the name '{point.name}' again"
+                    )
+                self._points[point.name] = point
+        return self._points
