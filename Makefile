@@ -39,7 +39,8 @@ lint: $(READY)
 
 # make model NODE=EXPERIMENT/NODE[/RUN]
 model: $(READY)
-	@targets=$$(python -m consomme.plan $(CONFIG) --targets "$(NODE)") && $(SNAKEMAKE) $$targets
+	@test -n "$(NODE)" || { echo "NODE=EXPERIMENT/NODE[/RUN] is needed"; exit 2; }
+	@targets=$$(python -m consomme.plan $(CONFIG) --targets "$(NODE)") && $(SNAKEMAKE) -- $$targets
 
 plan: $(READY)
 	@python -m consomme.plan $(CONFIG)

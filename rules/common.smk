@@ -24,7 +24,9 @@ try:
 except ConsommeError as error:
     raise WorkflowError(f"the configuration can't be run:\n{error}") from None
 
-RUN = "python -m consomme"
+# a job's log begins with its very command; the screen shows what the command says
+LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
+RUN = "(set -x; python -m consomme"
 
 
 wildcard_constraints:
@@ -36,6 +38,10 @@ wildcard_constraints:
 
 def model_inputs(wildcards):
     return list(plan.model(wildcards).inputs.values())
+
+
+def model_sources(wildcards):
+    return list(plan.model(wildcards).sources)
 
 
 def model_spec(wildcards):

@@ -13,9 +13,7 @@ def corpus_files(wildcards):
 def corpus_inventory(wildcards):
     # a folder's files are too many to be inputs: their names and contents are one value
     corpus = plan.corpora[wildcards.corpus]
-    return SOURCES[corpus.settings["source"]].inventory(
-        corpus.settings, corpus.root
-    )
+    return SOURCES[corpus.settings["source"]].inventory(corpus.settings, corpus.root)
 
 
 rule prepare_corpus:
@@ -39,4 +37,5 @@ rule prepare_corpus:
         "prepare {wildcards.corpus}"
     shell:
         "{RUN}.data --spec {params.spec:q} --inputs {input.others:q} --out {output.prepared:q}"
-        " --state results/prepared/state/{wildcards.corpus} --threads {threads} 2>&1 | tee {log:q}"
+        " --state results/prepared/state/{wildcards.corpus} --threads {threads}"
+        + LOGGED

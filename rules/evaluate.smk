@@ -25,4 +25,5 @@ rule evaluate_model:
         "evaluate {wildcards.experiment}: {wildcards.model}"
     shell:
         "{RUN}.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q}"
-        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
+        + LOGGED

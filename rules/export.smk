@@ -17,4 +17,5 @@ rule export_model:
         "export {wildcards.experiment}: {wildcards.model}"
     shell:
         "{RUN}.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
-        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
+        + LOGGED

@@ -19,4 +19,5 @@ rule prune_model:
         "prune {wildcards.experiment}: {wildcards.model}"
     shell:
         "{RUN}.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
-        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
+        + LOGGED

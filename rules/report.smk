@@ -23,7 +23,8 @@ rule measure_costs:
     message:
         "measure size and speed of {wildcards.experiment}'s models"
     shell:
-        "{RUN}.report.costs --spec {params.spec:q} --out {output:q} --threads {threads} 2>&1 | tee {log:q}"
+        "{RUN}.report.costs --spec {params.spec:q} --out {output:q} --threads {threads}"
+        + LOGGED
 
 
 rule report_experiment:
@@ -69,4 +70,5 @@ rule report_experiment:
     message:
         "report {wildcards.experiment}"
     shell:
-        "{RUN}.report --spec {params.spec:q} --out results/{wildcards.experiment} --threads {threads} 2>&1 | tee {log:q}"
+        "{RUN}.report --spec {params.spec:q} --out results/{wildcards.experiment} --threads {threads}"
+        + LOGGED

@@ -1,7 +1,8 @@
 # Where a graph starts: a checkpoint fetched or copied, or random weights from scratch.
 rule start_model:
     input:
-        model_inputs,
+        models=model_inputs,
+        files=model_sources,
     output:
         "results/{experiment}/models/{model}/config.json",
         "results/{experiment}/models/{model}/model.safetensors",
@@ -18,5 +19,6 @@ rule start_model:
     message:
         "start {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.start --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
-        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"
+        "{RUN}.start --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
+        + LOGGED

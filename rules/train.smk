@@ -1,7 +1,8 @@
 # Model → model by training. Checkpoints lie in the state folder, which Snakemake doesn't know and so never deletes.
 rule train_model:
     input:
-        model_inputs,
+        models=model_inputs,
+        files=model_sources,
     output:
         "results/{experiment}/models/{model}/config.json",
         "results/{experiment}/models/{model}/model.safetensors",
@@ -18,5 +19,6 @@ rule train_model:
     message:
         "train {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.train --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
-        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads} 2>&1 | tee {log:q}"
+        "{RUN}.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
+        + LOGGED

@@ -4,11 +4,11 @@
 # CPUS, MEMORY (MB) and GPUS say what the node claims to have, which may be more than there is.
 set -euo pipefail
 command=$1 folder=$(realpath -m "$2")
-standard=/etc/slurm/slurm.conf  # a job step's srun gets no SLURM_CONF from Snakemake and looks only here
-export SLURM_CONF=$folder/slurm.conf
+standard=/etc/slurm/slurm.conf # a job step's srun gets no SLURM_CONF from Snakemake and looks only here
+export SLURM_CONF=$folder/slurm.conf PATH=$PATH:/usr/sbin:/sbin
 
 stop() {
-    scancel --user="$(id -un)" 2>/dev/null || true
+    [ ! -s "$folder/slurmctld.pid" ] || scancel --user="$(id -un)" 2>/dev/null || true
     for daemon in slurmd slurmctld munged; do
         [ -s "$folder/$daemon.pid" ] || continue
         pid=$(cat "$folder/$daemon.pid")
@@ -22,7 +22,7 @@ stop() {
 
 start() {
     cpus=${CPUS:-8} memory=${MEMORY:-64000} gpus=${GPUS:-2} node=$(hostname -s)
-    if [ -e "$standard" ] || [ -L "$standard" ]; then
+    if [ -e "$standard" ]; then
         echo "$standard is there already: this machine has a Slurm of its own, or another test's" >&2
         exit 3
     fi
@@ -53,7 +53,7 @@ start() {
         "PartitionName=cpu Nodes=$node Default=YES" "PartitionName=gpu Nodes=$node"
     )
     printf '%s\n' "${settings[@]}" >"$SLURM_CONF"
-    ln -s "$SLURM_CONF" "$standard"
+    ln -sfn "$SLURM_CONF" "$standard"
     munged --force --socket="$folder/munge.socket" --key-file="$folder/key/munge.key" --pid-file="$folder/munged.pid" \
         --seed-file="$folder/key/munge.seed" --log-file="$folder/munged.log"
     slurmctld -c

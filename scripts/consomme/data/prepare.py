@@ -24,6 +24,7 @@ from consomme.data import audio
 from consomme.data.join import join_plan
 from consomme.data.prepared import VERSION, Rows, Writer
 from consomme.data.sources import Raw, source_named
+from consomme.data.sources.base import meets
 from consomme.data.text import clean, compared
 
 DEFAULT_MAX_SECONDS = 30.0
@@ -222,23 +223,13 @@ def _where(raws: Iterable[Raw], where: Mapping[str, Any], skipped: Skipped) -> I
                 break
             if column not in known:
                 raise ConsommeError(f"where: no column '{column}' in this corpus; there are {', '.join(sorted(known))}")
-            if not _matches(known[column], wanted):
+            if not meets(known[column], wanted):
                 reason = f"{column} is {known[column]}"
                 break
         if reason:
             skipped.add(raw.id, "where", reason)
         else:
             yield raw
-
-
-def _matches(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        try:
-            number = int(value)
-        except (TypeError, ValueError):
-            return False
-        return wanted.get("from", number) <= number <= wanted.get("to", number)
-    return str(value) in {str(w) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}
 
 
 class _Others:

@@ -227,6 +227,7 @@ FAMILY = Ctc(
         "add_adapter": False,
         "num_mel_bins": 80,
         "stride": 3,
+        "initializer_range": 0.02,
     },
     tokenizer={"type": "characters"},
     dropouts=(

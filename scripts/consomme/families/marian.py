@@ -212,6 +212,7 @@ FAMILY = Marian(
         "activation_dropout": 0.0,
         "encoder_layerdrop": 0.0,
         "decoder_layerdrop": 0.0,
+        "init_std": 0.02,
     },
     tokenizer={
         "type": "unigram",

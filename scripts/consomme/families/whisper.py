@@ -291,6 +291,7 @@ FAMILY = Whisper(
         "activation_dropout": 0.0,
         "encoder_layerdrop": 0.0,
         "decoder_layerdrop": 0.0,
+        "init_std": 0.02,
     },
     tokenizer={"type": "bpe", "vocab_size": 300},
     dropouts=("dropout",),

@@ -133,6 +133,11 @@ def scratch(
     return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
 
 
+def files_in(folder: Path) -> tuple[str, ...]:
+    """The files of a folder that a job reads, or the folder's own name where it isn't there: the plan then says so."""
+    return tuple(str(p) for p in sorted(folder.iterdir()) if p.is_file()) if folder.is_dir() else (str(folder),)
+
+
 def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, others: set[str]) -> dict[str, Any]:
     result = dict(defaults)
     for key, value in given.items():

@@ -169,13 +169,15 @@ class Graph:
                     own | {"folder": label},
                     "from",
                     self._start({"folder": str(folder)}),
+                    sources=capabilities.files_in(self._root / folder),
                     **capabilities.read_checkpoint(self._root / folder),
                 )
                 for label, folder in folders.items()
             ]
         if start.folder is not None:
             known = capabilities.read_checkpoint(self._root / start.folder)
-            return [self._model(name, own, "from", self._start({"folder": start.folder}), **known)]
+            files = capabilities.files_in(self._root / start.folder)
+            return [self._model(name, own, "from", self._start({"folder": start.folder}), sources=files, **known)]
         if start.hub is not None:
             return [self._model(name, own, "from", self._start({"hub": start.hub.model_dump()}))]
         scratch, tokenizer, family = capabilities.scratch(
@@ -203,6 +205,8 @@ class Graph:
         )
         augment = node.augment or self.experiment.augment
         settings["augment"] = (augment or Augment()).model_dump()
+        noise = augment.noise.folder if augment and augment.noise else None
+        sources = capabilities.files_in(self._root / noise) if noise else ()
         distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
         settings["distil"] = distil if node.distil_from else None
         made = []
@@ -217,7 +221,7 @@ class Graph:
             settings["choose_on"] = None
             if node.eval_steps:
                 choosing, settings["choose_on"], more, references = self._choosing(
-                    node.choose_on, node.metric or self.metric, data, path
+                    _no_constraints(node.choose_on, path), node.metric or self.metric, data, path
                 )
                 used |= more
             identity = {
@@ -239,6 +243,7 @@ class Graph:
                     teachers=teachers,
                     references=references,
                     corpora=used,
+                    sources=sources,
                     inherit=True,
                 )
             )
@@ -313,7 +318,7 @@ class Graph:
             references: dict[str, Model] = {}
             if capabilities.searches(node):
                 choosing, choice, corpora, references = self._choosing(
-                    node.choose_on, node.metric, self._data(None), path
+                    _no_constraints(node.choose_on, path), node.metric, self._data(None), path
                 )
                 identity |= choosing
                 identity["settings"]["choose_on"] = choice
@@ -395,7 +400,7 @@ class Graph:
         """The teacher of a student: the one model of that name, or the run of the same name."""
         found = self.resolve(reference, path)
         if len(found) > 1:
-            found = [m for m in found if m.run and student.run.startswith(m.run)] or found
+            found = [m for m in found if m.run and f"{student.run},".startswith(f"{m.run},")] or found
         if len(found) != 1:
             fail(path, f"'{reference}' has {len(found)} runs and none is named like {student.name}; name one of them")
         return found[0]
@@ -521,6 +526,14 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] | None:
+    """A search moves step by step, and has no model yet that a bound could hold."""
+    for name, goal in (goals or {}).items():
+        if isinstance(goal, Constraint):
+            fail(f"{path}.choose_on.{name}", "lose_at_most belongs to best, greedy and interpolate; give a weight or best")
+    return goals
 
 
 def _spelled(given: Any, checked: Any) -> Any:

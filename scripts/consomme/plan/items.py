@@ -86,7 +86,8 @@ class Model:
     """One run of one node in one replicate.
 
     identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
-    parents' first; family, depth: what is known before any job (None where a checkpoint must be read first)."""
+    parents' first; family, depth: what is known before any job (None where a checkpoint must be read first); sources:
+    files of the user's that the job reads beside what other jobs made."""
 
     experiment: str
     node: str
@@ -103,6 +104,7 @@ class Model:
     family: str | None = None
     depth: dict[str, int] | None = None
     data_root: str = "."
+    sources: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from consomme.common.digest import digest
+from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
 from consomme.plan.graph import Corpora, Graph
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
@@ -58,9 +58,10 @@ class Study:
             hypothesis = "beats" if claim.beats is not None else "keeps"
             against = claim.beats if claim.beats is not None else claim.keeps
             model, other = self.first.one(claim.model, here), self.first.one(str(against), here)
+            scored = {e.model.name for e in self.first.evaluations()}
             for named in (model, other):
-                if named.verb == "export":
-                    fail(here, f"'{named.name}' is an export; exports are not scored")
+                if named.name not in scored:
+                    fail(here, f"'{named.name}' is not scored: exports and random weights are not")
             metric = claim.metric or self.first.metric
             among(f"{here}.on", claim.on, self.first.test, "test set")
             among(f"{here}.metric", metric, self.first.metrics, "reported metric")
@@ -148,7 +149,7 @@ class Study:
             "models": [
                 {"name": m["name"], "replicate": m["replicate"], "folder": m["folder"]}
                 for m in self.report["models"]
-                if m["evaluation"]
+                if m["evaluation"] or m["verb"] == "export"
             ],
         }
 
@@ -176,7 +177,10 @@ class Study:
 
     def spec_file(self, kind: str) -> str:
         """Where the spec of `report`, `costs` or `picture` is written; the name holds its digest."""
-        return f"{self.folder}/plan/{kind}-{digest(getattr(self, kind))}.json"
+        spec = getattr(self, kind)
+        # the order in which a configuration lists its nodes decides how they are shown, and nothing else
+        unordered = {k: sorted(map(canonical, v)) if k in ("models", "nodes") else v for k, v in spec.items()}
+        return f"{self.folder}/plan/{kind}-{digest(unordered)}.json"
 
     def write_specs(self) -> None:
         """Write the specs that are too long for a command line. The content is in the name, so a file is never stale."""
@@ -254,12 +258,20 @@ class Plan:
         """What the disk lacks: sources of corpora that are not prepared yet."""
         from consomme.data.sources import TABLE as SOURCES
 
-        return [
+        corpora = [
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()
             if not Path(c.marker).exists()
             for problem in SOURCES[c.settings["source"]].check(c.settings, c.languages, c.root)
         ]
+        models = [
+            f"experiments.{m.experiment}.models.{m.node}: there is no {source}"
+            for m in self.models.values()
+            if not Path(m.marker).exists()
+            for source in m.sources
+            if not Path(source).exists()
+        ]
+        return corpora + models
 
 
 def _detail(model: Model, best: bool) -> str:

@@ -184,6 +184,13 @@ class Noise(Section):
     snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
     probability: Number = Field(0.5, ge=0, le=1)
 
+    @field_validator("snr")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("the lowest ratio comes first")
+        return value
+
 
 class Augment(Section):
     """Augmentation on the fly, the same for (seed, epoch, utterance) whatever the number of workers."""
@@ -213,7 +220,8 @@ class Constraint(Section):
     metric: Text | None = Field(None, description="default: the experiment's metric")
 
 
-Goal = Literal["best"] | Number | Constraint
+Weight = Annotated[Number, Field(gt=0)]
+Goal = Literal["best"] | Weight | Constraint
 
 
 class Decoding(Section):
@@ -339,6 +347,8 @@ class TrainNode(Node):
             raise ValueError("training has one of max_steps, num_train_epochs")
         if self.max_steps is not None and self.warmup_steps > self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) is longer than the run (max_steps {self.max_steps})")
+        if self.lr_scheduler_type == "constant" and (self.warmup_steps or self.warmup_ratio):
+            raise ValueError("lr_scheduler_type constant has no warm-up; constant_with_warmup has")
         if self.warmup_steps and self.warmup_ratio:
             raise ValueError("training has one of warmup_steps, warmup_ratio")
         if not self.eval_steps and (self.early_stopping_patience or self.load_best_model_at_end):
@@ -485,8 +495,9 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _two_languages(self) -> Experiment:
-        if self.task == "nmt" and len(self.languages) != 2:
-            raise ValueError("languages: translation needs two, such as [en, fr]")
+        if len(self.languages) != (2 if self.task == "nmt" else 1):
+            wanted = "two languages, such as [en, fr]" if self.task == "nmt" else "one language, such as [en]"
+            raise ValueError(f"languages: {self.task} needs {wanted}")
         return self
 
 

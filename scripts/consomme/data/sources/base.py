@@ -101,3 +101,14 @@ def inventory_of(paths: Iterable[Path], root: Path, cache: Path) -> str:
 def text_of(value: Any) -> str | None:
     """A cell as text; an absent or empty one as None."""
     return None if value is None or value == "" else str(value)
+
+
+def meets(value: Any, wanted: Any) -> bool:
+    """Whether a column's value is one that `where` wants: in a list, or in {from, to}, both ends included."""
+    if isinstance(wanted, Mapping):
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            return False
+        return wanted.get("from", number) <= number <= wanted.get("to", number)
+    return str(value) in {str(w) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
-from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
+from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, meets, text_of
 
 
 class Folder(Source):
@@ -24,7 +24,9 @@ class Folder(Source):
 
     def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:
         root = data_root / corpus["path"]
-        paths = [path for path, _ in _matches(corpus, root)]
+        # a file that `where` leaves out is none of this corpus
+        where = corpus.get("where") or {}
+        paths = [p for p, fields in _matches(corpus, root) if all(meets(fields[k], w) for k, w in where.items() if k in fields)]
         texts = [p.with_suffix(".txt") for p in paths] if "text" not in _fields(corpus["pattern"]) else []
         return inventory_of([*paths, *(p for p in texts if p.is_file())], root, cache)
 

@@ -33,6 +33,7 @@ class Hub(Source):
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         table = _load(corpus, data_root)
         columns = columns_of(corpus, task)
+        named_id = (corpus.get("columns") or {}).get("id")
         pairs = task == "nmt" and "translation" in table.column_names and columns["source"] not in table.column_names
         if not pairs:
             _check_columns(corpus, columns, task, table.column_names)
@@ -40,9 +41,9 @@ class Hub(Source):
         for number, cells in enumerate(table):
             cell = {role: cells.get(column) for role, column in columns.items()}
             fields = {k: v for k, v in cells.items() if k not in heavy}
-            row = Raw(
-                text_of(cells.get("id")) or f"{number:07d}", fields=fields, document=text_of(cell.get("document"))
-            )
+            # a data set's own `id` may be a sentence's, which several speakers share, so it counts only when it is named
+            named = text_of(cells.get(named_id)) if named_id else None
+            row = Raw(named or f"{number:07d}", fields=fields, document=text_of(cell.get("document")))
             if pairs:
                 absent = [x for x in languages if x not in cells["translation"]]
                 if absent:

@@ -170,9 +170,10 @@ def ancestors(outcomes: Outcomes, name: str) -> list[str]:
 
 
 def root(outcomes: Outcomes, name: str) -> str:
-    """The model at the end of the line of first parents."""
+    """The model at the end of the line of first parents, of those that were scored (random weights were not)."""
     parents, seen = _parents(outcomes), {name}
-    while parents.get(name) and parents[name][0] not in seen:
+    scored = {m["name"] for m in outcomes.models if m.get("evaluation")}
+    while parents.get(name) and parents[name][0] not in seen and parents[name][0] in scored:
         name = parents[name][0]
         seen.add(name)
     return name

@@ -1,0 +1,84 @@
+"""Every ready configuration plans: the schema takes it, and a dry run finds the jobs that its comments promise."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
+TRAININGS = {
+    "config": 8 + 8,
+    "custom-translator": 3 * (16 + 2),
+    "digits": 3 * (8 + 8),
+    "layer-pruning": 3 + 27 + 1,
+    "medical-translator": 2 * (1 + 6 + 2 + 1),
+    "whisper-swedish": 16,
+}
+
+
+@pytest.fixture(scope="module")
+def validator() -> Draft202012Validator:
+    return Draft202012Validator(json.loads((REPOSITORY / "config" / "schema.json").read_text(encoding="utf-8")))
+
+
+def as_editors_read(value: Any) -> Any:
+    """Editors read YAML 1.2, in which the key `on` is a word; PyYAML makes it true."""
+    if isinstance(value, dict):
+        return {"on" if key is True else key: as_editors_read(inner) for key, inner in value.items()}
+    return [as_editors_read(v) for v in value] if isinstance(value, list) else value
+
+
+def make_sources(corpora: dict[str, Any], languages: set[str], root: Path) -> None:
+    """The least that each corpus needs on the disk for a plan to be made."""
+    for corpus in corpora.values():
+        if "path" not in corpus:
+            continue
+        path = root / corpus["path"]
+        if corpus["source"] == "parallel":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            for language in languages:
+                path.with_name(f"{path.name}.{language}").write_text("one\n", encoding="utf-8")
+        elif corpus["source"] == "common_voice":
+            (path / "clips").mkdir(parents=True, exist_ok=True)
+            (path / f"{corpus['split']}.tsv").write_text("client_id\tpath\tsentence\n", encoding="utf-8")
+        elif corpus["source"] == "folder":
+            path.mkdir(parents=True, exist_ok=True)
+            (path / re.sub(r"\{\w+\}", "0", corpus["pattern"])).touch()
+        else:
+            raise AssertionError(f"a {corpus['source']} corpus with a path: say here what it needs")
+
+
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.stem)
+def test_names_its_schema_and_keeps_to_it(file, validator):
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("# yaml-language-server: $schema=schema.json\n")
+    problems = validator.iter_errors(as_editors_read(yaml.safe_load(text)))
+    assert [f"{'.'.join(map(str, p.absolute_path))}: {p.message}" for p in problems] == []
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.stem)
+def test_a_dry_run_finds_its_trainings(file, tmp_path):
+    raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    languages = {language for e in raw["experiments"].values() for language in e["languages"]}
+    make_sources(raw["corpora"], languages, tmp_path / "data")
+    overlay = tmp_path / "here.yaml"
+    overlay.write_text(yaml.safe_dump({"data_root": str(tmp_path / "data")}), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--quiet", "rules", "reason", "host"]
+    command += ["--snakefile", str(REPOSITORY / "Snakefile"), "--directory", str(tmp_path)]
+    command += ["--configfile", str(file), str(overlay)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, flags=re.MULTILINE))
+    assert int(jobs["train_model"]) == TRAININGS[file.stem], jobs
+    assert int(jobs["report_experiment"]) == len(raw["experiments"])

@@ -1,0 +1,165 @@
+"""What reruns after a change, and what does not: each row of the design's table, as jobs that Snakemake starts."""
+
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+TABLES = Counter({"measure size and speed of e's models": 1, "report e": 1})
+ALL_EVALUATED = Counter(
+    {"evaluate base": 1, "evaluate tuned": 3, "evaluate soup": 1, "evaluate mean": 1, "evaluate half": 1}
+)
+
+
+def jobs(**counts):
+    return Counter({name.replace("_", " "): n for name, n in counts.items()})
+
+
+def models(place):
+    """Every model's weights: path -> (inode, time)."""
+    files = (place.folder / "results/e/models").glob("*/model.safetensors")
+    return {str(f.relative_to(place.folder)): f.stat().st_mtime_ns for f in files}
+
+
+def test_the_first_run_makes_everything_once(finished):
+    plan = Plan(read([finished.folder / "config.yaml"]))
+    assert len(models(finished)) == 8
+    assert all((finished.folder / m.marker).exists() for m in plan.models.values())
+    links = {
+        str(p.relative_to(finished.folder / "results/e/current")) for p in _links(finished.folder / "results/e/current")
+    }
+    runs = {"tuned/learning_rate=0.001", "tuned/learning_rate=0.002", "tuned/best"}
+    assert links == {"untrained", "base", "soup", "mean", "half"} | runs
+
+
+def _links(folder):
+    return [p for p in folder.rglob("*") if p.is_symlink()]
+
+
+def test_nothing_reruns_for_what_changes_no_result(place, tmp_path):
+    """Comments, key order, number spelling; files touched; a fresh clone of the code; `.snakemake` deleted; fewer cores."""
+    config = place.config
+    tuned = config["experiments"]["e"]["models"]["tuned"]
+    tuned["sweep"]["grid"]["learning_rate"] = ["0.001", "1/500"]
+    tuned["max_steps"] = "2"
+    config = {key: config[key] for key in reversed(config)}
+    place.write("# a comment\n" + yaml.safe_dump(config, sort_keys=True))
+    assert place.run(dry=True).jobs == Counter()
+    for file in [*place.folder.rglob("*.json"), *place.folder.rglob("*.safetensors"), *place.folder.rglob("*.wav")]:
+        os.utime(file)
+    assert place.run(dry=True).jobs == Counter()
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "tests", "__pycache__")
+    shutil.copytree(place.repository, clone, ignore=ignored, symlinks=True)
+    for file in clone.rglob("*"):
+        os.utime(file)
+    place.repository = clone
+    assert place.run(dry=True).jobs == Counter()
+    shutil.rmtree(place.folder / ".snakemake")
+    assert place.run("--cores", "1", dry=True).jobs == Counter()
+
+
+def test_one_learning_rate_changed_and_changed_back(place):
+    before = models(place)
+    place.change(models__tuned__sweep={"grid": {"learning_rate": ["1e-3", "3e-3"]}})
+    changed = place.run()
+    after_it = jobs(train_tuned=1, average_tuned=1, average_soup=1, average_mean=1, prune_half=1)
+    evaluated = jobs(evaluate_tuned=2, evaluate_soup=1, evaluate_mean=1, evaluate_half=1)
+    assert changed.jobs == after_it + evaluated + TABLES
+    assert {path: time for path, time in models(place).items() if path in before} == before
+    runs = place.folder / "results/e/current/tuned"
+    assert {p.name for p in runs.iterdir()} == {"best", "learning_rate=0.001", "learning_rate=0.003"}
+    # back again: nothing but tables and report
+    place.change(models__tuned__sweep={"grid": {"learning_rate": ["1e-3", "2e-3"]}})
+    assert place.run(dry=True).jobs == TABLES
+
+
+def test_a_value_added_to_a_sweep(place):
+    place.change(models__tuned__sweep={"grid": {"learning_rate": ["1e-3", "2e-3", "3e-3"]}})
+    made = jobs(train_tuned=1, average_tuned=1, average_soup=1, average_mean=1, prune_half=1)
+    evaluated = jobs(evaluate_tuned=2, evaluate_soup=1, evaluate_mean=1, evaluate_half=1)
+    assert place.run(dry=True).jobs == made + evaluated + TABLES
+
+
+def test_a_nodes_own_setting(place):
+    place.change(models__half__layers={"encoder": {"keep": [2]}})
+    assert place.run(dry=True).jobs == jobs(prune_half=1, evaluate_half=1) + TABLES
+
+
+def test_an_augmentation_on_the_fly(place):
+    """The runs that use it, and on; no prepared corpus."""
+    place.change(models__tuned__augment={"speed": [0.9, 1.1]})
+    made = jobs(train_tuned=2, average_tuned=1, average_soup=1, average_mean=1, prune_half=1)
+    evaluated = jobs(evaluate_tuned=3, evaluate_soup=1, evaluate_mean=1, evaluate_half=1)
+    assert place.run(dry=True).jobs == made + evaluated + TABLES
+
+
+def test_a_decoding_setting(place):
+    """Hypotheses, scores, report; a model only where its choice rests on decoding."""
+    place.change(decoding={"max_new_tokens": 64})
+    assert place.run(dry=True).jobs == jobs(average_tuned=1, average_soup=1) + ALL_EVALUATED + TABLES
+
+
+def test_a_test_set_added(place):
+    """Its preparation, its hypotheses, the tables; no model and no other hypotheses."""
+    said = {p: p.stat().st_mtime_ns for p in place.folder.glob("results/e/hypotheses/*/*/*.jsonl")}
+    before = models(place)
+    place.change(data__test={"t": "test", "o": "other"})
+    work = place.run()
+    assert work.jobs == jobs(prepare_other=1) + ALL_EVALUATED + TABLES
+    assert {p: p.stat().st_mtime_ns for p in said} == said and models(place) == before
+    new = {p.name.partition("@")[0] for p in place.folder.glob("results/e/hypotheses/*/test/*.jsonl")}
+    assert new == {"t", "o"}
+
+
+def test_the_bytes_of_a_corpus(place):
+    """New bytes with the old sound: what follows may start, but finds its finished result and computes nothing."""
+    import soundfile
+
+    file = place.folder / "recordings/one_ann_0.wav"
+    wave, rate = soundfile.read(file, dtype="int16")
+    before, old = models(place), file.read_bytes()
+    soundfile.write(file, wave, rate, format="WAVEX", subtype="PCM_16")
+    assert file.read_bytes() != old
+    work = place.run()
+    assert work.jobs["prepare train"] == 1 and work.found > 0
+    # dev and test are read from the same folder, but hold none of the changed files
+    assert work.jobs["prepare test"] == 0
+    assert models(place) == before
+    trained = [line for line in work.output.splitlines() if "step 2/2" in line]
+    assert not trained
+    # other sound: models are replaced in place
+    soundfile.write(file, wave[::-1], rate, subtype="PCM_16")
+    again = place.run("--", *(str(p) for p in _markers(place, "base")))
+    assert "step 2/2" in again.output and set(models(place)) == set(before) and models(place) != before
+
+
+def _markers(place, node):
+    plan = Plan(read([place.folder / "config.yaml"]))
+    return [Path(m.marker) for m in plan.models.values() if m.node == node]
+
+
+def test_an_experiment_added(place):
+    config = place.config
+    config["experiments"]["f"] = yaml.safe_load(yaml.safe_dump(config["experiments"]["e"]))
+    place.write(config)
+    work = place.run(dry=True)
+    assert work.jobs and all(" f" in name for name in work.jobs), work.jobs
+
+
+def test_code_that_changes_a_stages_results(place, tmp_path):
+    clone = tmp_path / "clone"
+    ignored = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "tests", "__pycache__")
+    shutil.copytree(place.repository, clone, ignore=ignored, symlinks=True)
+    stages = clone / "scripts/consomme/plan/stages.py"
+    stages.write_text(stages.read_text().replace('"prune": 1', '"prune": 2'))
+    place.repository = clone
+    assert place.run(dry=True).jobs == jobs(prune_half=1, evaluate_half=1) + TABLES
