@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: demo test lint run model plan dag report schema clean-results setup
+.PHONY: demo test lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -54,6 +54,10 @@ report: $(READY)
 
 schema: $(READY)
 	python -m consomme.plan --schema > config/schema.json
+
+# after a stage's source has changed and its version was raised, or its results stay the same
+acknowledge: $(READY)
+	python tests/plan/test_stages.py
 
 # make clean-results CONFIGS="config/config.yaml config/digits.yaml" lists what none of them uses; YES=1 removes it
 clean-results: $(READY)

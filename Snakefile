@@ -1,4 +1,6 @@
 # Consommé: train many, average, reduce. The graph is declared here; all that is computed lies in scripts/consomme.
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.19")
@@ -6,7 +8,7 @@ min_version("9.19")
 # Snakemake would merge this file and a given one key by key, so the default is read only on its own
 if not workflow.overwrite_configfiles:
 
-    configfile: workflow.basedir + "/config/config.yaml"
+    configfile: Path(workflow.basedir) / "config" / "config.yaml"
 
 
 include: "rules/common.smk"

@@ -12,12 +12,14 @@ rule average_models:
         "results/{experiment}/benchmarks/average/{model}.tsv"
     wildcard_constraints:
         model=plan.pattern("average"),
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=model_spec,
     message:
         "average {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

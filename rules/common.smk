@@ -1,19 +1,21 @@
-# The plan, and how every rule asks it: a rule sees one spec, its inputs and its outputs, and nothing else of the
-# configuration. Specs are functions of the wildcards alone, for Snakemake tracks no others.
+# The plan, and how the files beside this one ask it: each job sees one spec, its inputs and its outputs, and nothing else
+# of the configuration. Specs are functions of the wildcards alone, because Snakemake tracks no others.
 import os
 import sys
-
-SCRIPTS = workflow.basedir + "/scripts"
-sys.path.insert(0, SCRIPTS)
-# jobs find the library whether it is installed or not; a job on a cluster reads this file too
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])
-)
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+SCRIPTS = str(Path(workflow.basedir) / "scripts")
+sys.path.insert(0, SCRIPTS)
+# jobs find the library whether it is installed or not; a job on a cluster reads this file too
+os.environ.update(
+    PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])),
+    TOKENIZERS_PARALLELISM="false",
+)
+
 from consomme.common.errors import ConsommeError
+from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.plan import Plan
 
 try:
@@ -24,9 +26,8 @@ try:
 except ConsommeError as error:
     raise WorkflowError(f"the configuration can't be run:\n{error}") from None
 
-# a job's log begins with its very command; the screen shows what the command says
+# closes "(set -x; python -m ...": a job's log begins with its very command, and the screen shows only what it says
 LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
-RUN = "(set -x; python -m consomme"
 
 
 wildcard_constraints:
@@ -34,6 +35,34 @@ wildcard_constraints:
     corpus="[A-Za-z0-9_-]+-[0-9a-f]+",
     model="[A-Za-z0-9_-]+-[0-9a-f]+",
     evaluation="[0-9a-f]+",
+
+
+# -- corpora
+def corpus_spec(wildcards):
+    return plan.corpora[wildcards.corpus].spec
+
+
+def corpus_others(wildcards):
+    return list(plan.corpora[wildcards.corpus].inputs.values())
+
+
+def corpus_files(wildcards):
+    corpus = plan.corpora[wildcards.corpus]
+    source = SOURCES[corpus.settings["source"]]
+    return [
+        str(f) for f in source.files(corpus.settings, corpus.languages, corpus.root)
+    ]
+
+
+def corpus_inventory(wildcards):
+    # a folder's files are too many to be inputs: their names and contents are one value
+    corpus = plan.corpora[wildcards.corpus]
+    return SOURCES[corpus.settings["source"]].inventory(corpus.settings, corpus.root)
+
+
+# -- models
+def model_spec(wildcards):
+    return plan.model(wildcards).spec
 
 
 def model_inputs(wildcards):
@@ -44,9 +73,31 @@ def model_sources(wildcards):
     return list(plan.model(wildcards).sources)
 
 
-def model_spec(wildcards):
-    return plan.model(wildcards).spec
+# -- evaluations
+def evaluation_spec(wildcards):
+    return plan.evaluation(wildcards).spec
 
 
-def study_of(wildcards):
-    return plan.studies[wildcards.experiment]
+def evaluation_inputs(wildcards):
+    return list(plan.evaluation(wildcards).inputs.values())
+
+
+# -- tables: their specs name every model of an experiment, and so are files, named by their digest
+def costs_spec(wildcards):
+    return plan.studies[wildcards.experiment].spec_file("costs")
+
+
+def report_spec(wildcards):
+    return plan.studies[wildcards.experiment].spec_file("report")
+
+
+def costed_models(wildcards):
+    return sorted({m.marker for m in plan.studies[wildcards.experiment].costed})
+
+
+def all_models(wildcards):
+    return sorted({m.marker for m in plan.studies[wildcards.experiment].models})
+
+
+def all_evaluations(wildcards):
+    return sorted({e.path for e in plan.studies[wildcards.experiment].evaluations})

@@ -1,12 +1,4 @@
 # What a model says on every development and test set. One job a model: starting Python costs more than most sets do.
-def evaluation_inputs(wildcards):
-    return list(plan.evaluation(wildcards).inputs.values())
-
-
-def evaluation_spec(wildcards):
-    return plan.evaluation(wildcards).spec
-
-
 rule evaluate_model:
     input:
         evaluation_inputs,
@@ -18,12 +10,14 @@ rule evaluate_model:
         "results/{experiment}/benchmarks/evaluate/{model}.{evaluation}.tsv"
     # results appear on the screen as soon as there are any
     priority: 5
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=evaluation_spec,
     message:
         "evaluate {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q}"
+        "(set -x; python -m consomme.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

@@ -10,12 +10,14 @@ rule export_model:
         "results/{experiment}/benchmarks/export/{model}.tsv"
     wildcard_constraints:
         model=plan.pattern("export"),
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=model_spec,
     message:
         "export {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

@@ -12,12 +12,14 @@ rule prune_model:
         "results/{experiment}/benchmarks/prune/{model}.tsv"
     wildcard_constraints:
         model=plan.pattern("prune"),
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=model_spec,
     message:
         "prune {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

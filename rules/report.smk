@@ -1,21 +1,13 @@
-# Tables, evidence, the page. Their specs name every model of an experiment and so are files, named by their digest.
-def report_spec(wildcards):
-    return study_of(wildcards).spec_file("report")
-
-
-def costs_spec(wildcards):
-    return study_of(wildcards).spec_file("costs")
-
-
+# Costs, tables, evidence, the page.
 rule measure_costs:
     input:
-        lambda wildcards: sorted(
-            {e.model.marker for e in study_of(wildcards).evaluations}
-        ),
+        costed_models,
     output:
         "results/{experiment}/costs.tsv",
     log:
         "results/{experiment}/logs/costs.log",
+    conda:
+        "../envs/train.yaml"
     # all cores: nothing else may run while speed is measured
     threads: workflow.resource_settings.cores or 1
     params:
@@ -23,16 +15,14 @@ rule measure_costs:
     message:
         "measure size and speed of {wildcards.experiment}'s models"
     shell:
-        "{RUN}.report.costs --spec {params.spec:q} --out {output:q} --threads {threads}"
+        "(set -x; python -m consomme.report.costs --spec {params.spec:q} --out {output:q} --threads {threads}"
         + LOGGED
 
 
 rule report_experiment:
     input:
-        models=lambda wildcards: sorted({m.marker for m in study_of(wildcards).models}),
-        evaluations=lambda wildcards: sorted(
-            {e.path for e in study_of(wildcards).evaluations}
-        ),
+        models=all_models,
+        evaluations=all_evaluations,
         costs="results/{experiment}/costs.tsv",
     output:
         runs="results/{experiment}/runs.tsv",
@@ -64,11 +54,13 @@ rule report_experiment:
         "results/{experiment}/logs/report.log",
     benchmark:
         "results/{experiment}/benchmarks/report.tsv"
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=report_spec,
     message:
         "report {wildcards.experiment}"
     shell:
-        "{RUN}.report --spec {params.spec:q} --out results/{wildcards.experiment} --threads {threads}"
+        "(set -x; python -m consomme.report --spec {params.spec:q} --out results/{wildcards.experiment} --threads {threads}"
         + LOGGED

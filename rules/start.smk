@@ -13,12 +13,14 @@ rule start_model:
         "results/{experiment}/benchmarks/start/{model}.tsv"
     wildcard_constraints:
         model=plan.pattern("start"),
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=model_spec,
     message:
         "start {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.start --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.start --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

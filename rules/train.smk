@@ -13,12 +13,14 @@ rule train_model:
         "results/{experiment}/benchmarks/train/{model}.tsv"
     wildcard_constraints:
         model=plan.pattern("train"),
+    conda:
+        "../envs/train.yaml"
     threads: 1
     params:
         spec=model_spec,
     message:
         "train {wildcards.experiment}: {wildcards.model}"
     shell:
-        "{RUN}.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

@@ -45,26 +45,33 @@ def _links(folder):
 
 
 def test_nothing_reruns_for_what_changes_no_result(place, tmp_path):
-    """Comments, key order, number spelling; files touched; a fresh clone of the code; `.snakemake` deleted; fewer cores."""
+    """Comments, key order, number spelling, fewer cores; a fresh clone of the code; files touched."""
     config = place.config
     tuned = config["experiments"]["e"]["models"]["tuned"]
     tuned["sweep"]["grid"]["learning_rate"] = ["0.001", "1/500"]
     tuned["max_steps"] = "2"
     config = {key: config[key] for key in reversed(config)}
     place.write("# a comment\n" + yaml.safe_dump(config, sort_keys=True))
-    assert place.run(dry=True).jobs == Counter()
+    place.repository = clone_of(place.repository, tmp_path)
+    assert place.run("--cores", "1", dry=True).jobs == Counter()
     for file in [*place.folder.rglob("*.json"), *place.folder.rglob("*.safetensors"), *place.folder.rglob("*.wav")]:
         os.utime(file)
     assert place.run(dry=True).jobs == Counter()
+
+
+def test_nothing_reruns_without_snakemakes_memory(place):
+    shutil.rmtree(place.folder / ".snakemake")
+    assert place.run(dry=True).jobs == Counter()
+
+
+def clone_of(repository, tmp_path):
+    """A fresh copy of the code, every file of it new."""
     clone = tmp_path / "clone"
     ignored = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "tests", "__pycache__")
-    shutil.copytree(place.repository, clone, ignore=ignored, symlinks=True)
+    shutil.copytree(repository, clone, ignore=ignored, symlinks=True)
     for file in clone.rglob("*"):
         os.utime(file)
-    place.repository = clone
-    assert place.run(dry=True).jobs == Counter()
-    shutil.rmtree(place.folder / ".snakemake")
-    assert place.run("--cores", "1", dry=True).jobs == Counter()
+    return clone
 
 
 def test_one_learning_rate_changed_and_changed_back(place):
@@ -114,7 +121,7 @@ def test_a_test_set_added(place):
     before = models(place)
     place.change(data__test={"t": "test", "o": "other"})
     work = place.run()
-    assert work.jobs == jobs(prepare_other=1) + ALL_EVALUATED + TABLES
+    assert work.jobs == jobs(prepare_other=1, report_e=1) + ALL_EVALUATED
     assert {p: p.stat().st_mtime_ns for p in said} == said and models(place) == before
     new = {p.name.partition("@")[0] for p in place.folder.glob("results/e/hypotheses/*/test/*.jsonl")}
     assert new == {"t", "o"}
@@ -156,9 +163,7 @@ def test_an_experiment_added(place):
 
 
 def test_code_that_changes_a_stages_results(place, tmp_path):
-    clone = tmp_path / "clone"
-    ignored = shutil.ignore_patterns(".git", ".venv", "results", ".snakemake", "tests", "__pycache__")
-    shutil.copytree(place.repository, clone, ignore=ignored, symlinks=True)
+    clone = clone_of(place.repository, tmp_path)
     stages = clone / "scripts/consomme/plan/stages.py"
     stages.write_text(stages.read_text().replace('"prune": 1', '"prune": 2'))
     place.repository = clone

@@ -45,6 +45,11 @@ class Study:
         return [e for g in self.graphs.values() for e in g.evaluations()]
 
     @cached_property
+    def costed(self) -> list[Model]:
+        """The models whose size and speed are measured: what is scored, and what is exported."""
+        return [e.model for e in self.evaluations] + self.exports
+
+    @cached_property
     def exports(self) -> list[Model]:
         return [m for m in self.models if m.verb == "export"]
 
