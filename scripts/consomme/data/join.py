@@ -34,22 +34,22 @@ def strings_of(recordings: Sequence[Any], length: tuple[int, int], uses: int, rn
 def join_plan(
     speakers: Mapping[str, Sequence[int]], join: Mapping[str, Any]
 ) -> list[tuple[str, list[int], list[float]]]:
-    """Every string to make: its id, its rows, and the seconds of silence between them.
+    """Every string to make: its id, its rows, and the seconds of silence before, between and after them.
 
     `speakers` has the row numbers of each. A speaker's strings depend on that speaker's rows, their order and `join`
-    ({"length": [low, high], "uses", "gap": [low, high] seconds, "seed"}) alone."""
+    ({"length": [low, high], "uses", "gap", "edge": [low, high] seconds, "seed"}) alone."""
     low, high = join["length"]
-    gap = join.get("gap") or [0.0, 0.0]
+    gap, edge = join.get("gap") or [0.0, 0.0], join.get("edge") or [0.0, 0.0]
     uses = int(join.get("uses", 1))
-    if not 1 <= low <= high or uses < 1 or not 0 <= gap[0] <= gap[1]:
+    if not 1 <= low <= high or uses < 1 or not (0 <= gap[0] <= gap[1] and 0 <= edge[0] <= edge[1]):
         raise ConsommeError(
-            f"join: length {join['length']}, uses {uses}, gap {gap}: wanted 1 <= shortest <= longest, uses from 1, "
-            "0 <= shortest gap <= longest gap"
+            f"join: length {join['length']}, uses {uses}, gap {gap}, edge {edge}: wanted 1 <= shortest <= longest, "
+            "uses from 1, 0 <= shortest gap <= longest gap, likewise edge"
         )
     plan = []
     for speaker in sorted(speakers):
         rng = random.Random(f"{join.get('seed', 1)}:{speaker}")
         for number, rows in enumerate(strings_of(speakers[speaker], (low, high), uses, rng), 1):
             gaps = [rng.uniform(*gap) for _ in rows[1:]]
-            plan.append((f"{speaker}-{number:05d}", rows, gaps))
+            plan.append((f"{speaker}-{number:05d}", rows, [rng.uniform(*edge), *gaps, rng.uniform(*edge)]))
     return plan

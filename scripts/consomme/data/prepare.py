@@ -423,11 +423,10 @@ def _joined(
                 skipped.add(row_id, "limit")
         plan = [string for string in plan if string[0] in drawn]
     for row_id, parts, gaps in plan:
-        pieces: list[np.ndarray] = []
-        for k, part in enumerate(parts):
-            if k:
-                pieces.append(np.zeros(round(gaps[k - 1] * rate), np.int16))
-            pieces.append(audio.to_int16(singles.audio(part)))
+        silences = [np.zeros(round(seconds * rate), np.int16) for seconds in gaps]
+        pieces = [silences[0]]
+        for part, silence in zip(parts, silences[1:], strict=True):
+            pieces += [audio.to_int16(singles.audio(part)), silence]
         documents = {singles.documents[p] for p in parts}
         shared = {
             "id": row_id,

@@ -532,7 +532,10 @@ def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] |
     """A search moves step by step, and has no model yet that a bound could hold."""
     for name, goal in (goals or {}).items():
         if isinstance(goal, Constraint):
-            fail(f"{path}.choose_on.{name}", "lose_at_most belongs to best, greedy and interpolate; give a weight or best")
+            fail(
+                f"{path}.choose_on.{name}",
+                "lose_at_most belongs to best, greedy and interpolate; give a weight or best",
+            )
     return goals
 
 

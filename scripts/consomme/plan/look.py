@@ -109,7 +109,9 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
         print(f"{size / 2**20:8.1f} MiB  {path}")
         if remove:
             shutil.rmtree(path)
-    print(f"{total / 2**20:8.1f} MiB in {len(found)} folders {'removed' if remove else 'not used; --yes (make: YES=1) removes them'}")
+    print(
+        f"{total / 2**20:8.1f} MiB in {len(found)} folders {'removed' if remove else 'not used; --yes (make: YES=1) removes them'}"
+    )
 
 
 def _folders(place: str) -> list[Path]:

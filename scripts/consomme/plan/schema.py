@@ -35,6 +35,7 @@ class Join(Section):
     length: tuple[Integer, Integer] = Field(description="fewest and most recordings in one utterance")
     uses: Integer = Field(1, ge=1, description="how many utterances each recording stands in; 1 for test sets")
     gap: tuple[Number, Number] = Field((0.0, 0.1), description="shortest and longest silence between two, seconds")
+    edge: tuple[Number, Number] = Field((0.0, 0.0), description="likewise before the first and after the last")
     seed: Integer = 1
 
 

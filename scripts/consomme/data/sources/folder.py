@@ -26,7 +26,11 @@ class Folder(Source):
         root = data_root / corpus["path"]
         # a file that `where` leaves out is none of this corpus
         where = corpus.get("where") or {}
-        paths = [p for p, fields in _matches(corpus, root) if all(meets(fields[k], w) for k, w in where.items() if k in fields)]
+        paths = [
+            p
+            for p, fields in _matches(corpus, root)
+            if all(meets(fields[k], w) for k, w in where.items() if k in fields)
+        ]
         texts = [p.with_suffix(".txt") for p in paths] if "text" not in _fields(corpus["pattern"]) else []
         return inventory_of([*paths, *(p for p in texts if p.is_file())], root, cache)
 
