@@ -423,7 +423,9 @@ def _joined(
                 skipped.add(row_id, "limit")
         plan = [string for string in plan if string[0] in drawn]
     for row_id, parts, gaps in plan:
-        silences = [np.zeros(round(seconds * rate), np.int16) for seconds in gaps]
+        # noise of one quantisation step, as dither: digital zeros would dominate log-mel frames once these are normalised
+        rng = np.random.default_rng(_rank(row_id))
+        silences = [rng.integers(-1, 2, round(seconds * rate), dtype=np.int16) for seconds in gaps]
         pieces = [silences[0]]
         for part, silence in zip(parts, silences[1:], strict=True):
             pieces += [audio.to_int16(singles.audio(part)), silence]
