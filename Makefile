@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: demo test lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -30,6 +30,10 @@ run: demo
 
 test: $(READY) lint
 	python -m pytest
+
+# real servers: starts a private Slurm, where one is installed
+test-services: $(READY)
+	CONSOMME_SERVICES=1 python -m pytest tests/services
 
 lint: $(READY)
 	ruff check .

@@ -20,7 +20,9 @@ NODE = "tiny/soup"  # training and averaging; the other verbs take the same road
 
 
 def missing() -> str | None:
-    """Why no Slurm can be started here."""
+    """Why no Slurm is started here."""
+    if not os.environ.get("CONSOMME_SERVICES"):
+        return "starts servers: make test-services"
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     absent = [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=path) is None]
     if absent:

@@ -92,7 +92,7 @@ class Ctc(Family):
         frames = torch.full((len(features), longest, features[0].shape[1]), processor.feature_extractor.padding_value)
         mask = torch.zeros(len(features), longest, dtype=torch.int64)
         for i, feature in enumerate(features):
-            frames[i, : len(feature)] = torch.as_tensor(feature)
+            frames[i, : len(feature)] = torch.tensor(feature)
             mask[i, : len(feature)] = 1
         batch = {"input_features": frames, "attention_mask": mask}
         if labels is not None:

@@ -61,7 +61,7 @@ def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
     result = torch.full((len(rows), max(map(len, rows), default=0)), value, dtype=torch.int64)
     for i, row in enumerate(rows):
-        result[i, : len(row)] = torch.as_tensor(row, dtype=torch.int64)
+        result[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
     return result
 
 

@@ -106,7 +106,7 @@ class Whisper(Family):
         frames = int(processor.feature_extractor.nb_max_frames)
         inputs = torch.empty(len(features), features[0].shape[1], frames)
         for i, feature in enumerate(features):
-            rows = torch.as_tensor(feature).T
+            rows = torch.tensor(feature).T
             inputs[i, :, : rows.shape[1]] = rows
             inputs[i, :, rows.shape[1] :] = rows[:, -1:]  # silence, as loud as the floor that this audio sets
         batch = {"input_features": inputs}

@@ -30,7 +30,9 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
 
     from consomme.average.mean import copy_files
     from consomme.families import family_of
+    from consomme.families.settings import quiet
 
+    quiet()
     source = _stock(model, work)
     converted = work / "converted"
     shutil.rmtree(converted, ignore_errors=True)
