@@ -8,8 +8,8 @@ from typing import Any
 
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import capabilities
+from consomme.plan.corpora import Corpora
 from consomme.plan.items import Evaluation, Model, Prepared
-from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import (
     VERBS,
@@ -24,42 +24,12 @@ from consomme.plan.schema import (
     PruneNode,
     TrainNode,
 )
+from consomme.plan.selection import as_swept, groups, run_name, selected
 from consomme.plan.stages import VERSIONS
 from consomme.plan.sweeps import expand, settled
-from consomme.plan.values import number, spell
 
 STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
 BEST = "best"
-
-
-class Corpora:
-    """The prepared corpora of a configuration, each made once however many experiments ask for it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self.data_root = settings.data_root
-        self._made: dict[tuple[str, str, tuple[str, ...]], Prepared] = {}
-
-    def get(self, name: str, task: str, languages: tuple[str, ...], path: str, chain: tuple[str, ...] = ()) -> Prepared:
-        """The prepared corpus of that name for a task."""
-        among(path, name, self._settings.corpora, "corpus")
-        if name in chain:
-            fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
-        key = (name, task, languages)
-        if key not in self._made:
-            corpus = self._settings.corpora[name]
-            capabilities.corpus(corpus, task, f"corpora.{name}")
-            without = tuple(
-                self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
-            )
-            self._made[key] = Prepared(
-                name, corpus.model_dump(by_alias=True), task, languages, self._settings.data_root, without
-            )
-        return self._made[key]
-
-    def all(self) -> list[Prepared]:
-        """Every corpus that was asked for."""
-        return list(self._made.values())
 
 
 class Graph:
@@ -148,7 +118,7 @@ class Graph:
         for point, settings in expand(raw, path):
             node = section(VERBS[verb], settings, path)
             dump = node.model_dump(by_alias=True)
-            own = {key: _spelled(point[key], settled(dump, key, point[key])) for key in sorted(point)}
+            own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
             make = {
                 FromNode: self._from,
                 TrainNode: self._train,
@@ -253,9 +223,9 @@ class Graph:
         capabilities.average(node, path)
         pool = [m for ref in node.average for m in self.resolve(ref, f"{path}.average")]
         pool = list({m.id: m for m in pool}.values())
-        pool = _where(pool, node.where, f"{path}.where")
+        pool = selected(pool, node.where, f"{path}.where")
         made = []
-        for values, group in _groups(pool, node.by, f"{path}.by"):
+        for values, group in groups(pool, node.by, f"{path}.by"):
             capabilities.ingredients(node, group, path)
             choose = capabilities.chooses(node)
             settings = {"method": node.method, "alpha": node.alpha, "points": node.points if choose else None}
@@ -370,7 +340,7 @@ class Graph:
         parents: dict[str, Model] | None = None,
         **more: Any,
     ) -> Model:
-        run, swept = _run(own), dict(own)
+        run, swept = run_name(own), dict(own)
         if inherit and parents:
             parent = next(iter(parents.values()))
             # naming a node names all its runs, and they name the child's; a run named by itself makes no family
@@ -537,45 +507,3 @@ def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] |
                 "lose_at_most belongs to best, greedy and interpolate; give a weight or best",
             )
     return goals
-
-
-def _spelled(given: Any, checked: Any) -> Any:
-    """A swept value for names and tables: as checked where it is a plain value, as given where it is a mapping."""
-    plain = isinstance(given, str | int | float) and not isinstance(given, bool)
-    return checked if plain and isinstance(checked, str | int | float) else given
-
-
-def _run(own: Mapping[str, Any]) -> str:
-    return ",".join(f"{key}={spell(own[key])}" for key in sorted(own))
-
-
-def _same(a: Any, b: Any) -> bool:
-    try:
-        return number(a) == number(b)
-    except (ValueError, TypeError):
-        return a == b
-
-
-def _where(pool: list[Model], where: Mapping[str, Any], path: str) -> list[Model]:
-    for key, wanted in where.items():
-        among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
-        values = wanted if isinstance(wanted, list) else [wanted]
-        kept = [m for m in pool if key in m.swept and any(_same(m.swept[key], v) for v in values)]
-        if not kept:
-            there = sorted({spell(m.swept[key]) for m in pool if key in m.swept})
-            fail(f"{path}.{key}", f"no run has {wanted!r}; the runs have: {', '.join(there)}")
-        pool = kept
-    return pool
-
-
-def _groups(pool: list[Model], by: list[str], path: str) -> list[tuple[dict[str, Any], list[Model]]]:
-    for key in by:
-        among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
-    groups: dict[str, tuple[dict[str, Any], list[Model]]] = {}
-    for model in pool:
-        missing = [key for key in by if key not in model.swept]
-        if missing:
-            fail(path, f"{model.name} was not swept over '{missing[0]}'")
-        values = {key: model.swept[key] for key in by}
-        groups.setdefault(_run(values), (values, []))[1].append(model)
-    return list(groups.values())

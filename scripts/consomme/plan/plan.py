@@ -11,7 +11,8 @@ from typing import Any
 
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
-from consomme.plan.graph import Corpora, Graph
+from consomme.plan.corpora import Corpora
+from consomme.plan.graph import Graph
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail

@@ -233,7 +233,7 @@ def _model_tables(
         rows.append(
             {"name": name, "cells": cells, "run": name in runs, "colour": COLOURS["from" if verb == "start" else verb]}
             | {"parameters": short(float(own["parameters"])) if own.get("parameters") else ""}
-            | {"speed": f"{float(own['speed']):.3g} {own.get('speed_unit', '')}" if own.get("speed") else ""}
+            | {"speed": f"{shown_speed(float(own['speed']))} {own.get('speed_unit', '')}" if own.get("speed") else ""}
         )
     return {
         "columns": columns,
@@ -427,3 +427,8 @@ def _path(
         if points and len(sets) == 2 and all(s in values for s in sets for values in points.values()):
             return name, [(alpha, *(values[s] for s in sets)) for alpha, values in sorted(points.items())]
     return "", []
+
+
+def shown_speed(value: float) -> str:
+    """Three digits, and thousands written out: 14.2, 3,550."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

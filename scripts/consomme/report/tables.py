@@ -238,7 +238,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     lines = []
     replicates = len(outcomes.replicates)
     if replicates == 1:
-        lines.append("One replicate: how much another seed would change is not known (`repeat: [1, 2, 3]`).")
+        lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
     elif replicates == 2:
         lines.append("Two replicates: the spread over seeds is hardly known; three are the least for a headline.")
     if any(c.few for c in claims):
