@@ -36,7 +36,7 @@ def test_targets_name_the_models_files(there, capsys):
 
 
 def test_pictures_carry_the_scores(there):
-    written = pictures.draw([Path("config.yaml").resolve()], Path("pictures"))
+    written = pictures.draw([Path("config.yaml").resolve()], Path("pictures"), there.repository / "Snakefile")
     assert {p.name for p in written} == {"e.svg", "e.mmd", "rules.svg", "rules.mmd"}
     for path in written:
         if path.suffix == ".svg":

@@ -23,32 +23,34 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m consomme.report.pictures", description=__doc__.split("\n")[0])
     parser.add_argument("config", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, default=Path(RESULTS) / "dag")
+    parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"))
     given = parser.parse_args(argv)
     try:
-        for path in draw(given.config, given.out):
+        for path in draw(given.config, given.out, given.snakefile):
             print(path)
     except ConsommeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def draw(config: list[Path], out: Path) -> list[Path]:
+def draw(config: list[Path], out: Path, snakefile: Path = Path("Snakefile")) -> list[Path]:
     """Write the pictures into `out`; their paths."""
     written: dict[Path, str] = {}
     for study in Plan(read(config)).studies.values():
         graph = graph_of_spec(study.picture)
         written[out / f"{study.name}.svg"] = svg(graph)
         written[out / f"{study.name}.mmd"] = mermaid(graph)
-    written[out / "rules.svg"] = svg_from_dot(_rulegraph(config, "dot"))
-    written[out / "rules.mmd"] = _rulegraph(config, "mermaid-js")
+    written[out / "rules.svg"] = svg_from_dot(_rulegraph(config, snakefile, "dot"))
+    written[out / "rules.mmd"] = _rulegraph(config, snakefile, "mermaid-js")
     for path, text in written.items():
         write_text(path, text)
     return list(written)
 
 
-def _rulegraph(config: list[Path], kind: str) -> str:
+def _rulegraph(config: list[Path], snakefile: Path, kind: str) -> str:
     """What Snakemake prints of its rules, of the whole graph however much of it is done."""
-    command = ["snakemake", "--rulegraph", kind, "--nolock", "--forceall", "--configfile", *map(str, config)]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--rulegraph", kind, "--nolock"]
+    command += ["--forceall", "--configfile", *map(str, config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ConsommeError(f"snakemake --rulegraph: {done.stderr.strip() or done.stdout.strip()}")
