@@ -98,7 +98,7 @@ def test_speech_depends_on_no_order_and_no_process():
     ]
     assert len(told[0]) == 28 and told[0] == told[1]
     assert told[2].items() <= told[0].items()
-    assert len(set(told[0].values())) == 32
+    assert len(set(told[0].values())) == 28
 
 
 def test_a_refused_voice_is_an_error():

@@ -18,7 +18,7 @@ CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
-    "digits": 3 * (8 + 8),
+    "digits": 2 * (8 + 8),
     "layer-pruning": 3 + 27 + 1,
     "medical-translator": 2 * (1 + 6 + 2 + 1),
     "whisper-swedish": 16,
