@@ -110,13 +110,21 @@ def claims(study: Study) -> str:
         words = f"{r['model']} {r['hypothesis']} {r['against']} on {r['set']}"
         if r["hypothesis"] == "keeps":
             words += f" within {float(r['margin']):g}"
-        lower = float(r["difference"]) + (float(r["margin"] or 0) if r["hypothesis"] == "keeps" else 0)
-        holds = float(r["p_holm"]) < 0.05 and lower > 0
         cells = [f"{float(r[k]):+.2f}" for k in ("difference", "ci_low", "ci_high")]
         p = [f"{float(r[k]):.4f}" for k in ("p", "p_holm")]
-        lines.append([words, r["metric"], cells[0], f"{cells[1]} to {cells[2]}", *p, "shown" if holds else "not shown"])
+        lines.append([words, r["metric"], cells[0], f"{cells[1]} to {cells[2]}", *p, answer(r)])
     head = ["claim", "metric", "difference", "95 % interval", "p", "p, Holm", "answer"]
     return "Positive differences are better, whichever way the metric runs.\n\n" + _markdown(head, lines)
+
+
+def answer(row: Row) -> str:
+    """Shown, refuted or not shown, by the rules of `evidence.claims`, from a row of comparisons.tsv."""
+    difference, margin, significant = float(row["difference"]), float(row["margin"] or 0), float(row["p_holm"]) < 0.05
+    beats = row["hypothesis"] == "beats"
+    if significant and difference > (0 if beats else -margin):
+        return "shown"
+    refuted = significant and difference < 0 if beats else float(row["ci_high"]) < -margin
+    return "refuted" if refuted else "not shown"
 
 
 def _folded(study: Study) -> list[tuple[list[str], str]]:
