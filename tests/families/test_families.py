@@ -60,6 +60,19 @@ def test_the_seed_alone_decides_the_weights(tiny, recipe, tmp_path):
     assert vocabularies[0] == vocabularies[1]
 
 
+def test_frames_stay_apart_in_a_deep_ctc_encoder(tmp_path):
+    """An untrained deep encoder must not give every frame the same state, or CTC has nothing to learn from."""
+    ctc = family_named("ctc")
+    ctc.create(tmp_path / "deep", {"num_hidden_layers": 18}, {}, lambda: iter(["one two"]), ["en"], seed=1)
+    encoder = load(tmp_path / "deep").wav2vec2_bert
+    noise = torch.randn(1, 100, 240, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        states = encoder(input_features=noise, attention_mask=torch.ones(1, 100, dtype=torch.int64)).last_hidden_state
+    directions = torch.nn.functional.normalize(states[0], dim=-1)
+    between = (directions @ directions.T)[~torch.eye(100, dtype=torch.bool)]
+    assert between.mean() < 0.2
+
+
 def test_unknown_settings_are_refused(tmp_path):
     for name in TABLE:
         with pytest.raises(ConsommeError, match="no such setting"):

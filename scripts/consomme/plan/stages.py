@@ -8,7 +8,7 @@ from __future__ import annotations
 
 VERSIONS: dict[str, int] = {
     "data": 1,
-    "start": 1,
+    "start": 2,
     "train": 1,
     "average": 1,
     "prune": 1,
