@@ -81,11 +81,11 @@ class Place:
             here[last] = value
         self.write(config)
 
-    def run(self, *options: str, dry: bool = False, check: bool = True) -> Work:
-        """Snakemake with the local profile; `dry` lists the jobs and starts none."""
+    def run(self, *options: str, profile: str = "local", dry: bool = False, check: bool = True) -> Work:
+        """Snakemake with a profile of the repository; `dry` lists the jobs and starts none."""
         command = [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(self.repository / "Snakefile")),
-            *("--profile", str(self.repository / "profiles/local"), "--quiet", "host", "--cores", "2"),
+            *("--profile", str(self.repository / "profiles" / profile), "--quiet", "host", "--cores", "2"),
             *("--directory", str(self.folder), "--configfile", str(self.folder / "config.yaml")),
             *(["--dry-run"] if dry else []),
             *options,

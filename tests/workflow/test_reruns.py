@@ -65,6 +65,14 @@ def test_nothing_reruns_for_what_changes_no_result(place, tmp_path):
     assert place.run(dry=True).jobs == Counter()
 
 
+def test_nothing_reruns_for_what_is_speed_only(place):
+    """Another profile, other threads, memory and devices for the jobs; caches deleted."""
+    shutil.rmtree(place.folder / "results/cache")
+    more = ("--set-threads", "train_model=2", "--set-resources", "train_model:gpu=1", "train_model:mem_mb=9000")
+    assert place.run(*more, dry=True).jobs == Counter()
+    assert place.run(profile="slurm", dry=True).jobs == Counter()
+
+
 def test_nothing_reruns_without_snakemakes_memory(place):
     shutil.rmtree(place.folder / ".snakemake")
     assert place.run(dry=True).jobs == Counter()
