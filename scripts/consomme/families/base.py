@@ -43,6 +43,23 @@ class Stack:
     attentions: Mapping[str, Attention]
 
 
+def _bart(side: str, attentions: Mapping[str, Attention]) -> Stack:
+    return Stack(
+        layers=f"model.{side}.layers",
+        count=f"{side}_layers",
+        heads=f"{side}_attention_heads",
+        layerdrop=f"{side}_layerdrop",
+        attentions=attentions,
+    )
+
+
+# the names that transformers gives to the layers of BART and its descendants: Marian, Whisper and others
+BART_STACKS: Mapping[str, Stack] = {
+    "encoder": _bart("encoder", {"self": Attention("self_attn")}),
+    "decoder": _bart("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
+}
+
+
 @dataclass(frozen=True)
 class Family:
     """One architecture. Sides are "encoder" and "decoder"; layers count from 0 here, from 1 in configurations.

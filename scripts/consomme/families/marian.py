@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import Attention, Family, Stack
+from consomme.families.base import BART_STACKS, Family
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,16 +173,6 @@ def _sentencepiece(texts: Callable[[], Iterator[str]], settings: Mapping[str, An
     return [trained.id_to_piece(i) for i in range(trained.get_piece_size())], model.getvalue()
 
 
-def _stack(side: str, attentions: Mapping[str, Attention]) -> Stack:
-    return Stack(
-        layers=f"model.{side}.layers",
-        count=f"{side}_layers",
-        heads=f"{side}_attention_heads",
-        layerdrop=f"{side}_layerdrop",
-        attentions=attentions,
-    )
-
-
 FAMILY = Marian(
     name="marian",
     task="nmt",
@@ -190,10 +180,7 @@ FAMILY = Marian(
     model_type="marian",
     architecture="MarianMTModel",
     config="MarianConfig",
-    stacks={
-        "encoder": _stack("encoder", {"self": Attention("self_attn")}),
-        "decoder": _stack("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
-    },
+    stacks=BART_STACKS,
     scratch={
         "d_model": 96,
         "encoder_layers": 3,

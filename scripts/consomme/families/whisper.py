@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.families.base import Attention, Family, Stack
+from consomme.families.base import BART_STACKS, Family
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,16 +254,6 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     return ((mel + 4.0) / 4.0).T.contiguous().numpy()
 
 
-def _stack(side: str, attentions: Mapping[str, Attention]) -> Stack:
-    return Stack(
-        layers=f"model.{side}.layers",
-        count=f"{side}_layers",
-        heads=f"{side}_attention_heads",
-        layerdrop=f"{side}_layerdrop",
-        attentions=attentions,
-    )
-
-
 FAMILY = Whisper(
     name="whisper",
     task="asr",
@@ -271,10 +261,7 @@ FAMILY = Whisper(
     model_type="whisper",
     architecture="WhisperForConditionalGeneration",
     config="WhisperConfig",
-    stacks={
-        "encoder": _stack("encoder", {"self": Attention("self_attn")}),
-        "decoder": _stack("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
-    },
+    stacks=BART_STACKS,
     scratch={
         "window": 6.0,
         "num_mel_bins": 80,
