@@ -97,9 +97,12 @@ def test_a_hypothesis_does_not_depend_on_its_batch(tiny):
 
 def test_generate_equals_the_stock_call(tiny):
     if tiny.family.name == "ctc":
+        # with skip_special_tokens the stock tokenizer drops blanks before it joins repeats, and "three" loses an e;
+        # without, it keeps <unk>: so that is kept from being said here
+        tiny.model.lm_head.bias.data[tiny.processor.tokenizer.unk_token_id] = -100
         ids = tiny.model(**tiny.inputs).logits.argmax(-1)
         ids[tiny.family.frames(tiny.model, tiny.inputs)[:, None] <= torch.arange(ids.shape[1])] = 0
-        stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
+        stock = tiny.processor.batch_decode(ids)
     elif tiny.family.name == "whisper":
         ids = tiny.model.generate(**tiny.inputs, language="en", task="transcribe", max_new_tokens=9, num_beams=2)
         stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
