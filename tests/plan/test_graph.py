@@ -80,6 +80,26 @@ def test_points_and_swept_architecture(change):
     assert "tuned/from.scratch.hidden_size=64,learning_rate=0.001" in names(plan)
 
 
+def test_the_base_of_a_merge_is_what_its_ingredients_were_trained_from(change):
+    def parents(**node):
+        plan = Plan(change({"experiments/e/models/mean": {"average": "tuned", **node}}))
+        (model,) = (m for m in plan.models.values() if m.node == "mean")
+        return list(model.parents), model
+
+    first, model = parents(method="ties", density="1/2")
+    assert first[0] == "base" and len(first) == 5 and model.identity["settings"]["base"] is True
+    assert parents(method="ties", density=0.5, base="base")[1].digest == model.digest
+    assert parents(method="ties", density=0.5, base="raw")[0][0] == "raw"
+    assert parents()[0] == first[1:]
+
+
+def test_a_method_that_draws_has_the_replicates_seed(change):
+    node = {"average": "tuned", "method": "dare_linear", "density": 0.5}
+    plan = Plan(change({"experiments.e.repeat": [1, 2], "experiments/e/models/mean": node}))
+    settings = {m.replicate: m.identity["settings"] for m in plan.models.values() if m.node == "mean"}
+    assert [settings[r]["seed"] for r in "12"] == [1, 2]
+
+
 def test_replicates_may_rotate_corpora(change):
     raw = change({"experiments.e.repeat": {1: {"home": "a", "away": "b"}, 2: {"home": "b", "away": "a"}},
                   "experiments/e/models/base/data": {"train": ["{home}-train"]},

@@ -1,10 +1,10 @@
-"""A linear combination of models, tensor by tensor: written to disk as a stream, or made in memory to be tried."""
+"""A combination of models, tensor by tensor: written to disk as a stream, or made in memory to be tried."""
 
 from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,25 +33,35 @@ def write_mean(
     stored dtype (the widest, where models differ); integer tensors have to be equal. All other files come from the
     first parent, the donor. The memory needed depends neither on the number nor on the size of the models.
     Raises ConsommeError, naming the models and tensors, where they do not fit together."""
-    models = [Weights(path, name) for name, path in parents.items()]
-    try:
-        check(models)
-        plan = Mixture(models, coefficients)
-        copy_files(models[0].folder, folder)
-        with open(folder / tensors.SINGLE, "wb") as stream:
-            tensors.write(stream, plan.layout, plan.pieces)
-        _match_precision(folder, plan)
-    finally:
-        for model in models:
-            model.close()
+    write_merge(folder, parents, lambda models: Mixture(models, coefficients))
     twins = {name: path / TWIN for name, path in parents.items()}
     if twin and all((path / tensors.SINGLE).exists() for path in twins.values()):
         (folder / TWIN).mkdir()
         write_mean(folder / TWIN, twins, coefficients, twin=False)  # the mean of the twins is the mean's twin
 
 
+def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
+    """Fill `folder` with the checkpoint that `mixture` makes of the opened `parents`; the first is the donor of all
+    other files. Twins of head-pruned models are not written. Returns the mixture, its models closed."""
+    models = [Weights(path, name) for name, path in parents.items()]
+    try:
+        check(models)
+        plan = mixture(models)
+        copy_files(models[0].folder, folder)
+        with open(folder / tensors.SINGLE, "wb") as stream:
+            tensors.write(stream, plan.layout, plan.pieces)
+        _match_precision(folder, plan)
+        return plan
+    finally:
+        for model in models:
+            model.close()
+
+
 class Mixture:
-    """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once."""
+    """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once.
+
+    Other ways to combine derive from it: `of(tensor)` gives the coefficients where they differ from tensor to tensor,
+    `combine` the sum itself where it is not linear."""
 
     def __init__(self, models: Sequence[Weights], coefficients: Sequence[float] | None = None) -> None:
         self.models = models
@@ -68,25 +78,53 @@ class Mixture:
         dtypes = [m.slots[tensor].dtype for m in self.models]
         return tensors.widest(dtypes) if dtypes[0] in FLOATS else dtypes[0]
 
+    def of(self, tensor: str) -> Sequence[float]:
+        """The coefficients for one tensor, asked once before its pieces."""
+        return self.coefficients
+
     def pieces(self, tensor: str) -> Iterator[np.ndarray]:
         """The result's elements in order, in the stored dtype."""
-        elements = self.models[0].slots[tensor].elements
-        for begin in range(0, elements, PIECE):
-            yield self._piece(tensor, begin, min(begin + PIECE, elements))
-
-    def _piece(self, tensor: str, begin: int, end: int) -> np.ndarray:
         dtype, _ = self.layout[tensor]
+        elements = self.models[0].slots[tensor].elements
+        spans = ((begin, min(begin + PIECE, elements)) for begin in range(0, elements, PIECE))
         if dtype not in FLOATS:
-            return self.models[0].read(tensor, begin, end)
-        total = None
-        for model, coefficient in zip(self.models, self.coefficients, strict=True):
-            stored = model.read(tensor, begin, end)
-            total = add(total, tensors.to_float64(stored, model.slots[tensor].dtype), coefficient)
-            if coefficient == 0 and not finite(stored, model.slots[tensor].dtype):
+            for begin, end in spans:
+                yield self.models[0].read(tensor, begin, end)
+            return
+        for total in self.combine(tensor, spans):
+            if not np.isfinite(total).all():  # one NaN or infinity among the terms leaves its mark on the sum
                 raise not_finite(self.models)
-        if not np.isfinite(total).all():  # one NaN or infinity among the terms leaves its mark on the sum
+            yield rounded(total, self.divisor, dtype)
+
+    def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
+        """The sums, float64, of the elements begin..end of a floating tensor, span by span."""
+        coefficients = self.of(tensor)
+        for begin, end in spans:
+            total = None
+            for model, coefficient in zip(self.models, coefficients, strict=True):
+                stored = model.read(tensor, begin, end)
+                total = add(total, tensors.to_float64(stored, model.slots[tensor].dtype), coefficient)
+                if coefficient == 0 and not finite(stored, model.slots[tensor].dtype):
+                    raise not_finite(self.models)
+            yield total
+
+    def exact(self, tensor: str, begin: int, end: int) -> list[np.ndarray]:
+        """Elements begin..end of every model as float64. ConsommeError for NaN and infinity."""
+        found = [tensors.to_float64(m.read(tensor, begin, end), m.slots[tensor].dtype) for m in self.models]
+        if not all(np.isfinite(values).all() for values in found):
             raise not_finite(self.models)
-        return rounded(total, self.divisor, dtype)
+        return found
+
+
+class ByTensor(Mixture):
+    """A linear combination with coefficients of its own for each tensor: of(tensor) -> one for each model."""
+
+    def __init__(self, models: Sequence[Weights], of: Callable[[str], Sequence[float]]) -> None:
+        super().__init__(models)
+        self._of, self.divisor = of, 1.0
+
+    def of(self, tensor: str) -> Sequence[float]:
+        return self._of(tensor)
 
 
 def add(total: np.ndarray | None, values: np.ndarray, coefficient: float) -> np.ndarray | None:

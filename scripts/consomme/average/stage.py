@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from consomme.average.methods import TABLE, method_named
-from consomme.average.methods.base import Mix
+from consomme.average.methods.base import Method, Mix
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_folder
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import Job, finish, say
 
+RANGES = {  # setting: what is allowed, in words and as a test
+    "alpha": ("0 to 1", lambda value: 0 <= value <= 1),
+    "density": ("above 0, to 1", lambda value: 0 < value <= 1),
+}
+
 
 def run(job: Job) -> None:
     """Make one model of the job's parents by the method of its settings."""
     method, parents = method_named(job.spec["settings"]["method"]), job.labelled("parent")
-    method.check_parents(len(parents))
+    method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
     if method.chooses(job.spec["settings"]):
         import torch
 
@@ -58,42 +63,64 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
     free = [name for name, method in TABLE.items() if not method.chooses({"alpha": 0.5})]
     parser = argparse.ArgumentParser(
         prog="python -m consomme.average",
-        description=f"Average models of one ancestor. By hand: {', '.join(free)}; the first model gives all files beside "
-        "the weights. Methods that choose on development sets need --spec, which a job's log shows.",
+        description=f"Average models of one ancestor. By hand: {', '.join(free)}; the base, else the first model, gives "
+        "all files beside the weights. Methods that choose on development sets need --spec, which a job's log shows.",
     )
     parser.add_argument("--method", required=True, help=", ".join(TABLE))
     parser.add_argument("--out", required=True, type=Path, help="the folder to make")
-    parser.add_argument("--alpha", type=float, help="interpolate: 0 is the first model, 1 the second")
+    parser.add_argument("--base", type=Path, help="the model that the others were tuned from")
+    parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="one for each model")
+    parser.add_argument("--alpha", type=float, help="0 is the first model, 1 the second")
+    parser.add_argument("--scale", type=float, help="what the merged differences from the base are multiplied by")
+    parser.add_argument("--density", type=float, help="the share of each difference from the base that stays")
+    parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
     method = method_named(given.method)
-    if given.alpha is not None and "alpha" not in method.settings:
-        raise ConsommeError(f"--alpha: the method '{method.name}' takes none; it belongs to interpolate")
-    settings = {"method": method.name, "alpha": given.alpha, "points": None, "choose_on": None}
-    if method.chooses(settings):
-        why = "without --alpha " if "alpha" in method.settings else ""
-        raise ConsommeError(
-            f"--method {method.name} {why}chooses on development sets, which only a job has: give --spec, --inputs and --out "
-            f"as a job's log shows them. By hand: {', '.join(free)} (interpolate with --alpha)"
-        )
+    settings = _settings(method, given, free)
     method.check_parents(len(given.models))
-    names = [str(path) for path in given.models]
+    folders = [*([given.base] if given.base else []), *given.models]
+    names = [str(path) for path in folders]
     if len(set(names)) < len(names):
         raise ConsommeError(f"a model is given twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     if given.out.exists() and (not given.out.is_dir() or any(given.out.iterdir())):
         raise ConsommeError(f"--out {given.out}: there is something already; remove it or name another folder")
     spec = {
         "stage": "average",
-        "task": _task(given.models[0]),
+        "task": _task(folders[0]),
         "settings": settings,
         "inputs": [f"parent/{name}" for name in names],
     }
-    inputs = dict(zip(spec["inputs"], given.models, strict=True))
+    inputs = dict(zip(spec["inputs"], folders, strict=True))
     spec["digest"] = digest(spec)  # of what was typed; the contents of the models are in the provenance
     job = Job(spec, inputs, given.out, given.out, given.out, 1, "cpu")
     with whole_folder(given.out) as folder:
         build(job, folder)
     say(f"made {given.out}")
+
+
+def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
+    """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
+    typed = {k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed")}
+    typed = {k: str(v) if k == "base" else v for k, v in typed.items() if v is not None}
+    known = {*method.settings, *(["seed"] if method.seeded else [])}
+    for name in typed:
+        if name not in known:
+            owners = [n for n, m in TABLE.items() if name in m.settings or (name == "seed" and m.seeded)]
+            raise ConsommeError(f"--{name}: the method '{method.name}' takes none; it belongs to {', '.join(owners)}")
+    if method.chooses(typed):
+        why = "without --alpha " if "alpha" in method.settings else ""
+        raise ConsommeError(
+            f"--method {method.name} {why}chooses on development sets, which only a job has: give --spec, --inputs and "
+            f"--out as a job's log shows them. By hand: {', '.join(free)} (interpolate with --alpha)"
+        )
+    for name in (*method.needs, *(["base"] if "base" in method.settings else [])):
+        if name not in typed:
+            raise ConsommeError(f"--method {method.name} needs --{name}")
+    for name, (words, allowed) in RANGES.items():
+        if name in typed and not allowed(typed[name]):
+            raise ConsommeError(f"--{name}: {typed[name]:g} given; allowed: {words}")
+    return {"method": method.name, **typed}
 
 
 def _task(folder: Path) -> str | None:

@@ -179,11 +179,18 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
 
 
 def average(node: AverageNode, path: str) -> None:
-    """The method exists and its parameters belong to it."""
+    """The method exists, its parameters belong to it, and those that it needs are given."""
     allowed = [name for name in METHODS if name != "best"]
     among(f"{path}.method", node.method, allowed, "averaging method")
-    if node.alpha is not None and "alpha" not in METHODS[node.method].settings:
-        fail(f"{path}.alpha", f"belongs to another method than {node.method}")
+    method = METHODS[node.method]
+    for name in ("alpha", "weights", "base", "scale", "density"):
+        if getattr(node, name) is not None and name not in method.settings:
+            owners = [other for other in allowed if name in METHODS[other].settings]
+            fail(f"{path}.{name}", f"belongs to another method than {node.method}: {', '.join(owners)}")
+        if getattr(node, name) is None and name in method.needs:
+            fail(f"{path}.{name}", f"{node.method} needs it")
+    if isinstance(node.weights, dict) and node.method != "weighted":
+        fail(f"{path}.weights", f"{node.method} takes a list; weights by side or name pattern belong to weighted")
     if node.choose_on is not None and not chooses(node):
         why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
         fail(f"{path}.choose_on", f"has no use here: {why}")
@@ -194,12 +201,37 @@ def chooses(node: AverageNode) -> bool:
     return METHODS[node.method].chooses({"alpha": node.alpha, "points": node.points})
 
 
+def averaging(node: AverageNode) -> dict[str, Any]:
+    """The settings that the method reads, and no others: they are the model's identity."""
+    method = METHODS[node.method]
+    # where alpha is given no points are tried
+    read = [name for name in method.settings if name != "base" and not (name == "points" and not chooses(node))]
+    return {"method": node.method, **{name: getattr(node, name) for name in read}}
+
+
+def has_base(node: AverageNode) -> bool:
+    """Whether the method works on differences from a base."""
+    return "base" in METHODS[node.method].settings
+
+
+def seeded(node: AverageNode) -> bool:
+    """Whether the method draws at random."""
+    return METHODS[node.method].seeded
+
+
 def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
-    """As many as the method takes, of one family and depth."""
+    """As many as the method takes and as there are weights, of one family and depth."""
     try:
         METHODS[node.method].check_parents(len(group))
     except ConsommeError as error:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
+    lists = node.weights if isinstance(node.weights, dict) else {"": node.weights} if node.weights is not None else {}
+    for key, weights in lists.items():
+        if len(weights) != len(group):
+            names = ", ".join(m.name for m in group)
+            fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
+        if not sum(weights) > 0 and node.method == "weighted":
+            fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
     for attribute, word in (("family", "families"), ("depth", "depths")):
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())

@@ -227,16 +227,38 @@ class Graph:
         made = []
         for values, group in groups(pool, node.by, f"{path}.by"):
             capabilities.ingredients(node, group, path)
+            settings = capabilities.averaging(node)
+            if (base := self._base(node, group, path)) is not None:
+                settings["base"] = True  # the first parent; its name is no part of the identity
+                group = [base, *group]
+            if capabilities.seeded(node):
+                settings["seed"] = self.replicate
             choose = capabilities.chooses(node)
-            settings = {"method": node.method, "alpha": node.alpha, "points": node.points if choose else None}
             made.append(self._chosen_average(name, own | values, "average", settings, group, node, path, choose))
         return made
+
+    def _base(self, node: AverageNode, group: list[Model], path: str) -> Model | None:
+        """The model whose difference from the ingredients counts, for methods that have one: as named, else the one
+        model that all of them were trained from."""
+        if not capabilities.has_base(node):
+            return None
+        if node.base is not None:
+            base = self.one(node.base, f"{path}.base")
+        else:
+            found = {p.id: p for m in group for p in m.parents.values()}
+            if len(found) != 1:
+                names = ", ".join(p.name for p in found.values()) or "none"
+                fail(f"{path}.base", f"{node.method} needs the model that all were tuned from; their parents: {names}")
+            base = next(iter(found.values()))
+        if base.id in {m.id for m in group}:
+            fail(f"{path}.base", f"'{base.name}' is one of the models that are averaged")
+        return base
 
     def _best(self, name: str, runs: list[Model]) -> Model:
         """NODE/best: a soup of one, the best run on the development sets."""
         path = f"{self.path}.models.{name}"
         node = self._node_of(name)
-        settings = {"method": BEST, "alpha": None, "points": None}
+        settings = {"method": BEST}
         best = self._chosen_average(name, {}, runs[0].verb, settings, runs, node, path, True)
         return Model(**{**best.__dict__, "run": BEST})
 

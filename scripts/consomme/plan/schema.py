@@ -366,9 +366,20 @@ class AverageNode(Node):
     average: list[Text] = Field(description="a node (all its runs), or a list of models")
     where: dict[str, Any] = Field(default_factory=dict, description="which runs: swept key: value, or list of values")
     by: list[Text] = Field(default_factory=list, description="one result for each value of these swept keys")
-    method: Text = Field("uniform", description="uniform, greedy, interpolate")
-    alpha: Number | None = Field(None, ge=0, le=1, description="interpolate: 0 is the first model, 1 the second")
+    method: Text = Field(
+        "uniform",
+        description="uniform, weighted, greedy, interpolate, slerp, task_arithmetic, ties, dare_linear, dare_ties, model_stock",
+    )
+    alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
     points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")
+    weights: list[Number] | dict[str, list[Number]] | None = Field(
+        None, description="one for each model; weighted: also {encoder, decoder or name pattern: list}"
+    )
+    base: Text | None = Field(None, description="the model that all were tuned from; default: their one parent")
+    scale: Number | None = Field(None, description="of the merged differences from the base; default 1")
+    density: Number | None = Field(
+        None, gt=0, le=1, description="the share of each difference from the base that stays"
+    )
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")
 

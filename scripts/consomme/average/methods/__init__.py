@@ -7,10 +7,18 @@ from consomme.average.methods.base import Method
 from consomme.average.methods.best import BEST
 from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
+from consomme.average.methods.model_stock import MODEL_STOCK
+from consomme.average.methods.slerp import SLERP
+from consomme.average.methods.task_vectors import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
 from consomme.average.methods.uniform import UNIFORM
+from consomme.average.methods.weighted import WEIGHTED
 from consomme.common.table import Table
 
 __all__ = ["TABLE", "Method", "method_named"]
 
-TABLE: Table[Method] = Table("averaging method", "consomme.averaging", UNIFORM, GREEDY, INTERPOLATE, BEST)
+_METHODS = (
+    *(UNIFORM, WEIGHTED, GREEDY, INTERPOLATE, BEST),
+    *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
+)
+TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)
 method_named = TABLE.named

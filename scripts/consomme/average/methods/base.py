@@ -17,30 +17,50 @@ if TYPE_CHECKING:
 class Mix:
     """What a method works on.
 
-    parents: name -> model folder, in the order given; settings: those of the average node; judge(): the development
-    sets and the choice made on them (calling it reads data and imports torch); device: where candidates are tried."""
+    parents: name -> model folder, in the order given, the base first where the method has one; settings: those of the
+    average node; judge(): the development sets and the choice made on them (calling it reads data and imports torch);
+    device: where candidates are tried."""
 
     parents: Mapping[str, Path]
     settings: Mapping[str, Any]
     judge: Callable[[], Judge]
     device: str = "cpu"
 
+    @property
+    def base(self) -> str | None:
+        """The name of the base: the first parent's, where the settings have `base`."""
+        return next(iter(self.parents)) if self.settings.get("base") else None
+
+    @property
+    def ingredients(self) -> list[str]:
+        """The parents' names without the base's."""
+        return [name for name in self.parents if name != self.base]
+
+    def setting(self, name: str, default: Any) -> Any:
+        """A setting, or what stands for it where it is not given."""
+        value = self.settings.get(name)
+        return default if value is None else value
+
 
 @dataclass(frozen=True)
 class Method:
     """name: the word in configurations; build(mix, folder): fill the empty `folder` with a checkpoint and return what was
-    chosen, as JSON; least, most: how many parents it takes (most None: any number); settings: the keys of a node that it
-    reads, besides choose_on; chooses(settings): whether it looks at development sets under these settings."""
+    chosen, as JSON; least, most: how many ingredients it takes (most None: any number); settings: the keys of a node that
+    it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
+    needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
+    seeded: whether the replicate's seed changes the result."""
 
     name: str
     build: Callable[[Mix, Path], dict[str, Any]]
-    least: int
-    most: int | None
-    settings: tuple[str, ...]
-    chooses: Callable[[Mapping[str, Any]], bool]
+    least: int = 1
+    most: int | None = None
+    settings: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    chooses: Callable[[Mapping[str, Any]], bool] = lambda settings: False
+    seeded: bool = False
 
     def check_parents(self, count: int) -> None:
-        """Raise ConsommeError where the number of parents does not fit."""
+        """Raise ConsommeError where the number of ingredients does not fit."""
         if count < self.least or (self.most is not None and count > self.most):
             exactly = self.least == self.most
             wanted = f"exactly {self.least}" if exactly else f"at least {self.least}"

@@ -41,4 +41,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     }
 
 
-BEST = Method("best", build, least=1, most=None, settings=(), chooses=lambda settings: True)
+BEST = Method("best", build, chooses=lambda settings: True)

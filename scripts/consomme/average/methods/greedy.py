@@ -59,4 +59,4 @@ def _step(step: int, name: str, objective: float, kept: bool, judge: Any) -> dic
     return {"step": step, "candidate": name, "score": judge.score(objective), "kept": kept}
 
 
-GREEDY = Method("greedy", build, least=1, most=None, settings=(), chooses=lambda settings: True)
+GREEDY = Method("greedy", build, chooses=lambda settings: True)

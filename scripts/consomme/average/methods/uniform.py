@@ -16,4 +16,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     return {"ingredients": list(mix.parents)}
 
 
-UNIFORM = Method("uniform", build, least=1, most=None, settings=(), chooses=lambda settings: False)
+UNIFORM = Method("uniform", build)

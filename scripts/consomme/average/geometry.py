@@ -1,0 +1,71 @@
+"""Combinations whose coefficients follow from the angles between models, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from consomme.average.mean import PIECE, Mixture
+from consomme.average.tensors import Weights
+
+PARALLEL = 0.9995  # a cosine above which two tensors count as parallel, and the great circle as a line
+
+
+class Slerp(Mixture):
+    """The point at `alpha` of the great circle from the first of two models to the second (Shoemake 1985).
+
+    The angle is that between the flattened tensors; coefficients sin((1-a)θ)/sin θ and sin(aθ)/sin θ apply to the
+    tensors as they are, so that lengths are mixed too. Parallel and zero tensors are mixed along the line."""
+
+    def __init__(self, models: Sequence[Weights], alpha: float) -> None:
+        super().__init__(models, [1 - alpha, alpha])
+
+    def of(self, tensor: str) -> Sequence[float]:
+        products = gram(self, tensor, from_first=False)
+        lengths = math.sqrt(products[0, 0] * products[1, 1])
+        cosine = products[0, 1] / lengths if lengths else 1.0
+        if abs(cosine) > PARALLEL:
+            return self.coefficients
+        angle = math.acos(cosine)
+        return [math.sin(share * angle) / math.sin(angle) for share in self.coefficients]
+
+
+class ModelStock(Mixture):
+    """Between the base, which is the first model, and the mean of the others (Jang et al. 2024, arXiv 2403.19522).
+
+    Per tensor, with θ the mean angle between two tuned models as seen from the base and k their number, the mean's
+    share is t = k cos θ / (1 + (k - 1) cos θ). shares: tensor -> t, as they were used."""
+
+    def __init__(self, models: Sequence[Weights]) -> None:
+        super().__init__(models)
+        self.divisor = 1.0
+        self.shares: dict[str, float] = {}
+
+    def of(self, tensor: str) -> Sequence[float]:
+        products = gram(self, tensor, from_first=True)
+        count = len(products)
+        lengths = np.sqrt(np.diag(products))
+        pairs = [(i, j) for i in range(count) for j in range(i)]
+        cosines = [
+            products[i, j] / (lengths[i] * lengths[j]) if lengths[i] and lengths[j] else 1.0 for i, j in pairs
+        ]  # a model that did not move from the base has no direction to differ in
+        cosine = max(0.0, float(np.mean(cosines)))  # tuned models that point apart have nothing in common: the base
+        share = count * cosine / (1 + (count - 1) * cosine)
+        self.shares[tensor] = share
+        return [1 - share, *([share / count] * count)]
+
+
+def gram(mixture: Mixture, tensor: str, from_first: bool) -> np.ndarray:
+    """Inner products of the models' tensors, float64 [models, models], read piece by piece; with `from_first`, of the
+    other models' differences from the first."""
+    count = len(mixture.models) - from_first
+    total = np.zeros((count, count))
+    elements = mixture.models[0].slots[tensor].elements
+    for begin in range(0, elements, PIECE):
+        values = np.stack(mixture.exact(tensor, begin, min(begin + PIECE, elements)))
+        if from_first:
+            values = values[1:] - values[0]
+        total += values @ values.T
+    return total

@@ -1,0 +1,25 @@
+"""Model Stock: a few tuned models pulled to their base by the angle between them; Jang et al. 2024, arXiv 2403.19522."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write it. The share of the tuned models' mean differs from tensor to tensor; their range is in what is returned."""
+    from consomme.average.geometry import ModelStock
+    from consomme.average.mean import write_merge
+
+    made = write_merge(folder, mix.parents, ModelStock)
+    found = sorted(made.shares.values())
+    return {
+        "ingredients": mix.ingredients,
+        "base": mix.base,
+        "share": {"least": found[0], "median": found[len(found) // 2], "most": found[-1]},
+    }
+
+
+MODEL_STOCK = Method("model_stock", build, least=2, settings=("base",))

@@ -1,0 +1,21 @@
+"""The great circle between two models: Shoemake 1985, tensor by tensor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write the point at `alpha`: 0 is the first model, 1 the second."""
+    from consomme.average.geometry import Slerp
+    from consomme.average.mean import write_merge
+
+    alpha = float(mix.settings["alpha"])
+    write_merge(folder, mix.parents, lambda models: Slerp(models, alpha))
+    return {"ingredients": list(mix.parents), "alpha": alpha}
+
+
+SLERP = Method("slerp", build, least=2, most=2, settings=("alpha",), needs=("alpha",))

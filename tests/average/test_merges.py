@@ -1,0 +1,290 @@
+"""Each merging method without data against an independent reference: numpy in float64, written from the paper's formula."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from consomme.average.methods import TABLE, method_named
+from consomme.average.methods.base import Mix
+from consomme.average.stage import entry
+from consomme.common.errors import ConsommeError
+
+
+def merge(tmp_path, folders, method, **settings):
+    """What the method makes of the folders (the base first): the tensors in float32, and what it returned."""
+    out = tmp_path / f"{method} {len(list(tmp_path.iterdir()))}"
+    out.mkdir()
+    if "base" in method_named(method).settings:
+        settings["base"] = True
+    mix = Mix({f.name: f for f in folders}, {"method": method, **settings}, lambda: pytest.fail("no data is needed"))
+    chosen = method_named(method).build(mix, out)
+    json.dumps(chosen)
+    return load_file(out / "model.safetensors"), chosen
+
+
+@pytest.fixture
+def models(checkpoint, some):
+    """A base and three models near it: their folders, and their tensors in float64 by name."""
+    base = some(0)
+    folders, values = [], []
+    for i in range(4):
+        moved = {
+            name: np.asarray(value + (0.1 * i * some(i)[name] if value.dtype.kind == "f" else 0), value.dtype)
+            for name, value in base.items()
+        }
+        folders.append(checkpoint(f"m{i}", moved))
+        values.append({name: value.astype(np.float64) for name, value in moved.items()})
+    return folders, values
+
+
+def same(got, expected):
+    """Equal after one rounding to float32 at most: half a unit in the last place, or the neighbour for sums in another
+    order."""
+    for name, value in expected.items():
+        if name != "steps":
+            np.testing.assert_allclose(got[name], value, rtol=2**-22, atol=1e-9, err_msg=name)
+
+
+def test_weighted(tmp_path, models):
+    folders, values = models
+    got, chosen = merge(tmp_path, folders, "weighted", weights=[1, 2, 0, 5])
+    same(got, {n: (values[0][n] + 2 * values[1][n] + 5 * values[3][n]) / 8 for n in values[0]})
+    assert chosen["weights"] == [1, 2, 0, 5]
+
+
+def test_weights_by_name(tmp_path, models):
+    folders, values = models
+    got, _ = merge(tmp_path, folders[:2], "weighted", weights={"*.bias": [0, 1], "layer.*": [3, 1]})
+    first, second = values[:2]
+    assert np.array_equal(got["layer.bias"], second["layer.bias"].astype(np.float32))
+    same(got, {"layer.weight": 0.75 * first["layer.weight"] + 0.25 * second["layer.weight"]})
+    same(got, {"scale": (first["scale"] + second["scale"]) / 2})  # named by no pattern: the plain mean
+    with pytest.raises(ConsommeError, match="no tensor has a name like 'head"):
+        merge(tmp_path, folders[:2], "weighted", weights={"head.*": [1, 1]})
+
+
+def test_weights_by_side(tmp_path):
+    from consomme.families import family_named
+
+    settings = {"d_model": 16, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "encoder_layers": 1, "decoder_layers": 1}
+    folders = [tmp_path / f"marian {seed}" for seed in (1, 2)]
+    for seed, folder in enumerate(folders):
+        texts = ["a b c d e f g", "h i j k l m n"]
+        family_named("marian").create(folder, settings, {"vocab_size": 40}, lambda: iter(texts), ["en", "fr"], seed)  # noqa: B023
+    got, _ = merge(tmp_path, folders, "weighted", weights={"encoder": [1, 0], "decoder": [0, 1]})
+    first, second = (load_file(f / "model.safetensors") for f in folders)
+    for name, value in got.items():
+        side = {"encoder": first, "decoder": second}.get(name.split(".")[1], {})
+        expected = side.get(name, (first[name].astype(np.float64) + second[name]) / 2)
+        np.testing.assert_array_equal(value, np.asarray(expected, np.float32))
+    assert {"encoder", "decoder", "shared"} <= {name.split(".")[1] for name in got}
+
+
+def test_weights_that_make_no_mean(tmp_path, models):
+    folders, _ = models
+    with pytest.raises(ConsommeError, match="2 given for 4 models"):
+        merge(tmp_path, folders, "weighted", weights=[1, 2])
+    with pytest.raises(ConsommeError, match="their sum is 0"):
+        merge(tmp_path, folders[:2], "weighted", weights=[1, -1])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+def test_slerp(tmp_path, models, alpha):
+    folders, values = models
+    first, second = values[0], values[3]
+    expected = {}
+    for name in first:
+        a, b = first[name].ravel(), second[name].ravel()
+        if a.size == 0:
+            continue
+        cosine = a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+        angle = np.arccos(np.clip(cosine, -1, 1))
+        shares = (1 - alpha, alpha)
+        if abs(cosine) <= 0.9995:
+            shares = np.sin((1 - alpha) * angle) / np.sin(angle), np.sin(alpha * angle) / np.sin(angle)
+        expected[name] = shares[0] * first[name] + shares[1] * second[name]
+    got, _ = merge(tmp_path, [folders[0], folders[3]], "slerp", alpha=alpha)
+    same(got, expected)
+
+
+def test_slerp_keeps_the_length_on_a_quarter_circle(tmp_path, checkpoint):
+    folders = [
+        checkpoint("x", {"w": np.array([3.0, 0], np.float32)}),
+        checkpoint("y", {"w": np.array([0, 3.0], np.float32)}),
+    ]
+    got, _ = merge(tmp_path, folders, "slerp", alpha=0.5)
+    np.testing.assert_allclose(got["w"], [3 / np.sqrt(2)] * 2, rtol=1e-7)
+
+
+def test_task_arithmetic(tmp_path, models):
+    folders, values = models
+    base, *tuned = values
+    got, _ = merge(tmp_path, folders, "task_arithmetic", scale=0.4)
+    same(got, {n: base[n] + 0.4 * sum(t[n] - base[n] for t in tuned) for n in base})
+    got, _ = merge(tmp_path, folders, "task_arithmetic", weights=[1, 0, -2])
+    same(got, {n: base[n] + (tuned[0][n] - base[n]) - 2 * (tuned[2][n] - base[n]) for n in base})
+
+
+def test_task_arithmetic_with_a_mean_of_vectors_is_the_mean(tmp_path, models):
+    folders, values = models
+    got, _ = merge(tmp_path, folders, "task_arithmetic", scale=1 / 3)
+    same(got, {n: sum(v[n] for v in values[1:]) / 3 for n in values[0]})
+
+
+def ties(base, tuned, density, weights, scale=1.0):
+    """Trim, elect, merge disjointly: Yadav et al. 2023, algorithm 1, tensor by tensor."""
+    merged = {}
+    for name in base:
+        vectors = []
+        for model in tuned:
+            vector = (model[name] - base[name]).ravel()
+            keep = round(density * vector.size)
+            kept = np.zeros(vector.size, bool)
+            kept[np.argsort(-np.abs(vector), kind="stable")[:keep]] = True
+            vectors.append(np.where(kept, vector, 0))
+        elected = [
+            np.sign(sum(w * v[p] for w, v in zip(weights, vectors, strict=True))) for p in range(vectors[0].size)
+        ]
+        result = np.zeros(vectors[0].size)
+        for p, sign in enumerate(elected):
+            agree = [(w, v[p]) for w, v in zip(weights, vectors, strict=True) if v[p] * w * sign > 0]
+            if agree:
+                result[p] = sum(w * v for w, v in agree) / sum(w for w, _ in agree)
+        merged[name] = base[name] + scale * result.reshape(base[name].shape)
+    return merged
+
+
+@pytest.mark.parametrize("density", [0.01, 0.2, 0.5, 1.0])
+def test_ties(tmp_path, checkpoint, density):
+    random = np.random.default_rng(3)
+    made = [
+        {"w": random.normal(size=(40, 50)).astype(np.float32), "b": random.normal(size=9).astype(np.float32)}
+        for _ in range(4)
+    ]
+    folders = [checkpoint(f"t{i}", m) for i, m in enumerate(made)]
+    base, *tuned = [{n: v.astype(np.float64) for n, v in m.items()} for m in made]
+    got, _ = merge(tmp_path, folders, "ties", density=density, scale=0.7)
+    same(got, ties(base, tuned, density, [1, 1, 1], 0.7))
+    got, _ = merge(tmp_path, folders, "ties", density=density, weights=[2, 1, 0.5])
+    same(got, ties(base, tuned, density, [2, 1, 0.5]))
+
+
+def test_the_limit_of_trimming_is_exact_in_tensors_of_many_pieces(models):
+    from consomme.average.mean import Mixture
+    from consomme.average.task_vectors import _limits
+    from consomme.average.tensors import Weights
+
+    folders, values = models
+    mixture = Mixture([Weights(f) for f in folders])
+    vectors = [np.sort(np.abs(v["layer.weight"] - values[0]["layer.weight"]).ravel()) for v in values[1:]]
+    for keep in (1, 2, 777, 105_000, 210_000):
+        assert list(_limits(mixture, "layer.weight", keep)) == [v[-keep] for v in vectors]
+
+
+def test_dare_keeps_the_expected_task_vector(tmp_path, checkpoint):
+    """Elements stay with the given probability, and the mean over many of them is what it was."""
+    size = 200_000
+    folders = [checkpoint("b", {"w": np.zeros(size, np.float32)}), checkpoint("t", {"w": np.ones(size, np.float32)})]
+    for method in ("dare_linear", "dare_ties"):
+        got, _ = merge(tmp_path, folders, method, density=0.3, seed=1)
+        stayed = got["w"] != 0
+        np.testing.assert_allclose(got["w"][stayed], 1 / 0.3, rtol=1e-6)
+        assert abs(stayed.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / size)
+
+
+def test_dare_depends_on_the_seed_alone(tmp_path, models):
+    folders, _ = models
+    once, again, other = (merge(tmp_path, folders, "dare_linear", density=0.5, seed=s)[0] for s in (1, 1, 2))
+    assert all(np.array_equal(once[n], again[n]) for n in once)
+    assert not np.array_equal(once["layer.weight"], other["layer.weight"])
+    # one more model does not change what stays of the others
+    fewer, more = (merge(tmp_path, f, "dare_linear", density=0.5, seed=1, weights=w)[0]
+                   for f, w in ((folders[:3], [1, 1]), (folders, [1, 1, 0])))  # fmt: skip
+    assert all(np.array_equal(fewer[n], more[n]) for n in fewer)
+
+
+@pytest.mark.parametrize("method", ["ties", "dare_linear", "dare_ties"])
+def test_with_nothing_dropped_and_one_model_it_is_that_model(tmp_path, models, method):
+    folders, values = models
+    got, _ = merge(tmp_path, folders[:2], method, density=1.0)
+    same(got, values[1])
+
+
+def test_model_stock(tmp_path, models):
+    folders, values = models
+    base, *tuned = values
+    expected = {}
+    for name in base:
+        if base[name].size == 0 or name == "steps":
+            continue
+        vectors = [(t[name] - base[name]).ravel() for t in tuned]
+        norms = [np.linalg.norm(v) for v in vectors]
+        cosine = np.mean(
+            [vectors[i] @ vectors[j] / norms[i] / norms[j] for i, j in itertools.combinations(range(3), 2)]
+        )
+        share = 3 * max(cosine, 0) / (1 + 2 * max(cosine, 0))
+        expected[name] = share * sum(t[name] for t in tuned) / 3 + (1 - share) * base[name]
+    got, chosen = merge(tmp_path, folders, "model_stock")
+    same(got, expected)
+    assert 0 <= chosen["share"]["least"] <= chosen["share"]["most"] <= 1
+
+
+def test_model_stock_of_models_that_agree_is_their_mean(tmp_path, checkpoint):
+    folders = [checkpoint(f"s{i}", {"w": np.full(8, float(i > 0), np.float32)}) for i in range(3)]
+    got, _ = merge(tmp_path, folders, "model_stock")
+    np.testing.assert_allclose(got["w"], 1)
+
+
+@pytest.mark.parametrize("method", [m for m in TABLE if not TABLE[m].chooses({"alpha": 0.5}) and TABLE[m].most is None])
+def test_a_model_that_is_not_finite_is_named(tmp_path, checkpoint, some, method):
+    spoilt = some(2)
+    spoilt["layer.bias"][1] = np.nan
+    folders = [checkpoint("m0", some(0)), checkpoint("m1", some(1)), checkpoint("spoilt", spoilt)]
+    count = len(folders) - ("base" in TABLE[method].settings)
+    settings = {"weights": [1] * count, "density": 0.5}
+    with pytest.raises(ConsommeError, match=r"spoilt: layer\.bias \(1 of 7\)"):
+        merge(tmp_path, folders, method, **{k: v for k, v in settings.items() if k in TABLE[method].settings})
+
+
+def test_memory_does_not_grow_with_the_tensors(tmp_path, checkpoint):
+    import tracemalloc
+
+    random = np.random.default_rng(0)
+    folders = [
+        checkpoint(f"m{i}", {"w": random.normal(size=2_000_000).astype(np.float32)}) for i in range(4)
+    ]  # 8 MB each
+    for method, settings in (("ties", {"density": 0.2}), ("dare_ties", {"density": 0.5}), ("model_stock", {})):
+        tracemalloc.start()
+        merge(tmp_path, folders, method, **settings)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 10e6, method  # three counts of 65,536 bins and pieces, no tensor
+
+
+def test_by_hand(tmp_path, models, capsys):
+    folders, _ = models
+    names = [str(f) for f in folders]
+    out = tmp_path / "merged"
+    entry(["--method", "ties", "--density", "0.5", "--base", names[0], "--out", str(out), *names[1:]])
+    expected, _ = merge(tmp_path, folders, "ties", density=0.5)
+    got = load_file(out / "model.safetensors")
+    assert all(np.array_equal(got[n], expected[n]) for n in expected)
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["chosen"]["base"] == names[0]
+    assert provenance["chosen"]["ingredients"] == names[1:]
+    for arguments, message in [
+        (["--method", "ties", "--base", names[0]], "needs --density"),
+        (["--method", "ties", "--density", "0.5"], "needs --base"),
+        (["--method", "ties", "--density", "0", "--base", names[0]], "allowed: above 0, to 1"),
+        (["--method", "uniform", "--density", "0.5"], "it belongs to ties, dare_linear, dare_ties"),
+        (["--method", "uniform", "--base", names[0]], "it belongs to task_arithmetic"),
+        (["--method", "weighted"], "needs --weights"),
+        (["--method", "ties", "--density", "1", "--base", names[1]], "given twice"),
+    ]:  # fmt: skip
+        with pytest.raises(SystemExit):
+            entry([names[1], names[2], "--out", str(tmp_path / "no"), *arguments])
+        assert message in capsys.readouterr().err
+        assert not (tmp_path / "no").exists()
