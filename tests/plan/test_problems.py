@@ -40,6 +40,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/mean": {"average": "tuned", "method": "weighted", "weights": {"encoder": [1]}}}, ["mean.weights.encoder", "1 given for 4"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "weighted", "weights": [1, -1, 1, -1]}}, ["their sum is 0"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "task_arithmetic", "weights": {"encoder": [1, 1, 1, 1]}}}, ["takes a list"]),
+        ({f"{MODELS}/mean": {"average": "tuned", "method": "learned", "groups": "layers"}}, ["did you mean 'layer'"]),
+        ({f"{MODELS}/soup/steps": 5}, ["soup.steps", "belongs to another method than greedy: learned"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "slerp", "alpha": 0.5}}, ["takes exactly 2 models", "4 given"]),
         ({f"{MODELS}/line/average": ["base", "tuned"]}, ["takes exactly 2 models", "base, tuned"]),
         ({f"{MODELS}/line/choose_on": {"c": "best"}}, ["no development set 'c'", "allowed: a, b"]),

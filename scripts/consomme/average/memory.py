@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,22 @@ class Candidates:
             return self._fill({t: mixed(t) for t in self._floats()}, divisor=1)
 
         return at
+
+    def mixed(self, of: Callable[[str], Sequence[float]]) -> PreTrainedModel:
+        """The linear combination with of(tensor) coefficients, one for each parent; reads all files anew."""
+
+        def total(tensor: str) -> np.ndarray:
+            found = None
+            for name, coefficient in zip(self.models, of(tensor), strict=True):
+                found = add(found, self._exact(name, tensor), coefficient)
+            return found
+
+        return self._fill({t: total(t) for t in self._floats()}, divisor=1)
+
+    def alignment(self, tensor: str, gradient: np.ndarray) -> np.ndarray:
+        """The inner product of a gradient [elements] with each parent's tensor, float64 [parents]: how the loss changes
+        with that parent's coefficient."""
+        return np.array([gradient.astype(np.float64) @ self._exact(name, tensor) for name in self.models])
 
     def stored(self, name: str, tensor: str) -> np.ndarray:
         """A parent's elements as stored. ConsommeError for NaN and infinity."""

@@ -176,7 +176,11 @@ class Evaluator:
         # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
         with evaluating(model, self.device), torch.no_grad():
             for batch in _batches(order, self.batch_size):
-                answers = self._nll(model, set_name, batch) if with_labels else self._generate(model, set_name, batch)
+                if with_labels:
+                    nll, tokens = self.nll(model, set_name, batch)
+                    answers: list = list(zip(nll.tolist(), tokens.tolist(), strict=True))
+                else:
+                    answers = self._generate(model, set_name, batch)
                 for i, answer in zip(batch, answers, strict=True):
                     results[i] = answer
         return results
@@ -185,14 +189,15 @@ class Evaluator:
         batch = self._collate(model, set_name, which, None)
         return self.family.generate(model, self.processor, batch, self.languages, self.decoding)
 
-    def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
+    def nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device; with
+        gradients where the caller has them enabled. The model must be on the device already."""
         if set_name not in self._labels:
             texts = self._rows(set_name).targets
             self._labels[set_name] = [list(self.family.labels(self.processor, t, self.languages)) for t in texts]
         batch = self._collate(model, set_name, which, [self._labels[set_name][i] for i in which])
         measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[self.family.objective]
-        nll, tokens = measure(self.family, model, batch)
-        return list(zip(nll.tolist(), tokens.tolist(), strict=True))
+        return measure(self.family, model, batch)
 
     def _collate(
         self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None

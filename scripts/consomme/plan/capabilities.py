@@ -183,12 +183,15 @@ def average(node: AverageNode, path: str) -> None:
     allowed = [name for name in METHODS if name != "best"]
     among(f"{path}.method", node.method, allowed, "averaging method")
     method = METHODS[node.method]
-    for name in ("alpha", "weights", "base", "scale", "density"):
+    parameters = {name for other in allowed for name in METHODS[other].settings if name != "points"}
+    for name in [name for name in AverageNode.model_fields if name in parameters]:
         if getattr(node, name) is not None and name not in method.settings:
             owners = [other for other in allowed if name in METHODS[other].settings]
             fail(f"{path}.{name}", f"belongs to another method than {node.method}: {', '.join(owners)}")
         if getattr(node, name) is None and name in method.needs:
             fail(f"{path}.{name}", f"{node.method} needs it")
+    if node.groups is not None:
+        among(f"{path}.groups", node.groups, ["model", "layer"], "grouping")
     if isinstance(node.weights, dict) and node.method != "weighted":
         fail(f"{path}.weights", f"{node.method} takes a list; weights by side or name pattern belong to weighted")
     if node.choose_on is not None and not chooses(node):

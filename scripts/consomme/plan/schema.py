@@ -368,7 +368,8 @@ class AverageNode(Node):
     by: list[Text] = Field(default_factory=list, description="one result for each value of these swept keys")
     method: Text = Field(
         "uniform",
-        description="uniform, weighted, greedy, interpolate, slerp, task_arithmetic, ties, dare_linear, dare_ties, model_stock",
+        description="uniform, weighted, greedy, learned, interpolate, fisher, slerp, task_arithmetic, ties, dare_linear, "
+        "dare_ties, model_stock",
     )
     alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
     points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")
@@ -379,6 +380,12 @@ class AverageNode(Node):
     scale: Number | None = Field(None, description="of the merged differences from the base; default 1")
     density: Number | None = Field(
         None, gt=0, le=1, description="the share of each difference from the base that stays"
+    )
+    groups: Text | None = Field(None, description="learned: model (one weight for each), or layer; default model")
+    steps: Integer | None = Field(None, ge=1, description="learned: of Adam on 16 development rows each; default 60")
+    learning_rate: Number | None = Field(None, gt=0, description="learned: of Adam on the logits; default 0.1")
+    examples: Integer | None = Field(
+        None, ge=1, description="fisher: development rows that it is measured on; default 128"
     )
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")

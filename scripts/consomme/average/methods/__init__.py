@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from consomme.average.methods.base import Method
 from consomme.average.methods.best import BEST
+from consomme.average.methods.fisher import FISHER
 from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
+from consomme.average.methods.learned import LEARNED
 from consomme.average.methods.model_stock import MODEL_STOCK
 from consomme.average.methods.slerp import SLERP
 from consomme.average.methods.task_vectors import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
@@ -17,7 +19,7 @@ from consomme.common.table import Table
 __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
-    *(UNIFORM, WEIGHTED, GREEDY, INTERPOLATE, BEST),
+    *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, BEST),
     *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)

@@ -1,0 +1,64 @@
+"""Gradients of the development loss, for methods that learn from data."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from consomme.average.judge import Judge
+
+Places = list[tuple[str, int]]  # development set, row
+
+
+def no_limits(judge: Judge, method: str) -> None:
+    """ConsommeError where choose_on has limits: a gradient can't hold them."""
+    if judge.choice.limits:
+        raise ConsommeError(
+            f"{method}: choose_on has a limit on {', '.join(judge.choice.limits)}, which a gradient can't hold; use "
+            f"weights here, and hold limits in an interpolation with the model that is not to be lost"
+        )
+
+
+def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:
+    """Rows of the choice's development sets without end: a set with the probability of its weight, its rows in a fresh
+    order each time it has been gone through. The same for the same seed."""
+    weights = judge.choice.weights
+    names = [name for name in weights if weights[name]]
+    share = np.array([weights[name] for name in names])
+    random = np.random.default_rng([seed, zlib.crc32("/".join(names).encode())])
+    waiting: dict[str, list[int]] = {name: [] for name in names}
+    while True:
+        name = names[random.choice(len(names), p=share / share.sum())]
+        if not waiting[name]:
+            waiting[name] = random.permutation(len(judge.rows_of_set(name))).tolist()
+        yield name, waiting[name].pop()
+
+
+def loss(judge: Judge, model: PreTrainedModel, places: Places) -> Tensor:
+    """The mean over rows of the loss per label: a scalar in nats, with gradients."""
+    import torch
+
+    losses = []
+    for name in dict.fromkeys(name for name, _ in places):
+        which = [row for other, row in places if other == name]
+        nll, tokens = judge.evaluator().nll(model, name, which)
+        losses.append(nll / tokens.clamp(min=1))
+    return torch.cat(losses).mean()
+
+
+def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The gradients that the last backward pass left, by the tensors' names (tied weights under each of theirs)."""
+    return {
+        name: parameter.grad
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.grad is not None
+    }

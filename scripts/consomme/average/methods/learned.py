@@ -1,0 +1,109 @@
+"""The learned soup of Wortsman et al. 2022, arXiv 2203.05482, appendix I: mixing weights by gradient on development data.
+
+Weights are a softmax, so that each mix lies between the ingredients; with `groups: layer` every layer has its own, and
+what belongs to no layer shares one. They start at the plain mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.average.methods.base import Method, Mix
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import say
+
+if TYPE_CHECKING:
+    from consomme.families.base import Family
+
+STEPS, RATE, BATCH = 60, 0.1, 16
+GROUPS = ("model", "layer")
+REST = "rest"
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write the mix that Adam found in `steps` steps of 16 development rows, or the plain mean where that is as good by
+    the objective of choose_on. Returns the weights by group and the objectives of both."""
+    import torch
+
+    from consomme.average import gradients
+    from consomme.average.mean import ByTensor, write_mean, write_merge
+    from consomme.average.memory import Candidates
+    from consomme.families import family_of
+
+    judge, count = mix.judge(), len(mix.parents)
+    gradients.no_limits(judge, "learned")
+    steps, rate = int(mix.setting("steps", STEPS)), float(mix.setting("learning_rate", RATE))
+    donor = next(iter(mix.parents.values()))
+    rows = gradients.shuffled(judge, int(mix.setting("seed", 0)))
+    with Candidates(mix.parents, judge.device) as candidates:
+        groups = groups_of(candidates.layout, family_of(donor), mix.setting("groups", "model"))
+        names = list(dict.fromkeys(groups.values()))
+        logits = torch.zeros(len(names), count, dtype=torch.float64, requires_grad=True)
+        optimiser = torch.optim.Adam([logits], lr=rate)
+        for step in range(1, steps + 1):
+            mixing = torch.softmax(logits, -1)
+            model = candidates.mixed(_of(groups, names, mixing.tolist()))
+            model.zero_grad(set_to_none=True)
+            with torch.enable_grad():
+                loss = gradients.loss(judge, model, list(islice(rows, BATCH)))
+                loss.backward()
+            slopes = torch.zeros_like(mixing)
+            found = gradients.gradients(model)
+            for tensor, group in groups.items():
+                if tensor in found:
+                    slope = candidates.alignment(tensor, found[tensor].float().cpu().numpy().ravel())
+                    slopes[names.index(group)] += torch.from_numpy(slope)
+            optimiser.zero_grad()
+            mixing.backward(slopes)
+            optimiser.step()
+            if step % 10 == 0 or step == steps:
+                say(f"learned: step {step} of {steps}, loss {loss.item():.4f}")
+        model.zero_grad(set_to_none=True)
+        final = torch.softmax(logits.detach(), -1).tolist()
+        of = _of(groups, names, final)
+        before = judge.objective(candidates.mixed(lambda tensor: [1 / count] * count))
+        after = judge.objective(candidates.mixed(of))
+    if after > before:
+        write_merge(folder, mix.parents, lambda models: ByTensor(models, of))
+    else:
+        write_mean(folder, mix.parents)
+    say(f"learned: {judge.text(after)}, the plain mean {judge.text(before)}")
+    return {
+        "ingredients": list(mix.parents),
+        "metric": judge.choice.metric,
+        "scores": {"learned": judge.score(after), "uniform": judge.score(before)},
+        "taken": "learned" if after > before else "uniform",
+        "weights": {name: dict(zip(mix.parents, row, strict=True)) for name, row in zip(names, final, strict=True)},
+    }
+
+
+def groups_of(layout: Mapping[str, Any], family: Family, by: str) -> dict[str, str]:
+    """tensor -> the group whose weights it takes: `model`, or SIDE.LAYER (from 1) and `rest`."""
+    if by not in GROUPS:
+        raise ConsommeError(f"groups: '{by}' given; allowed: {', '.join(GROUPS)}")
+
+    def group(tensor: str) -> str:
+        for side, stack in family.stacks.items():
+            inside = tensor.removeprefix(stack.layers + ".")
+            if inside != tensor:
+                return f"{side}.{int(inside.partition('.')[0]) + 1}"
+        return REST
+
+    return {tensor: group(tensor) if by == "layer" else "model" for tensor in layout}
+
+
+def _of(groups: Mapping[str, str], names: Sequence[str], weights: Sequence[Sequence[float]]) -> Any:
+    rows = dict(zip(names, weights, strict=True))
+    return lambda tensor: rows[groups[tensor]]
+
+
+LEARNED = Method(
+    "learned",
+    build,
+    least=2,
+    settings=("groups", "steps", "learning_rate"),
+    chooses=lambda settings: True,
+    seeded=True,
+)
