@@ -345,14 +345,6 @@ def test_fisher_is_the_mean_square_of_single_gradients(job, parents, tmp_path, t
         assert known.any() or name.endswith("k_proj.bias")  # a key's bias changes no attention
 
 
-@pytest.mark.parametrize("method", ["learned", "fisher"])
-def test_a_gradient_holds_no_limit(job, parents, tmp_path, method):
-    found = parents(a=0.0, b=0.3)
-    limits = {"d": {"weight": 1.0, "lose_at_most": 0.5, "of": "of"}}
-    with pytest.raises(ConsommeError, match="which a gradient can't hold"):
-        run(parse(job(method, found, {"metric": "loss", "sets": limits}, reference=found["a"]), ""))
-
-
 @pytest.fixture(scope="module")
 def trained(base, tmp_path_factory):
     """The base after some steps on the development rows."""

@@ -41,6 +41,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/mean": {"average": "tuned", "method": "weighted", "weights": [1, -1, 1, -1]}}, ["their sum is 0"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "task_arithmetic", "weights": {"encoder": [1, 1, 1, 1]}}}, ["takes a list"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "learned", "groups": "layers"}}, ["did you mean 'layer'"]),
+        ({f"{MODELS}/mean": {"average": "tuned", "method": "fisher", "choose_on": {"a": "best", "b": {"lose_at_most": 1, "of": "base"}}}}, ["mean.choose_on.b", "lose_at_most belongs to"]),
         ({f"{MODELS}/soup/steps": 5}, ["soup.steps", "belongs to another method than greedy: learned"]),
         ({f"{MODELS}/mean": {"average": "tuned", "method": "slerp", "alpha": 0.5}}, ["takes exactly 2 models", "4 given"]),
         ({f"{MODELS}/line/average": ["base", "tuned"]}, ["takes exactly 2 models", "base, tuned"]),

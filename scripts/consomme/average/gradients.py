@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.common.errors import ConsommeError
-
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -17,15 +15,6 @@ if TYPE_CHECKING:
     from consomme.average.judge import Judge
 
 Places = list[tuple[str, int]]  # development set, row
-
-
-def no_limits(judge: Judge, method: str) -> None:
-    """ConsommeError where choose_on has limits: a gradient can't hold them."""
-    if judge.choice.limits:
-        raise ConsommeError(
-            f"{method}: choose_on has a limit on {', '.join(judge.choice.limits)}, which a gradient can't hold; use "
-            f"weights here, and hold limits in an interpolation with the model that is not to be lost"
-        )
 
 
 def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:

@@ -217,6 +217,11 @@ def has_base(node: AverageNode) -> bool:
     return "base" in METHODS[node.method].settings
 
 
+def holds_limits(method: str) -> bool:
+    """Whether `lose_at_most` can bind the averaging method."""
+    return METHODS[method].limits
+
+
 def seeded(node: AverageNode) -> bool:
     """Whether the method draws at random."""
     return METHODS[node.method].seeded

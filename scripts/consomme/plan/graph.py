@@ -279,10 +279,10 @@ class Graph:
         if choose:
             metric = getattr(node, "metric", None)
             metric = self.metric if metric is None or isinstance(node, PruneNode) else metric
-            data = self._data(getattr(node, "data", None))
-            choosing, settings["choose_on"], corpora, references = self._choosing(
-                getattr(node, "choose_on", None), metric, data, path
-            )
+            data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
+            if not capabilities.holds_limits(settings["method"]):
+                goals = _no_constraints(goals, path)
+            choosing, settings["choose_on"], corpora, references = self._choosing(goals, metric, data, path)
         else:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
@@ -521,7 +521,7 @@ class Graph:
 
 
 def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] | None:
-    """A search moves step by step, and has no model yet that a bound could hold."""
+    """A search that moves step by step, or along a gradient, has no model yet that a bound could hold."""
     for name, goal in (goals or {}).items():
         if isinstance(goal, Constraint):
             fail(

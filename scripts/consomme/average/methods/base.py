@@ -48,7 +48,7 @@ class Method:
     chosen, as JSON; least, most: how many ingredients it takes (most None: any number); settings: the keys of a node that
     it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
     needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
-    seeded: whether the replicate's seed changes the result."""
+    seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on."""
 
     name: str
     build: Callable[[Mix, Path], dict[str, Any]]
@@ -58,6 +58,7 @@ class Method:
     needs: tuple[str, ...] = ()
     chooses: Callable[[Mapping[str, Any]], bool] = lambda settings: False
     seeded: bool = False
+    limits: bool = True
 
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError where the number of ingredients does not fit."""

@@ -17,13 +17,11 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
     F is the diagonal of the empirical Fisher information: the mean square of the gradient of one row's log likelihood,
     over `examples` rows of the development sets, the same for all models."""
-    from consomme.average.gradients import no_limits
     from consomme.average.information import Fisher, squares
     from consomme.average.mean import write_merge
     from consomme.average.tensors import SINGLE, Weights
 
     judge, examples = mix.judge(), int(mix.setting("examples", EXAMPLES))
-    no_limits(judge, "fisher")
     with TemporaryDirectory(dir=folder.parent, prefix=".fisher-") as place:
         for i, (name, path) in enumerate(mix.parents.items()):
             (Path(place) / str(i)).mkdir()
@@ -38,4 +36,6 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     return {"ingredients": list(mix.parents), "examples": examples}
 
 
-FISHER = Method("fisher", build, least=2, settings=("examples",), chooses=lambda settings: True, seeded=True)
+FISHER = Method(
+    "fisher", build, least=2, settings=("examples",), chooses=lambda settings: True, seeded=True, limits=False
+)

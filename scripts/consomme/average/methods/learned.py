@@ -33,7 +33,6 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     from consomme.families import family_of
 
     judge, count = mix.judge(), len(mix.parents)
-    gradients.no_limits(judge, "learned")
     steps, rate = int(mix.setting("steps", STEPS)), float(mix.setting("learning_rate", RATE))
     donor = next(iter(mix.parents.values()))
     rows = gradients.shuffled(judge, int(mix.setting("seed", 0)))
@@ -106,4 +105,5 @@ LEARNED = Method(
     settings=("groups", "steps", "learning_rate"),
     chooses=lambda settings: True,
     seeded=True,
+    limits=False,
 )
