@@ -65,7 +65,9 @@ class Dial:
     def _dial(self, model):
         return float(model.state_dict()[DIAL][0])
 
-    def objective(self, model, folder=None):
+    def objective(self, model, folder=None, metric=None):
+        if metric == "far":  # an order of its own: the largest dial first
+            return self._dial(model)
         self.seen.append({n: t.numpy().copy() for n, t in model.state_dict().items()})
         return -((self._dial(model) - 1) ** 2)
 
@@ -114,6 +116,26 @@ def test_greedy_keeps_what_strictly_helps(tmp_path, parents, capsys):
     assert sum(_same(weights, seen) for seen in judge.seen) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if "step" in line]
     assert len(lines) == 4 and "step 2: with twin: loss 0.2500: not kept" in lines[1]
+
+
+def test_greedy_with_replacement_takes_what_helps_most_and_takes_it_again(tmp_path, parents):
+    # the best mean of 0 and 1.5 at a dial of 1 is (0 + 1.5 + 1.5) / 3
+    judge = Dial()
+    chosen, weights = _make("greedy", parents(a=0.0, b=1.5), judge, tmp_path, replacement=True)
+    assert sorted(chosen["ingredients"]) == ["a", "b", "b"] and weights[DIAL][0] == 1
+    assert any(_same(weights, seen) for seen in judge.seen)  # what was tried is what is written
+    steps = [t["step"] for t in chosen["trace"]]
+    assert steps == [1, 2, 2, 3, 3, 4, 4] and [t["kept"] for t in chosen["trace"][-2:]] == [False, False]
+
+
+def test_greedy_stops_after_so_many(tmp_path, parents):
+    chosen, _ = _make("greedy", parents(a=0.9, b=0.95, c=1.2, d=1.1), Dial(), tmp_path, at_most=2)
+    assert len(chosen["ingredients"]) == 2 and len(chosen["trace"]) < 4
+
+
+def test_greedy_ranked_by_another_metric(tmp_path, parents):
+    chosen, _ = _make("greedy", parents(a=0.9, b=2.0, c=0.2), Dial(), tmp_path, rank_by="far")
+    assert chosen["tried"] == ["b", "a", "c"]
 
 
 def test_greedy_under_a_limit(tmp_path, parents):

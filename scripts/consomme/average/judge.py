@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,10 @@ class Judge:
         """The rows of a development set of the choice."""
         return self._rows[name]
 
-    def objective(self, model: PreTrainedModel, folder: Path | None = None) -> float:
-        """The weighted mean over the sets, turned so that higher is better."""
-        return choosing.objective(self.evaluator(folder), model, self.choice)
+    def objective(self, model: PreTrainedModel, folder: Path | None = None, metric: str | None = None) -> float:
+        """The weighted mean over the sets, turned so that higher is better; of another metric, where one is named."""
+        choice = replace(self.choice, metric=metric) if metric else self.choice
+        return choosing.objective(self.evaluator(folder), model, choice)
 
     def admissible(self, model: PreTrainedModel, folder: Path | None = None) -> tuple[bool, dict[str, Any]]:
         """Whether the model keeps every limit, and the figures by set."""

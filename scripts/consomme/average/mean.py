@@ -25,19 +25,24 @@ _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msg
 
 
 def write_mean(
-    folder: Path, parents: Mapping[str, Path], coefficients: Sequence[float] | None = None, twin: bool = True
+    folder: Path,
+    parents: Mapping[str, Path],
+    coefficients: Sequence[float] | None = None,
+    divisor: float = 1.0,
+    twin: bool = True,
 ) -> None:
-    """Fill `folder` with the checkpoint sum(c * model) over `parents` (name -> folder), `coefficients` in their order.
+    """Fill `folder` with the checkpoint sum(c * model) / divisor over `parents` (name -> folder), `coefficients` in their
+    order.
 
     Without coefficients: the mean, the sum over all divided by their number. Sums are float64 and rounded once to the
     stored dtype (the widest, where models differ); integer tensors have to be equal. All other files come from the
     first parent, the donor. The memory needed depends neither on the number nor on the size of the models.
     Raises ConsommeError, naming the models and tensors, where they do not fit together."""
-    write_merge(folder, parents, lambda models: Mixture(models, coefficients))
+    write_merge(folder, parents, lambda models: Mixture(models, coefficients, divisor))
     twins = {name: path / TWIN for name, path in parents.items()}
     if twin and all((path / tensors.SINGLE).exists() for path in twins.values()):
         (folder / TWIN).mkdir()
-        write_mean(folder / TWIN, twins, coefficients, twin=False)  # the mean of the twins is the mean's twin
+        write_mean(folder / TWIN, twins, coefficients, divisor, twin=False)  # the mean of the twins is the mean's twin
 
 
 def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
@@ -63,10 +68,12 @@ class Mixture:
     Other ways to combine derive from it: `of(tensor)` gives the coefficients where they differ from tensor to tensor,
     `combine` the sum itself where it is not linear."""
 
-    def __init__(self, models: Sequence[Weights], coefficients: Sequence[float] | None = None) -> None:
+    def __init__(
+        self, models: Sequence[Weights], coefficients: Sequence[float] | None = None, divisor: float = 1.0
+    ) -> None:
         self.models = models
         self.coefficients = [1.0] * len(models) if coefficients is None else [float(c) for c in coefficients]
-        self.divisor = float(len(models)) if coefficients is None else 1.0
+        self.divisor = float(len(models)) if coefficients is None else divisor
         if len(self.coefficients) != len(models):
             raise ConsommeError(f"{len(self.coefficients)} coefficients for {len(models)} models")
         if not all(map(math.isfinite, self.coefficients)) or not any(self.coefficients):

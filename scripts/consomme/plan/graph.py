@@ -282,7 +282,9 @@ class Graph:
             data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
             if not capabilities.holds_limits(settings["method"]):
                 goals = _no_constraints(goals, path)
-            choosing, settings["choose_on"], corpora, references = self._choosing(goals, metric, data, path)
+            choosing, settings["choose_on"], corpora, references = self._choosing(
+                goals, metric, data, path, settings.get("rank_by")
+            )
         else:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
@@ -445,7 +447,7 @@ class Graph:
         return sets
 
     def _choosing(
-        self, goals: dict[str, Any] | None, metric: str, data: Data, path: str
+        self, goals: dict[str, Any] | None, metric: str, data: Data, path: str, rank_by: str | None = None
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Prepared], dict[str, Model]]:
         """What a choice on development sets depends on: (part of the identity, choice, corpora, references)."""
         dev = self._sets(data, "dev")
@@ -454,7 +456,8 @@ class Graph:
         among(f"{path}.metric", metric, capabilities.metrics(self.experiment.task), f"{self.experiment.task} metric")
         references: dict[str, Model] = {}
         sets: dict[str, Any] = {}
-        used_metrics = {metric}
+        used_metrics = {metric, rank_by or metric}
+        among(f"{path}.rank_by", rank_by or metric, capabilities.metrics(self.experiment.task), "metric")
         for name, goal in (goals or dict.fromkeys(dev, "best")).items():
             among(f"{path}.choose_on", name, dev, "development set")
             if isinstance(goal, Constraint):

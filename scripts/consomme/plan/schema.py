@@ -381,6 +381,9 @@ class AverageNode(Node):
     density: Number | None = Field(
         None, gt=0, le=1, description="the share of each difference from the base that stays"
     )
+    rank_by: Text | None = Field(None, description="greedy: the metric of the order; default: that of the choice")
+    replacement: bool | None = Field(None, description="greedy: each step takes the model that helps most, again too")
+    at_most: Integer | None = Field(None, ge=1, description="greedy: so many ingredients at most")
     groups: Text | None = Field(None, description="learned: model (one weight for each), or layer; default model")
     steps: Integer | None = Field(None, ge=1, description="learned: of Adam on 16 development rows each; default 60")
     learning_rate: Number | None = Field(None, gt=0, description="learned: of Adam on the logits; default 0.1")

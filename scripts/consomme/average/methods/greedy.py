@@ -2,10 +2,15 @@
 
 Models are ranked by the development objective; from the best on, each is added to the mean and stays if the objective
 rises. The paper keeps an ingredient that changes nothing; here the rise must be strict, so that a model which brings
-nothing on the development sets, a copy of an ingredient for one, does not join."""
+nothing on the development sets, a copy of an ingredient for one, does not join.
+
+With `replacement` each step tries every model, those that are in already too, and takes the one that helps most, until
+none does: the ensemble selection of Caruana et al. 2004, on weights."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +22,21 @@ from consomme.common.stage import say
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write the mean of the ingredients that were kept; the best single model is the donor of all other files.
 
-    Candidates are means in memory, the very weights that would be written. Under limits of choose_on the first
-    ingredient is the best parent that keeps them (ConsommeError if none does), and so must every later mean."""
+    rank_by: the metric that orders the models, where it is not the one that decides; at_most: how many ingredients,
+    where one that counts twice is two. Candidates are means in memory, the very weights that would be written. Under
+    limits of choose_on the first ingredient is the best parent that keeps them (ConsommeError if none does), and so must
+    every later mean."""
     from consomme.average.mean import write_mean
     from consomme.average.memory import Candidates
 
-    judge = mix.judge()
+    judge, rank_by = mix.judge(), mix.settings.get("rank_by")
+    most, replacement = mix.setting("at_most", math.inf), mix.setting("replacement", False)
     with Candidates(mix.parents, judge.device) as candidates:
         objectives = {name: judge.objective(candidates.single(name)) for name in mix.parents}
-        ranked = sorted(mix.parents, key=lambda name: -objectives[name])  # stable: of equals the first given
+        ranks = objectives
+        if rank_by and rank_by != judge.choice.metric:
+            ranks = {name: judge.objective(candidates.single(name), metric=rank_by) for name in mix.parents}
+        ranked = sorted(mix.parents, key=lambda name: -ranks[name])  # stable: of equals the first given
         start = next((name for name in ranked if judge.admissible(candidates.single(name))[0]), None)
         if start is None:
             raise ConsommeError(
@@ -34,16 +45,25 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
             )
         kept, reached = [start], objectives[start]
         trace = [_step(1, start, reached, True, judge)]
-        running = candidates.running(start)
-        for step, name in enumerate([n for n in ranked if n != start], start=2):
-            model = running.with_one_more(name)
-            objective = judge.objective(model)
-            better = objective > reached and judge.admissible(model)[0]
-            trace.append(_step(step, name, objective, better, judge))
-            if better:
-                running.keep(name)
-                kept, reached = [*kept, name], objective
-    write_mean(folder, {name: mix.parents[name] for name in kept})
+        running, waiting = candidates.running(start), [name for name in ranked if name != start]
+        while waiting and len(kept) < most:
+            proposed = ranked if replacement else [waiting.pop(0)]
+            found: dict[str, float] = {}
+            able: list[str] = []
+            for name in proposed:
+                model = running.with_one_more(name)
+                found[name] = judge.objective(model)
+                if found[name] > reached and judge.admissible(model)[0]:
+                    able.append(name)
+            taken = max(able, key=lambda name: found[name], default=None)
+            trace += [_step(len(kept) + 1, name, found[name], name == taken, judge) for name in proposed]
+            if taken is not None:
+                running.keep(taken)
+                kept, reached = [*kept, taken], found[taken]
+            elif replacement:
+                break
+    counts = Counter(kept)
+    write_mean(folder, {name: mix.parents[name] for name in counts}, list(counts.values()), divisor=len(kept))
     say(f"greedy: {len(kept)} of {len(ranked)} models, {judge.text(reached)}")
     return {
         "ingredients": kept,
@@ -59,4 +79,4 @@ def _step(step: int, name: str, objective: float, kept: bool, judge: Any) -> dic
     return {"step": step, "candidate": name, "score": judge.score(objective), "kept": kept}
 
 
-GREEDY = Method("greedy", build, chooses=lambda settings: True)
+GREEDY = Method("greedy", build, settings=("rank_by", "replacement", "at_most"), chooses=lambda settings: True)
