@@ -1,5 +1,6 @@
 """Which layers: known answers and what holds for every depth."""
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -7,11 +8,12 @@ import pytest
 
 from consomme.common.errors import ConsommeError
 from consomme.prune.choosers import TABLE, chooser_named
+from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
 
 
 def _dropped(name, depth, drop):
-    return from_one(TABLE[name].choose(depth, drop, None)[0])
+    return from_one(TABLE[name].choose(Question(depth, drop))[0])
 
 
 @pytest.mark.parametrize(
@@ -97,14 +99,77 @@ def test_greedy_takes_the_layer_that_is_missed_least_again_and_again():
         # layers 2 and 4 can stand in for each other: either alone is worth nothing, both missing costs 10
         return sum(worth[k] for k in kept) - 10 * (1 not in kept and 3 not in kept)
 
-    gone, trace = TABLE["greedy"].choose(5, 2, objective)
+    gone, trace = TABLE["greedy"].choose(Question(5, 2, objective=objective))
     assert gone == [1, 4]  # of the equals 2 and 4 the lower goes first; then 4 has become dear
     assert [(t["step"], t["layer"], t["objective"]) for t in trace] == [(1, 2, 13.0), (2, 5, 10.0)]
     assert len(asked) == len(set(asked)) == 5 + 4
 
 
 def test_greedy_keeps_what_can_not_be_measured_without():
-    assert TABLE["greedy"].choose(3, 1, lambda kept: float("nan") if 0 not in kept else -len(kept))[0] == [1]
+    question = Question(3, 1, objective=lambda kept: float("nan") if 0 not in kept else -len(kept))
+    assert TABLE["greedy"].choose(question)[0] == [1]
+
+
+def test_leave_one_out_asks_once_for_each_layer_and_is_blind_to_pairs():
+    worth = [5, 1, 4, 1, 3]
+    asked = []
+
+    def objective(kept):
+        asked.append(tuple(kept))
+        return sum(worth[k] for k in kept) - 10 * (1 not in kept and 3 not in kept)
+
+    gone, trace = TABLE["leave_one_out"].choose(Question(5, 2, objective=objective))
+    assert gone == [1, 3] and len(asked) == 5  # greedy sees that the two stand in for each other
+    assert [t["objective"] for t in trace] == [9, 13, 10, 13, 11]
+
+
+@pytest.mark.parametrize(
+    ("depth", "drop", "kept"),
+    [(12, 6, [0, 2, 4, 7, 9, 11]), (6, 4, [0, 5]), (6, 5, [0]), (5, 2, [0, 2, 4]), (24, 20, [0, 8, 15, 23])],
+)
+def test_spaced_keeps_the_ends(depth, drop, kept):
+    gone, _ = TABLE["spaced"].choose(Question(depth, drop))
+    assert [n for n in range(depth) if n not in gone] == kept
+
+
+def test_a_draw_depends_on_the_seed_alone():
+    draws = {seed: TABLE["random"].choose(Question(18, 9, seed))[0] for seed in range(20)}
+    assert draws == {seed: TABLE["random"].choose(Question(18, 9, seed))[0] for seed in range(20)}
+    assert len({tuple(d) for d in draws.values()}) > 15
+    assert all(len(set(d)) == 9 and d == sorted(d) and set(d) <= set(range(18)) for d in draws.values())
+
+
+def test_random_search_evaluates_as_often_as_greedy_and_takes_the_best():
+    asked = []
+
+    def objective(kept):
+        asked.append(tuple(kept))
+        return float(sum(kept))
+
+    gone, trace = TABLE["random_search"].choose(Question(12, 3, 1, objective))
+    assert len(asked) == len(set(asked)) == len(trace) == 12 + 11 + 10
+    assert sum(n for n in range(12) if n not in gone) == max(t["objective"] for t in trace)
+    few, trace = TABLE["random_search"].choose(Question(3, 2, 1, lambda kept: float(kept[0])))
+    assert len(trace) == 3 and few == [0, 1]  # there are only three choices, and all are tried
+
+
+def cosines(angles):
+    """Of states that lie at these angles, in degrees, on a circle."""
+    return [[math.cos(math.radians(a - b)) for b in angles] for a in angles]
+
+
+def test_similarity_takes_the_layers_that_turn_the_state_least():
+    states = cosines([0, 40, 45, 75, 77, 117])  # the layers turn by 40, 5, 30, 2, 40 degrees
+    gone, trace = TABLE["similarity"].choose(Question(5, 2, similarity=lambda: states))
+    assert gone == [1, 3]
+    assert [t["influence"] for t in trace] == pytest.approx([1 - math.cos(math.radians(a)) for a in (40, 5, 30, 2, 40)])
+
+
+def test_angular_takes_the_block_whose_ends_are_nearest():
+    states = cosines([0, 40, 45, 15, 55, 95])  # layers 2 and 3 turn to and fro: one by one they count, together not
+    gone, trace = TABLE["angular"].choose(Question(5, 2, similarity=lambda: states))
+    assert gone == [2, 3]
+    assert [t["angle"] for t in trace] == pytest.approx([45 / 180, 25 / 180, 10 / 180, 80 / 180])
 
 
 def test_unknown_choosers_are_named():

@@ -10,7 +10,10 @@ import torch
 from consomme.common.errors import ConsommeError
 from consomme.common.stage import parse
 from consomme.families import family_named, load
+from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.stage import run
+
+from .conftest import PAIRS  # isort: skip
 
 PROBE = """
 import json, sys, torch, transformers
@@ -54,6 +57,29 @@ def test_the_identity_layer_goes_first_and_costs_nothing(job, tmp_path, translat
     run(parse(job(name="other", layers={"encoder": {"drop": "1/4", "by": "greedy"}}, digest="other"), ""))
     assert "d: loss" not in capsys.readouterr().err
     assert (tmp_path / "other/model.safetensors").read_bytes() == (tmp_path / "pruned/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("chooser", [name for name, chooser in CHOOSERS.items() if chooser.searches])
+def test_every_search_lets_the_identity_layer_go_first(job, tmp_path, translator, chooser):
+    run(parse(job(layers={"encoder": {"drop": "1/4", "by": chooser}}), ""))
+    assert _chosen(tmp_path / "pruned")["layers"]["encoder"]["dropped"] == [3]
+
+
+def test_states_are_compared_side_by_side(job, tmp_path, translator):
+    """The cosines of the decoder's states against those of the stock model's hidden states."""
+    from consomme.average.judge import Judge
+    from consomme.prune.states import cosines
+
+    family, model, processor = family_named("marian"), load(translator), family_named("marian").processor(translator)
+    judge = Judge(parse(job(layers={"decoder": {"drop": "1/3", "by": "similarity"}}), ""), {"t": translator})
+    total = torch.zeros(4, 4, dtype=torch.float64)
+    for source, target in PAIRS:
+        labels = [family.labels(processor, target, ["en", "fr"])]
+        batch = family.collate(processor, [family.features(processor, source)], labels)
+        with torch.no_grad():
+            states = torch.stack(model(**batch, output_hidden_states=True).decoder_hidden_states)[:, 0].double()
+        total += torch.nn.functional.cosine_similarity(states[:, None], states[None], dim=-1).mean(-1) / len(PAIRS)
+    torch.testing.assert_close(torch.tensor(cosines(model, family, "decoder", judge), dtype=torch.float64), total)
 
 
 def test_layers_only_gives_a_plain_checkpoint_of_the_same_output_to_the_bit(job, tmp_path, translator):

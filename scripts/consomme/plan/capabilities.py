@@ -35,6 +35,7 @@ from consomme.prune.layers import layers_to_drop, listed
 
 if TYPE_CHECKING:
     from consomme.plan.items import Model
+    from consomme.prune.choosers import Chooser
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
 GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
@@ -253,12 +254,17 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
 
 def searches(node: PruneNode) -> bool:
     """Whether pruning looks at development sets."""
-    sides = node.layers and [node.layers.encoder, node.layers.decoder]
-    return bool(node.heads) or any(s is not None and s.by is not None and _searching(s.by) for s in sides or [])
+    return bool(node.heads) or any(chooser.searches for chooser in _choosers(node))
 
 
-def _searching(by: str) -> bool:
-    return by in CHOOSERS and CHOOSERS[by].searches
+def draws(node: PruneNode) -> bool:
+    """Whether pruning draws at random."""
+    return any(chooser.seeded for chooser in _choosers(node))
+
+
+def _choosers(node: PruneNode) -> list[Chooser]:
+    sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
+    return [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
 
 
 def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:

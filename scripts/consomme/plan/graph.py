@@ -316,6 +316,8 @@ class Graph:
                 )
                 identity |= choosing
                 identity["settings"]["choose_on"] = choice
+            if capabilities.draws(node):
+                identity["seed"] = self.replicate
             made.append(
                 self._model(
                     name,

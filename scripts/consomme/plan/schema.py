@@ -404,14 +404,17 @@ class Layers(Section):
 
     keep: list[Integer] | None = None
     drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
-    by: Text | None = Field(None, description="for a fraction: uniform, truncate, greedy")
+    by: Text | None = Field(
+        None,
+        description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Layers:
         if (self.keep is None) == (self.drop is None):
             raise ValueError("layers have one of keep, drop")
         if isinstance(self.drop, str) and self.by is None:
-            raise ValueError("a fraction to drop needs `by`: uniform, truncate or greedy")
+            raise ValueError("a fraction to drop needs `by`: uniform, greedy or another way to choose")
         if not isinstance(self.drop, str) and self.by is not None:
             raise ValueError("`by` goes with a fraction; here the layers are listed already")
         return self

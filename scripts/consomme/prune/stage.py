@@ -13,6 +13,7 @@ from consomme.common.provenance import write_provenance
 from consomme.common.stage import Job, finish, say
 from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
+from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def prune_layers(
             continue
         chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
         search = _Search(model, family, side, kept, judge) if chooser.searches else None
-        gone, trace = chooser.choose(depth, drop, search)
+        seed = int(judge.job.spec.get("seed") or 0)
+        question = Question(depth, drop, seed, search, search.similarity if search else None)
+        gone, trace = chooser.choose(question)
         kept[side] = [n for n in range(depth) if n not in gone]
         if search:
             traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
@@ -133,6 +136,15 @@ class _Search:
         began = time.monotonic()
         smaller = keep_layers(shared_copy(self.model), self.family, {**self.others, self.side: list(kept)})
         found = self.judge().objective(smaller)
+        self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
+        return found
+
+    def similarity(self) -> list[list[float]]:
+        """Mean cosines between the states before, between and after this side's layers, [depth + 1, depth + 1]."""
+        from consomme.prune.states import cosines
+
+        began = time.monotonic()
+        found = cosines(self.model, self.family, self.side, self.judge())
         self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
         return found
 

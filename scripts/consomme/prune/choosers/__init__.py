@@ -5,11 +5,17 @@ from __future__ import annotations
 
 from consomme.common.table import Table
 from consomme.prune.choosers.base import Chooser
-from consomme.prune.choosers.greedy import GREEDY
+from consomme.prune.choosers.draws import RANDOM, RANDOM_SEARCH
+from consomme.prune.choosers.greedy import GREEDY, LEAVE_ONE_OUT
+from consomme.prune.choosers.similarity import ANGULAR, SIMILARITY
 from consomme.prune.choosers.truncate import TRUNCATE
-from consomme.prune.choosers.uniform import UNIFORM
+from consomme.prune.choosers.uniform import SPACED, UNIFORM
 
 __all__ = ["TABLE", "Chooser", "chooser_named"]
 
-TABLE: Table[Chooser] = Table("layer chooser", "consomme.choosers", UNIFORM, TRUNCATE, GREEDY)
+_CHOOSERS = (
+    *(UNIFORM, SPACED, TRUNCATE, RANDOM),
+    *(GREEDY, LEAVE_ONE_OUT, RANDOM_SEARCH, SIMILARITY, ANGULAR),
+)
+TABLE: Table[Chooser] = Table("layer chooser", "consomme.choosers", *_CHOOSERS)
 chooser_named = TABLE.named

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from consomme.prune.choosers.base import Chooser, Objective
+from consomme.prune.choosers.base import Answer, Chooser, Question
 
 
-def choose(depth: int, drop: int, objective: Objective | None = None) -> tuple[list[int], list[dict[str, Any]]]:
+def choose(question: Question) -> Answer:
     """The last `drop` layers."""
-    return list(range(depth - drop, depth)), []
+    return list(range(question.depth - question.drop, question.depth)), []
 
 
-TRUNCATE = Chooser("truncate", False, choose)
+TRUNCATE = Chooser("truncate", choose)
