@@ -271,8 +271,8 @@ def first_to_last(outcomes: Outcomes, found: Sequence[Score], costs: Sequence[Ma
 
 
 def short(count: float) -> str:
-    """A count in thousands or millions."""
-    for factor, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    """A count in thousands or millions, with a space that no line breaks at."""
+    for factor, unit in ((1e9, "\u00a0G"), (1e6, "\u00a0M"), (1e3, "\u00a0k")):
         if count >= factor:
             return f"{count / factor:.3g}{unit}"
     return f"{count:g}"
