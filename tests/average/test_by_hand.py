@@ -61,3 +61,36 @@ def test_nothing_is_overwritten(tmp_path, checkpoint, some, capsys):
     with pytest.raises(SystemExit):
         entry(["--method", "interpolate", "--alpha", "0.5", "--out", str(tmp_path / "o"), folder])
     assert "exactly 2 models, 1 given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_on_a_terminal_and_nothing_elsewhere(tmp_path, checkpoint, terminal):
+    import os
+    import pty
+
+    folders = [checkpoint(f"m{i}", {"w": np.full(5_000_000, i, np.float32)}) for i in range(3)]
+    command = [
+        sys.executable,
+        "-m",
+        "consomme.average",
+        "--method",
+        "task_arithmetic",
+        "--base",
+        *map(str, folders[:1]),
+    ]
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    job = subprocess.Popen([*command, "--out", str(tmp_path / "out"), *map(str, folders[1:])], stderr=theirs)
+    os.close(theirs)
+    said = b""
+    while True:
+        try:
+            more = os.read(ours, 65536)
+        except OSError:  # a terminal that nobody writes to any more
+            break
+        if not more:
+            break
+        said += more
+    os.close(ours)
+    assert job.wait() == 0
+    assert (b"task_arithmetic" in said) == terminal and b"made" in said
+    assert terminal or said.count(b"\n") == 1

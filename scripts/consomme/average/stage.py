@@ -10,6 +10,8 @@ from typing import Any
 
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
+from consomme.average.progress import growing
+from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_folder
@@ -94,7 +96,8 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
     inputs = dict(zip(spec["inputs"], folders, strict=True))
     spec["digest"] = digest(spec)  # of what was typed; the contents of the models are in the provenance
     job = Job(spec, inputs, given.out, given.out, given.out, 1, "cpu")
-    with whole_folder(given.out) as folder:
+    size = sum(file.stat().st_size for file in folders[0].glob("*.safetensors"))
+    with whole_folder(given.out) as folder, growing(folder / SINGLE, size, method.name):
         build(job, folder)
     say(f"made {given.out}")
 

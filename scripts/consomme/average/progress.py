@@ -1,0 +1,38 @@
+"""A bar on a terminal while a file grows, and nothing elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SECONDS = 0.1  # between two looks
+
+
+@contextmanager
+def growing(path: Path, size: int, name: str) -> Iterator[None]:
+    """Shows on stderr, where that is a terminal, how much of `size` bytes the file at `path` has while the block runs."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    done = threading.Event()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=size)
+
+        def look() -> None:
+            while not done.wait(SECONDS):
+                bar.update(task, completed=path.stat().st_size if path.exists() else 0)
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
