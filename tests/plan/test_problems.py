@@ -23,6 +23,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "unifrom"}}}, ["did you mean 'uniform'"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3"}}}, ["needs `by`"]),
         ({f"{MODELS}/half/heads": {"drop": [1]}}, ["heads are dropped by a fraction"]),
+        ({f"{MODELS}/half/heads": {"drop": "1/4", "by": "tailor"}}, ["half.heads.by", "did you mean 'taylor'"]),
+        ({f"{MODELS}/half/heads": {"drop": "1/4", "per": "layers"}}, ["half.heads.per", "did you mean 'layer'"]),
         ({f"{MODELS}/soup/method": "gready"}, ["did you mean 'greedy'", "allowed"]),
         ({f"{MODELS}/soup/where": {"learning_rat": 1}}, ["no swept key 'learning_rat'", "did you mean 'learning_rate'"]),
         ({f"{MODELS}/soup/where": {"learning_rate": 7}}, ["no run has 7", "1e-05, 3e-05"]),

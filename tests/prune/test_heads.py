@@ -10,6 +10,9 @@ from consomme.families import family_named, load
 from consomme.families.surgery import attentions
 from consomme.prune import heads
 from consomme.prune.layers import share
+from consomme.prune.scores import TABLE, masks
+from consomme.prune.scores.base import Subject
+from consomme.prune.scores.taylor import taylor
 
 from .conftest import DEAF, PAIRS  # isort: skip
 
@@ -18,7 +21,7 @@ from .conftest import DEAF, PAIRS  # isort: skip
 def scored(translator, corpus):
     family, model = family_named("marian"), load(translator)
     processor, rows = family.processor(translator), Rows.open([corpus])
-    return model, family, processor, rows, heads.taylor(model, family, processor, [(rows, 1.0)], ["en", "fr"], "cpu")
+    return model, family, processor, rows, taylor(Subject(model, family, processor, [(rows, 1.0)], ["en", "fr"]))
 
 
 def test_all_heads_are_scored(scored):
@@ -55,7 +58,7 @@ def test_scores_are_the_derivative_by_the_head(scored):
     from consomme.evaluate.evaluator import seq2seq_nll
 
     model, family, processor, _, _ = scored
-    found = heads.taylor(model, family, processor, [(Wrong(), 1.0)], ["en", "fr"], "cpu")
+    found = taylor(Subject(model, family, processor, [(Wrong(), 1.0)], ["en", "fr"]))
     module = attentions(model, family)["decoder.cross"][1].out_proj
     size, head, step = module.in_features // 4, 2, 1e-2
     total = 0.0
@@ -79,8 +82,8 @@ def test_scores_are_the_derivative_by_the_head(scored):
 
 def test_neither_batches_nor_a_second_time_change_the_scores(scored, monkeypatch):
     model, family, processor, rows, found = scored
-    monkeypatch.setattr(heads, "BATCH", 3)
-    again = heads.taylor(model, family, processor, [(rows, 1.0)], ["en", "fr"], "cpu")
+    monkeypatch.setattr(masks, "BATCH", 3)
+    again = taylor(Subject(model, family, processor, [(rows, 1.0)], ["en", "fr"]))
     for group, by in found.items():
         np.testing.assert_allclose(again[group], by, rtol=1e-3, atol=1e-7)
     assert all(p.requires_grad and p.grad is None for n, p in model.named_parameters() if "embed_positions" not in n)
@@ -89,8 +92,55 @@ def test_neither_batches_nor_a_second_time_change_the_scores(scored, monkeypatch
 
 def test_sets_count_by_their_weight(scored):
     model, family, processor, rows, found = scored
-    twice = heads.taylor(model, family, processor, [(rows, 1.5), (rows, 0.5)], ["en", "fr"], "cpu")
+    twice = taylor(Subject(model, family, processor, [(rows, 1.5), (rows, 0.5)], ["en", "fr"]))
     np.testing.assert_allclose(twice["decoder.self"], 2 * np.array(found["decoder.self"]), rtol=1e-4)
+
+
+def test_leave_one_out_is_the_rise_of_the_loss_without_the_head(scored):
+    """Against the loss of the model with that head's columns set to zero, and nothing for the head that nobody hears."""
+    from consomme.evaluate.evaluator import seq2seq_nll
+
+    model, family, processor, rows, _ = scored
+    found = TABLE["leave_one_out"].score(Subject(model, family, processor, [(rows, 2.0)], ["en", "fr"]))
+    layer, head = DEAF
+    assert found["encoder.self"][layer][head] == 0
+    inputs = [family.features(processor, s) for s, _ in PAIRS]
+    batch = family.collate(processor, inputs, [family.labels(processor, t, ["en", "fr"]) for _, t in PAIRS])
+    projection = attentions(model, family)["decoder.cross"][0].out_proj
+    before = projection.weight.detach().clone()
+    losses = []
+    with torch.no_grad():
+        for columns in (slice(0, 0), slice(8, 16)):
+            projection.weight[:, columns] = 0
+            nll, tokens = seq2seq_nll(family, model, batch)
+            losses.append(float((nll / tokens).mean()))
+        projection.weight.copy_(before)
+    assert found["decoder.cross"][0][1] == pytest.approx(2 * (losses[1] - losses[0]), rel=1e-3)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+def test_magnitude_is_the_length_of_a_heads_weights(scored):
+    model, family = scored[:2]
+    found = TABLE["magnitude"].score(Subject(model, family))
+    module = attentions(model, family)["decoder.self"][2]
+    part = slice(16, 24)  # the third of four heads of width 8
+    weights = [getattr(module, n).weight[part] for n in ("q_proj", "k_proj", "v_proj")]
+    flat = torch.cat([w.flatten() for w in (*weights, module.out_proj.weight[:, part])])
+    assert found["decoder.self"][2][2] == pytest.approx(float(flat.double().norm()))
+
+
+def test_lots_depend_on_the_seed_alone(scored):
+    model, family = scored[:2]
+    once, again, other = (TABLE["random"].score(Subject(model, family, seed=s)) for s in (1, 1, 2))
+    assert once == again != other
+    assert {g: [len(v) for v in by] for g, by in once.items()} == {
+        "encoder.self": [4] * 4, "decoder.self": [4] * 3, "decoder.cross": [4] * 3}  # fmt: skip
+
+
+def test_a_share_of_each_layer():
+    scores = {"encoder.self": [[0.1, 0.2, 0.9, 0.8], [0.3, 0.01, 0.02, 0.0]], "decoder.cross": [[0.3]]}
+    assert heads.choose(scores, share("1/2"), per="layer") == {"encoder.self": {0: [0, 1], 1: [1, 3]}}
+    assert heads.choose(scores, share("99/100"), per="layer") == {"encoder.self": {0: [0, 1, 3], 1: [1, 2, 3]}}
 
 
 def test_the_lowest_go_over_all_modules_and_the_last_head_stays():

@@ -118,6 +118,16 @@ def test_heads_are_cut_out_and_the_twin_says_the_same(job, tmp_path, translator)
     assert (folder / "zeroed" / "source.spm").exists() and not (folder / "zeroed" / "provenance.json").exists()
 
 
+@pytest.mark.parametrize("by", ["magnitude", "random"])
+def test_heads_chosen_without_data_read_none(job, tmp_path, translator, by):
+    run(parse(job(heads={"drop": "1/4", "by": by, "per": "layer"}), ""))
+    removed = _chosen(tmp_path / "pruned")["heads"]["removed"]
+    assert {g: [len(h) for h in by_layer.values()] for g, by_layer in removed.items()} == {
+        "encoder.self": [1] * 4, "decoder.self": [1] * 3, "decoder.cross": [1] * 3}  # fmt: skip
+    assert not (tmp_path / "cache").exists()
+    load(tmp_path / "pruned")
+
+
 def test_precision_is_kept(job, tmp_path, translator):
     import transformers
 

@@ -30,12 +30,13 @@ from consomme.plan.schema import (
 )
 from consomme.plan.values import integer, number
 from consomme.prune.choosers import TABLE as CHOOSERS
-from consomme.prune.heads import TABLE as HEAD_SCORES
 from consomme.prune.layers import layers_to_drop, listed
+from consomme.prune.scores import TABLE as HEAD_SCORES
 
 if TYPE_CHECKING:
     from consomme.plan.items import Model
     from consomme.prune.choosers import Chooser
+    from consomme.prune.scores import HeadScore
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
 GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
@@ -254,17 +255,19 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
 
 def searches(node: PruneNode) -> bool:
     """Whether pruning looks at development sets."""
-    return bool(node.heads) or any(chooser.searches for chooser in _choosers(node))
+    return any(way.searches for way in _ways(node))
 
 
 def draws(node: PruneNode) -> bool:
     """Whether pruning draws at random."""
-    return any(chooser.seeded for chooser in _choosers(node))
+    return any(way.seeded for way in _ways(node))
 
 
-def _choosers(node: PruneNode) -> list[Chooser]:
+def _ways(node: PruneNode) -> list[Chooser | HeadScore]:
+    """How layers are chosen and heads are scored."""
     sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
-    return [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
+    ways = [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
+    return [*ways, *([HEAD_SCORES[node.heads.by]] if node.heads else [])]
 
 
 def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
@@ -272,6 +275,7 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
     family = FAMILIES[parent.family] if parent.family else None
     if node.heads:
         among(f"{path}.heads.by", node.heads.by, HEAD_SCORES, "head score")
+        among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
     left = dict(parent.depth or {})
     for side in ("encoder", "decoder"):
         plan = getattr(node.layers, side) if node.layers else None

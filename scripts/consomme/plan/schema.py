@@ -431,7 +431,8 @@ class Heads(Section):
     """Attention heads to remove."""
 
     drop: Share = Field(description="a fraction of all heads")
-    by: Text = Field("taylor", description="taylor: |dL/dmask| (Michel et al. 2019, arXiv 1905.10650)")
+    by: Text = Field("taylor", description="taylor, leave_one_out, magnitude, random")
+    per: Text = Field("model", description="model: the lowest of all heads go; layer: the same share of each module's")
 
     @field_validator("drop")
     @classmethod

@@ -15,6 +15,8 @@ from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
 from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
+from consomme.prune.scores import score_named
+from consomme.prune.scores.base import Subject
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -175,15 +177,17 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
     Heads are cut out of the projections; where the family can't do that for this config they are zeroed instead."""
     from consomme.families.surgery import slice_heads, zero_heads
 
-    if plan["by"] not in heads.TABLE:
-        allowed = ", ".join(heads.TABLE)
-        raise ConsommeError(f"heads.by: '{plan['by']}' given{nearest(plan['by'], heads.TABLE)}; allowed: {allowed}")
-    at = judge()
-    sets = [(at.rows_of_set(name), weight) for name, weight in at.choice.weights.items() if weight]
-    began = time.monotonic()
-    raw = heads.TABLE[plan["by"]](model, family, at.evaluator().processor, sets, at.job.spec["languages"], at.device)
-    scores = heads.normalised(raw)
-    gone = heads.choose(scores, share(plan["drop"]))
+    score, began = score_named(plan["by"]), time.monotonic()
+    seed = int(judge.job.spec.get("seed") or 0)
+    subject = Subject(model, family, seed=seed)
+    if score.searches:
+        at = judge()
+        sets = [(at.rows_of_set(name), weight) for name, weight in at.choice.weights.items() if weight]
+        languages = at.job.spec["languages"]
+        subject = Subject(model, family, at.evaluator().processor, sets, languages, at.device, seed)
+    raw = score.score(subject)
+    scores = heads.normalised(raw) if score.by_module else raw
+    gone = heads.choose(scores, share(plan["drop"]), plan.get("per") or "model")
     total, count = (
         sum(len(v) for by in raw.values() for v in by),
         sum(len(h) for by in gone.values() for h in by.values()),

@@ -1,0 +1,33 @@
+"""Importance by trying: the development loss without each head, one at a time (Michel et al. 2019, arXiv 1905.10650, 3.2)."""
+
+from __future__ import annotations
+
+from consomme.prune.scores.base import HeadScore, Scores, Subject
+
+
+def leave_one_out(subject: Subject) -> Scores:
+    """How much the loss per token rises without the head, meaned over rows and weighted over sets: a pass over the
+    development sets for each head, and one for the whole model. What makes the loss fall by going scores below 0."""
+    import torch
+
+    from consomme.evaluate.evaluator import evaluating
+    from consomme.prune.scores.masks import batches, losses, masked
+
+    with evaluating(subject.model, subject.device), masked(subject.model, subject.family) as masks, torch.no_grad():
+        places = {place: heads for place, (_, heads) in masks.modules.items()}
+        total = {place: [0.0] * heads for place, heads in places.items()}
+        for batch, count, weight in batches(subject):
+            masks.reset(count, subject.device)
+            whole = losses(subject, batch)
+            for place, heads in places.items():
+                for head in range(heads):
+                    masks.values[place][:, head] = 0
+                    total[place][head] += weight * (losses(subject, batch) - whole).double().sum().item()
+                    masks.values[place][:, head] = 1
+    scores: Scores = {}
+    for (group, _layer), values in total.items():
+        scores.setdefault(group, []).append(values)
+    return scores
+
+
+LEAVE_ONE_OUT = HeadScore("leave_one_out", leave_one_out, searches=True)

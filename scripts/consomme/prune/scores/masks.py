@@ -1,0 +1,92 @@
+"""A mask on each head's output. transformers has no head masks any more; a hook before the output projection puts them there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from consomme.prune.scores.base import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+BATCH = 16  # utterances in one pass; of speed only, as every utterance has a mask of its own
+
+
+class Masks:
+    """One mask [utterance, head] for each attention module, in the order of groups and layers: values by (group, layer)."""
+
+    def __init__(self) -> None:
+        self.modules: dict[tuple[str, int], tuple[nn.Module, int]] = {}
+        self.values: dict[tuple[str, int], Tensor] = {}
+
+    def reset(self, utterances: int, device: str) -> None:
+        """All ones, wanting gradients."""
+        import torch
+
+        self.values = {
+            place: torch.ones(utterances, heads, device=device, requires_grad=True)
+            for place, (_, heads) in self.modules.items()
+        }
+
+    def hook(self, place: tuple[str, int], heads: int) -> Any:
+        def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            (value, *others) = inputs  # [utterance, time, head * size]
+            parted = value.unflatten(-1, (heads, -1)) * self.values[place].to(value.dtype)[:, None, :, None]
+            return (parted.flatten(-2), *others)
+
+        return before
+
+
+@contextmanager
+def masked(model: PreTrainedModel, family: Family) -> Iterator[Masks]:
+    """The model with a mask on every head; hooks and the weights' requires_grad flags are as before afterwards."""
+    from consomme.families.surgery import groups, layers, sub
+
+    masks, handles = Masks(), []
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        for group, stack, attention in groups(family):
+            for number, layer in enumerate(layers(model, stack)):
+                module = sub(layer, attention.path)
+                heads = getattr(module, attention.heads)
+                masks.modules[group, number] = (module, heads)
+                out = sub(module, attention.out)
+                handles.append(out.register_forward_pre_hook(masks.hook((group, number), heads)))
+        yield masks
+    finally:
+        for handle in handles:
+            handle.remove()
+        for parameter in wanted:
+            parameter.requires_grad_(True)
+
+
+def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
+    """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
+    set's rows add up to the set's."""
+    family, processor = subject.family, subject.processor
+    for rows, weight in subject.sets:
+        order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
+        for start in range(0, len(order), BATCH):
+            which = order[start : start + BATCH]
+            inputs = [family.features(processor, rows.source(i)) for i in which]
+            labels = [family.labels(processor, rows.target(i), subject.languages) for i in which]
+            batch = family.collate(processor, inputs, labels)
+            dtype = subject.model.dtype
+            moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
+            yield moved, len(which), weight / len(rows)
+
+
+def losses(subject: Subject, batch: dict[str, Tensor]) -> Tensor:
+    """The loss per token of each utterance, nats [utterances]."""
+    from consomme.evaluate.evaluator import ctc_nll, seq2seq_nll
+
+    measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[subject.family.objective]
+    nll, tokens = measure(subject.family, subject.model, batch)
+    return nll / tokens.clamp(min=1)

@@ -1,0 +1,39 @@
+"""Importance by one backward pass over the development sets.
+
+Michel, Levy and Neubig 2019, arXiv 1905.10650: with a mask on each head's output, all ones, the expected |dL/dmask| says
+how much the loss would change without the head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from consomme.prune.scores.base import HeadScore, Scores, Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def taylor(subject: Subject) -> Scores:
+    """E|dL/dmask| of each head: L is an utterance's loss per token, the expectation runs over the rows of each set, and
+    sets count by their weight. Gradients are those of single utterances, so neither batch size nor order matters."""
+    import torch
+
+    from consomme.evaluate.evaluator import evaluating
+    from consomme.prune.scores.masks import batches, losses, masked
+
+    total: dict[tuple[str, int], Tensor] = {}
+    with evaluating(subject.model, subject.device), masked(subject.model, subject.family) as masks:
+        for batch, count, weight in batches(subject):
+            masks.reset(count, subject.device)
+            with torch.enable_grad():
+                losses(subject, batch).sum().backward()
+            for place, mask in masks.values.items():
+                found = mask.grad.abs().double().sum(dim=0).cpu() * weight
+                total[place] = total[place] + found if place in total else found
+    scores: Scores = {}
+    for (group, _layer), value in total.items():
+        scores.setdefault(group, []).append(value.tolist())
+    return scores
+
+
+TAYLOR = HeadScore("taylor", taylor, searches=True, by_module=True)
