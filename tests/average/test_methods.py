@@ -367,6 +367,49 @@ def test_fisher_is_the_mean_square_of_single_gradients(job, parents, tmp_path, t
         assert known.any() or name.endswith("k_proj.bias")  # a key's bias changes no attention
 
 
+def test_regmean_is_the_closed_form_on_the_inputs_of_each_layer(job, parents, tmp_path, trained):
+    """Inputs gathered from the stock models here; the normal equations solved in float64, layer by layer."""
+    import torch
+
+    found = {**parents(a=0.0), "fit": trained}
+    run(parse(job("regmean", found, examples=len(PAIRS)), ""))
+    made = load_file(tmp_path / "made" / "model.safetensors")
+    family, inputs, weights = family_named("marian"), [], []
+    for path in found.values():
+        model, processor, seen = load(path), family.processor(path), {}
+        linear = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"}
+        for name, module in linear.items():
+            module.register_forward_hook(
+                lambda m, x, y, n=name, s=seen: s.setdefault(n, []).append(x[0].flatten(0, -2))
+            )
+        for source, target in PAIRS:
+            labels = [family.labels(processor, target, ["en", "fr"])]
+            with torch.no_grad():
+                model(**family.collate(processor, [family.features(processor, source)], labels))
+        inputs.append({name: torch.cat(rows).double() for name, rows in seen.items()})
+        weights.append({name: module.weight.detach().double() for name, module in linear.items()})
+    for name in weights[0]:
+        left, right = 0, 0
+        for x, w in zip(inputs, weights, strict=True):
+            gram = x[name].T @ x[name] / len(x[name])
+            gram = 0.9 * gram + 0.1 * torch.diag(torch.diag(gram))
+            left, right = left + gram, right + gram @ w[name].T
+        expected = torch.linalg.solve(left, right).T
+        got = torch.from_numpy(made[f"{name}.weight"]).double()
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
+    plain = [load_file(p / "model.safetensors")["model.shared.weight"].astype(np.float64) for p in found.values()]
+    np.testing.assert_array_equal(made["model.shared.weight"], (sum(plain) / 2).astype(np.float32))
+
+
+def test_regmean_of_equal_models_is_that_model(job, parents, tmp_path, base):
+    found = parents(a=0.5)
+    shutil.copytree(found["a"], tmp_path / "twin")
+    run(parse(job("regmean", {**found, "b": tmp_path / "twin"}, examples=2), ""))
+    one, made = (load_file(p / "model.safetensors") for p in (found["a"], tmp_path / "made"))
+    for name, value in made.items():
+        np.testing.assert_allclose(value, one[name], rtol=1e-5, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def trained(base, tmp_path_factory):
     """The base after some steps on the development rows."""

@@ -368,7 +368,7 @@ class AverageNode(Node):
     by: list[Text] = Field(default_factory=list, description="one result for each value of these swept keys")
     method: Text = Field(
         "uniform",
-        description="uniform, weighted, greedy, learned, interpolate, fisher, slerp, task_arithmetic, ties, dare_linear, "
+        description="uniform, weighted, greedy, learned, interpolate, fisher, regmean, slerp, task_arithmetic, ties, dare_linear, "
         "dare_ties, model_stock",
     )
     alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
@@ -388,7 +388,7 @@ class AverageNode(Node):
     steps: Integer | None = Field(None, ge=1, description="learned: of Adam on 16 development rows each; default 60")
     learning_rate: Number | None = Field(None, gt=0, description="learned: of Adam on the logits; default 0.1")
     examples: Integer | None = Field(
-        None, ge=1, description="fisher: development rows that it is measured on; default 128"
+        None, ge=1, description="fisher, regmean: development rows to measure on; default 128"
     )
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")

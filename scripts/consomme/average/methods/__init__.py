@@ -10,6 +10,7 @@ from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
 from consomme.average.methods.learned import LEARNED
 from consomme.average.methods.model_stock import MODEL_STOCK
+from consomme.average.methods.regmean import REGMEAN
 from consomme.average.methods.slerp import SLERP
 from consomme.average.methods.task_vectors import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
 from consomme.average.methods.uniform import UNIFORM
@@ -19,7 +20,7 @@ from consomme.common.table import Table
 __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
-    *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, BEST),
+    *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST),
     *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)

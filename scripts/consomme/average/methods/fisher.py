@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from consomme.average.methods.base import Method, Mix
-from consomme.common.stage import say
 
 EXAMPLES = 128
 
@@ -16,23 +14,14 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write sum(F · model) / sum(F), element by element; where no model's F is above 0, the plain mean.
 
     F is the diagonal of the empirical Fisher information: the mean square of the gradient of one row's log likelihood,
-    over `examples` rows of the development sets, the same for all models."""
+    over `examples` rows of the development sets."""
     from consomme.average.information import Fisher, squares
     from consomme.average.mean import write_merge
-    from consomme.average.tensors import SINGLE, Weights
+    from consomme.average.measured import measured
 
-    judge, examples = mix.judge(), int(mix.setting("examples", EXAMPLES))
-    with TemporaryDirectory(dir=folder.parent, prefix=".fisher-") as place:
-        for i, (name, path) in enumerate(mix.parents.items()):
-            (Path(place) / str(i)).mkdir()
-            squares(judge, path, examples, int(mix.setting("seed", 0)), Path(place) / str(i) / SINGLE)
-            say(f"fisher: {name}: {examples} rows")
-        information = [Weights(Path(place) / str(i), name) for i, name in enumerate(mix.parents)]
-        try:
-            write_merge(folder, mix.parents, lambda models: Fisher(models, information))
-        finally:
-            for one in information:
-                one.close()
+    examples = int(mix.setting("examples", EXAMPLES))
+    with measured(mix, folder, squares, examples) as information:
+        write_merge(folder, mix.parents, lambda models: Fisher(models, information))
     return {"ingredients": list(mix.parents), "examples": examples}
 
 

@@ -1,0 +1,34 @@
+"""What has to be measured on data for each parent before they are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from consomme.average.tensors import SINGLE, Weights
+from consomme.common.stage import say
+
+if TYPE_CHECKING:
+    from consomme.average.judge import Judge
+    from consomme.average.methods.base import Mix
+
+Measure = Callable[["Judge", Path, int, int, Path], None]  # judge, model, rows, seed -> a safetensors file at that path
+
+
+@contextmanager
+def measured(mix: Mix, beside: Path, measure: Measure, examples: int) -> Iterator[list[Weights]]:
+    """What `measure` finds for each parent on `examples` rows of the development sets, the same rows for all, as the
+    tensors of a file; the files lie beside that path while the block runs, so that memory holds one parent at a time."""
+    judge, seed = mix.judge(), int(mix.setting("seed", 0))
+    with TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.measured-") as place, ExitStack() as opened:
+        found = []
+        for i, (name, path) in enumerate(mix.parents.items()):
+            folder = Path(place) / str(i)
+            folder.mkdir()
+            measure(judge, path, examples, seed, folder / SINGLE)
+            found.append(opened.enter_context(Weights(folder, name)))
+            say(f"{name}: measured on {examples} rows")
+        yield found

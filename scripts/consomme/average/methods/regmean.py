@@ -1,0 +1,29 @@
+"""Linear layers that answer their inputs as each model would have answered its own: RegMean, Jin et al. 2022, arXiv 2212.09849."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from consomme.average.methods.base import Method, Mix
+
+EXAMPLES = 128
+SHRINK = 0.9  # of the elements off the diagonal of the Gram matrices; the paper's value for most of its models
+
+
+def build(mix: Mix, folder: Path) -> dict[str, Any]:
+    """Write the regression mean. The inputs of each model's layers are those that `examples` rows of the development sets
+    cause."""
+    from consomme.average.mean import write_merge
+    from consomme.average.measured import measured
+    from consomme.average.regression import RegMean, grams
+
+    examples = int(mix.setting("examples", EXAMPLES))
+    with measured(mix, folder, grams, examples) as known:
+        write_merge(folder, mix.parents, lambda models: RegMean(models, known, SHRINK))
+    return {"ingredients": list(mix.parents), "examples": examples, "shrink": SHRINK}
+
+
+REGMEAN = Method(
+    "regmean", build, least=2, settings=("examples",), chooses=lambda settings: True, seeded=True, limits=False
+)
