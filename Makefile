@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -58,6 +58,10 @@ report: $(READY)
 
 schema: $(READY)
 	python -m consomme.plan --schema > config/schema.json
+
+# averaging beside its peers; MERGEKIT=DIR names an environment that has mergekit
+bench-averaging: $(READY)
+	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT))
 
 # after a stage's source has changed and its version was raised, or its results stay the same
 acknowledge: $(READY)

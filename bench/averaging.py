@@ -1,0 +1,157 @@
+"""Averaging against mergekit, a loop in torch, and `cat` as the floor: python bench/averaging.py [--rounds 5] [SIZE...]
+
+Models of random numbers are made on the spot, with tensors named as in Llama, which mergekit knows. The floor reads the
+same bytes and writes as many as one model has. mergekit runs from an environment of its own: python -m venv DIR, then
+DIR/bin/pip install mergekit, and --mergekit DIR."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from measure import Row, Run, compared, interleaved, report, timed
+from safetensors.numpy import save_file
+
+SIZES = {  # name: models, width, layers, vocabulary, dtype
+    "8 x 95 M float32": (8, 768, 8, 12500, "float32"),
+    "8 x 250 M bfloat16": (8, 1024, 12, 24000, "bfloat16"),
+    "4 x 1.1 M float32": (4, 128, 4, 1000, "float32"),  # to try the script
+}
+DEFAULT = ("8 x 95 M float32", "8 x 250 M bfloat16")
+FLOOR, PEER, MEMORY = 1.5, {"float32": 1 / 5, "bfloat16": 1 / 4}, 100.0  # bars: times the floor, of mergekit, MiB
+
+LOOP = """
+import sys
+from safetensors.torch import load_file, save_file
+out, *models = sys.argv[1:]
+total = {name: tensor.float() for name, tensor in load_file(models[0]).items()}
+kinds = {name: tensor.dtype for name, tensor in load_file(models[0]).items()}
+for model in models[1:]:
+    for name, tensor in load_file(model).items():
+        total[name] += tensor.float()
+save_file({name: (tensor / len(models)).to(kinds[name]) for name, tensor in total.items()}, out)
+"""
+
+
+def shapes(width: int, layers: int, vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """Tensors of a Llama with square attention and a feed-forward part of four widths."""
+    found: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (vocabulary, width),
+        "model.norm.weight": (width,),
+    }
+    found["lm_head.weight"] = (vocabulary, width)
+    for n in range(layers):
+        at = f"model.layers.{n}."
+        found |= {f"{at}self_attn.{p}_proj.weight": (width, width) for p in "qkvo"}
+        found |= {f"{at}mlp.{p}_proj.weight": (4 * width, width) for p in ("gate", "up")}
+        found |= {f"{at}mlp.down_proj.weight": (width, 4 * width)}
+        found |= {f"{at}{p}_layernorm.weight": (width,) for p in ("input", "post_attention")}
+    return found
+
+
+def make(folder: Path, size: str, seed: int) -> None:
+    """A checkpoint of random numbers near 0."""
+    _, width, layers, vocabulary, dtype = SIZES[size]
+    random, tensors = np.random.default_rng(seed), {}
+    for name, shape in shapes(width, layers, vocabulary).items():
+        values = random.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
+        tensors[name] = values if dtype == "float32" else (values.view(np.uint32) >> 16).astype(np.uint16)
+    folder.mkdir(parents=True)
+    _save(tensors, folder / "model.safetensors", dtype)
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 64,
+        "num_key_value_heads": width // 64,
+        "vocab_size": vocabulary,
+        "tie_word_embeddings": False,
+        "torch_dtype": dtype,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def _save(tensors: dict[str, np.ndarray], path: Path, dtype: str) -> None:
+    if dtype == "float32":
+        save_file(tensors, path, metadata={"format": "pt"})
+        return
+    from consomme.average.tensors import write
+
+    layout = {name: ("BF16", values.shape) for name, values in tensors.items()}
+    with open(path, "wb") as stream:
+        write(stream, layout, lambda name: iter([tensors[name].ravel()]))
+
+
+def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[Row]:
+    """The rows of one size."""
+    count, *_, dtype = SIZES[size]
+    folders = [place / f"model-{i}" for i in range(count)]
+    for i, folder in enumerate(folders):
+        make(folder, size, i)
+    files = [str(f / "model.safetensors") for f in folders]
+    out = place / "out"
+
+    def fresh(command: list[str], inside: bool = False) -> Run:
+        shutil.rmtree(out, ignore_errors=True)
+        if inside:
+            out.mkdir()
+        return timed(command)
+
+    ours = [sys.executable, "-m", "consomme.average", "--method", "uniform", "--out", str(out), *map(str, folders)]
+    single = str(out / "model.safetensors")
+    floor = ["sh", "-c", f"cat {' '.join(files)} > /dev/null && cat {files[0]} > {single}"]
+    contenders = {
+        "consomme": lambda: fresh(ours),
+        "cat": lambda: fresh(floor, inside=True),
+        "torch loop": lambda: fresh([sys.executable, "-c", LOOP, single, *files], inside=True),
+    }
+    if mergekit:
+        recipe = place / "recipe.yaml"
+        models = [{"model": str(f), "parameters": {"weight": 1.0}} for f in folders]
+        recipe.write_text(json.dumps({"merge_method": "linear", "models": models, "dtype": dtype}))
+        command = [str(mergekit / "bin/mergekit-yaml"), str(recipe), str(out)]
+        contenders["mergekit"] = lambda: fresh(command)
+    found = interleaved(contenders, rounds)
+    bars = {"cat": FLOOR, "torch loop": None, "mergekit": PEER[dtype]}
+    rows = [
+        compared(f"{size}: against {n}", found["consomme"], found[n], bars[n]) for n in contenders if n != "consomme"
+    ]
+    peaks = {n: max(run.anonymous for run in runs) for n, runs in found.items()}
+    for peer in [n for n in ("torch loop", "mergekit") if n in peaks]:
+        ratio = peaks["consomme"] / peaks[peer]
+        name = f"{size}: anonymous memory against {peer}"
+        rows.append(Row(name, peaks["consomme"], peaks[peer], ratio, ratio, "MiB", None, peaks["consomme"] <= MEMORY))
+    return rows
+
+
+def main() -> None:
+    """Measure, print the table, write results/bench/averaging.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "sizes", nargs="*", metavar="SIZE", help=f"of: {', '.join(SIZES)}; default: {', '.join(DEFAULT)}"
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mergekit", type=Path, help="the environment that has mergekit")
+    parser.add_argument(
+        "--place", type=Path, help="where models are made and removed again; default: the temporary folder"
+    )
+    given = parser.parse_args()
+    unknown = [size for size in given.sizes if size not in SIZES]
+    if unknown:
+        parser.error(f"no size '{unknown[0]}'; allowed: {', '.join(SIZES)}")
+    rows = []
+    for size in given.sizes or DEFAULT:
+        with tempfile.TemporaryDirectory(dir=given.place) as place:
+            rows += measure(size, given.rounds, given.mergekit, Path(place))
+    report(rows, Path("results/bench/averaging.json"))
+
+
+if __name__ == "__main__":
+    main()
