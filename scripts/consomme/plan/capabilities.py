@@ -196,9 +196,12 @@ def average(node: AverageNode, path: str) -> None:
         among(f"{path}.groups", node.groups, ["model", "layer"], "grouping")
     if isinstance(node.weights, dict) and node.method != "weighted":
         fail(f"{path}.weights", f"{node.method} takes a list; weights by side or name pattern belong to weighted")
-    if node.choose_on is not None and not chooses(node):
-        why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
-        fail(f"{path}.choose_on", f"has no use here: {why}")
+    if "points" in node.model_fields_set and "points" not in method.settings:
+        fail(f"{path}.points", f"belongs to another method than {node.method}: interpolate")
+    why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
+    for name in ("choose_on", "metric", "points"):
+        if name in node.model_fields_set and not chooses(node):
+            fail(f"{path}.{name}", f"has no use here: {why}")
 
 
 def chooses(node: AverageNode) -> bool:
@@ -276,6 +279,9 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
     if node.heads:
         among(f"{path}.heads.by", node.heads.by, HEAD_SCORES, "head score")
         among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
+    for name in ("choose_on", "metric"):
+        if name in node.model_fields_set and not searches(node):
+            fail(f"{path}.{name}", "has no use here: nothing is searched")
     left = dict(parent.depth or {})
     for side in ("encoder", "decoder"):
         plan = getattr(node.layers, side) if node.layers else None
