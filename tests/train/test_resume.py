@@ -50,6 +50,7 @@ def test_resumed_training_is_bit_identical(tmp_path, recogniser, tones, monkeypa
     augment = {"spec_augment": {"time_masks": 1, "time_width": 0.2, "frequency_masks": 1, "frequency_width": 4}}
     options = OPTIONS | {
         "augment": augment,
+        "intermediate_ctc": {"random": 1, "weight": 0.3},
         "eval_steps": 8,
         "per_device_train_batch_size": size,
         "load_best_model_at_end": True,

@@ -19,7 +19,7 @@ TRAININGS = {
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
     "digits": 2 * (8 + 8),
-    "layer-pruning": 3 + 27 + 1,
+    "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 2 * (1 + 6 + 2 + 1),
     "whisper-swedish": 16,
 }

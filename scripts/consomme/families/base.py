@@ -134,6 +134,11 @@ class Family:
         """For ctc: the number of output frames of each example [batch], int64."""
         raise NotImplementedError(f"{self.name} has no frames")
 
+    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """For ctc: what the model makes of a layer's hidden states [batch, time, width] if it takes them for the top's,
+        dropout included: logits [batch, time, vocabulary]. batch: the arguments of the forward pass that made them."""
+        raise NotImplementedError(f"{self.name} has no CTC head")
+
     # -- export ----------------------------------------------------------------------------------------------------
     def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         """Mend what else depends on layer numbers after `kept[side]` (0-based, ascending) layers remained:

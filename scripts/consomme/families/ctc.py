@@ -131,6 +131,14 @@ class Ctc(Family):
         lengths = batch["attention_mask"].sum(-1)
         return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
 
+    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        bert = model.wav2vec2_bert
+        if bert.intermediate_ffn:
+            states = states + 0.5 * bert.intermediate_ffn(states)
+        if bert.adapter is not None:
+            states = bert.adapter(states, attention_mask=batch.get("attention_mask"))
+        return model.lm_head(model.dropout(states))
+
     def no_slicing(self, config: Any) -> str | None:
         kind = config.position_embeddings_type
         if kind in ("relative", "rotary"):  # both need all heads beside the projections

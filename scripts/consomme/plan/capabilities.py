@@ -178,6 +178,18 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
         fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
     if node.decoder_layerdrop and "decoder" not in family.stacks:
         fail(f"{path}.decoder_layerdrop", f"'{family.name}' has no decoder")
+    if taps := node.intermediate_ctc:
+        if family.objective != "ctc":
+            fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC")
+        below = parent.depth["encoder"] - 1 if parent.depth else None
+        for layer in taps.layers or []:
+            if layer < 1 or (below is not None and layer > below):
+                top = f"layers 1 to {below} lie below the top of this one" if below else "layers count from 1"
+                fail(f"{path}.intermediate_ctc.layers", f"{layer} given; {top}")
+        for word in ("spread", "random"):
+            count = getattr(taps, word)
+            if count is not None and below is not None and count > below:
+                fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
 
 
 def average(node: AverageNode, path: str) -> None:

@@ -306,6 +306,21 @@ class Distil(Section):
     temperature: Number = Field(2.0, gt=0)
 
 
+class IntermediateCtc(Section):
+    """The CTC loss also at layers below the top (Lee and Watanabe 2021, arXiv 2102.03216)."""
+
+    layers: list[Integer] | None = Field(None, description="these, from 1")
+    spread: Integer | None = Field(None, ge=1, description="so many, at even distances")
+    random: Integer | None = Field(None, ge=1, description="so many, drawn anew each step")
+    weight: Number = Field(0.3, gt=0, lt=1, description="of the mean of their losses; the rest is the top's")
+
+    @model_validator(mode="after")
+    def _one(self) -> IntermediateCtc:
+        if sum(value is not None for value in (self.layers, self.spread, self.random)) != 1:
+            raise ValueError("intermediate_ctc has one of layers, spread, random")
+        return self
+
+
 Precision = Literal["float32", "bfloat16"]
 Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "inverse_sqrt"]
 
@@ -332,6 +347,7 @@ class TrainNode(Node):
     dropout: Number | None = Field(None, ge=0, lt=1, description="every dropout of the model; default: as it is")
     encoder_layerdrop: Number = Field(0.0, ge=0, lt=1, description="stochastic layer drop (Fan et al. 2019)")
     decoder_layerdrop: Number = Field(0.0, ge=0, lt=1)
+    intermediate_ctc: IntermediateCtc | None = None
     precision: Precision = Field("float32", description="bfloat16: mixed; part of the model's identity")
     seed: Integer = Field(1, description="together with the replicate's")
     eval_steps: Integer = Field(0, ge=0, description="evaluate on the development sets every so many steps; 0: never")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from consomme.train.distil import Teacher
     from consomme.train.examples import Examples
     from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.taps import Taps
 
 
 class Engine(Trainer):
@@ -45,10 +46,12 @@ class Engine(Trainer):
         smoothing: float = 0.0,
         precision: str = "float32",
         teacher: Teacher | None = None,
+        taps: Taps | None = None,
     ) -> None:
         super().__init__(model=model, args=arguments, train_dataset=examples, data_collator=collator)
         self.remove_callback(PrinterCallback)
-        self.family, self.batches, self.smoothing, self.teacher = family, batches, smoothing, teacher
+        self.family, self.batches, self.smoothing = family, batches, smoothing
+        self.teacher, self.taps = teacher, taps
         self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
         self.ctc = family.objective == "ctc"
         # seq2seq divides by the labels of all accumulated batches, which Trainer counts when told that it is wanted
@@ -83,15 +86,19 @@ class Engine(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The task's loss, mixed with the teacher's opinion where there is one."""
+        """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
         labels = inputs.pop("labels")
         if not self.ctc and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = losses.decoder_inputs(self.model, labels)
-        outputs = model(**inputs)
+        listening = self.taps.listening(self.state.global_step) if self.taps else contextlib.nullcontext([])
+        with listening as tapped:
+            outputs = model(**inputs)
         logits = outputs.logits
         if self.ctc:
             frames = self.family.frames(self.model, inputs).to(logits.device)
             loss = losses.ctc(logits, labels, frames, self.model.config.pad_token_id)
+            if self.taps:
+                loss = self.taps.mixed(loss, tapped, inputs, labels)
             valid = torch.arange(logits.shape[1], device=logits.device) < frames[:, None] if self.teacher else None
             items = valid.sum() if self.teacher else None
         else:

@@ -110,6 +110,7 @@ def assemble(
     from consomme.train.collate import Collator
     from consomme.train.engine import Engine
     from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.taps import Taps
 
     spec, settings = job.spec, job.spec["settings"]
     set_seed(seed)
@@ -162,6 +163,7 @@ def assemble(
 
         distil.check(family, processor, family_of(place), place)
         teacher = distil.Teacher(load(place, device), settings["distil"])
+    taps = Taps(settings["intermediate_ctc"], model, family, seed) if settings.get("intermediate_ctc") else None
     engine = Engine(
         model,
         arguments.training_arguments(settings, total=total, seed=seed, folder=work / "checkpoints", device=device),
@@ -172,6 +174,7 @@ def assemble(
         smoothing=settings["label_smoothing_factor"],
         precision=settings["precision"],
         teacher=teacher,
+        taps=taps,
     )
     rows = sum(len(corpus.usable) for corpus in corpora.values())
     parameters = sum(p.numel() for p in model.parameters())

@@ -1,0 +1,79 @@
+"""Intermediate CTC: the loss also at layers below the top, which prepares an encoder for losing layers.
+
+Lee and Watanabe 2021, arXiv 2102.03216: loss = (1 - w) · top + w · the mean over taps, with the head (and its dropout)
+shared by all. Under stochastic layer drop a tap whose layer was skipped hears the latest layer below it that was not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def spread(count: int, depth: int) -> list[int]:
+    """`count` layers, from 1, at even distances below the top one of `depth`: 2 of 18 are 6 and 12."""
+    return [round((i + 1) * depth / (count + 1)) for i in range(count)]
+
+
+class Taps:
+    """settings: `weight`, and one of `layers` (from 1), `spread` (how many), `random` (how many, drawn anew each step from
+    the seed and the step, so that a resumed training draws the same)."""
+
+    def __init__(self, settings: Mapping[str, Any], model: PreTrainedModel, family: Family, seed: int) -> None:
+        from consomme.families.surgery import layers
+
+        self.model, self.family, self.seed = model, family, seed
+        self.weight = float(settings["weight"])
+        self.stack = layers(model, family.stacks["encoder"])
+        self.draw = settings.get("random")
+        fixed = settings.get("layers") or spread(settings.get("spread") or 0, len(self.stack))
+        self.fixed: Sequence[int] = sorted(fixed)
+
+    def layers(self, step: int) -> Sequence[int]:
+        """The layers of one step, from 1, ascending."""
+        if not self.draw:
+            return self.fixed
+        random = np.random.default_rng([self.seed, step])
+        return sorted((random.permutation(len(self.stack) - 1)[: self.draw] + 1).tolist())
+
+    @contextmanager
+    def listening(self, step: int) -> Iterator[list[Tensor]]:
+        """Within the block, forward passes leave the states at the taps in the list, in the order of the layers. A tap
+        below the first layer that was not skipped has none, and two that hear the same layer share one state."""
+        heard: dict[int, Tensor] = {}
+
+        def hook(number: int) -> Any:
+            def after(module: nn.Module, inputs: Any, output: Any) -> None:
+                heard[number] = output[0] if isinstance(output, tuple) else output
+
+            return after
+
+        wanted, states = self.layers(step), []
+        handles = [
+            layer.register_forward_hook(hook(n)) for n, layer in enumerate(self.stack, start=1) if n <= wanted[-1]
+        ]
+        try:
+            yield states
+            below = [max((n for n in heard if n <= layer), default=None) for layer in wanted]
+            states += [heard[n] for n in dict.fromkeys(below) if n is not None]
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def mixed(self, top: Tensor, states: Sequence[Tensor], batch: Mapping[str, Tensor], labels: Tensor) -> Tensor:
+        """The whole loss from that of the top and the states at the taps; batch: the arguments of the forward pass."""
+        from consomme.train import losses
+
+        if not states:
+            return top
+        frames, blank = self.family.frames(self.model, batch).to(labels.device), self.model.config.pad_token_id
+        found = [losses.ctc(self.family.head(self.model, state, batch), labels, frames, blank) for state in states]
+        return (1 - self.weight) * top + self.weight * sum(found) / len(found)
