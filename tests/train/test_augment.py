@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from consomme.common.errors import ConsommeError
-from consomme.train.augment import Augmenter, Context, noise, spec_augment, speed
+from consomme.train.augment import Augmenter, Context, gain, noise, pitch, spec_augment, speed
 
 HERE = Context(rate=16000, stride=2, root=Path())
 MASKS = {"time_masks": 2, "time_width": 0.2, "frequency_masks": 2, "frequency_width": 4}
@@ -59,6 +59,32 @@ def test_speed_changes_length_and_pitch_by_its_factor():
     assert peak == pytest.approx(484, abs=2)
     assert speed.change(wave, draws(), [1.0], 16000) is wave
     assert speed.change(wave, draws(), [0.9], 16000, longest=17000) is wave  # would not fit the model's window
+
+
+@pytest.mark.parametrize("semitones", [-4, -1, 3, 12])
+def test_pitch_moves_the_tone_and_not_the_length(semitones):
+    wave = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000).astype(np.float32)
+    shifted = pitch.change(wave, draws(), [semitones], 16000)
+    assert shifted.shape == wave.shape and shifted.dtype == np.float32
+    peak = np.abs(np.fft.rfft(shifted)).argmax()
+    assert peak == pytest.approx(440 * 2 ** (semitones / 12), rel=0.01)
+
+
+def test_pitch_leaves_alone_what_is_not_shifted_or_shorter_than_a_window():
+    wave = draws().standard_normal(400).astype(np.float32)
+    assert pitch.change(wave, draws(), [0], 16000) is wave and pitch.change(wave, draws(), [3], 16000) is wave
+
+
+def test_gain_is_drawn_between_its_ends_and_changes_nothing_else():
+    wave = draws().standard_normal(1000).astype(np.float32)
+    change = gain.build([-6, 12], HERE)
+    generator = draws()
+    factors = [change(wave, generator)[0] / wave[0] for _ in range(1000)]
+    decibels = 20 * np.log10(factors)
+    assert -6 <= decibels.min() < -5 and 11 < decibels.max() <= 12 and decibels.mean() == pytest.approx(3, abs=0.6)
+    louder = change(wave, draws(7))
+    np.testing.assert_allclose(louder / wave, louder[0] / wave[0], rtol=1e-5)
+    assert louder.dtype == np.float32
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 20.0])

@@ -21,7 +21,7 @@ TRAININGS = {
     "digits": 2 * (8 + 8),
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 2 * (1 + 6 + 2 + 1),
-    "whisper-swedish": 16,
+    "whisper-swedish": 16 + 2,
 }
 
 

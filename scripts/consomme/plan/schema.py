@@ -198,6 +198,8 @@ class Augment(Section):
 
     spec_augment: SpecAugment | None = None
     speed: list[Number] | None = Field(None, description="factors to choose from, such as [0.9, 1.0, 1.1]")
+    pitch: list[Integer] | None = Field(None, description="semitones to choose from, such as [-2, -1, 0, 1, 2]")
+    gain: list[Number] | None = Field(None, description="loudness: [low, high] in dB")
     noise: Noise | None = None
 
     @field_validator("spec_augment", "noise", mode="before")
@@ -210,6 +212,20 @@ class Augment(Section):
     def _plausible(cls, value: list[float] | None) -> list[float] | None:
         if value is not None and (not value or not all(0.5 <= v <= 2 for v in value)):
             raise ValueError("speed factors lie between 0.5 and 2")
+        return value
+
+    @field_validator("pitch")
+    @classmethod
+    def _semitones(cls, value: list[int] | None) -> list[int] | None:
+        if value is not None and (not value or not all(-12 <= v <= 12 for v in value)):
+            raise ValueError("pitch is shifted by semitones between -12 and 12")
+        return value
+
+    @field_validator("gain")
+    @classmethod
+    def _range(cls, value: list[float] | None) -> list[float] | None:
+        if value is not None and (len(value) != 2 or value[0] > value[1]):
+            raise ValueError("gain is [low, high] in dB, such as [-6, 6]")
         return value
 
 

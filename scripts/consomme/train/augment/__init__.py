@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from consomme.train.augment import noise, spec_augment, speed
+from consomme.train.augment import gain, noise, pitch, spec_augment, speed
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -35,6 +35,8 @@ class Context:
 # name in the settings -> what it changes, how it is built; applied in this order
 TABLE: dict[str, tuple[str, Callable[[Any, Context], Change]]] = {
     "speed": ("waveform", speed.build),
+    "pitch": ("waveform", pitch.build),
+    "gain": ("waveform", gain.build),
     "noise": ("waveform", noise.build),
     "spec_augment": ("features", spec_augment.build),
 }
