@@ -265,6 +265,14 @@ def test_memory_does_not_grow_with_the_tensors(tmp_path, checkpoint):
         assert peak < 10e6, method  # three counts of 65,536 bins and pieces, no tensor
 
 
+def test_models_that_lost_heads_are_refused(tmp_path, checkpoint, some):
+    config = {"model_type": "some", "architectures": ["SomeModel"], "pruned_heads": {"encoder.self": {"0": [1]}}}
+    folders = [checkpoint(f"m{i}", some(i), config=config) for i in range(2)]
+    with pytest.raises(ConsommeError, match=r"m0 lost attention heads.*prune the result"):
+        merge(tmp_path, folders, "slerp", alpha=0.5)
+    merge(tmp_path, folders, "weighted", weights=[1, 3])
+
+
 def test_by_hand(tmp_path, models, capsys):
     folders, _ = models
     names = [str(f) for f in folders]

@@ -38,7 +38,7 @@ def write_mean(
     stored dtype (the widest, where models differ); integer tensors have to be equal. All other files come from the
     first parent, the donor. The memory needed depends neither on the number nor on the size of the models.
     Raises ConsommeError, naming the models and tensors, where they do not fit together."""
-    write_merge(folder, parents, lambda models: Mixture(models, coefficients, divisor))
+    _write(folder, parents, lambda models: Mixture(models, coefficients, divisor))
     twins = {name: path / TWIN for name, path in parents.items()}
     if twin and all((path / tensors.SINGLE).exists() for path in twins.values()):
         (folder / TWIN).mkdir()
@@ -47,7 +47,18 @@ def write_mean(
 
 def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
     """Fill `folder` with the checkpoint that `mixture` makes of the opened `parents`; the first is the donor of all
-    other files. Twins of head-pruned models are not written. Returns the mixture, its models closed."""
+    other files. Returns the mixture, its models closed. ConsommeError for models that lost heads: only a plain mean of
+    them has a twin that is the mean of theirs."""
+    for name, path in parents.items():
+        if config(path).get("pruned_heads"):
+            raise ConsommeError(
+                f"{name} lost attention heads; such models can be averaged with one weight for each, and not otherwise. "
+                f"Merge first and prune the result"
+            )
+    return _write(folder, parents, mixture)
+
+
+def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
     models = [Weights(path, name) for name, path in parents.items()]
     try:
         check(models)
