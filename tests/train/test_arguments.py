@@ -1,7 +1,7 @@
 import pytest
 
 from consomme.common.errors import ConsommeError
-from consomme.train.arguments import checkpoint_steps, steps, training_arguments
+from consomme.train.arguments import checkpoint_steps, optimizer, steps, training_arguments
 
 SETTINGS = {
     "max_steps": None,
@@ -51,9 +51,85 @@ def test_every_allowed_schedule_works(tmp_path):
         get_scheduler(found.lr_scheduler_type, optimizer, 10, 200, scheduler_specific_kwargs=found.lr_scheduler_kwargs)
 
 
+def test_a_schedule_takes_its_own_settings(tmp_path):
+    import torch
+    from transformers import get_scheduler
+
+    def rates(schedule, **more):
+        found = arguments(tmp_path, lr_scheduler_type=schedule, lr_scheduler_kwargs=more)
+        adam = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+        made = get_scheduler(
+            found.lr_scheduler_type, adam, 10, 200, scheduler_specific_kwargs=found.lr_scheduler_kwargs
+        )
+        values = []
+        for _ in range(200):
+            adam.step()
+            made.step()
+            values.append(made.get_last_lr()[0])
+        return values
+
+    assert rates("cosine_with_min_lr", min_lr_rate=0.25)[-1] == pytest.approx(0.25)
+    stable = rates("warmup_stable_decay", num_decay_steps=50.0)
+    assert stable[10] == stable[148] == 1 and stable[-1] == pytest.approx(0, abs=1e-6)
+
+
+def loss_of(folder, tones):
+    """The loss of a recogniser on all the tones, and the model with its gradients."""
+    from consomme.data.prepared import Rows
+    from consomme.families import family_named, load
+    from consomme.train import losses
+
+    family, model, rows = family_named("ctc"), load(folder), Rows.open([tones])
+    processor = family.processor(folder)
+    features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
+    batch = family.collate(processor, features, [family.labels(processor, t, ["en"]) for t in rows.targets])
+    labels = batch.pop("labels")
+    loss = losses.ctc(model(**batch).logits, labels, family.frames(model, batch), 0)
+    loss.backward()
+    return loss.item(), model
+
+
+def test_one_step_of_sgd_is_the_rate_times_the_gradient(tmp_path, recogniser, tones, job):
+    """Against the gradient taken here, of the same batch: all utterances, no warm-up, no clipping, no momentum."""
+    import torch
+
+    from consomme.families import load
+    from consomme.train.run import run
+
+    rate = 0.05
+    made = job(
+        *(tmp_path, recogniser, {"tones": tones}),
+        optim="sgd",
+        momentum=0.0,
+        learning_rate=rate,
+        max_grad_norm=0.0,
+        dropout=0.0,
+        max_steps=1,
+        per_device_train_batch_size=48,
+    )
+    run(made)
+    after = dict(load(made.out).named_parameters())
+    for name, before in loss_of(recogniser, tones)[1].named_parameters():
+        if before.grad is not None:
+            torch.testing.assert_close(after[name], before - rate * before.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("optim", "rate"), [("adafactor", 0.02), ("sgd", 0.05)])
+def test_other_optimizers_learn(tmp_path, recogniser, tones, job, optim, rate):
+    from consomme.train.run import run
+
+    made = job(tmp_path, recogniser, {"tones": tones}, optim=optim, learning_rate=rate, max_steps=60)
+    run(made)
+    assert loss_of(made.out, tones)[0] < 0.7 * loss_of(recogniser, tones)[0]
+
+
 def test_what_is_refused(tmp_path):
     with pytest.raises(ConsommeError, match=r"did you mean 'cosine'"):
         arguments(tmp_path, lr_scheduler_type="cosin")
+    with pytest.raises(ConsommeError, match=r"did you mean 'adafactor'"):
+        optimizer({**SETTINGS, "optim": "adafaktor"})
+    with pytest.raises(ConsommeError, match="belongs to sgd"):
+        optimizer({**SETTINGS, "momentum": 0.9})
     with pytest.raises(ConsommeError, match="constant_with_warmup"):
         arguments(tmp_path, lr_scheduler_type="constant", warmup_steps=5)
     with pytest.raises(ConsommeError, match="allowed"):

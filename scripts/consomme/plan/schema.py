@@ -338,7 +338,22 @@ class IntermediateCtc(Section):
 
 
 Precision = Literal["float32", "bfloat16"]
-Schedule = Literal["constant", "constant_with_warmup", "linear", "cosine", "inverse_sqrt"]
+Schedule = Literal[
+    "constant",
+    "constant_with_warmup",
+    "linear",
+    "cosine",
+    "cosine_with_min_lr",
+    "inverse_sqrt",
+    "warmup_stable_decay",
+]
+SCHEDULER_KWARGS = {
+    "cosine": ("num_cycles",),
+    "cosine_with_min_lr": ("min_lr", "min_lr_rate"),
+    "inverse_sqrt": ("timescale",),
+    "warmup_stable_decay": ("num_decay_steps", "num_stable_steps", "min_lr_ratio"),
+}
+Optimizer = Literal["adamw_torch_fused", "adafactor", "sgd"]
 
 
 class TrainNode(Node):
@@ -353,8 +368,11 @@ class TrainNode(Node):
     gradient_accumulation_steps: Integer = Field(1, ge=1)
     learning_rate: Number = Field(1e-4, gt=0)
     lr_scheduler_type: Schedule = "cosine"
+    lr_scheduler_kwargs: dict[str, Number] | None = Field(None, description="min_lr_rate, num_decay_steps, ...")
     warmup_steps: Integer = Field(0, ge=0)
     warmup_ratio: Number = Field(0.0, ge=0, lt=1)
+    optim: Optimizer = "adamw_torch_fused"
+    momentum: Number | None = Field(None, ge=0, lt=1, description="sgd; default 0.9")
     weight_decay: Number = Field(0.0, ge=0)
     adam_beta1: Number = Field(0.9, ge=0, lt=1)
     adam_beta2: Number = Field(0.999, ge=0, lt=1)
@@ -382,6 +400,15 @@ class TrainNode(Node):
             raise ValueError(f"warmup_steps ({self.warmup_steps}) is longer than the run (max_steps {self.max_steps})")
         if self.lr_scheduler_type == "constant" and (self.warmup_steps or self.warmup_ratio):
             raise ValueError("lr_scheduler_type constant has no warm-up; constant_with_warmup has")
+        if self.lr_scheduler_kwargs is not None and self.lr_scheduler_type not in SCHEDULER_KWARGS:
+            raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} takes none")
+        for key in self.lr_scheduler_kwargs or {}:
+            if key not in (allowed := SCHEDULER_KWARGS[self.lr_scheduler_type]):
+                raise ValueError(
+                    f"lr_scheduler_kwargs: {self.lr_scheduler_type} has no {key}; it has {', '.join(allowed)}"
+                )
+        if self.momentum is not None and self.optim != "sgd":
+            raise ValueError(f"momentum belongs to sgd, and optim is {self.optim}")
         if self.warmup_steps and self.warmup_ratio:
             raise ValueError("training has one of warmup_steps, warmup_ratio")
         if not self.eval_steps and (self.early_stopping_patience or self.load_best_model_at_end):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 REFUSED = ("reduce_lr_on_plateau", "greedy")
 # what a schedule can't do without; `lr_scheduler_kwargs` overrides it
 NEEDED = {"cosine_with_min_lr": {"min_lr_rate": 0.1}, "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1}}
+OPTIMIZERS = ("adamw_torch_fused", "adafactor", "sgd")
+MOMENTUM = 0.9
 FEWEST, PARTS = 50, 10  # a checkpoint every PARTS-th of the training, but not more often than every FEWEST steps
 
 
@@ -31,6 +33,26 @@ def steps(settings: Mapping[str, Any], batches: int) -> int:
 def checkpoint_steps(total: int) -> int:
     """How many steps lie between two checkpoints."""
     return max(FEWEST, total // PARTS)
+
+
+def optimizer(settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]] | None:
+    """The optimizer's class and arguments, for those that Trainer can't be told all of; None: as TrainingArguments say."""
+    name, momentum = settings.get("optim") or OPTIMIZERS[0], settings.get("momentum")
+    if name not in OPTIMIZERS:
+        raise ConsommeError(f"optim: '{name}'{nearest(name, OPTIMIZERS)}; allowed: {', '.join(OPTIMIZERS)}")
+    if momentum is not None and name != "sgd":
+        raise ConsommeError(f"momentum: {momentum}: {name} has none of that name; it belongs to sgd")
+    shared = {"lr": settings["learning_rate"], "weight_decay": settings["weight_decay"]}
+    if name == "sgd":
+        import torch
+
+        return torch.optim.SGD, {**shared, "momentum": MOMENTUM if momentum is None else momentum}
+    if name == "adafactor":
+        from transformers.optimization import Adafactor
+
+        # the rate is the schedule's: neither scaled by the weights nor set by the step (Shazeer and Stern 2018)
+        return Adafactor, {**shared, "scale_parameter": False, "relative_step": False}
+    return None
 
 
 def training_arguments(
@@ -53,6 +75,7 @@ def training_arguments(
     if schedule == "constant" and warmup:
         raise ConsommeError("lr_scheduler_type: constant does not warm up; write constant_with_warmup")
     more = dict(settings.get("lr_scheduler_kwargs") or NEEDED.get(schedule, {}))
+    more = {key: int(value) if float(value).is_integer() else value for key, value in more.items()}
     if schedule == "warmup_stable_decay" and not more:
         more = {"num_decay_steps": max(1, total // 10)}
     arguments = TrainingArguments(

@@ -47,8 +47,15 @@ class Engine(Trainer):
         precision: str = "float32",
         teacher: Teacher | None = None,
         taps: Taps | None = None,
+        optimizer: tuple[type, dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(model=model, args=arguments, train_dataset=examples, data_collator=collator)
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=examples,
+            data_collator=collator,
+            optimizer_cls_and_kwargs=optimizer,
+        )
         self.remove_callback(PrinterCallback)
         self.family, self.batches, self.smoothing = family, batches, smoothing
         self.teacher, self.taps = teacher, taps

@@ -175,6 +175,7 @@ def assemble(
         precision=settings["precision"],
         teacher=teacher,
         taps=taps,
+        optimizer=arguments.optimizer(settings),
     )
     rows = sum(len(corpus.usable) for corpus in corpora.values())
     parameters = sum(p.numel() for p in model.parameters())
