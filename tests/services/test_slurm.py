@@ -57,7 +57,7 @@ def slurm(tmp_path_factory) -> Iterator[None]:
 def clone(tmp_path_factory) -> Path:
     """The workflow as it stands, and nothing else: no results, no environment, the link `cluster` a link."""
     folder = tmp_path_factory.mktemp("clone")
-    for name in ("Snakefile", "rules", "scripts", "config", "profiles", "cluster"):
+    for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster"):
         source = REPOSITORY / name
         if source.is_dir() and not source.is_symlink():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
