@@ -114,6 +114,14 @@ def test_without_claims(build_tree):
     assert {r["claim"] for r in table("comparisons.tsv")} == {"exploratory"}
 
 
+def test_sets_stand_in_the_order_of_the_claims(build_tree, tmp_path):
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)))
+    both = [{"model": "soup", "hypothesis": "beats", "against": "base", "on": name} for name in ("medical", "general")]
+    for claims in (both, both[::-1]):
+        assert Outcomes({**spec, "claims": claims}, tmp_path).sets("test") == [claim["on"] for claim in claims]
+    assert Outcomes({**spec, "claims": both[:1]}, tmp_path).sets("dev")[0] == "medical"
+
+
 def test_what_a_claim_may_not_say(build_tree, tmp_path):
     spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)))
     for change, words in (

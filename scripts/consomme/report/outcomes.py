@@ -108,11 +108,12 @@ class Outcomes:
             ) from None
 
     def sets(self, split: str) -> list[str]:
-        """Names of the sets of a split, in the order of the configuration."""
+        """Names of the sets of a split: those that claims speak of in the order in which they do, then the others."""
         names: dict[str, None] = {}
         for replicate in self.replicates:
             names.update(dict.fromkeys(self.spec["sets"][replicate].get(split, {})))
-        return list(names)
+        claimed = dict.fromkeys(claim["on"] for claim in self.spec.get("claims", []))
+        return [*(name for name in claimed if name in names), *(name for name in names if name not in claimed)]
 
     @cached_property
     def metrics(self) -> list[str]:
