@@ -53,6 +53,7 @@ def _run(given: argparse.Namespace) -> None:
     import torch
 
     from consomme.families import family_of, load
+    from consomme.families.windows import fitting, is_short
 
     torch.set_num_threads(given.threads)
     family = family_of(given.model)
@@ -70,7 +71,8 @@ def _run(given: argparse.Namespace) -> None:
                 features.append(family.features(processor, wave))
             except ConsommeError as error:  # too long or too short for this model
                 raise ConsommeError(f"{path}: {error}") from None
-        batch = family.collate(processor, features, None)
+        short = is_short(family, model.config)
+        batch = family.collate(processor, features, None, **fitting(family, short, max(map(len, features))))
         texts = family.generate(model, processor, batch, languages, {"num_beams": given.num_beams})
         for path, text in zip(paths, texts, strict=True):
             print(f"{path}\t{text}", flush=True)

@@ -284,3 +284,12 @@ def test_numbers():
 def test_summary_needs_no_costs(tree, tmp_path):
     outcomes = Outcomes(json.loads(json.dumps(tree)), tmp_path)
     assert "parameters" not in summary(outcomes, [], [], [])
+
+
+def test_a_diverged_run_is_named_in_the_summary(tree):
+    run = next(m for m in tree["models"] if m["verb"] == "train" and str(m["replicate"]) == "2")
+    Path(run["folder"]).mkdir(parents=True, exist_ok=True)
+    (Path(run["folder"]) / "provenance.json").write_text(json.dumps({"diverged": {"step": 14, "loss": "nan"}}))
+    report(tree)
+    wanted = f"left out of every average: {run['name']} (replicate 2) at step 14."
+    assert wanted in (OUT / "summary.md").read_text() and wanted in (OUT / "report.html").read_text()

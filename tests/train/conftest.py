@@ -106,6 +106,28 @@ def translator(place, pairs) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def killed_at():
+    return run_killed
+
+
+def run_killed(step: int, made: Job, monkeypatch) -> None:
+    """Run a training that ends in the middle, as if it had been killed."""
+    from consomme.train.progress import Progress
+    from consomme.train.run import run
+
+    plain = Progress.on_step_end
+
+    def broken(self, args, state, control, **more):
+        if state.global_step == step:
+            raise KeyboardInterrupt
+        plain(self, args, state, control, **more)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Progress, "on_step_end", broken)
+        run(made)
+
+
 def make_speech(folder: Path, rows: int, seed: int, texts: list[str] | None = None) -> Path:
     """A prepared corpus of tones: 0.1 s a letter, a little noise."""
     generator = np.random.default_rng(seed)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.families import load
+from consomme.families import family_named, load
 from consomme.train import distil, losses
 
 
@@ -35,7 +35,21 @@ def test_ctc_is_the_model_own_loss(recogniser):
     batch["attention_mask"][1, 9:] = 0
     labels = torch.tensor([[3, 4, 5], [6, -100, -100]])
     own = model(**batch, labels=labels)
-    assert torch.allclose(losses.ctc(own.logits, labels, torch.tensor([12, 9]), 0), own.loss)
+    assert torch.allclose(losses.ctc(own.logits, labels, torch.tensor([12, 9]), 0, 2), own.loss)
+
+
+def test_ctc_of_a_step_is_the_same_in_one_batch_or_in_several():
+    torch.manual_seed(0)
+    logits, frames = torch.randn(4, 12, 7), torch.tensor([12, 9, 10, 3])
+    labels = torch.tensor([[3, 4, 5], [6, -100, -100], [1, 2, -100], [1, 1, 2]])  # the last doesn't fit into its frames
+    whole = losses.ctc(logits, labels, frames, 0, 4)
+    parts = sum(losses.ctc(logits[i], labels[i], frames[i], 0, 4) for i in (slice(0, 3), slice(3, 4)))
+    assert torch.allclose(parts, whole) and whole > 0
+
+
+def test_each_utterance_counts_as_one_whatever_its_frames():
+    weights = losses.frame_weights(torch.tensor([4, 2]), 5)
+    assert torch.allclose(weights.sum(1), torch.ones(2)) and (weights[1, 2:] == 0).all()
 
 
 def test_decoder_inputs_are_those_of_the_model_own_loss(translator):
@@ -50,9 +64,9 @@ def test_a_student_that_is_its_teacher_learns_nothing_from_it(translator):
     teacher, student = load(translator), load(translator)
     ids = torch.tensor([[4, 5, 6, 0]])
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids}
-    logits, valid = student(**inputs).logits, torch.ones(1, 4, dtype=torch.bool)
-    mixed = distil.Teacher(teacher, {"weight": 1.0, "temperature": 3.0}).mixed(
-        torch.tensor(5.0), logits, inputs, valid, valid.sum()
+    logits, weights = student(**inputs).logits, torch.ones(1, 4)
+    mixed = distil.Teacher(teacher, family_named("marian"), {"weight": 1.0, "temperature": 3.0}).mixed(
+        torch.tensor(5.0), logits, inputs, weights, weights.sum()
     )
     mixed.backward()
     assert mixed.item() == pytest.approx(0, abs=1e-5)
@@ -64,12 +78,10 @@ def test_divergence_by_hand():
     student, teacher = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [9.0, 0.0]]])
     p = torch.softmax(torch.tensor([0.5, 0.0]), -1)  # at temperature 2
     expected = 4 * (p * (p / 0.5).log()).sum()
-    assert torch.allclose(distil.divergence(student, teacher, torch.tensor([[True, False]]), 2.0), expected)
+    assert torch.allclose(distil.divergence(student, teacher, torch.tensor([[1.0, 0.0]]), 2.0), expected)
 
 
 def test_a_teacher_with_another_vocabulary_or_family_is_refused(recogniser, translator, tmp_path):
-    from consomme.families import family_named
-
     ctc, marian = family_named("ctc"), family_named("marian")
     ctc.create(tmp_path / "other", {"hidden_size": 16, "num_hidden_layers": 1}, {}, lambda: iter(["xyz"]), ["en"], 0)
     with pytest.raises(ConsommeError, match="vocabulary"):

@@ -61,3 +61,35 @@ def test_a_corpus_beside_it_leaves_a_corpus_shuffle_alone():
     alone = [key for batch in batches((0.5,), lengths={"a": LENGTHS["a"]}) for key in batch]
     beside = [key for batch in batches((0.5, 1.0)) for key in batch if key[1] == "a"]
     assert sorted(alone) == sorted(beside)
+
+
+# -- batches filled by length ------------------------------------------------------------------------------------------
+LONG = {"a": np.random.default_rng(1).integers(10, 90, 300)}
+
+
+def filled(room=200, epoch=0, lengths=LONG):
+    sampler = LengthGroupedBatches(lengths, {"a": np.arange(len(lengths["a"]))}, {"a": 1.0}, None, 3, room)
+    sampler.set_epoch(epoch)
+    return sampler, list(sampler)
+
+
+def test_a_filled_batch_has_room_for_its_longest_row_times_its_rows_and_no_more_fit():
+    lengths = LONG["a"]
+    sampler, found = filled()
+    padded = [max(lengths[row] for _, _, row in batch) * len(batch) for batch in found]
+    assert max(padded) <= 200 and len(found) == len(sampler)
+    assert sum(padded) / len(padded) > 150  # little is left over
+    assert 1 - lengths.sum() / sum(padded) < 0.1
+
+
+def test_epochs_of_filled_batches_have_one_number_and_leave_no_row_out():
+    counts = {len(filled(epoch=e)[1]) for e in range(6)}
+    assert counts == {len(filled()[0])}
+    seen = drawn([b for e in range(8) for b in filled(epoch=e)[1]])
+    assert len(seen) == 300 and set(seen.values()) <= {7, 8, 9}
+
+
+def test_a_row_longer_than_the_room_stands_alone():
+    lengths = {"a": np.array([500] + [10] * 63)}
+    _, found = filled(room=30, lengths=lengths)
+    assert [(0, "a", 0)] in found and max(map(len, found)) == 3

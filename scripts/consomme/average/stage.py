@@ -14,8 +14,8 @@ from consomme.average.progress import growing
 from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.files import whole_folder
-from consomme.common.provenance import weights_hash, write_provenance
+from consomme.common.files import read_json, whole_folder
+from consomme.common.provenance import NAME, weights_hash, write_provenance
 from consomme.common.stage import Job, finish, say
 
 RANGES = {  # setting: what is allowed, in words and as a test
@@ -26,7 +26,7 @@ RANGES = {  # setting: what is allowed, in words and as a test
 
 def run(job: Job) -> None:
     """Make one model of the job's parents by the method of its settings."""
-    method, parents = method_named(job.spec["settings"]["method"]), job.labelled("parent")
+    method, parents = method_named(job.spec["settings"]["method"]), fit(job)[0]
     method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
     if method.chooses(job.spec["settings"]):
         import torch
@@ -37,8 +37,6 @@ def run(job: Job) -> None:
 
 def key(job: Job) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
-    from consomme.common.files import read_json
-
     return {
         "digest": job.spec["digest"],
         "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
@@ -49,7 +47,7 @@ def key(job: Job) -> dict[str, Any]:
 
 def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the model and its provenance."""
-    settings, parents = job.spec["settings"], job.labelled("parent")
+    parents, settings, left_out = fit(job)
 
     def judge() -> Any:
         from consomme.average.judge import Judge
@@ -57,7 +55,34 @@ def build(job: Job, folder: Path) -> None:
         return Judge(job, parents)
 
     chosen = method_named(settings["method"]).build(Mix(parents, settings, judge), folder)
-    write_provenance(job, folder, chosen=chosen)
+    write_provenance(job, folder, chosen=chosen, **({"left_out": left_out} if left_out else {}))
+
+
+def fit(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
+    """The parents without those whose training diverged, the settings without their weights, and who was left out."""
+    parents, settings = job.labelled("parent"), job.spec["settings"]
+    left_out = {}
+    for name, path in parents.items():
+        found = read_json(path / NAME).get("diverged") if (path / NAME).is_file() else None
+        if found:
+            left_out[name] = f"diverged at step {found['step']}"
+    if not left_out:
+        return parents, settings, {}
+    first = next(iter(parents))
+    ingredients = [name for name in parents if not (settings.get("base") and name == first)]
+    if (settings.get("base") and first in left_out) or all(name in left_out for name in ingredients):
+        raise ConsommeError(f"nothing is left to average: {', '.join(f'{n} {why}' for n, why in left_out.items())}")
+    say(f"left out: {', '.join(f'{name} {why}' for name, why in left_out.items())}")
+    stay = [name not in left_out for name in ingredients]
+
+    def weights(given: Any) -> Any:
+        if isinstance(given, dict):
+            return {key: weights(value) for key, value in given.items()}
+        return [w for w, there in zip(given, stay, strict=True) if there]
+
+    if settings.get("weights") is not None:
+        settings = {**settings, "weights": weights(settings["weights"])}
+    return {name: path for name, path in parents.items() if name not in left_out}, settings, left_out
 
 
 def by_hand(argv: Sequence[str] | None = None) -> None:

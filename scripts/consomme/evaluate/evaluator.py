@@ -20,6 +20,7 @@ from consomme.common.files import hash_file, read_json, whole_file, write_json
 from consomme.common.stage import say
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
+from consomme.families.windows import fitting, is_short
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,7 @@ class Evaluator:
 
     # -- cached answers ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
-        content = {
+        content: dict[str, Any] = {
             "version": VERSION,
             "kind": kind,
             "family": self.family.name,
@@ -141,8 +142,10 @@ class Evaluator:
             "languages": self.languages,
             "processor": self.processor_key,
         }
+        if self.family.windows:
+            content["short"] = is_short(self.family, model.config, self.decoding)
         if kind == "hypotheses":
-            content["decoding"] = self.decoding
+            content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = _stable(getattr(model, "generation_config", None))
         return digest(content, DIGITS)
 
@@ -175,7 +178,7 @@ class Evaluator:
         results: list[Any] = [None] * len(rows)
         # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
         with evaluating(model, self.device), torch.no_grad():
-            for batch in _batches(order, self.batch_size):
+            for batch in self._batches(model, set_name, order):
                 if with_labels:
                     nll, tokens = self.nll(model, set_name, batch)
                     answers: list = list(zip(nll.tolist(), tokens.tolist(), strict=True))
@@ -184,6 +187,23 @@ class Evaluator:
                 for i, answer in zip(batch, answers, strict=True):
                     results[i] = answer
         return results
+
+    def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray) -> Iterator[list[int]]:
+        """Rows in batches, in `order`. Where windows are short, all of a batch have the same: what is said to a row
+        may not depend on the rows beside it."""
+        short = is_short(self.family, model.config, self.decoding)
+        inputs = self._features(set_name) if short else ()
+        batch: list[int] = []
+        for row in map(int, order):
+            other = (
+                short and batch and self.family.window(len(inputs[row])) != self.family.window(len(inputs[batch[0]]))
+            )
+            if other or len(batch) == self.batch_size:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
 
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[str]:
         batch = self._collate(model, set_name, which, None)
@@ -202,18 +222,24 @@ class Evaluator:
     def _collate(
         self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None
     ) -> dict[str, torch.Tensor]:
+        inputs = self._features(set_name)
+        features = [inputs[int(i)] for i in which]
+        short = is_short(self.family, model.config, self.decoding)
+        window = fitting(self.family, short, max(map(len, features)))
+        batch = self.family.collate(self.processor, features, labels, **window)
+        return {
+            name: tensor.to(self.device, model.dtype if tensor.is_floating_point() else None)
+            for name, tensor in batch.items()
+        }
+
+    def _features(self, set_name: str) -> Sequence[np.ndarray]:
         if set_name not in self._inputs:
             from consomme.data.features import features_of
 
             self._inputs[set_name] = features_of(
                 self.family, self.processor, self._rows(set_name), self.cache, self.processor_key
             )
-        inputs = self._inputs[set_name]
-        batch = self.family.collate(self.processor, [inputs[int(i)] for i in which], labels)
-        return {
-            name: tensor.to(self.device, model.dtype if tensor.is_floating_point() else None)
-            for name, tensor in batch.items()
-        }
+        return self._inputs[set_name]
 
     def _rows(self, set_name: str) -> Rows:
         if set_name not in self.sets:
@@ -238,7 +264,8 @@ def seq2seq_nll(
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = model.config.decoder_start_token_id
         inputs["decoder_input_ids"] = shifted.masked_fill(shifted == LABEL_PAD, model.config.pad_token_id)
-    logits = model(**inputs, use_cache=False).logits
+    with family.fitted(model, inputs):
+        logits = model(**inputs, use_cache=False).logits
     # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
     nll = [
         cross_entropy(one.float(), wanted, ignore_index=LABEL_PAD, reduction="sum")
@@ -327,11 +354,6 @@ class evaluating:
     def __exit__(self, *exception: object) -> None:
         for module, training in self.training.items():
             module.training = training
-
-
-def _batches(order: np.ndarray, size: int) -> Iterator[list[int]]:
-    for start in range(0, len(order), size):
-        yield [int(i) for i in order[start : start + size]]
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

@@ -4,41 +4,51 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, write_json, write_text
 from consomme.common.provenance import weights_hash
 from consomme.common.stage import Job, say
 from consomme.evaluate.evaluator import Evaluator, rows_of
 from consomme.evaluate.metrics import metrics_of
+from consomme.families.windows import FULL, KEY, SHORT
 
 
 def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
 
-    A set whose file was written for the same weights, rows and decoding, and is still as it was, is left alone; when
+    A model that was trained on short windows is asked about the test sets a second time, in the full window that any
+    other code would give it; a set whose file was written for the same weights, rows and decoding, and is still as it was, is left alone; when
     that holds for all of them no model is loaded."""
     (model,) = job.labelled("model").values()
     weights = weights_hash(model)
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
     known = _known(job, weights)
-    asked = _Lazy(job, model, rows)
+    decodings = {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
+    if stock := _stock(job, model):
+        decodings[digest(stock, 8)] = _Lazy(replace(job, spec={**job.spec, "decoding": stock}), model, rows)
     index = []
-    for (split, name), corpora in sets.items():
+    for (split, name), decoding in product(sets, decodings):
+        if split == "dev" and decoding != job.spec["decoding_digest"]:
+            continue
+        corpora, asked = sets[split, name], decodings[decoding]
         found = rows[split, name]
-        path = job.out.parent / split / f"{name}@{job.spec['decoding_digest']}.jsonl"
+        path = job.out.parent / split / f"{name}@{decoding}.jsonl"
         entry = {
             "split": split,
             "set": name,
-            "decoding": job.spec["decoding_digest"],
+            "decoding": decoding,
             "path": Path(os.path.relpath(path)).as_posix(),
             "n": len(found),
             "corpora": list(corpora),
             "fingerprint": found.fingerprint,
         }
-        if known.get((split, name)) == _identity(entry) and path.exists():
+        if known.get((split, name, decoding)) == _identity(entry) and path.exists():
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
             lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
@@ -50,11 +60,20 @@ def run(job: Job) -> None:
             )
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 write_text(path, text)
-        say(f"{split} {name}: {_scores(job, found, said)} ({len(found)} utterances)")
+        how = "" if decoding == job.spec["decoding_digest"] else " in the full window"
+        say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances)")
         index.append(entry)
     for path in (job.out, job.state / "index.json"):
         write_json(path, {"weights": weights, "sets": index})
     write_json(job.state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
+
+
+def _stock(job: Job, model: Path) -> dict[str, Any] | None:
+    """The decoding of anybody else's code, where ours is another one because the model was trained so."""
+    given, config = job.spec["decoding"], model / "config.json"
+    if given.get("window") or not config.is_file() or read_json(config).get(KEY) != SHORT:
+        return None
+    return {**{k: v for k, v in given.items() if v is not None}, "window": FULL}
 
 
 class _Lazy:
@@ -77,8 +96,8 @@ class _Lazy:
         return evaluator.hypotheses(model, f"{split} {name}")
 
 
-def _known(job: Job, weights: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """By split and set, what the files of an earlier run were written for, if they are as that run left them.
+def _known(job: Job, weights: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """By split, set and decoding, what the files of an earlier run were written for, if they are as that run left them.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
     index, content = job.state / "index.json", job.state / "content.json"
@@ -88,7 +107,7 @@ def _known(job: Job, weights: str) -> dict[tuple[str, str], dict[str, Any]]:
     if earlier["weights"] != weights:
         return {}
     kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == hashes.get(e["path"])]
-    return {(e["split"], e["set"]): _identity(e) for e in kept}
+    return {(e["split"], e["set"], e["decoding"]): _identity(e) for e in kept}
 
 
 def _identity(entry: dict[str, Any]) -> dict[str, Any]:

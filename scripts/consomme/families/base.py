@@ -7,6 +7,7 @@ function that uses it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +35,15 @@ class Stack:
     """The layers of one side (encoder or decoder).
 
     layers: path of the ModuleList in the model; count, heads, layerdrop: keys of the config;
-    attentions: "self" and, in a decoder, "cross"."""
+    attentions: "self" and, in a decoder, "cross"; anchored: the first layer holds what the others need (the table of
+    relative positions), so it can't be left out while training."""
 
     layers: str
     count: str
     heads: str
     layerdrop: str
     attentions: Mapping[str, Attention]
+    anchored: bool = False
 
 
 def _bart(side: str, attentions: Mapping[str, Attention]) -> Stack:
@@ -68,7 +71,8 @@ class Family:
     architecture, config: class names in transformers; stacks: by side; scratch: the settings of a model trained from
     scratch with their defaults, named as in the model's config; tokenizer: likewise for the tokenizer;
     dropouts: the config's keys that one `dropout` setting of training sets (a model built or loaded with them set
-    trains with them); exports: formats that `export` can write."""
+    trains with them); exports: formats that `export` can write; windows: whether `collate` takes `frames`, so that a
+    model of a fixed window may see a shorter one."""
 
     name: str
     task: str
@@ -81,6 +85,7 @@ class Family:
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
     dropouts: Sequence[str] = ()
     exports: Sequence[str] = ("safetensors",)
+    windows: bool = False
 
     # -- on disk ---------------------------------------------------------------------------------------------------
     def create(
@@ -138,6 +143,18 @@ class Family:
         """For ctc: what the model makes of a layer's hidden states [batch, time, width] if it takes them for the top's,
         dropout included: logits [batch, time, vocabulary]. batch: the arguments of the forward pass that made them."""
         raise NotImplementedError(f"{self.name} has no CTC head")
+
+    def encoder_frames(self, lengths: Tensor) -> Tensor:
+        """For seq2seq over audio: how many of the encoder's states belong to features of these lengths, [batch]."""
+        raise NotImplementedError(f"{self.name} has no encoder whose states CTC could read")
+
+    def window(self, longest: int) -> int:
+        """Where `windows`: the frames of the window that an example of `longest` frames is given."""
+        raise NotImplementedError(f"{self.name} has no window")
+
+    def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> AbstractContextManager:
+        """A context in which the model takes a batch of this shape, whatever its window is."""
+        return nullcontext()
 
     # -- export ----------------------------------------------------------------------------------------------------
     def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ TASKS = ("<|translate|>", "<|transcribe|>")
 OTHERS = ("<|startoflm|>", "<|startofprev|>", "<|nospeech|>")
 ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
 PREFIX = 4  # START, language, task, SILENT
+MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Whisper(Family):
     ) -> None:
         from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperProcessor
 
+        from consomme.families import windows
         from consomme.families.settings import merged, new_model, save
 
         settings = merged("scratch", self.scratch, settings, more=list(WhisperConfig().to_dict()))
@@ -55,6 +58,7 @@ class Whisper(Family):
             "max_source_positions": int(window) * extractor.sampling_rate // extractor.hop_length // 2,
             "suppress_tokens": None,
             "begin_suppress_tokens": None,
+            windows.KEY: windows.SHORT,
         }
         model = new_model(self, settings, fixed, seed)
         model.generation_config = GenerationConfig(
@@ -97,13 +101,18 @@ class Whisper(Family):
         return ids
 
     def collate(
-        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+        self,
+        processor: Any,
+        features: Sequence[np.ndarray],
+        labels: Sequence[Sequence[int]] | None,
+        frames: int | None = None,
     ) -> dict[str, Tensor]:
+        """frames: of the window, even, at least as long as any feature; None: the processor's own."""
         import torch
 
         from consomme.families.settings import padded
 
-        frames = int(processor.feature_extractor.nb_max_frames)
+        frames = min(frames or 10**9, int(processor.feature_extractor.nb_max_frames))
         inputs = torch.empty(len(features), features[0].shape[1], frames)
         for i, feature in enumerate(features):
             rows = torch.tensor(feature).T
@@ -126,13 +135,32 @@ class Whisper(Family):
 
         from consomme.families.settings import capped, options_for, to_model
 
+        decoding = {k: v for k, v in decoding.items() if k != "window"}  # the batch has its length already
         decoding = capped(decoding, model.config.max_target_positions - PREFIX)
         options = {"num_beams": 1, "return_timestamps": False, **decoding}
         if not _english_only(processor.tokenizer):
             options |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
-        with torch.inference_mode():
+        with torch.inference_mode(), self.fitted(model, batch):
             ids = model.generate(**to_model(model, batch), **options_for(model, options))
         return [t.strip() for t in processor.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
+
+    def encoder_frames(self, lengths: Tensor) -> Tensor:
+        return (lengths + 1) // 2  # the second convolution's stride
+
+    def window(self, longest: int) -> int:
+        return -(-(longest + MARGIN) // GRID) * GRID
+
+    @contextmanager
+    def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Iterator[None]:
+        """The encoder refuses any input but its window's. Within the block its window is the batch's: the first
+        positions of its table, the others untouched, so that nothing of the model is copied or changed."""
+        config, table = model.config, model.model.encoder.embed_positions
+        positions = config.max_source_positions, table.num_embeddings
+        config.max_source_positions = table.num_embeddings = batch["input_features"].shape[-1] // 2
+        try:
+            yield
+        finally:
+            config.max_source_positions, table.num_embeddings = positions
 
     def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         if "decoder" in kept:
@@ -283,4 +311,5 @@ FAMILY = Whisper(
     tokenizer={"type": "bpe", "vocab_size": 300},
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
+    windows=True,
 )

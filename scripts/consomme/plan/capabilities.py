@@ -49,7 +49,7 @@ def metrics(task: str) -> list[str]:
 
 def decoding_digest(decoding: Decoding) -> str:
     """Eight digits for the names of hypotheses files."""
-    return digest(decoding.model_dump(), 8)
+    return digest(decoding.model_dump(exclude_none=True), 8)
 
 
 def experiment(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
@@ -171,16 +171,24 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
         for key, value in augment.items():
             if value:
                 fail(f"{path}.augment.{key}", "works on audio, and the experiment's task is nmt")
+    for key, wanted in (("batch_seconds", "asr"), ("batch_tokens", "nmt"), ("ctc_weight", "asr")):
+        if getattr(node, key) is not None and task != wanted:
+            fail(f"{path}.{key}", f"belongs to {wanted}, and the experiment's task is {task}")
     family = FAMILIES[parent.family] if parent.family else None
     if family is None:
         return
+    for key in ("window", "full_windows"):
+        if getattr(node, key) is not None and not family.windows:
+            fail(f"{path}.{key}", f"'{family.name}' takes audio of any length; it has no window")
+    if node.ctc_weight is not None and family.objective == "ctc":
+        fail(f"{path}.ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders")
     if node.label_smoothing_factor and family.objective == "ctc":
         fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
     if node.decoder_layerdrop and "decoder" not in family.stacks:
         fail(f"{path}.decoder_layerdrop", f"'{family.name}' has no decoder")
     if taps := node.intermediate_ctc:
-        if family.objective != "ctc":
-            fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC")
+        if family.objective != "ctc" and node.ctc_weight is None:
+            fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given")
         below = parent.depth["encoder"] - 1 if parent.depth else None
         for layer in taps.layers or []:
             if layer < 1 or (below is not None and layer > below):

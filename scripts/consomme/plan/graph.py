@@ -30,6 +30,7 @@ from consomme.plan.sweeps import expand, settled
 
 STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
 BEST = "best"
+BATCH_SIZE = 16  # utterances or sentences
 
 
 class Graph:
@@ -173,6 +174,8 @@ class Graph:
         settings = node.model_dump(
             by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
         )
+        if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
+            settings["per_device_train_batch_size"] = BATCH_SIZE
         augment = node.augment or self.experiment.augment
         settings["augment"] = (augment or Augment()).model_dump()
         noise = augment.noise.folder if augment and augment.noise else None

@@ -117,7 +117,7 @@ class Model:
             {
                 "stage": self.stage,
                 "version": VERSIONS[self.stage],
-                "identity": self.identity,
+                "identity": given(self.identity),
                 "parents": [m.digest for m in self.parents.values()],
                 "teachers": [m.digest for m in self.teachers.values()],
                 "references": {name: m.digest for name, m in self.references.items()},
@@ -211,6 +211,13 @@ class Evaluation:
                 "inputs": list(self.inputs),
             }
         )
+
+
+def given(value: Any) -> Any:
+    """Without what is None in mappings: a setting that is not given is as good as one that doesn't exist yet."""
+    if isinstance(value, dict):
+        return {k: given(v) for k, v in value.items() if v is not None}
+    return [given(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _json(spec: dict[str, Any]) -> str:

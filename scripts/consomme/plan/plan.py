@@ -179,6 +179,7 @@ class Study:
             "nodes": list(nodes.values()),
             "scores": f"{self.folder}/scores.tsv",
             "metric": self.first.metric,
+            "decoding": self.first.decoding_digest,
         }
 
     def spec_file(self, kind: str) -> str:

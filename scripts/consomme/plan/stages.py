@@ -8,8 +8,8 @@ from __future__ import annotations
 
 VERSIONS: dict[str, int] = {
     "data": 1,
-    "start": 2,
-    "train": 1,
+    "start": 3,
+    "train": 2,
     "average": 1,
     "prune": 1,
     "evaluate": 1,

@@ -139,6 +139,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
 
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
+    from consomme.families.windows import fitting, is_short
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
@@ -151,11 +152,13 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     speech = rows.task == "asr"
     amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
     with torch.inference_mode():
-        batch = {k: v.to(device) for k, v in family.collate(processor, features, labels).items()}
-        with FlopCounterMode(display=False) as counter:
+        short = is_short(family, model.config, spec.get("decoding"))
+        window = fitting(family, short, max(map(len, features)))
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
+        with FlopCounterMode(display=False) as counter, family.fitted(model, batch):
             model(**batch)
         del batch
-        batch = {k: v.to(device) for k, v in family.collate(processor, features, None).items()}
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
         times = []
         for _ in range(ROUNDS + 1):
             _settle(device)

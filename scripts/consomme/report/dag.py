@@ -72,7 +72,7 @@ def graph_of_models(
 
 def graph_of_spec(spec: Mapping[str, Any]) -> Graph:
     """The graph of a spec's nodes {name, verb, runs, parents, detail}, with scores where its table has some."""
-    table = _scores(spec.get("scores"), spec.get("metric"))
+    table = _scores(spec.get("scores"), spec.get("metric"), spec.get("decoding"))
     names = {n["name"] for n in spec["nodes"]}
     nodes, edges = [], []
     for node in spec["nodes"]:
@@ -93,7 +93,7 @@ def _lines(verb: str, detail: str, values: Sequence[Mapping[str, float]]) -> tup
     return tuple(lines)
 
 
-def _scores(path: str | None, metric: str | None) -> dict[str, dict[str, float]]:
+def _scores(path: str | None, metric: str | None, decoding: str | None) -> dict[str, dict[str, float]]:
     """Mean over replicates of one metric on each test set, by model; nothing where there is no table yet."""
     if not path or not Path(path).exists():
         return {}
@@ -102,7 +102,7 @@ def _scores(path: str | None, metric: str | None) -> dict[str, dict[str, float]]
     metric = metric or (rows[0]["metric"] if rows else None)
     found: dict[str, dict[str, list[float]]] = {}
     for row in rows:
-        if row["split"] == "test" and row["metric"] == metric:
+        if row["split"] == "test" and row["metric"] == metric and decoding in (None, row.get("decoding")):
             found.setdefault(row["model"], {}).setdefault(row["set"], []).append(float(row["value"]))
     return {m: {s: sum(v) / len(v) for s, v in sorted(sets.items())} for m, sets in found.items()}
 

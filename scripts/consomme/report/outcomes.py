@@ -66,13 +66,34 @@ class Outcomes:
         return [dict(m, replicate=str(m["replicate"])) for m in self.spec["models"]]
 
     @cached_property
+    def diverged(self) -> list[tuple[str, str, int]]:
+        """(model, replicate, step) of the runs whose training diverged."""
+        found = []
+        for model in self.models:
+            record = Path(model.get("folder") or ".") / "provenance.json"
+            if model["verb"] == "train" and record.is_file() and (what := read_json(record).get("diverged")):
+                found.append((model["name"], model["replicate"], int(what["step"])))
+        return found
+
+    @cached_property
     def replicates(self) -> list[str]:
         return [str(r) for r in self.spec["replicates"]]
 
     @cached_property
     def sheets(self) -> dict[tuple[str, str, str, str], Sheet]:
-        """(model, replicate, split, set) -> sheet, in the order of the spec."""
-        found = {}
+        """(model, replicate, split, set) -> sheet in the experiment's decoding, in the order of the spec."""
+        main = self.spec.get("decoding_digest")
+        return {(s.model, s.replicate, s.split, s.set): s for s in self._all if main in (None, s.decoding)}
+
+    @cached_property
+    def others(self) -> list[Sheet]:
+        """The sheets in another decoding: the full window of a model that was trained on short ones."""
+        main = list(self.sheets.values())
+        return [s for s in self._all if s not in main]
+
+    @cached_property
+    def _all(self) -> list[Sheet]:
+        found = []
         hashes: dict[Path, str] = {}
         for model in self.models:
             if not model.get("evaluation"):
@@ -83,8 +104,6 @@ class Outcomes:
                 split, name = entry["split"], entry["set"]
                 if name not in wanted.get(split, {}):
                     continue
-                if self.spec.get("decoding_digest") not in (None, entry["decoding"]):
-                    continue
                 path = Path(entry["path"])
                 if path not in hashes:
                     hashes[path] = hash_file(path)
@@ -93,7 +112,7 @@ class Outcomes:
                     *(model["name"], model["verb"], model["replicate"], split, name, entry["decoding"]),
                     *(path, hashes[path], rows, tuple(entry["corpora"]), int(entry["n"])),
                 )
-                found[sheet.model, sheet.replicate, split, name] = sheet
+                found.append(sheet)
         return found
 
     def sheet(self, model: str, replicate: str, split: str, name: str) -> Sheet:
@@ -166,7 +185,7 @@ class Outcomes:
 
     def count_all(self, metrics: Iterable[str]) -> None:
         """Count what no cache holds, on several processes when there is much of it."""
-        wanted = {(s.content, m): s for s in self.sheets.values() for m in metrics}
+        wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in metrics}
         todo = [
             (str(sheet.path), content, metric, self._normaliser, self.cache)
             for (content, metric), sheet in sorted(wanted.items())

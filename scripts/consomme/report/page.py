@@ -17,6 +17,7 @@ from consomme.report.dag import graph_of_models, svg
 from consomme.report.evidence.claims import Comparison, is_run, named, root
 from consomme.report.outcomes import Outcomes, read_hypotheses
 from consomme.report.tables import (
+    OTHER,
     VERDICTS,
     Score,
     cautions,
@@ -221,6 +222,7 @@ def _model_tables(
     from consomme.report.charts import COLOURS
 
     columns = [{"split": split, "set": name} for split in ("test", "dev") for name in outcomes.sets(split)]
+    columns += [{"split": OTHER, "set": name} for name in dict.fromkeys(s.set for s in outcomes.others)]
     means = mean_scores([s for s in found if s.metric == metric])
     cost = {c["model"]: c for c in reversed(costs)}
     rows = []

@@ -72,7 +72,9 @@ def provenance(config: Path, studies: Sequence[Study]) -> str:
 
 def models(study: Study) -> str:
     """Means over replicates on every test set, the range over replicates in brackets; runs of a sweep folded."""
-    scores = [r for r in _table(Path(study.folder) / "scores.tsv") if r["split"] == "test"]
+    main = study.first.decoding_digest
+    rows = _table(Path(study.folder) / "scores.tsv")
+    scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
     costs = {r["model"]: r for r in _table(Path(study.folder) / "costs.tsv")}
     sets = list(study.first.test)
     metrics = study.first.metrics

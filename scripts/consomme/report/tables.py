@@ -47,8 +47,10 @@ COMPARISON_COLUMNS = [
     "p_holm",
     "method",
 ]
+OTHER = "full window"  # in tables: the test sets as code that knows nothing of short windows decodes them
 SCORE_RESAMPLES = 1000
 SUMMARY_LINES = 24
+SHOWN = 4  # names in one line
 _TOGETHER = 32  # models resampled in one product
 
 
@@ -71,10 +73,10 @@ class Score:
 
 
 def scores(outcomes: Outcomes) -> list[Score]:
-    """All models on all sets in all metrics, with 95 % bootstrap intervals; sorted."""
+    """All models on all sets in all metrics and decodings, with 95 % bootstrap intervals; sorted."""
     outcomes.count_all(outcomes.metrics)
     by_rows: dict[str, list] = defaultdict(list)
-    for sheet in outcomes.sheets.values():
+    for sheet in (*outcomes.sheets.values(), *outcomes.others):
         by_rows[sheet.rows].append(sheet)
     found = []
     for metric in outcomes.metrics:
@@ -236,6 +238,11 @@ def headline(claims: Sequence[Comparison]) -> str:
 def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     """What weakens the evidence."""
     lines = []
+    if outcomes.diverged:
+        several = len(outcomes.replicates) > 1
+        runs = [f"{m}{f' (replicate {r})' if several else ''} at step {step}" for m, r, step in outcomes.diverged]
+        shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
+        lines.append(f"Diverged in training, and left out of every average: {shown}.")
     replicates = len(outcomes.replicates)
     if replicates == 1:
         lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from consomme.report.outcomes import Outcomes
 from consomme.report.page import write_page
 from consomme.report.tables import (
     COMPARISON_COLUMNS,
+    OTHER,
     SCORE_COLUMNS,
     read_costs,
     scores,
@@ -32,6 +34,9 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     found = scores(outcomes)
     write_table(out / "scores.tsv", SCORE_COLUMNS, found)
     say(f"scores: {len(found)} rows")
+    # other decodings stand beside the test sets under a word of their own
+    main = {s.decoding for s in outcomes.sheets.values()}
+    found = [s if s.decoding in main else replace(s, split=OTHER) for s in found]
     comparisons = compare(outcomes, questions)
     write_table(out / "comparisons.tsv", COMPARISON_COLUMNS, comparisons)
     say(f"comparisons: {sum(c.declared for c in comparisons)} declared, {len(comparisons)} in all")

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 REFUSED = ("reduce_lr_on_plateau", "greedy")
 # what a schedule can't do without; `lr_scheduler_kwargs` overrides it
 NEEDED = {"cosine_with_min_lr": {"min_lr_rate": 0.1}, "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1}}
-OPTIMIZERS = ("adamw_torch_fused", "adafactor", "sgd")
-MOMENTUM = 0.9
 FEWEST, PARTS = 50, 10  # a checkpoint every PARTS-th of the training, but not more often than every FEWEST steps
 
 
@@ -35,30 +33,11 @@ def checkpoint_steps(total: int) -> int:
     return max(FEWEST, total // PARTS)
 
 
-def optimizer(settings: Mapping[str, Any]) -> tuple[type, dict[str, Any]] | None:
-    """The optimizer's class and arguments, for those that Trainer can't be told all of; None: as TrainingArguments say."""
-    name, momentum = settings.get("optim") or OPTIMIZERS[0], settings.get("momentum")
-    if name not in OPTIMIZERS:
-        raise ConsommeError(f"optim: '{name}'{nearest(name, OPTIMIZERS)}; allowed: {', '.join(OPTIMIZERS)}")
-    if momentum is not None and name != "sgd":
-        raise ConsommeError(f"momentum: {momentum}: {name} has none of that name; it belongs to sgd")
-    shared = {"lr": settings["learning_rate"], "weight_decay": settings["weight_decay"]}
-    if name == "sgd":
-        import torch
-
-        return torch.optim.SGD, {**shared, "momentum": MOMENTUM if momentum is None else momentum}
-    if name == "adafactor":
-        from transformers.optimization import Adafactor
-
-        # the rate is the schedule's: neither scaled by the weights nor set by the step (Shazeer and Stern 2018)
-        return Adafactor, {**shared, "scale_parameter": False, "relative_step": False}
-    return None
-
-
 def training_arguments(
-    settings: Mapping[str, Any], *, total: int, seed: int, folder: Path, device: str
+    settings: Mapping[str, Any], *, total: int, seed: int, folder: Path, device: str, workers: int = 0
 ) -> TrainingArguments:
-    """TrainingArguments for `total` steps on `device` ("cpu" or "cuda"), checkpoints under `folder`."""
+    """TrainingArguments for `total` steps on `device` ("cpu" or "cuda"), checkpoints under `folder`. workers: processes
+    that read and augment."""
     import torch
     from transformers import TrainingArguments
     from transformers.trainer_utils import SchedulerType
@@ -81,7 +60,7 @@ def training_arguments(
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=total,
-        per_device_train_batch_size=settings["per_device_train_batch_size"],
+        per_device_train_batch_size=settings["per_device_train_batch_size"] or 1,  # our sampler makes the batches
         gradient_accumulation_steps=settings["gradient_accumulation_steps"],
         learning_rate=settings["learning_rate"],
         lr_scheduler_type=schedule,
@@ -102,7 +81,8 @@ def training_arguments(
         report_to="none",
         log_level="error",
         remove_unused_columns=False,
-        dataloader_num_workers=0,
+        dataloader_num_workers=workers,
+        torch_compile=bool(settings.get("torch_compile")),
         dataloader_pin_memory=device == "cuda",
     )
     # one device: more would be fed by DataParallel, which changes the batch size

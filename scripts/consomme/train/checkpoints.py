@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from consomme.common.files import read_json, write_json
@@ -57,6 +58,21 @@ def write_weights(model: PreTrainedModel, path: Path) -> None:
     temporary = path.with_name(f".{path.name}")
     save_model(model, str(temporary))
     os.replace(temporary, path)
+
+
+def write_plain(model: PreTrainedModel, path: Path) -> None:
+    """The model's weights under the names of its plain checkpoint, without what only training has; appears whole."""
+    from consomme.train import hybrid
+
+    head = getattr(model, hybrid.HEAD, None)
+    hybrid.detach(model)
+    try:
+        with TemporaryDirectory(prefix=".plain-", dir=path.parent) as folder:
+            model.save_pretrained(folder, max_shard_size="1TB")
+            os.replace(Path(folder) / WEIGHTS, path)
+    finally:
+        if head is not None:
+            setattr(model, hybrid.HEAD, head)
 
 
 def read_weights(model: PreTrainedModel, path: Path) -> None:

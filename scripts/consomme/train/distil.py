@@ -18,20 +18,23 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 
-def divergence(student: Tensor, teacher: Tensor, valid: Tensor, temperature: float) -> Tensor:
-    """T² times the Kullback-Leibler divergence from teacher to student, summed over valid places: scalar, nats.
+def divergence(student: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
+    """T² times the Kullback-Leibler divergence from teacher to student, the weighted sum over places: scalar, nats.
 
-    student, teacher: logits [batch, places, vocabulary]; valid: bool [batch, places]. With T² the gradient keeps its
-    size whatever the temperature."""
+    student, teacher: logits [batch, places, vocabulary]; weights: of each place [batch, places], 0 where there is nothing.
+    With T² the gradient keeps its size whatever the temperature."""
+    valid = weights > 0
     student = functional.log_softmax(student[valid].float() / temperature, -1)
     teacher = functional.log_softmax(teacher[valid].float() / temperature, -1)
-    return temperature**2 * functional.kl_div(student, teacher, reduction="sum", log_target=True)
+    found = functional.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
+    return temperature**2 * (found * weights[valid]).sum()
 
 
 class Teacher:
     """A frozen model that says what it thinks of a batch. weight: 0..1 of the divergence; temperature > 0."""
 
-    def __init__(self, model: PreTrainedModel, settings: Mapping[str, Any]) -> None:
+    def __init__(self, model: PreTrainedModel, family: Family, settings: Mapping[str, Any]) -> None:
+        self.family = family
         self.model = model.eval().requires_grad_(False)
         self.weight, self.temperature = float(settings["weight"]), float(settings["temperature"])
         if not 0 <= self.weight <= 1 or self.temperature <= 0:
@@ -40,20 +43,20 @@ class Teacher:
             )
 
     def mixed(
-        self, task: Tensor, logits: Tensor, inputs: Mapping[str, Any], valid: Tensor, items: Tensor | int
+        self, task: Tensor, logits: Tensor, inputs: Mapping[str, Any], weights: Tensor, items: Tensor | int
     ) -> Tensor:
-        """(1 - weight) * task + weight * the divergence a valid place.
+        """(1 - weight) * task + weight * the divergence a label (seq2seq), or a frame, meaned by utterance (CTC).
 
-        inputs: what the student was given, augmented as it was; items: the number of places to divide by (for
-        CTC the valid frames of the batch, else the labels of all batches of the step)."""
-        with torch.no_grad():
+        inputs: what the student was given, augmented as it was; weights: of the places [batch, places]; items: what to
+        divide by, the labels or the utterances of all batches of the step."""
+        with torch.no_grad(), self.family.fitted(self.model, inputs):
             said = self.model(**inputs).logits
         if said.shape != logits.shape:
             raise ConsommeError(
                 f"distil: the teacher gives {tuple(said.shape[1:])} [places, vocabulary] where the student gives "
                 f"{tuple(logits.shape[1:])}: distil from a model with the same frames and vocabulary"
             )
-        found = divergence(logits, said, valid, self.temperature) / items
+        found = divergence(logits, said, weights, self.temperature) / items
         return (1 - self.weight) * task + self.weight * found
 
 

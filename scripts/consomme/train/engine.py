@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,11 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from consomme.common.errors import ConsommeError
-from consomme.train import checkpoints, losses
+from consomme.train import checkpoints, hybrid, losses
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
     from transformers import PreTrainedModel, TrainingArguments
 
@@ -24,64 +28,93 @@ if TYPE_CHECKING:
     from consomme.train.collate import Collator
     from consomme.train.distil import Teacher
     from consomme.train.examples import Examples
+    from consomme.train.kept import Kept
+    from consomme.train.layer_drop import LayerDrop
     from consomme.train.sampler import LengthGroupedBatches
     from consomme.train.taps import Taps
 
 
-class Engine(Trainer):
-    """Trains `model` on `examples` in the order of `batches`.
+class Diverged(ConsommeError):
+    """The loss is no number, or beyond what the settings allow. step: of the optimizer, from 1; loss: what it was."""
+
+    def __init__(self, message: str, step: int, loss: float) -> None:
+        super().__init__(message)
+        self.step, self.loss = step, loss
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an engine is made of beside the model and TrainingArguments.
 
     smoothing: of labels, seq2seq only; precision: float32 or bfloat16 (autocast of the forward pass; weights, losses
-    and optimizer stay float32)."""
+    and optimizer stay float32); optimizer: decayed names -> optimizer; ctc_weight: of the CTC loss on an encoder-decoder's
+    encoder; max_loss: a loss above it is divergence; pieces: each batch goes through the model in so many, one after the
+    other."""
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        arguments: TrainingArguments,
-        *,
-        family: Family,
-        examples: Examples,
-        batches: LengthGroupedBatches,
-        collator: Collator,
-        smoothing: float = 0.0,
-        precision: str = "float32",
-        teacher: Teacher | None = None,
-        taps: Taps | None = None,
-        optimizer: tuple[type, dict[str, Any]] | None = None,
-    ) -> None:
-        super().__init__(
-            model=model,
-            args=arguments,
-            train_dataset=examples,
-            data_collator=collator,
-            optimizer_cls_and_kwargs=optimizer,
-        )
+    family: Family
+    examples: Examples
+    batches: LengthGroupedBatches
+    collator: Collator
+    optimizer: Callable[[list[str]], torch.optim.Optimizer]
+    smoothing: float = 0.0
+    precision: str = "float32"
+    teacher: Teacher | None = None
+    taps: Taps | None = None
+    layer_drop: LayerDrop | None = None
+    kept: Kept | None = None
+    ctc_weight: float = 0.0
+    max_loss: float | None = None
+    pieces: int = 1
+
+
+class Engine(Trainer):
+    """Trains `model` on examples in the order of batches."""
+
+    def __init__(self, model: PreTrainedModel, arguments: TrainingArguments, parts: Parts) -> None:
+        super().__init__(model=model, args=arguments, train_dataset=parts.examples, data_collator=parts.collator)
         self.remove_callback(PrinterCallback)
-        self.family, self.batches, self.smoothing = family, batches, smoothing
-        self.teacher, self.taps = teacher, taps
-        self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-        self.ctc = family.objective == "ctc"
-        # seq2seq divides by the labels of all accumulated batches, which Trainer counts when told that it is wanted
-        self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = not self.ctc
+        self.parts, self.family = parts, parts.family
+        self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[parts.precision]
+        self.ctc = parts.family.objective == "ctc"
+        # losses are divided by what all accumulated batches hold, which Trainer counts when told that it is wanted
+        self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self.counted: list[dict[str, float]] = []  # of the batches since Progress last looked
         self.last_loss: Tensor | None = None
+        self.utterances, self.batch = 1, 0  # of the step; which of its batches this is
+        if parts.kept:
+            parts.kept.engine = self
+            self.add_callback(parts.kept)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = self.parts.optimizer(self.get_decay_parameter_names(self.model))
+        return self.optimizer
 
     # -- data --------------------------------------------------------------------------------------------------------
     def get_train_dataloader(self) -> DataLoader:
         """Our batches, as accelerate prepares them."""
         loader = DataLoader(
             self.train_dataset,
-            batch_sampler=self.batches,
+            batch_sampler=self.parts.batches,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_num_workers > 0,
+            generator=torch.Generator(),  # its own: workers would draw from that of the dropouts
         )
         return self.accelerator.prepare(loader)
 
     # -- loss --------------------------------------------------------------------------------------------------------
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """Counts the utterances of a step beside its labels, and begins to count its batches."""
+        self.utterances, self.batch = sum(len(b["labels"]) for b in batch_samples), 0
+        return super()._get_num_items_in_batch(batch_samples, device)
+
     def training_step(self, model: PreTrainedModel, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         self.counted.append(inputs.pop("counts"))
-        self.last_loss = super().training_step(model, inputs, num_items_in_batch)
+        self.batch += 1
+        pieces = split(inputs, self.parts.pieces)
+        self.last_loss = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
         if self.last_loss.device.type == "cpu":  # elsewhere the question waits until something is logged or saved
             self.require_finite()
         return self.last_loss
@@ -94,27 +127,52 @@ class Engine(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
-        labels = inputs.pop("labels")
+        labels, step = inputs.pop("labels"), self.state.global_step
+        heard = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = losses.decoder_inputs(self.model, labels)
-        listening = self.taps.listening(self.state.global_step) if self.taps else contextlib.nullcontext([])
-        with listening as tapped:
+        with contextlib.ExitStack() as around:
+            around.enter_context(self.family.fitted(self.model, inputs))
+            tapped: list[Tensor] = []
+            if self.parts.taps:
+                tapped = around.enter_context(self.parts.taps.listening(step))
+            if self.parts.layer_drop:
+                around.enter_context(self.parts.layer_drop.dropping(step, self.batch))
             outputs = model(**inputs)
         logits = outputs.logits
         if self.ctc:
             frames = self.family.frames(self.model, inputs).to(logits.device)
-            loss = losses.ctc(logits, labels, frames, self.model.config.pad_token_id)
-            if self.taps:
-                loss = self.taps.mixed(loss, tapped, inputs, labels)
-            valid = torch.arange(logits.shape[1], device=logits.device) < frames[:, None] if self.teacher else None
-            items = valid.sum() if self.teacher else None
+            loss = self._ctc(logits, labels, frames, tapped, lambda s: self.family.head(self.model, s, inputs))
+            weights, items = losses.frame_weights(frames, logits.shape[1]), self.utterances
         else:
-            valid = labels != losses.IGNORED
-            items = valid.sum() if num_items_in_batch is None else num_items_in_batch
-            loss = losses.seq2seq(logits, labels, self.smoothing, items)
-        if self.teacher:
-            loss = self.teacher.mixed(loss, logits, inputs, valid, items)
+            weights, items = (labels != losses.IGNORED).float(), num_items_in_batch
+            loss = losses.seq2seq(logits, labels, self.parts.smoothing, items)
+            if self.parts.ctc_weight:
+                loss = self._hybrid(loss, outputs.encoder_last_hidden_state, heard, tapped)
+        if self.parts.teacher:
+            loss = self.parts.teacher.mixed(loss, logits, inputs, weights, items)
         return (loss, outputs) if return_outputs else loss
+
+    def _ctc(self, logits: Tensor, labels: Tensor, frames: Tensor, tapped: list[Tensor], head: Any) -> Tensor:
+        """The CTC loss of the top, mixed with that of the tapped states under the same head."""
+        blank = self.model.config.pad_token_id
+
+        def loss(found: Tensor) -> Tensor:
+            return losses.ctc(found, labels, frames, blank, self.utterances)
+
+        return self.parts.taps.mixed(loss(logits), [loss(head(s)) for s in tapped]) if self.parts.taps else loss(logits)
+
+    def _hybrid(self, loss: Tensor, states: Tensor, heard: dict[str, Tensor], tapped: list[Tensor]) -> Tensor:
+        """The decoder's loss mixed with CTC on the encoder's states."""
+        frames = self.family.encoder_frames(heard["lengths"])
+        ctc = self._ctc(
+            hybrid.top(self.model, states),
+            heard["ctc_labels"],
+            frames,
+            tapped,
+            lambda s: hybrid.below(self.model, self.family, s),
+        )
+        return (1 - self.parts.ctc_weight) * loss + self.parts.ctc_weight * ctc
 
     def compute_loss_context_manager(self) -> Any:
         """Autocast around the forward pass only, on every device alike.
@@ -125,14 +183,21 @@ class Engine(Trainer):
         return torch.autocast(self.args.device.type, dtype=self.precision)
 
     def require_finite(self) -> None:
-        """ConsommeError if the latest loss is not a finite number."""
-        if self.last_loss is not None and not bool(torch.isfinite(self.last_loss)):
-            step, rate = self.state.global_step + 1, self._get_learning_rate()
-            raise ConsommeError(
-                f"training diverged: the loss is {self.last_loss.item()} at step {step} of {self.state.max_steps} with "
-                f"learning rate {rate:.3g} (of learning_rate {self.args.learning_rate:.3g}); lower learning_rate or "
-                "max_grad_norm, warm up longer, or use precision float32"
-            )
+        """Diverged if the latest loss is not a finite number, or is beyond what is allowed."""
+        if self.last_loss is None:
+            return
+        loss, limit = float(self.last_loss), self.parts.max_loss
+        if math.isfinite(loss) and (limit is None or loss <= limit):
+            return
+        step, rate = self.state.global_step + 1, self._get_learning_rate()
+        beyond = f", above max_loss {limit:g}," if math.isfinite(loss) else ""
+        raise Diverged(
+            f"training diverged: the loss is {loss:g}{beyond} at step {step} of {self.state.max_steps} with "
+            f"learning rate {rate:.3g} (of learning_rate {self.args.learning_rate:.3g}); lower learning_rate or "
+            "max_grad_norm, warm up longer, or use precision float32",
+            step,
+            loss,
+        )
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: walking through all parameters at every step costs more than the number is worth."""
@@ -161,4 +226,19 @@ class Engine(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""
-        checkpoints.write_weights(self.model, Path(output_dir or self.args.output_dir) / checkpoints.WEIGHTS)
+        folder = Path(output_dir or self.args.output_dir)
+        checkpoints.write_weights(self.model, folder / checkpoints.WEIGHTS)
+        if self.parts.kept:
+            self.parts.kept.save(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoints.read_weights(self.model, Path(resume_from_checkpoint) / checkpoints.WEIGHTS)
+        if self.parts.kept:
+            self.parts.kept.load(Path(resume_from_checkpoint))
+
+
+def split(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
+    """A batch in `pieces` of its rows, or fewer where it has no more rows."""
+    rows = len(inputs["labels"])
+    size = -(-rows // min(pieces, rows))
+    return [{k: v[start : start + size] for k, v in inputs.items()} for start in range(0, rows, size)]

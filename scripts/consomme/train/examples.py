@@ -48,6 +48,11 @@ class Corpus:
     usable: np.ndarray
     left_out: Mapping[str, int]
 
+    @property
+    def longer(self) -> np.ndarray:
+        """The longer of features and labels of each row [rows], for text."""
+        return np.maximum(self.lengths, [len(label) for label in self.labels])
+
 
 class Examples(Dataset):
     """Examples by key (turn, corpus, row)."""

@@ -1,75 +1,69 @@
-"""What training sets in a model's config and takes back afterwards: layer drop, dropout, masking of its own."""
+"""Stochastic layer drop (Fan, Grave, Joulin 2020, arXiv 1909.11556), constant or growing with depth, ramped over steps.
+
+transformers drops layers by itself at one constant rate, and only in families whose config has a key for it. Here the
+layers that a step leaves out are taken out of the model for its forward pass, which is how pruning takes them out for
+good: the same for every family, and a skipped layer costs nothing."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from consomme.common.errors import ConsommeError
-from consomme.common.files import read_json, write_json
+from consomme.families.surgery import layers, sub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
 
-
-def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's keys for the training settings `encoder_layerdrop`, `decoder_layerdrop`, `dropout`.
-
-    config: what config.json holds. transformers drops layers in training mode only (Fan, Grave, Joulin 2020). Masking
-    that the architecture does by itself is switched off: only what `augment` names happens."""
-    found: dict[str, Any] = {}
-    for side in ("encoder", "decoder"):
-        probability = settings[f"{side}_layerdrop"]
-        if side in family.stacks:
-            found[family.stacks[side].layerdrop] = probability
-        elif probability:
-            raise ConsommeError(f"{side}_layerdrop: {probability}: {family.name} has no {side}; allowed: 0")
-    if settings["dropout"] is not None:
-        if not family.dropouts:
-            raise ConsommeError(f"dropout: {settings['dropout']}: {family.name} names no dropout in its config")
-        found |= dict.fromkeys(family.dropouts, settings["dropout"])
-    if config.get("apply_spec_augment"):
-        found["apply_spec_augment"] = False
-    return found
+CONSTANT, LINEAR = "constant", "linear"
 
 
-def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: str) -> PreTrainedModel:
-    """The model of `folder` as it is with the config's keys `changed`; no file of the folder is touched.
+class LayerDrop:
+    """settings: `encoder_layerdrop`, `decoder_layerdrop` (the rate, 0..1), `layerdrop_by_depth` (constant: the same for
+    every layer; linear: the l-th of L has l/L of the rate, Huang et al. 2016), `layerdrop_warmup_ratio` (the share of the
+    steps over which rates rise from 0). What a step drops depends on seed, step and batch alone."""
 
-    Most architectures read these keys only while they are built, so the config is changed before."""
-    from consomme.families import load
+    def __init__(
+        self, settings: Mapping[str, Any], model: PreTrainedModel, family: Family, seed: int, total: int
+    ) -> None:
+        self.model, self.seed = model, seed
+        for side in ("encoder", "decoder"):
+            if settings.get(f"{side}_layerdrop") and side not in family.stacks:
+                rate = settings[f"{side}_layerdrop"]
+                raise ConsommeError(f"{side}_layerdrop: {rate}: {family.name} has no {side}; allowed: 0")
+        self.sides = [s for s in ("encoder", "decoder") if s in family.stacks and settings.get(f"{s}_layerdrop")]
+        self.stacks = [family.stacks[side] for side in self.sides]
+        self.rates = [float(settings[f"{side}_layerdrop"]) for side in self.sides]
+        self.linear = settings.get("layerdrop_by_depth") == LINEAR
+        self.ramp = (settings.get("layerdrop_warmup_ratio") or 0.0) * total
 
-    with TemporaryDirectory(prefix="consomme-") as place:
-        for path in folder.iterdir():
-            if path.name != "config.json":
-                os.symlink(path.resolve(), Path(place) / path.name)
-        write_json(Path(place) / "config.json", read_json(folder / "config.json") | dict(changed))
-        model = load(Path(place), device)
-    model.config._name_or_path = str(folder)
-    return model
+    def probabilities(self, side: int, depth: int, step: int) -> np.ndarray:
+        """The chance of each layer [depth] of one side to be left out at a step, from 0."""
+        rate = self.rates[side] * (min(1.0, (step + 1) / self.ramp) if self.ramp else 1.0)
+        return rate * (np.arange(1, depth + 1) / depth if self.linear else np.ones(depth))
 
+    @contextmanager
+    def dropping(self, step: int, batch: int = 0) -> Iterator[None]:
+        """Within the block the model lacks the layers that this batch of this step leaves out."""
+        from torch import nn
 
-@contextmanager
-def as_saved(model: PreTrainedModel, family: Family, folder: Path) -> Iterator[None]:
-    """Within the block, the model has the config of `folder` again: it is evaluated as what will be saved.
-
-    The evaluator's cache then knows the saved model from this evaluation."""
-    import transformers
-
-    saved = getattr(transformers, family.config).from_pretrained(folder, local_files_only=True).to_dict()
-    training = {key: getattr(model.config, key) for key in saved if hasattr(model.config, key)}
-    changed = {key: value for key, value in training.items() if value != saved[key] and "version" not in key}
-    changed.pop("dtype", None)
-    for key in changed:
-        setattr(model.config, key, saved[key])
-    try:
-        yield
-    finally:
-        for key, value in changed.items():
-            setattr(model.config, key, value)
+        whole = []
+        try:
+            for side, stack in enumerate(self.stacks):
+                there = layers(self.model, stack)
+                random = np.random.default_rng([self.seed, step, batch, side]).random(len(there))
+                gone = random < self.probabilities(side, len(there), step)
+                gone[0] &= not stack.anchored
+                place, _, name = stack.layers.rpartition(".")
+                whole.append((sub(self.model, place), name, there))
+                kept = nn.ModuleList([layer for layer, out in zip(there, gone, strict=True) if not out])
+                setattr(sub(self.model, place), name, kept)
+            yield
+        finally:
+            for module, name, there in whole:
+                setattr(module, name, there)

@@ -14,23 +14,30 @@ if TYPE_CHECKING:
 IGNORED = -100
 
 
-def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int) -> Tensor:
-    """CTC's negative log likelihood a label, meaned over the batch: scalar, nats.
+def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int, utterances: int) -> Tensor:
+    """CTC's negative log likelihood a label of each transcript, summed over the batch, over `utterances`: scalar, nats.
 
-    logits [batch, time, vocabulary]; labels [batch, longest], padded with -100; frames [batch]. A transcript longer
-    than its frames counts as 0."""
+    logits [batch, time, vocabulary]; labels [batch, longest], padded with -100; frames [batch]; utterances: of all batches
+    that make one step. A transcript longer than its frames counts as 0."""
     counts = (labels != IGNORED).sum(-1)
     log_probabilities = functional.log_softmax(logits.float(), -1).transpose(0, 1)
     with torch.backends.cudnn.flags(enabled=False):  # cuDNN's gradient is not the same twice
-        return functional.ctc_loss(
+        found = functional.ctc_loss(
             log_probabilities,
             labels.clamp_min(0),
             frames.to(counts.device),
             counts,
             blank=blank,
-            reduction="mean",
+            reduction="none",
             zero_infinity=True,
         )
+    return (found / counts.clamp_min(1)).sum() / utterances
+
+
+def frame_weights(frames: Tensor, longest: int) -> Tensor:
+    """What each frame counts [batch, longest], so that every utterance counts as one: 1 / frames, 0 in the padding."""
+    valid = torch.arange(longest, device=frames.device) < frames[:, None]
+    return valid / frames[:, None]
 
 
 def seq2seq(logits: Tensor, labels: Tensor, smoothing: float, items: Tensor | int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A line every few seconds, for people in the log and for programs in progress.jsonl."""
+"""A line every few seconds: for people in the log, for programs in progress.jsonl, for TensorBoard in its event files."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class Progress(TrainerCallback):
     """Asks Trainer to log every few seconds, and writes what it says together with what the batches held.
 
     audio: whether speed is seconds of audio a second, or else target tokens a second. Lines after the step that a
-    resumed training starts from are dropped: they will be written again."""
+    resumed training starts from are dropped: they will be written again. events: folder of TensorBoard's files."""
 
-    def __init__(self, path: Path, audio: bool) -> None:
-        self.path, self.audio = path, audio
+    def __init__(self, path: Path, audio: bool, events: Path | None = None) -> None:
+        self.path, self.audio, self.events = path, audio, events
         self.engine: Engine | None = None
+        self.board: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
@@ -33,6 +34,10 @@ class Progress(TrainerCallback):
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.began = self.last = time.monotonic()
         self.first = state.global_step
+        if self.events:
+            from tensorboardX import SummaryWriter
+
+            self.board = SummaryWriter(str(self.events), purge_step=self.first + 1 if self.first else None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         if time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps:
@@ -74,10 +79,19 @@ class Progress(TrainerCallback):
             f"{throughput}  padding {100 * entry['padding']:.0f} %  {_duration(left)} left"
         )
 
+    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.board:
+            self.board.close()
+
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line to the file."""
+        """Append one line to the file, and its figures to TensorBoard's."""
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
+        if self.board:
+            for name, value in entry.items():
+                if name not in ("step", "seconds") and value is not None:
+                    self.board.add_scalar(f"train/{name}", value, entry["step"])
+            self.board.flush()
 
 
 def _step(line: str) -> float:

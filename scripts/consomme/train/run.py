@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
+    from consomme.train.augment import Augmenter
     from consomme.train.development import Development
-    from consomme.train.engine import Engine
+    from consomme.train.distil import Teacher
+    from consomme.train.engine import Diverged, Engine
     from consomme.train.examples import Corpus
+    from consomme.train.sampler import LengthGroupedBatches
 
+FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
+WORKERS = 4  # processes at most that read and augment waveforms
 # not copied from the parent: its weights in any format, and what is said of it alone
 NOT_COPIED = (
     "*.safetensors",
@@ -37,6 +45,8 @@ NOT_COPIED = (
     "provenance.json",
     "progress.jsonl",
     "zeroed",
+    "checkpoints",
+    "tensorboard",
     ".*",
 )
 
@@ -74,52 +84,135 @@ def build(job: Job, folder: Path, work: Path) -> None:
     import torch
 
     from consomme.families import device_named, family_of
+    from consomme.train import adapters, hybrid
+    from consomme.train.engine import Diverged
 
     torch.set_num_threads(job.threads)
     quiet()
-    spec, settings = job.spec, job.spec["settings"]
-    seed = seed_of(spec)
-    device = device_named(job.device)
-    parent = parent_of(job)
+    settings, parent, device = job.spec["settings"], parent_of(job), device_named(job.device)
     family = family_of(parent)
     if settings["label_smoothing_factor"] and family.objective == "ctc":
         raise ConsommeError("label_smoothing_factor: CTC has no smoothing; allowed: 0")
-    engine, corpora = assemble(job, family, parent, device, seed, work)
-    development = develop(job, engine, parent, work / "best")
-    training = train(engine, development, job, family, work)
-
-    require_finite_weights(engine.model)
-    left_out = {name: dict(corpus.left_out) for name, corpus in corpora.items() if corpus.left_out}
-    save(engine.model, parent, folder)
+    pieces = 1
+    while True:
+        made = assemble(job, family, parent, device, work, pieces)
+        try:
+            record = train(made, develop(job, made, parent, work / "best"), job, family, work)
+            require_finite_weights(made.engine.model)
+            break
+        except Diverged as error:
+            record = diverged(made, error, parent, work)
+            break
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error) or pieces >= made.largest:
+                raise
+            pieces *= 2
+            say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
+            del made
+            if device == "cuda":
+                torch.cuda.empty_cache()
+    model = adapters.merge(made.adapted) if made.adapted else made.engine.model
+    hybrid.detach(model)
+    save(model, parent, folder, made.own)
+    if made.engine.parts.kept:
+        record["kept"] = made.engine.parts.kept.finish(folder, made.engine.state)
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
-    write_provenance(job, folder, left_out=left_out, **training)
+    if (work / "tensorboard").is_dir():
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+    if pieces > 1:
+        record["pieces"] = pieces
+    left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
+    write_provenance(job, folder, left_out=left_out, **record)
     shutil.rmtree(work)
     work.mkdir()
 
 
-def assemble(
-    job: Job, family: Family, parent: Path, device: str, seed: int, work: Path
-) -> tuple[Engine, Mapping[str, Corpus]]:
-    """The engine, ready to train, and the corpora that it trains on."""
+@dataclass(frozen=True)
+class Made:
+    """A training that is ready to start.
+
+    own: keys that the saved config gets beside the parent's; adapted: peft's handle of a model with adapters; largest:
+    rows of a batch at most."""
+
+    engine: Engine
+    corpora: Mapping[str, Corpus]
+    own: Mapping[str, Any]
+    adapted: Any
+    largest: int
+
+
+def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pieces: int) -> Made:
+    """The engine and the corpora that it trains on. pieces: that each batch goes through the model in."""
     from transformers import set_seed
 
-    from consomme.data.prepared import Rows
-    from consomme.evaluate.evaluator import processor_key
-    from consomme.train import arguments, distil, examples, layer_drop
-    from consomme.train.augment import Augmenter, Context
+    from consomme.families.windows import KEY, SHORT, is_short
+    from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
     from consomme.train.collate import Collator
-    from consomme.train.engine import Engine
-    from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.engine import Engine, Parts
+    from consomme.train.kept import Kept
+    from consomme.train.layer_drop import LayerDrop
     from consomme.train.taps import Taps
 
-    spec, settings = job.spec, job.spec["settings"]
+    spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
     processor = family.processor(parent)
-    changed = layer_drop.overrides(family, read_json(parent / "config.json"), settings)
-    model = layer_drop.load_with(family, parent, changed, "cpu")
-    wanted = {name: value for name, value in settings["augment"].items() if value}
-    if wanted and family.task != "asr":
-        raise ConsommeError(f"augment.{next(iter(wanted))}: {family.name} reads text; allowed: none")
+    changed = config_keys.overrides(family, read_json(parent / "config.json"), settings)
+    own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
+    model = config_keys.load_with(family, parent, changed | own, "cpu")
+    corpora = read(job, family, processor, model, parent)
+    augmenter = augmenter_of(job, family, processor, corpora, seed)
+    batches = batches_of(spec, family, corpora, seed)
+    total = arguments.steps(settings, len(batches))
+    # what is trained: all of it, or adapters; with a head for CTC beside
+    optimizers.freeze(model, family, settings.get("freeze") or [])
+    adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
+    ctc_weight = settings.get("ctc_weight") or 0.0
+    if ctc_weight:
+        hybrid.attach(model, seed)
+    drops = settings["encoder_layerdrop"] or settings["decoder_layerdrop"]
+    short = is_short(family, model.config)
+    full = settings.get("full_windows")
+    parts = Parts(
+        family=family,
+        examples=examples.Examples(family, processor, corpora, augmenter),
+        batches=batches,
+        collator=Collator(
+            family, processor, short=short, full=FULL_WINDOWS if full is None else full, ctc=ctc_weight > 0
+        ),
+        optimizer=partial(optimizers.build, model, family, settings),
+        smoothing=settings["label_smoothing_factor"],
+        precision=settings["precision"],
+        teacher=teacher(job, family, processor, device),
+        taps=Taps(settings["intermediate_ctc"], model, family, seed) if settings.get("intermediate_ctc") else None,
+        layer_drop=LayerDrop(settings, model, family, seed, total) if drops else None,
+        kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") else None,
+        ctc_weight=ctc_weight,
+        max_loss=settings.get("max_loss"),
+        pieces=pieces,
+    )
+    workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.waveform else 0
+    given = arguments.training_arguments(
+        settings, total=total, seed=seed, folder=work / "checkpoints", device=device, workers=workers
+    )
+    rows = sum(len(corpus.usable) for corpus in corpora.values())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    some = "" if trained == parameters else f", {trained:,} of them trained"
+    window = f", {SHORT} windows" if short else ""
+    say(
+        f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
+        f"{len(batches)} batches an epoch, {total} steps"
+    )
+    return Made(Engine(model, given, parts), corpora, own, adapted, batches.largest)
+
+
+def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, parent: Path) -> Mapping[str, Corpus]:
+    """The training corpora as the model sees them, by name."""
+    from consomme.data.prepared import Rows
+    from consomme.evaluate.evaluator import processor_key
+    from consomme.train import examples
+
+    spec, settings = job.spec, job.spec["settings"]
     corpora = {
         name: examples.open_corpus(
             family,
@@ -136,56 +229,68 @@ def assemble(
         for name in spec["train"]
     }
     examples.report_left_out(corpora)
-    augmenter = None
-    if wanted:
-        extractor = getattr(processor, "feature_extractor", processor)
-        context = Context(
-            rate=next(iter(corpora.values())).rows.sampling_rate,
-            stride=getattr(extractor, "stride", 1),
-            root=root(spec),
-            longest=getattr(extractor, "n_samples", None),
-        )
-        augmenter = Augmenter(settings["augment"], context, seed)
-    batches = LengthGroupedBatches(
-        {name: corpus.lengths for name, corpus in corpora.items()},
-        {name: corpus.usable for name, corpus in corpora.items()},
-        spec["train"],
-        settings["per_device_train_batch_size"],
-        seed,
+    return corpora
+
+
+def augmenter_of(
+    job: Job, family: Family, processor: Any, corpora: Mapping[str, Corpus], seed: int
+) -> Augmenter | None:
+    """What the settings change in every example, if anything."""
+    from consomme.train.augment import Augmenter, Context
+
+    augment = job.spec["settings"]["augment"]
+    wanted = [name for name, value in augment.items() if value]
+    if wanted and family.task != "asr":
+        raise ConsommeError(f"augment.{wanted[0]}: {family.name} reads text; allowed: none")
+    if not wanted:
+        return None
+    extractor = getattr(processor, "feature_extractor", processor)
+    context = Context(
+        rate=next(iter(corpora.values())).rows.sampling_rate,
+        stride=getattr(extractor, "stride", 1),
+        root=root(job.spec),
+        longest=getattr(extractor, "n_samples", None),
     )
-    total = arguments.steps(settings, len(batches))
-    teacher = None
-    if settings["distil"]:
-        place = teacher_of(job)
-        if place is None:
-            raise ConsommeError("distil: no teacher among the inputs; name one with distil_from")
-        from consomme.families import family_of, load
-
-        distil.check(family, processor, family_of(place), place)
-        teacher = distil.Teacher(load(place, device), settings["distil"])
-    taps = Taps(settings["intermediate_ctc"], model, family, seed) if settings.get("intermediate_ctc") else None
-    engine = Engine(
-        model,
-        arguments.training_arguments(settings, total=total, seed=seed, folder=work / "checkpoints", device=device),
-        family=family,
-        examples=examples.Examples(family, processor, corpora, augmenter),
-        batches=batches,
-        collator=Collator(family, processor),
-        smoothing=settings["label_smoothing_factor"],
-        precision=settings["precision"],
-        teacher=teacher,
-        taps=taps,
-        optimizer=arguments.optimizer(settings),
-    )
-    rows = sum(len(corpus.usable) for corpus in corpora.values())
-    parameters = sum(p.numel() for p in model.parameters())
-    say(f"{family.name} with {parameters:,} parameters, {rows} rows, {len(batches)} batches an epoch, {total} steps")
-    return engine, corpora
+    return Augmenter(augment, context, seed)
 
 
-def develop(job: Job, engine: Engine, parent: Path, folder: Path) -> Development | None:
+def batches_of(
+    spec: Mapping[str, Any], family: Family, corpora: Mapping[str, Corpus], seed: int
+) -> LengthGroupedBatches:
+    """The batches: of so many rows, of so many seconds, or of so many tokens of the longer side."""
+    from consomme.train.sampler import LengthGroupedBatches
+
+    settings = spec["settings"]
+    room = settings.get("batch_seconds") or settings.get("batch_tokens")
+    if settings.get("batch_seconds"):
+        lengths = {name: corpus.seconds for name, corpus in corpora.items()}
+    elif settings.get("batch_tokens"):
+        lengths = {name: corpus.longer for name, corpus in corpora.items()}
+    else:
+        lengths = {name: corpus.lengths for name, corpus in corpora.items()}
+    usable = {name: corpus.usable for name, corpus in corpora.items()}
+    size = None if room else settings["per_device_train_batch_size"]
+    return LengthGroupedBatches(lengths, usable, spec["train"], size, seed, room)
+
+
+def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:
+    """The model to distil from, loaded, if the settings want one."""
+    from consomme.families import family_of, load
+    from consomme.train import distil
+
+    settings = job.spec["settings"]["distil"]
+    if not settings:
+        return None
+    place = teacher_of(job)
+    if place is None:
+        raise ConsommeError("distil: no teacher among the inputs; name one with distil_from")
+    distil.check(family, processor, family_of(place), place)
+    return distil.Teacher(load(place, device), family, settings)
+
+
+def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | None:
     """The evaluations that the settings ask for."""
-    from consomme.train.layer_drop import as_saved
+    from consomme.train.config_keys import as_saved
 
     spec, settings = job.spec, job.spec["settings"]
     if not settings["eval_steps"]:
@@ -208,22 +313,24 @@ def develop(job: Job, engine: Engine, parent: Path, folder: Path) -> Development
         folder,
         patience=settings["early_stopping_patience"],
         keep=settings["load_best_model_at_end"],
-        around=lambda: as_saved(engine.model, engine.family, parent),
+        around=lambda: as_saved(made.engine.model, made.engine.family, parent, made.own),
     )
 
 
-def train(engine: Engine, development: Development | None, job: Job, family: Family, work: Path) -> dict[str, Any]:
+def train(made: Made, development: Development | None, job: Job, family: Family, work: Path) -> dict[str, Any]:
     """Train, from the newest whole checkpoint on; the model ends with the weights to save. Returns what to record."""
     from consomme.train import checkpoints
     from consomme.train.development import best_of, evaluations
     from consomme.train.progress import Progress
 
-    progress = Progress(work / "progress.jsonl", audio=family.task == "asr")
+    engine = made.engine
+    progress = Progress(work / "progress.jsonl", audio=family.task == "asr", events=work / "tensorboard")
     progress.engine = engine
     engine.add_callback(progress)
     if development:
         development.engine, development.progress = engine, progress
-        engine.add_callback(development)
+        # before what is kept of the step, which asks how good it was
+        engine.callback_handler.callbacks.insert(0, development)
     checkpoint = checkpoints.newest(work / "checkpoints")
     if checkpoint:
         say(f"resuming from {checkpoint.name}")
@@ -241,15 +348,45 @@ def train(engine: Engine, development: Development | None, job: Job, family: Fam
     return record
 
 
-def save(model: PreTrainedModel, parent: Path, folder: Path) -> None:
-    """The model's weights as float32 with every other file of its parent: config, processor, whatever it has."""
+def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> dict[str, Any]:
+    """Give the model its last good weights: those of the newest checkpoint, or else its parent's. Returns what to record."""
+    from consomme.train import adapters, checkpoints, config_keys
+
+    say(f"{error}; this run ends as diverged, with its last good checkpoint, and no soup will take it")
+    checkpoint = checkpoints.newest(work / "checkpoints")
+    model, step = made.engine.model, 0
+    if checkpoint:
+        step = int(checkpoint.name.rpartition("-")[2])
+        checkpoints.read_weights(model, checkpoint / checkpoints.WEIGHTS)
+    else:
+        if made.adapted:
+            adapters.reset(model)
+        first = config_keys.load_with(made.engine.family, parent, {}, "cpu").state_dict()
+        model.load_state_dict({adapters.inside(k, model): v for k, v in first.items()}, strict=False)
+    if made.engine.parts.kept:
+        made.engine.parts.kept.drop()
+    loss = error.loss if math.isfinite(error.loss) else str(error.loss)
+    return {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that memory is used up, on a GPU or on the processor."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, Any]) -> None:
+    """The model's weights as float32 with every other file of its parent: config, processor, whatever it has.
+
+    own: keys that the config gets."""
     model.float().save_pretrained(folder, max_shard_size="1TB")
     for name in copied(parent):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(parent / name, folder / name)
-    config = read_json(folder / "config.json")
+    config = read_json(folder / "config.json") | dict(own)
     stored = {key for key in ("dtype", "torch_dtype") if config.get(key, "float32") != "float32"}
-    if stored:  # the parent's weights were stored in half precision; from_pretrained would round ours to it
+    if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
         write_json(folder / "config.json", config | dict.fromkeys(stored, "float32"))
     if config.get("pruned_heads"):
         from consomme.prune.twin import write_twin
@@ -273,12 +410,15 @@ def copied(parent: Path) -> list[str]:
 
 
 def require_finite_weights(model: PreTrainedModel) -> None:
-    """ConsommeError if a weight is not a finite number."""
+    """Diverged if a weight is not a finite number: the loss of the last step was that of the weights before it."""
     import torch
+
+    from consomme.train.engine import Diverged
 
     for name, tensor in model.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
-            raise ConsommeError(f"training diverged: {name} is not finite after the last step; lower learning_rate")
+            message = f"training diverged: {name} is not finite after the last step; lower learning_rate"
+            raise Diverged(message, 0, float("nan"))
 
 
 def quiet() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, islice
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -15,53 +16,92 @@ Key = tuple[int, str, int]
 
 
 class LengthGroupedBatches(Sampler[list[Key]]):
-    """One epoch of batches.
+    """Batches of a training, an epoch at a time.
 
     An epoch draws round(weight * rows) rows of each corpus. The draws of successive epochs run through one shuffle of
     the corpus after the other, so a weight of 0.5 has seen every row after two epochs, and a weight of 2 sees each
     twice in one. All drawn rows are shuffled, cut into groups of up to 50 batches, sorted by length within
     their group, cut into batches; the batches are shuffled. Only the last group can hold a short batch.
 
-    lengths: corpus -> length of each row [rows] (frames or tokens); rows: corpus -> row numbers that may be drawn;
-    weights: corpus -> weight > 0."""
+    A batch has `size` rows, or else as many as fit `room` when all are padded to the longest (a row longer than that
+    stands alone). Filled batches differ in number from epoch to epoch, and Trainer counts on one number: an epoch
+    yields as many as the first one has, and the next goes on where it ended.
+
+    lengths: corpus -> length of each row [rows] (frames, tokens, seconds); rows: corpus -> row numbers that may be
+    drawn; weights: corpus -> weight > 0; room: in the unit of the lengths."""
 
     def __init__(
         self,
         lengths: Mapping[str, np.ndarray],
         rows: Mapping[str, np.ndarray],
         weights: Mapping[str, float],
-        batch_size: int,
+        size: int | None,
         seed: int,
+        room: float | None = None,
     ) -> None:
+        if (size is None) == (room is None):
+            raise ValueError("a batch has a size or a room")
         self.lengths, self.rows = lengths, rows
         self.draws = {name: max(1, round(weights[name] * len(rows[name]))) for name in rows if len(rows[name])}
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
-        self.drop_last = False  # accelerate asks
+        self.size, self.room, self.seed, self.epoch = size, room, seed, 0
+        self.batch_size = size  # accelerate asks for this and the next
+        self.drop_last = False
+        drawn = sum(self.draws.values())
+        # rows of a batch, for the size of the groups
+        self.typical = size or max(
+            1, round(room / float(np.median(np.concatenate([lengths[n][rows[n]] for n in rows]))))
+        )
+        self.whole = -(-drawn // size) if size else len(self._epoch(0))
+
+    @property
+    def largest(self) -> int:
+        """The most rows that a batch has (of the first pass, where batches are filled)."""
+        return self.size or max(map(len, self._epoch(0)))
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-sum(self.draws.values()) // self.batch_size)
+        return self.whole
 
     def __iter__(self) -> Iterator[list[Key]]:
-        keys = [key for name in self.draws for key in self._drawn(name)]
+        return islice(self._from(self.epoch * self.whole), self.whole)
+
+    def _from(self, place: int) -> Iterator[list[Key]]:
+        """All batches from the `place`-th of the training on, without end."""
+        first = place // self.whole if self.size else 0  # filled passes must be gone through to be counted
+        skip = place - first * self.whole
+        for number in count(first):
+            batches = self._epoch(number)
+            yield from batches[skip:]
+            skip = max(0, skip - len(batches))
+
+    def _epoch(self, number: int) -> list[list[Key]]:
+        """The batches of one pass through what it draws."""
+        keys = [key for name in self.draws for key in self._drawn(name, number)]
         lengths = np.array([self.lengths[name][row] for _, name, row in keys])
-        generator = np.random.default_rng([self.seed, self.epoch])
+        generator = np.random.default_rng([self.seed, number])
         order = generator.permutation(len(keys))
-        group = self.batch_size * min(MEGABATCH, max(1, len(keys) // (4 * self.batch_size)))
+        group = self.typical * min(MEGABATCH, max(1, len(keys) // (4 * self.typical)))
         batches: list[Sequence[int]] = []
         for start in range(0, len(order), group):
             members = order[start : start + group]
             members = members[np.argsort(-lengths[members], kind="stable")]
-            batches += [members[i : i + self.batch_size] for i in range(0, len(members), self.batch_size)]
-        for number in generator.permutation(len(batches)):
-            yield [keys[i] for i in batches[number]]
+            batches += self._cut(members, lengths)
+        return [[keys[i] for i in batches[place]] for place in generator.permutation(len(batches))]
 
-    def _drawn(self, name: str) -> Iterator[Key]:
-        """The rows of one corpus in this epoch."""
-        rows, count = self.rows[name], self.draws[name]
-        start, stop = self.epoch * count, (self.epoch + 1) * count
+    def _cut(self, members: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
+        """Rows, longest first, in batches."""
+        start = 0
+        while start < len(members):
+            rows = self.size or max(1, int(self.room // max(lengths[members[start]], 1e-9)))
+            yield members[start : start + rows]
+            start += rows
+
+    def _drawn(self, name: str, epoch: int) -> Iterator[Key]:
+        """The rows of one corpus in an epoch."""
+        rows, draws = self.rows[name], self.draws[name]
+        start, stop = epoch * draws, (epoch + 1) * draws
         for turn in range(start // len(rows), (stop - 1) // len(rows) + 1):
             # seeded by the corpus' name: a corpus added beside it leaves its shuffles alone
             shuffle = np.random.default_rng([self.seed, zlib.crc32(name.encode()), turn]).permutation(rows)

@@ -68,12 +68,6 @@ class Taps:
             for handle in handles:
                 handle.remove()
 
-    def mixed(self, top: Tensor, states: Sequence[Tensor], batch: Mapping[str, Tensor], labels: Tensor) -> Tensor:
-        """The whole loss from that of the top and the states at the taps; batch: the arguments of the forward pass."""
-        from consomme.train import losses
-
-        if not states:
-            return top
-        frames, blank = self.family.frames(self.model, batch).to(labels.device), self.model.config.pad_token_id
-        found = [losses.ctc(self.family.head(self.model, state, batch), labels, frames, blank) for state in states]
-        return (1 - self.weight) * top + self.weight * sum(found) / len(found)
+    def mixed(self, top: Tensor, found: Sequence[Tensor]) -> Tensor:
+        """The whole loss from that of the top and those at the taps."""
+        return (1 - self.weight) * top + self.weight * sum(found) / len(found) if found else top

@@ -70,6 +70,8 @@ def masked(model: PreTrainedModel, family: Family) -> Iterator[Masks]:
 def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
     set's rows add up to the set's."""
+    from consomme.families.windows import fitting, is_short
+
     family, processor = subject.family, subject.processor
     for rows, weight in subject.sets:
         order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
@@ -77,7 +79,8 @@ def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
             which = order[start : start + BATCH]
             inputs = [family.features(processor, rows.source(i)) for i in which]
             labels = [family.labels(processor, rows.target(i), subject.languages) for i in which]
-            batch = family.collate(processor, inputs, labels)
+            short = is_short(family, subject.model.config)
+            batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
             dtype = subject.model.dtype
             moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
             yield moved, len(which), weight / len(rows)

@@ -1,0 +1,71 @@
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: low-rank updates are trained, and merged into the weights at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families.surgery import groups
+
+if TYPE_CHECKING:
+    from peft import LoraModel
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def attach(model: PreTrainedModel, family: Family, settings: Mapping[str, Any]) -> LoraModel:
+    """Put adapters into `model`, in place, and freeze all else. settings: r, lora_alpha, lora_dropout, target_modules
+    (patterns of module names; None: the queries and values of every attention)."""
+    from peft import LoraConfig, LoraModel
+
+    config = LoraConfig(
+        r=settings["r"],
+        lora_alpha=settings["lora_alpha"],
+        lora_dropout=settings["lora_dropout"],
+        target_modules=targets(model, family, settings.get("target_modules")),
+        bias="none",
+    )
+    return LoraModel(model, config, "default")
+
+
+def targets(model: PreTrainedModel, family: Family, wanted: Sequence[str] | None) -> list[str]:
+    """Full names of the linear modules that get adapters."""
+    from torch import nn
+
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if wanted is None:
+        wanted = [
+            f"{stack.layers}.*.{attention.path}.{projection}"
+            for _, stack, attention in groups(family)
+            for projection in (attention.query, attention.value)
+        ]
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in linear):
+            raise ConsommeError(
+                f"lora.target_modules: no linear module has a name like '{pattern}'; there are {', '.join(linear[:3])}, ..."
+            )
+    return [name for name in linear if any(fnmatchcase(name, pattern) for pattern in wanted)]
+
+
+def merge(adapted: LoraModel) -> PreTrainedModel:
+    """The model with its adapters' updates in its weights and no adapters."""
+    return adapted.merge_and_unload()
+
+
+def reset(model: PreTrainedModel) -> None:
+    """Take all updates back: an adapter's second matrix is 0 at the start."""
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.zero_()
+
+
+def inside(name: str, model: PreTrainedModel) -> str:
+    """The name of a plain model's tensor in a model with adapters."""
+    path, _, last = name.rpartition(".")
+    return f"{path}.base_layer.{last}" if f"{path}.base_layer.{last}" in model.state_dict() else name

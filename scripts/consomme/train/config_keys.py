@@ -1,0 +1,77 @@
+"""What training sets in a model's config and takes back afterwards: dropout, layer drop and masking of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The config's keys for the training settings.
+
+    config: what config.json holds. `dropout` is a number for every dropout of the family, or {key of the config: number}.
+    Layers that transformers would drop and features that it would mask by itself are left to ours."""
+    found: dict[str, Any] = {s.layerdrop: 0.0 for s in family.stacks.values() if s.layerdrop in config}
+    given = settings["dropout"]
+    if isinstance(given, Mapping):
+        for key in given:
+            if key not in config:
+                known = sorted(k for k in config if "dropout" in k)
+                raise ConsommeError(f"dropout.{key}: {family.name} has none of that name; it has: {', '.join(known)}")
+        found |= given
+    elif given is not None:
+        if not family.dropouts:
+            raise ConsommeError(f"dropout: {given}: {family.name} names no dropout in its config")
+        found |= dict.fromkeys(family.dropouts, given)
+    if config.get("apply_spec_augment"):
+        found["apply_spec_augment"] = False
+    return found
+
+
+def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: str) -> PreTrainedModel:
+    """The model of `folder` as it is with the config's keys `changed`; no file of the folder is touched.
+
+    Most architectures read these keys only while they are built, so the config is changed before."""
+    from consomme.families import load
+
+    with TemporaryDirectory(prefix="consomme-") as place:
+        for path in folder.iterdir():
+            if path.name != "config.json":
+                os.symlink(path.resolve(), Path(place) / path.name)
+        write_json(Path(place) / "config.json", read_json(folder / "config.json") | dict(changed))
+        model = load(Path(place), device)
+    model.config._name_or_path = str(folder)
+    return model
+
+
+@contextmanager
+def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
+    """Within the block, the model has the config of `folder` again, with the keys `own` that this training adds to it: it is
+    evaluated as what will be saved.
+
+    The evaluator's cache then knows the saved model from this evaluation."""
+    import transformers
+
+    saved = getattr(transformers, family.config).from_pretrained(folder, local_files_only=True).to_dict() | dict(own)
+    training = {key: getattr(model.config, key) for key in saved if hasattr(model.config, key)}
+    changed = {key: value for key, value in training.items() if value != saved[key] and "version" not in key}
+    changed.pop("dtype", None)
+    for key in changed:
+        setattr(model.config, key, saved[key])
+    try:
+        yield
+    finally:
+        for key, value in changed.items():
+            setattr(model.config, key, value)

@@ -1,0 +1,167 @@
+"""Optimizers, and what each parameter's learning rate and weight decay are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.families.parts import HEADS, fits, require_some
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+Groups = list[dict[str, Any]]
+MOMENTUM = {"sgd": 0.9, "muon": 0.95}
+
+
+def freeze(model: PreTrainedModel, family: Family, parts: Sequence[str]) -> None:
+    """Stop the gradients of some parts (encoder, decoder, head, or patterns of names). ConsommeError if one names nothing,
+    or nothing is left to train."""
+    names = [name for name, _ in model.named_parameters()]
+    for part in parts:
+        wanted = require_some(names, family, part, "freeze")
+        for name, parameter in model.named_parameters():
+            if fits(name, wanted):
+                parameter.requires_grad_(False)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ConsommeError(f"freeze: {list(parts)} is all of the model; nothing is left to train")
+
+
+def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]) -> Groups:
+    """The parameters that are trained, by learning rate and weight decay.
+
+    learning_rates: {part: rate}, the first that fits counts, instead of learning_rate; layerwise_lr_decay: a layer's rate
+    is that times the rate of the layer above it (ULMFiT, BEiT), and what lies below the first layer of a side counts as
+    one more. decayed: names of the parameters with weight decay."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    rates = settings.get("learning_rates") or {}
+    rules = [(require_some(trained, family, part, "learning_rates"), rate) for part, rate in rates.items()]
+    depth = _depths(model, family)
+    decayed, by = set(decayed), {}
+    for name, parameter in trained.items():
+        rate = next((r for wanted, r in rules if fits(name, wanted)), settings["learning_rate"])
+        rate *= (settings.get("layerwise_lr_decay") or 1.0) ** depth(name)
+        decay = settings["weight_decay"] if name in decayed else 0.0
+        by.setdefault((rate, decay), []).append(parameter)
+    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in by.items()]
+
+
+def _depths(model: PreTrainedModel, family: Family) -> Callable[[str], int]:
+    """Name -> how many layers lie above it in its stack; 0 for what stands above the stacks, as many as there are layers
+    for what stands below."""
+    counts = {stack.layers: int(getattr(model.config, stack.count)) for stack in family.stacks.values()}
+    sides = {place.rpartition(".")[0]: count for place, count in counts.items()}
+
+    def depth(name: str) -> int:
+        for place, count in counts.items():
+            if name.startswith(f"{place}."):
+                return count - 1 - int(name[len(place) + 1 :].split(".", 1)[0])
+        if fits(name, [*HEADS, *(f"{side}.layer_norm.*" for side in sides)]):
+            return 0
+        return next((count for side, count in sides.items() if name.startswith(f"{side}.")), max(sides.values()))
+
+    return depth
+
+
+# -- the table ---------------------------------------------------------------------------------------------------------
+def _adamw(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    betas = settings["adam_beta1"], settings["adam_beta2"]
+    return torch.optim.AdamW(given, lr=settings["learning_rate"], betas=betas, fused=True)
+
+
+def _adafactor(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    from transformers.optimization import Adafactor
+
+    # the rate is the schedule's: neither scaled by the weights nor set by the step (Shazeer and Stern 2018)
+    return Adafactor(given, lr=settings["learning_rate"], scale_parameter=False, relative_step=False)
+
+
+def _sgd(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    return torch.optim.SGD(given, lr=settings["learning_rate"], momentum=_momentum(settings))
+
+
+def _lion(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    from lion_pytorch import Lion
+
+    return Lion(given, lr=settings["learning_rate"], betas=(settings["adam_beta1"], settings["adam_beta2"]))
+
+
+def _muon(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Matrices by Muon, scaled to AdamW's size of a step so that a rate means the same for both; the rest, and tables of
+    embeddings, by AdamW (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
+    matrices, rest = [], []
+    for group in given:
+        tall = [p for p in group["params"] if p.ndim == 2 and max(p.shape) <= WIDEST * min(p.shape)]
+        others = [p for p in group["params"] if all(p is not t for t in tall)]
+        matrices += [{**group, "params": tall}] if tall else []
+        rest += [{**group, "params": others}] if others else []
+    made = []
+    if matrices:
+        made.append(
+            torch.optim.Muon(
+                matrices,
+                lr=settings["learning_rate"],
+                momentum=_momentum(settings),
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return Both([*made, *([_adamw(rest, settings)] if rest else [])])
+
+
+WIDEST = 16  # a matrix with a side this many times the other is a table: an embedding, an output layer
+
+
+class Both(torch.optim.Optimizer):
+    """Several optimizers as one: schedules and gradient clipping see the groups of all."""
+
+    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        self.optimizers = list(optimizers)
+        super().__init__([g for o in self.optimizers for g in o.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """One dictionary a group, so that a rate set here is set there."""
+        self.param_groups = [g for o in self.optimizers for g in o.param_groups]
+
+    def step(self, closure: Any = None) -> None:
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizers": [o.state_dict() for o in self.optimizers]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self._share()
+
+
+TABLE: dict[str, Callable[[Groups, Mapping[str, Any]], torch.optim.Optimizer]] = {
+    "adamw_torch_fused": _adamw,
+    "adafactor": _adafactor,
+    "sgd": _sgd,
+    "lion": _lion,
+    "muon": _muon,
+}
+
+
+def build(
+    model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]
+) -> torch.optim.Optimizer:
+    """The optimizer of the settings for what is trained of a model."""
+    name = settings.get("optim") or "adamw_torch_fused"
+    if name not in TABLE:
+        raise ConsommeError(f"optim: '{name}'{nearest(name, TABLE)}; allowed: {', '.join(TABLE)}")
+    if settings.get("momentum") is not None and name not in MOMENTUM:
+        raise ConsommeError(f"momentum: {name} has none of that name; it belongs to {', '.join(MOMENTUM)}")
+    return TABLE[name](groups(model, family, settings, decayed), settings)
+
+
+def _momentum(settings: Mapping[str, Any]) -> float:
+    given = settings.get("momentum")
+    return MOMENTUM[settings["optim"]] if given is None else float(given)

@@ -1,0 +1,85 @@
+"""A run that diverges ends with its last good weights, says so in its provenance, and fails nothing."""
+
+import json
+
+import pytest
+
+from consomme.common.provenance import weights_hash
+from consomme.train import losses
+from consomme.train.run import run
+
+
+@pytest.fixture
+def broken_at(monkeypatch):
+    def breaks(call, value=float("nan")):
+        plain, calls = losses.seq2seq, []
+
+        def broken(*given):
+            calls.append(1)
+            found = plain(*given)
+            return found * value if len(calls) == call else found
+
+        monkeypatch.setattr(losses, "seq2seq", broken)
+
+    return breaks
+
+
+def said(out):
+    return json.loads((out / "provenance.json").read_text())
+
+
+def test_without_a_checkpoint_the_parents_weights_are_the_last_good_ones(
+    tmp_path, translator, pairs, broken_at, job, capfd
+):
+    broken_at(3)
+    made = job(tmp_path, translator, {"pairs": pairs})
+    run(made)
+    assert said(made.out)["diverged"] == {"step": 3, "loss": "nan", "weights_of_step": 0}
+    assert weights_hash(made.out) == weights_hash(translator)
+    assert "loss is nan" in capfd.readouterr().err and not any(made.state.glob("*/work/*"))
+
+
+def test_the_last_good_checkpoint_is_kept(tmp_path, translator, pairs, broken_at, job, monkeypatch):
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 5)
+    options = {"max_steps": 20, "lr_scheduler_type": "constant"}
+    stopped = job(tmp_path / "short", translator, {"pairs": pairs}, **options | {"max_steps": 10})
+    run(stopped)
+    broken_at(13)
+    made = job(tmp_path / "long", translator, {"pairs": pairs}, **options)
+    run(made)
+    assert said(made.out)["diverged"]["weights_of_step"] == 10 and said(made.out)["steps"] == 10
+    assert weights_hash(made.out) == weights_hash(stopped.out)
+
+
+def test_a_loss_beyond_the_bound_is_divergence(tmp_path, translator, pairs, broken_at, job):
+    broken_at(4, 100.0)
+    made = job(tmp_path, translator, {"pairs": pairs}, max_loss=50.0)
+    run(made)
+    found = said(made.out)["diverged"]
+    assert found["step"] == 4 and found["loss"] > 50
+
+
+def test_weights_that_are_no_numbers_after_the_last_step(tmp_path, translator, pairs, job, monkeypatch):
+    import torch
+
+    from consomme.train.engine import Engine
+
+    plain = Engine.train
+
+    def ruined(self, **given):
+        plain(self, **given)
+        with torch.no_grad():
+            next(self.model.parameters()).fill_(float("inf"))
+
+    monkeypatch.setattr(Engine, "train", ruined)
+    made = job(tmp_path, translator, {"pairs": pairs}, max_steps=2)
+    run(made)
+    assert "diverged" in said(made.out) and weights_hash(made.out) == weights_hash(translator)
+
+
+def test_what_was_kept_of_a_diverged_run_is_dropped(tmp_path, translator, pairs, broken_at, job):
+    broken_at(8)
+    kept = {"every": 2, "last": 2, "best": None, "ema": 0.9, "mean": True}
+    made = job(tmp_path, translator, {"pairs": pairs}, checkpoints=kept)
+    run(made)
+    assert said(made.out)["kept"]["last"] == [] and not list((made.out / "checkpoints").glob("*.safetensors"))
