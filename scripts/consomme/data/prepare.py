@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_file, write_json
 from consomme.common.stage import Job, finish, say
@@ -166,9 +165,7 @@ def prepare(
     about = {
         "task": task,
         "name": name,
-        "fingerprint": digest(
-            [task, corpus.get("sampling_rate", 16000) if task == "asr" else None, writer.fingerprint()], 32
-        ),
+        "fingerprint": writer.fingerprint(corpus.get("sampling_rate", 16000)),
         "rows": writer.rows,
         "seconds": round(writer.seconds, 3),
         "read": total,
@@ -279,7 +276,7 @@ def _checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[R
     return _Speech(corpus, singles) if task == "asr" else _Pair(corpus)
 
 
-class _Text:
+class Text:
     """Text as it is stored: cleaned, then normalised as the corpus says."""
 
     def __init__(self, corpus: Mapping[str, Any]) -> None:
@@ -310,7 +307,7 @@ class _Pair:
     """A raw sentence pair to a row."""
 
     def __init__(self, corpus: Mapping[str, Any]) -> None:
-        self.text, self.ratio = _Text(corpus), corpus.get("max_ratio")
+        self.text, self.ratio = Text(corpus), corpus.get("max_ratio")
 
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
@@ -329,7 +326,7 @@ class _Speech:
     """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
 
     def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
-        self.text, self.singles = _Text(corpus), singles
+        self.text, self.singles = Text(corpus), singles
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = _limits(corpus)
 

@@ -121,16 +121,6 @@ class Generated(Corpus):
     seed: Integer = 1
 
 
-CORPORA: dict[str, type[Corpus]] = {
-    "manifest": Manifest,
-    "folder": Folder,
-    "common_voice": CommonVoice,
-    "parallel": Parallel,
-    "hub": Hub,
-    "generated": Generated,
-}
-
-
 # -- settings shared by nodes ------------------------------------------------------------------------------------------
 class Data(Section):
     """Which corpora a graph or a node uses."""
@@ -247,6 +237,58 @@ class Decoding(Section):
     num_beams: Integer = Field(1, ge=1)
     max_new_tokens: Integer = Field(128, ge=1)
     length_penalty: Number = 1.0
+
+
+# -- corpora that a model makes ----------------------------------------------------------------------------------------
+class Keep(Section):
+    """Which relabelled rows stay; all that is given must hold."""
+
+    confidence: Number | None = Field(
+        None, gt=0, le=1, description="at least: the probability per token that the model gave its own text"
+    )
+    share: Number | None = Field(None, gt=0, le=1, description="of the rows that pass all else, the most confident")
+    wer: Number | None = Field(None, ge=0, description="asr: at most, of each row against its transcript, points")
+    cer: Number | None = Field(None, ge=0, description="likewise of characters")
+    chrf: Number | None = Field(None, ge=0, le=100, description="nmt: at least, of each row against its reference")
+
+
+class Relabelled(Section):
+    """Another corpus, one side of which a model writes anew: pseudo-labels, distillation, back-translation."""
+
+    source: Literal["relabelled"]
+    corpus: Name = Field(description="the corpus that is relabelled")
+    by: list[Text] = Field(
+        min_length=1,
+        description="NODE, NODE/best, NODE/RUN of the experiment that trains on this, or EXPERIMENT/NODE[/RUN]; several "
+        "models are an ensemble",
+    )
+    side: Literal["target", "source"] = Field(
+        "target",
+        description="what the model writes: target (transcripts; translations), or nmt: source (back-translation)",
+    )
+    tag: Text | None = Field(None, pattern=r"^\S+$", description="nmt: a word put before each source, such as <BT>")
+    decoding: Decoding | None = Field(None, description="keys laid over the decoding of the models' experiment")
+    keep: Keep = Field(default_factory=Keep)
+    normaliser: Text | None = Field(None, description="applied to the made text; default: that of `corpus`")
+    min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")
+    max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+CORPORA: dict[str, type[Corpus | Relabelled]] = {
+    "manifest": Manifest,
+    "folder": Folder,
+    "common_voice": CommonVoice,
+    "parallel": Parallel,
+    "hub": Hub,
+    "generated": Generated,
+    "relabelled": Relabelled,
+}
 
 
 # -- sweeps ------------------------------------------------------------------------------------------------------------
@@ -592,7 +634,7 @@ class Configuration(Section):
     data_root: Text = Field(
         ".", description="what relative paths of corpora start from; relative to the working directory"
     )
-    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated]] = Field(
-        default_factory=dict
+    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated | Relabelled]] = (
+        Field(default_factory=dict)
     )
     experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)
