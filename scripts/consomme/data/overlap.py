@@ -28,7 +28,7 @@ def overlap(train: Rows, test: Rows) -> dict[str, int]:
 
 
 def _shared(train: Iterable[Any], test: Iterable[Any]) -> int:
-    known = set(train) - {None}
+    known = set(train) - {None, ""}
     return sum(value in known for value in test)
 
 

@@ -36,9 +36,10 @@ class Corpora:
             without = tuple(
                 self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
             )
-            self._made[key] = Prepared(
-                name, corpus.model_dump(by_alias=True), task, languages, self._settings.data_root, without
-            )
+            settings = corpus.model_dump(by_alias=True)
+            if corpus.missing is None:
+                del settings["missing"]  # a corpus that has both sides is what it was before there was this key
+            self._made[key] = Prepared(name, settings, task, languages, self._settings.data_root, without)
         return self._made[key]
 
     def add(self, corpus: Prepared) -> Prepared:

@@ -449,13 +449,16 @@ class Graph:
             fail(path, f"'{name}' names a variable that replicate {self.replicate} doesn't have; it has: {known}")
 
     def _prepared(self, name: str, path: str) -> Prepared:
-        return self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
+        found = self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
+        return _whole(found, path)
 
-    def trained_on(self, name: str, path: str) -> Prepared:
-        """A corpus to train on: prepared from its source, or made by a model of the graph."""
+    def trained_on(self, name: str, path: str, written: str | None = None) -> Prepared:
+        """A corpus to train on: prepared from its source, or made by a model of the graph. It has both sides but for
+        the one that will be written, source or target."""
         settings = self._corpora.settings_of(name, path)
         if not isinstance(settings, Relabelled):
-            return self._corpora.get(name, self.experiment.task, self.languages, path)
+            found = self._corpora.get(name, self.experiment.task, self.languages, path)
+            return found if settings.missing == written else _whole(found, path)
         if name not in self._relabelled:
             with self.graphs.making("", name, path):
                 made = relabelled.corpus(self, name, settings)
@@ -572,6 +575,17 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def _whole(corpus: Prepared, path: str) -> Prepared:
+    """The corpus, which must have both sides."""
+    if missing := corpus.settings.get("missing"):
+        fail(
+            path,
+            f"'{corpus.name}' has no {missing} side; a corpus of source relabelled, corpus: {corpus.name}, "
+            f"side: {missing} has a model write it",
+        )
+    return corpus
 
 
 def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     """The corpus `name` as the experiment and replicate of `graph` train on it."""
     path = f"corpora.{name}"
     _fits(graph, settings, path)
-    origin = graph.trained_on(settings.corpus, f"{path}.corpus")
+    origin = graph.trained_on(settings.corpus, f"{path}.corpus", settings.side)
     _refuse_tests(graph, origin, f"{path}.corpus")
     home, models = _models(graph, settings, path)
     if home is not graph:
@@ -30,6 +30,9 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     if settings.decoding:
         decoding |= settings.decoding.model_dump(include=settings.decoding.model_fields_set)
     keep = settings.keep.model_dump(exclude_none=True)
+    for metric in _bounds(graph.experiment.task):
+        if metric in keep and origin.settings.get("missing") == settings.side:
+            fail(f"{path}.keep.{metric}", f"'{origin.name}' has no {settings.side} side to compare with")
     made = Made(
         name,
         {

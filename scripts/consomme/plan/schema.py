@@ -50,6 +50,9 @@ class Corpus(Section):
         default_factory=dict,
         description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
     )
+    missing: Literal["target", "source"] | None = Field(
+        None, description="the side that it doesn't have, for a relabelled corpus: target (transcripts too) or source"
+    )
     limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
     sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
