@@ -27,6 +27,7 @@ LANGUAGES = {"nmt": ["en", "fr"], "asr": ["en"]}
 FAMILIES = {
     "marian": {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16},
     "ctc": {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 16},
+    "whisper": {"window": 10, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16},
 }
 SETTINGS = {"side": "target", "tag": None, "keep": {}, "normaliser": "verbatim"}
 
@@ -71,8 +72,8 @@ def loud(folder, seed):
 def relabel(made, tmp_path):
     """Runs the stage; returns the rows, prepared.json, and the reasons of the rows left out."""
 
-    def run(task="nmt", models=1, corpus=None, out="out", decoding=None, languages=None, **settings):
-        folders = made.models["marian" if task == "nmt" else "ctc"]
+    def run(task="nmt", models=1, family=None, corpus=None, out="out", decoding=None, languages=None, **settings):
+        folders = made.models[family or ("marian" if task == "nmt" else "ctc")]
         folders = folders[:models] if isinstance(models, int) else models
         inputs = {"corpus/train": corpus or made.corpora[task], **{f"model/e/m{i}": f for i, f in enumerate(folders)}}
         spec = {"stage": "relabel", "version": 1, "name": "labelled", "label": {"corpus": "labelled"}, "task": task,
@@ -248,6 +249,20 @@ def test_features_are_those_of_the_corpus_that_was_labelled(made, relabel, tmp_p
         for i in range(len(found)):
             assert np.array_equal(features[i], family.features(family.processor(folder), found.audio(i)))
     assert len([p for p in (tmp_path / "cache/features").iterdir() if p.is_dir()]) == 1
+
+
+@pytest.mark.parametrize(("family", "beams"), [("marian", 3), ("whisper", 1), ("whisper", 2), ("ctc", 1)])
+def test_confidence_is_the_loss_of_the_corpus_that_was_made(made, relabel, tmp_path, family, beams):
+    """What `metric: loss` would say of the labels, row by row, alone or as an ensemble."""
+    task = family_named(family).task
+    rows, _, _ = relabel(task, models=2, family=family, decoding={"num_beams": beams})
+    folder, model = made.models[family][0], ensemble([load(f) for f in made.models[family]])
+    evaluator = Evaluator(
+        family_named(family), family_named(family).processor(folder), {"made": rows}, languages=LANGUAGES[task],
+        decoding={}, normaliser="verbatim", cache=tmp_path / "cache", processor_key="p",
+    )  # fmt: skip
+    nll, tokens = evaluator.statistics(model, "made", "loss").T
+    assert np.abs(np.log(rows._column("confidence")) + nll / tokens).max() < 1e-4 and len(rows) > 1
 
 
 # -- what stays --------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
         },
         graph.experiment.task,
         home.languages,
-        graph._corpora.data_root,
+        graph.graphs.corpora.data_root,
         origin=origin,
         models=tuple(sorted(models, key=lambda m: m.digest)),
         decoding=decoding,
