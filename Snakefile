@@ -18,6 +18,7 @@ include: "rules/train.smk"
 include: "rules/average.smk"
 include: "rules/prune.smk"
 include: "rules/evaluate.smk"
+include: "rules/relabel.smk"
 include: "rules/report.smk"
 include: "rules/export.smk"
 
@@ -39,4 +40,4 @@ rule models:
 
 rule corpora:
     input:
-        [corpus.marker for corpus in plan.corpora.values()],
+        [corpus.marker for corpus in plan.corpora.values() if corpus.stage == "data"],

@@ -11,6 +11,8 @@ rule prepare_corpus:
         "results/prepared/logs/{corpus}.log",
     benchmark:
         "results/prepared/benchmarks/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=plan.corpus_pattern("data"),
     priority: 3
     conda:
         "../envs/train.yaml"

@@ -129,3 +129,9 @@ def finished(tmp_path_factory) -> Place:
 def place(finished, tmp_path) -> Place:
     """A copy of the finished run, to change something in."""
     return finished.copy(tmp_path / "place")
+
+
+@pytest.fixture
+def empty(tmp_path) -> Place:
+    """A place where nothing has run."""
+    return Place(tmp_path)

@@ -77,6 +77,14 @@ def hash_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Make `target`, which must not be there, the same file as `source`; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
 def link_tree(source: Path, target: Path) -> None:
     """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
 
@@ -89,10 +97,7 @@ def link_tree(source: Path, target: Path) -> None:
         goal.parent.mkdir(parents=True, exist_ok=True)
         temporary = goal.with_name(f".{goal.name}.{os.getpid()}")
         temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)
-        except OSError:
-            shutil.copy2(path, temporary)
+        link_file(path, temporary)
         os.replace(temporary, goal)
         # renaming one link of a file onto another link of it does nothing, and leaves both
         temporary.unlink(missing_ok=True)

@@ -59,6 +59,9 @@ def features_of(family: Family, processor: Any, rows: Rows, cache: Path, process
     _check_rate(processor, rows)
     stores, store, number = [], np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     for corpus, at, rows_of_it in rows.parts():
+        if corpus.audio is not None and corpus.numbers is not None:
+            # a model's labels change no waveform
+            corpus, rows_of_it = corpus.audio, corpus.numbers[rows_of_it]
         store[at], number[at] = len(stores), rows_of_it
         stores.append(_open(_store(family, processor, corpus, Path(cache), processor_key)))
     return Features(stores, store, number)

@@ -23,12 +23,12 @@ def overlap(train: Rows, test: Rows) -> dict[str, int]:
     if train.task == test.task == "asr":
         return {"audio": _shared(train.audio_hashes, test.audio_hashes), **counts}
     if train.task == test.task == "nmt":
-        counts["source"] = _shared(map(compared, train.sources), map(compared, test.sources))
+        counts["source"] = _shared(map(compared, train.untagged), map(compared, test.sources))
     return counts
 
 
 def _shared(train: Iterable[Any], test: Iterable[Any]) -> int:
-    known = set(train) - {None}
+    known = set(train) - {None, ""}
     return sum(value in known for value in test)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_file, write_json
 from consomme.common.stage import Job, finish, say
@@ -166,15 +165,15 @@ def prepare(
     about = {
         "task": task,
         "name": name,
-        "fingerprint": digest(
-            [task, corpus.get("sampling_rate", 16000) if task == "asr" else None, writer.fingerprint()], 32
-        ),
+        "fingerprint": writer.fingerprint(corpus.get("sampling_rate", 16000)),
         "rows": writer.rows,
         "seconds": round(writer.seconds, 3),
         "read": total,
         "skipped": counts,
         "version": VERSION,
     }
+    if corpus.get("missing"):
+        about["missing"] = corpus["missing"]
     if task == "asr":
         about["sampling_rate"] = corpus.get("sampling_rate", 16000)
     write_json(folder / "prepared.json", about)
@@ -245,8 +244,8 @@ class _Others:
             if rows.task == "asr":
                 self.audio |= dict.fromkeys(rows.audio_hashes, name)
             if source and rows.task == "nmt":
-                self.sources |= dict.fromkeys(map(compared, rows.sources), name)
-            self.targets |= dict.fromkeys(map(compared, rows.targets), name)
+                self.sources |= dict.fromkeys(filter(None, map(compared, rows.sources)), name)
+            self.targets |= dict.fromkeys(filter(None, map(compared, rows.targets)), name)
             self.recordings |= dict.fromkeys(itertools.chain.from_iterable(rows.recordings), name)
             self.documents |= dict.fromkeys((d for d in rows.documents if d is not None), name)
 
@@ -279,8 +278,8 @@ def _checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[R
     return _Speech(corpus, singles) if task == "asr" else _Pair(corpus)
 
 
-class _Text:
-    """Text as it is stored: cleaned, then normalised as the corpus says."""
+class Text:
+    """Text as it is stored: cleaned, then normalised as the corpus says; a side that is missing is empty."""
 
     def __init__(self, corpus: Mapping[str, Any]) -> None:
         name = corpus.get("normaliser") or "verbatim"
@@ -310,33 +309,36 @@ class _Pair:
     """A raw sentence pair to a row."""
 
     def __init__(self, corpus: Mapping[str, Any]) -> None:
-        self.text, self.ratio = _Text(corpus), corpus.get("max_ratio")
+        self.text, self.ratio = Text(corpus), corpus.get("max_ratio")
+        self.missing = corpus.get("missing")
 
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
             return raw.id, None, raw.problem
-        sides, problems = zip(*map(self.text, (raw.source, raw.target)), strict=True)
-        problem = next((p for p in problems if p), None)
-        if problem:
-            return raw.id, None, problem
-        ratio = max(map(len, sides)) / min(map(len, sides))
-        if self.ratio is not None and ratio > self.ratio:
-            return raw.id, None, ("ratio", f"{ratio:.2f}")
-        return raw.id, {**_shared(raw), "source": sides[0], "target": sides[1]}, None
+        row = _shared(raw)
+        for side, given in (("source", raw.source), ("target", raw.target)):
+            row[side], problem = ("", None) if side == self.missing else self.text(given)
+            if problem:
+                return raw.id, None, problem
+        lengths = len(row["source"]), len(row["target"])
+        if self.ratio is not None and self.missing is None and max(lengths) > self.ratio * min(lengths):
+            return raw.id, None, ("ratio", f"{max(lengths) / min(lengths):.2f}")
+        return raw.id, row, None
 
 
 class _Speech:
     """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
 
     def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
-        self.text, self.singles = _Text(corpus), singles
+        self.text, self.singles = Text(corpus), singles
+        self.missing = corpus.get("missing") == "target"
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = _limits(corpus)
 
     def __call__(self, raw: Raw) -> Checked:
         problem = raw.problem
         if not problem:
-            text, problem = self.text(raw.target)
+            text, problem = ("", None) if self.missing else self.text(raw.target)
         if not problem and raw.audio is None:
             problem = ("missing", "no audio given")
         if problem:
@@ -436,7 +438,9 @@ def _joined(
             "document": documents.pop() if len(documents) == 1 else None,
             "recordings": [r for p in parts for r in singles.recordings[p] or [singles.ids[p]]],
         }
-        row = speech_row(shared, np.concatenate(pieces), rate, " ".join(singles.targets[p] for p in parts))
+        row = speech_row(
+            shared, np.concatenate(pieces), rate, " ".join(filter(None, (singles.targets[p] for p in parts)))
+        )
         problem = _seconds_problem(row["seconds"], _limits(corpus)) or others.wording(row)
         if problem:
             skipped.add(row_id, *problem)

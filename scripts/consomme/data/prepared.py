@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import math
@@ -36,6 +37,15 @@ SCHEMAS = {
     ),
     "nmt": pa.schema([*COMMON, ("source", pa.string()), ("target", pa.string())]),
 }
+# what a model made of a prepared corpus: the probability per token that it gave its own text, and, for speech, the
+# number of the row in the file that holds the waveforms
+RELABELLED = {
+    "asr": pa.schema([*list(SCHEMAS["asr"])[:-1], ("row", pa.int64()), ("confidence", pa.float64())]),
+    "nmt": pa.schema([*SCHEMAS["nmt"], ("confidence", pa.float64())]),
+}
+# audio counts through its hash, and seconds follow from it; what a model thinks of its text is not the text
+NO_CONTENT = ("audio", "seconds", "row", "confidence")
+AUDIO = "audio.arrow"
 BATCH_BYTES = 1 << 25
 BATCH_ROWS = 2048
 
@@ -45,8 +55,9 @@ class Writer:
 
     A row is a dict with the schema's names; `audio` is an int16 array [samples]."""
 
-    def __init__(self, path: Path, task: str) -> None:
-        self.schema = SCHEMAS[task]
+    def __init__(self, path: Path, task: str, schema: pa.Schema | None = None) -> None:
+        self.schema = schema or SCHEMAS[task]
+        self.task = task
         self.rows, self.seconds = 0, 0.0
         self._hash = hashlib.blake2b(digest_size=16)
         self._waiting: list[dict[str, Any]] = []
@@ -69,14 +80,13 @@ class Writer:
         self._bytes += row["audio"].nbytes if "audio" in row else 0
         self.rows += 1
         self.seconds += row.get("seconds", 0.0)
-        # audio counts through its hash; seconds follow from it
-        self._hash.update(digest([row[n] for n in self.schema.names if n not in ("audio", "seconds")], 32).encode())
+        self._hash.update(digest([row[n] for n in self.schema.names if n not in NO_CONTENT], 32).encode())
         if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
-    def fingerprint(self) -> str:
-        """A hash of the contents of the rows so far, in their order."""
-        return self._hash.hexdigest()
+    def fingerprint(self, sampling_rate: int | None = None) -> str:
+        """A hash of the contents of the rows so far, in their order. sampling_rate: asr, Hz."""
+        return digest([self.task, sampling_rate if self.task == "asr" else None, self._hash.hexdigest()], 32)
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -95,35 +105,56 @@ class Writer:
 
 @dataclass(frozen=True)
 class Corpus:
-    """One prepared corpus, memory-mapped. `about` is its prepared.json."""
+    """One prepared corpus, memory-mapped. `about` is its prepared.json.
+
+    A corpus relabelled by a model has no waveforms of its own: they stand in `audio`, the corpus that was relabelled, and
+    `numbers` says in which of its rows."""
 
     name: str
     about: Mapping[str, Any]
     table: pa.Table
     batches: Sequence[tuple[np.ndarray, np.ndarray]]  # asr: the offsets and int16 samples of each batch
     starts: np.ndarray  # the first row of each batch
+    audio: Corpus | None = None
+    numbers: np.ndarray | None = None
 
     @classmethod
     def open(cls, folder: Path, name: str | None = None) -> Corpus:
         """Raises ConsommeError where the folder is no prepared corpus."""
         try:
             about = read_json(folder / "prepared.json")
-            reader = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow")))
+            whole = cls._read(folder / "rows.arrow", about, name or about["name"])
+            if "audio" not in about:
+                return whole
+            audio = cls._read(folder / AUDIO, {**about, **about["audio"]}, about["audio"]["name"])
         except (OSError, ValueError) as error:
             raise ConsommeError(
                 f"{folder} is no prepared corpus ({error}); `python -m consomme.data` makes one"
             ) from None
+        return dataclasses.replace(whole, audio=audio, numbers=whole.table.column("row").to_numpy())
+
+    @classmethod
+    def _read(cls, path: Path, about: Mapping[str, Any], name: str) -> Corpus:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
-        table = pa.Table.from_batches(batches, reader.schema)
         views = []
-        if about["task"] == "asr":
+        if "audio" in reader.schema.names:
             for audio in (b.column("audio") for b in batches):
                 views.append((audio.offsets.to_numpy(), audio.values.to_numpy(zero_copy_only=True)))
         starts = np.cumsum([0, *(b.num_rows for b in batches)])
-        return cls(name or about["name"], about, table, views, starts)
+        return cls(name, about, pa.Table.from_batches(batches, reader.schema), views, starts)
+
+    def swapped(self) -> Corpus:
+        """nmt: the same sentence pairs from the other side; targets are to be translated."""
+        names = {"source": "target", "target": "source"}
+        table = self.table.rename_columns([names.get(n, n) for n in self.table.column_names])
+        about = {**self.about, "fingerprint": digest([self.about["fingerprint"], "swapped"], 32)}
+        return dataclasses.replace(self, about=about, table=table)
 
     def samples(self, row: int) -> np.ndarray:
         """The waveform of a row: int16 [samples], a read-only view of the file."""
+        if self.audio is not None and self.numbers is not None:
+            return self.audio.samples(int(self.numbers[row]))
         batch = int(np.searchsorted(self.starts, row, side="right")) - 1
         offsets, values = self.batches[batch]
         at = row - self.starts[batch]
@@ -187,8 +218,13 @@ class Rows:
         return corpus, index - self._starts[corpus]
 
     def _column(self, name: str) -> list[Any]:
-        values = [value for c in self._corpora for value in c.column(name)]
-        return values if self._index is None else [values[i] for i in self._index]
+        if self._index is None:
+            return [value for c in self._corpora for value in c.column(name)]
+        values: list[Any] = [None] * len(self)
+        for corpus, places, numbers in self.parts():
+            for place, value in zip(places, corpus.table.column(name).take(numbers).to_pylist(), strict=True):
+                values[place] = value
+        return values
 
     # -- one row ---------------------------------------------------------------------------------------------------
     def audio(self, i: int) -> np.ndarray:
@@ -227,6 +263,12 @@ class Rows:
         if self.task != "nmt":
             raise ConsommeError("rows of speech have waveforms, rows.audio(i), and no source sentences")
         return self._column("source")
+
+    @functools.cached_property
+    def untagged(self) -> list[str]:
+        """nmt: the sources without the word that tells made rows from others."""
+        tags = [f"{tag} " if (tag := c.about.get("tag")) else "" for c in self._corpora]
+        return [s.removeprefix(tags[k]) for s, k in zip(self.sources, self._places[0], strict=True)]
 
     @functools.cached_property
     def seconds(self) -> np.ndarray:
@@ -271,6 +313,10 @@ class Rows:
         )
 
     # -- fewer rows ------------------------------------------------------------------------------------------------
+    def swapped(self) -> Rows:
+        """nmt: the same rows with source and target changed about."""
+        return Rows([corpus.swapped() for corpus in self._corpora], self._index)
+
     def select(self, indices: Sequence[int] | np.ndarray) -> Rows:
         """The rows at `indices` (0-based, or a mask), in that order."""
         indices = np.asarray(indices)

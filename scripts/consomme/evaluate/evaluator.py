@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,17 @@ class Evaluator:
             say(f"{set_name}: {len(said)} hypotheses ({time.monotonic() - began:.1f} s)")
         return said
 
+    def labels(self, model: PreTrainedModel, set_name: str) -> list[tuple[str, float]]:
+        """What the model says to each row, raw text, and how sure it is of it, in the order of the rows.
+
+        The confidence is exp(-nll / tokens) of the model's own text, 0..1: the probability that it gives each token, as
+        a geometric mean. Tokens are those of the training loss, so the end counts where the model writes one; with CTC
+        all alignments of the text count. It is 0 where nothing was said, or more than the model could be taught."""
+        path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
+        if not path.exists():
+            write_json(path, self._in_row_order(model, set_name, self._label))
+        return [(text, confidence) for text, confidence in read_json(path)]
+
     # -- cached answers ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
         content: dict[str, Any] = {
@@ -144,7 +155,7 @@ class Evaluator:
         }
         if self.family.windows:
             content["short"] = is_short(self.family, model.config, self.decoding)
-        if kind == "hypotheses":
+        if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = _stable(getattr(model, "generation_config", None))
         return digest(content, DIGITS)
@@ -154,7 +165,7 @@ class Evaluator:
         path = self.cache / "evaluations" / f"{key}.json"
         if path.exists():
             return read_json(path), False
-        said = self._in_row_order(model, set_name, with_labels=False)
+        said = self._in_row_order(model, set_name, self._generate)
         write_json(path, said)
         return said, True
 
@@ -163,14 +174,15 @@ class Evaluator:
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False), False
-        found = np.array(self._in_row_order(model, set_name, with_labels=True), dtype=np.float64).reshape(-1, 2)
+        found = np.array(self._in_row_order(model, set_name, self._nll), dtype=np.float64).reshape(-1, 2)
         with whole_file(path, "wb") as stream:
             np.save(stream, found, allow_pickle=False)
         return found, True
 
     # -- asking the model --------------------------------------------------------------------------------------------
-    def _in_row_order(self, model: PreTrainedModel, set_name: str, with_labels: bool) -> list:
-        """Go through the rows, longest first so that batches pad little and memory shows its peak at once."""
+    def _in_row_order(self, model: PreTrainedModel, set_name: str, ask: Callable[..., Sequence[Any]]) -> list:
+        """`ask(model, set_name, which)` of all rows, longest first so that batches pad little and memory shows its peak
+        at once."""
         import torch
 
         rows = self._rows(set_name)
@@ -179,12 +191,7 @@ class Evaluator:
         # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
         with evaluating(model, self.device), torch.no_grad():
             for batch in self._batches(model, set_name, order):
-                if with_labels:
-                    nll, tokens = self.nll(model, set_name, batch)
-                    answers: list = list(zip(nll.tolist(), tokens.tolist(), strict=True))
-                else:
-                    answers = self._generate(model, set_name, batch)
-                for i, answer in zip(batch, answers, strict=True):
+                for i, answer in zip(batch, ask(model, set_name, batch), strict=True):
                     results[i] = answer
         return results
 
@@ -209,13 +216,36 @@ class Evaluator:
         batch = self._collate(model, set_name, which, None)
         return self.family.generate(model, self.processor, batch, self.languages, self.decoding)
 
+    def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
+        nll, tokens = self.nll(model, set_name, which)
+        return list(zip(nll.tolist(), tokens.tolist(), strict=True))
+
+    def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[str, float]]:
+        said = self._generate(model, set_name, which)
+        labels = {i: ids for i, text in zip(which, said, strict=True) if (ids := self._ids(text))}
+        sure = dict.fromkeys(which, 0.0)
+        if labels:
+            batch = self._collate(model, set_name, list(labels), list(labels.values()))
+            nll, tokens = (t.double().cpu().numpy() for t in self._measure(model, batch))
+            sure |= dict(zip(labels, np.exp(-nll / tokens).tolist(), strict=True))
+        return [(text, sure[i]) for i, text in zip(which, said, strict=True)]
+
+    def _ids(self, text: str) -> list[int]:
+        """The labels of a text, none where it is empty or more than the model has room for."""
+        try:
+            return list(self.family.labels(self.processor, text, self.languages)) if text else []
+        except ConsommeError:
+            return []
+
     def nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device; with
         gradients where the caller has them enabled. The model must be on the device already."""
         if set_name not in self._labels:
             texts = self._rows(set_name).targets
             self._labels[set_name] = [list(self.family.labels(self.processor, t, self.languages)) for t in texts]
-        batch = self._collate(model, set_name, which, [self._labels[set_name][i] for i in which])
+        return self._measure(model, self._collate(model, set_name, which, [self._labels[set_name][i] for i in which]))
+
+    def _measure(self, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[self.family.objective]
         return measure(self.family, model, batch)
 

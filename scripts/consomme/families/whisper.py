@@ -154,13 +154,14 @@ class Whisper(Family):
     def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Iterator[None]:
         """The encoder refuses any input but its window's. Within the block its window is the batch's: the first
         positions of its table, the others untouched, so that nothing of the model is copied or changed."""
-        config, table = model.config, model.model.encoder.embed_positions
-        positions = config.max_source_positions, table.num_embeddings
-        config.max_source_positions = table.num_embeddings = batch["input_features"].shape[-1] // 2
+        short = batch["input_features"].shape[-1] // 2
+        models = list(getattr(model, "members", None) or [model])  # those of an ensemble
+        positions = [m.config.max_source_positions for m in models]
+        _set_positions(models, [short] * len(models))
         try:
             yield
         finally:
-            config.max_source_positions, table.num_embeddings = positions
+            _set_positions(models, positions)
 
     def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         if "decoder" in kept:
@@ -176,6 +177,11 @@ class Whisper(Family):
             return [layer, new[layer][head]] if head in new[layer] else None
 
         _align(model, moved)
+
+
+def _set_positions(models: Sequence[PreTrainedModel], positions: Sequence[int]) -> None:
+    for model, count in zip(models, positions, strict=True):
+        model.config.max_source_positions = model.model.encoder.embed_positions.num_embeddings = count
 
 
 def _align(model: PreTrainedModel, moved: Callable[[int, int], list[int] | None]) -> None:

@@ -77,6 +77,8 @@ def corpus(corpus: Corpus, task: str, path: str) -> None:
                 f"{path}.generator", f"'{corpus.generator}' makes {made_for} data, and the experiment's task is {task}"
             )
         among(f"{path}.domain", corpus.domain, domains, "domain")
+    if corpus.missing == "source" and task != "nmt":
+        fail(f"{path}.missing", "what recordings can lack is their transcripts: target")
     if isinstance(corpus, Folder) and task != "asr":
         fail(f"{path}.source", "a folder of recordings serves asr; translation needs parallel, manifest or hub")
     if corpus.join and task != "asr":

@@ -6,6 +6,7 @@ from consomme.plan import capabilities
 from consomme.plan.items import Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail
+from consomme.plan.schema import Relabelled
 
 
 class Corpora:
@@ -15,24 +16,36 @@ class Corpora:
         self._settings = settings
         self.data_root = settings.data_root
         self._made: dict[tuple[str, str, tuple[str, ...]], Prepared] = {}
+        self._labelled: dict[str, Prepared] = {}
+
+    def settings_of(self, name: str, path: str) -> object:
+        """What the configuration says of the corpus of that name."""
+        among(path, name, self._settings.corpora, "corpus")
+        return self._settings.corpora[name]
 
     def get(self, name: str, task: str, languages: tuple[str, ...], path: str, chain: tuple[str, ...] = ()) -> Prepared:
-        """The prepared corpus of that name for a task."""
-        among(path, name, self._settings.corpora, "corpus")
+        """The prepared corpus of that name for a task; of a source, not of a model."""
+        corpus = self.settings_of(name, path)
+        if isinstance(corpus, Relabelled):
+            fail(path, f"'{name}' is made by a model; such a corpus is for training (data.train) alone")
         if name in chain:
             fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
         key = (name, task, languages)
         if key not in self._made:
-            corpus = self._settings.corpora[name]
             capabilities.corpus(corpus, task, f"corpora.{name}")
             without = tuple(
                 self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
             )
-            self._made[key] = Prepared(
-                name, corpus.model_dump(by_alias=True), task, languages, self._settings.data_root, without
-            )
+            settings = corpus.model_dump(by_alias=True)
+            if corpus.missing is None:
+                del settings["missing"]  # a corpus that has both sides is what it was before there was this key
+            self._made[key] = Prepared(name, settings, task, languages, self._settings.data_root, without)
         return self._made[key]
 
+    def add(self, corpus: Prepared) -> Prepared:
+        """Note a corpus that a model makes; of equal ones, each experiment or replicate gets the first."""
+        return self._labelled.setdefault(corpus.id, corpus)
+
     def all(self) -> list[Prepared]:
-        """Every corpus that was asked for."""
-        return list(self._made.values())
+        """Every corpus that was asked for, those that models make last."""
+        return [*self._made.values(), *self._labelled.values()]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from consomme.families import TABLE as FAMILIES
-from consomme.plan import capabilities
+from consomme.plan import capabilities, relabelled
 from consomme.plan.corpora import Corpora
 from consomme.plan.items import Evaluation, Model, Prepared
+from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import (
     VERBS,
@@ -22,6 +24,7 @@ from consomme.plan.schema import (
     FromNode,
     Node,
     PruneNode,
+    Relabelled,
     TrainNode,
 )
 from consomme.plan.selection import as_swept, groups, run_name, selected
@@ -33,13 +36,45 @@ BEST = "best"
 BATCH_SIZE = 16  # utterances or sentences
 
 
+class Graphs:
+    """The graphs of a configuration, each made when it is first asked for: a corpus may be made by a model of another
+    experiment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.experiments = settings.experiments
+        self.corpora = Corpora(settings)
+        self.visiting: list[tuple[str, str]] = []  # what is being made: (experiment, node), or ("", corpus)
+        self._made: dict[tuple[str, int], Graph] = {}
+
+    def get(self, name: str, replicate: int) -> Graph:
+        """The graph of an experiment in one replicate; its nodes are made as they are needed."""
+        if (name, replicate) not in self._made:
+            self._made[name, replicate] = Graph(name, self.experiments[name], replicate, self)
+        return self._made[name, replicate]
+
+    @contextmanager
+    def making(self, experiment: str, name: str, path: str) -> Iterator[None]:
+        """While a node or a corpus is being made, nothing that it is made of can be made of it."""
+        if (experiment, name) in self.visiting:
+            ring = [*self.visiting[self.visiting.index((experiment, name)) :], (experiment, name)]
+            several = len({e for e, _ in ring if e}) > 1
+            words = [f"{e}/{n}" if e and several else n if e else f"corpus {n}" for e, n in ring]
+            fail(path, f"a cycle: {' → '.join(words)}")
+        self.visiting.append((experiment, name))
+        try:
+            yield
+        finally:
+            self.visiting.pop()
+
+
 class Graph:
     """The models of one experiment in one replicate."""
 
-    def __init__(self, name: str, experiment: Experiment, replicate: int, corpora: Corpora) -> None:
+    def __init__(self, name: str, experiment: Experiment, replicate: int, graphs: Graphs) -> None:
         self.name, self.experiment, self.replicate = name, experiment, replicate
         self.path = f"experiments.{name}"
-        self._corpora = corpora
+        self.graphs = graphs
+        self._corpora = corpora = graphs.corpora
         self._root = Path(corpora.data_root)
         repeat = experiment.repeat
         self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
@@ -50,10 +85,13 @@ class Graph:
         self.test = self._sets(experiment.data, "test")
         self.dev = self._sets(experiment.data, "dev")
         self._nodes: dict[str, list[Model]] = {}
-        self._own: dict[str, list[tuple[dict[str, Any], Node]]] = {}
-        self._visiting: list[str] = []
-        for node in experiment.models:
+        self._relabelled: dict[str, Prepared] = {}
+
+    def complete(self) -> Graph:
+        """Make every node."""
+        for node in self.experiment.models:
             self.node(node)
+        return self
 
     # -- names ---------------------------------------------------------------------------------------------------------
     @property
@@ -68,12 +106,8 @@ class Graph:
     def node(self, name: str) -> list[Model]:
         """All runs of a node."""
         if name not in self._nodes:
-            if name in self._visiting:
-                cycle = [*self._visiting[self._visiting.index(name) :], name]
-                fail(f"{self.path}.models.{name}", f"a cycle: {' → '.join(cycle)}")
-            self._visiting.append(name)
-            made = self._make(name, self.experiment.models[name])
-            self._visiting.pop()
+            with self.graphs.making(self.name, name, f"{self.path}.models.{name}"):
+                made = self._make(name, self.experiment.models[name])
             self._nodes[name] = made
             self._refuse_twins(name, made)
             if len(made) > 1 and made[0].verb == "train":
@@ -85,7 +119,7 @@ class Graph:
         name, _, run = reference.partition("/")
         among(path, name, self.experiment.models, "model")
         runs = self.node(name)
-        if runs[0].verb == "export" and self._visiting:
+        if runs[0].verb == "export" and self.graphs.visiting:
             fail(path, f"'{name}' is an export, and an export only ends")
         if not run:
             return runs
@@ -418,18 +452,36 @@ class Graph:
             fail(path, f"'{name}' names a variable that replicate {self.replicate} doesn't have; it has: {known}")
 
     def _prepared(self, name: str, path: str) -> Prepared:
-        return self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
+        found = self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
+        return _whole(found, path)
+
+    def trained_on(self, name: str, path: str, written: str | None = None) -> Prepared:
+        """A corpus to train on: prepared from its source, or made by a model of the graph. It has both sides but for
+        the one that will be written, source or target."""
+        settings = self._corpora.settings_of(name, path)
+        if not isinstance(settings, Relabelled):
+            found = self._corpora.get(name, self.experiment.task, self.languages, path)
+            return found if settings.missing == written else _whole(found, path)
+        if name not in self._relabelled:
+            with self.graphs.making("", name, path):
+                made = relabelled.corpus(self, name, settings)
+            self._relabelled[name] = self._corpora.add(made)
+        return self._relabelled[name]
+
+    @property
+    def reported(self) -> dict[str, str]:
+        """The corpora of the test sets: corpus -> set."""
+        return {c.name: t for t, s in self.test.items() for c in s.values()}
 
     def _train_corpora(self, data: Data, path: str) -> tuple[dict[str, float], dict[str, Prepared]]:
         """Weights and corpora by the corpora's filled-in names."""
         if not data.train:
             fail(path, "training data is needed: a corpus, or {corpus: weight}")
-        reported = {c.name for s in self.test.values() for c in s.values()}
         weights: dict[str, float] = {}
         found: dict[str, Prepared] = {}
         for name, weight in data.train.items():
-            corpus = self._prepared(name, path)
-            if corpus.name in reported:
+            corpus = self.trained_on(self._fill(name, path), path)
+            if corpus.name in self.reported:
                 fail(path, f"'{corpus.name}' is a test set; test sets only report")
             found[corpus.name] = corpus
             weights[corpus.name] = weight
@@ -442,12 +494,12 @@ class Graph:
             for name, corpora in (getattr(data, split) or {}).items()
         }
         if split == "dev":
-            reported = {c.name: t for t, s in self.test.items() for c in s.values()}
             for name, corpora in sets.items():
                 for corpus in corpora:
-                    if corpus in reported:
+                    if corpus in self.reported:
                         fail(
-                            f"{path}.{name}", f"'{corpus}' is in the test set '{reported[corpus]}' too; dev sets choose"
+                            f"{path}.{name}",
+                            f"'{corpus}' is in the test set '{self.reported[corpus]}' too; dev sets choose",
                         )
         return sets
 
@@ -526,6 +578,17 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def _whole(corpus: Prepared, path: str) -> Prepared:
+    """The corpus, which must have both sides."""
+    if missing := corpus.settings.get("missing"):
+        fail(
+            path,
+            f"'{corpus.name}' has no {missing} side; a corpus of source relabelled, corpus: {corpus.name}, "
+            f"side: {missing} has a model write it",
+        )
+    return corpus
 
 
 def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] | None:

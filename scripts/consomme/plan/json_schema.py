@@ -39,6 +39,8 @@ def _loosen(definition: dict[str, Any]) -> None:
     if title == "AverageNode":
         for key in ("average", "by"):
             properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
+    if title == "Relabelled":
+        properties["by"] = {"anyOf": [{"type": "string"}, properties["by"]]}
     if title == "Augment":
         for key in ("spec_augment", "noise"):
             properties[key] = {"anyOf": [{"type": "boolean"}, *properties[key]["anyOf"]]}

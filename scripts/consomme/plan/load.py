@@ -11,7 +11,7 @@ import yaml
 
 from consomme.common.errors import ConsommeError
 from consomme.plan.problems import ConfigurationError, among, fail, section
-from consomme.plan.schema import CORPORA, Configuration, Corpus, Experiment
+from consomme.plan.schema import CORPORA, Configuration, Corpus, Experiment, Relabelled
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Settings:
     """A configuration whose sections are checked; nodes stay raw until their sweeps are expanded."""
 
     data_root: str
-    corpora: dict[str, Corpus]
+    corpora: dict[str, Corpus | Relabelled]
     experiments: dict[str, Experiment]
 
 
@@ -54,7 +54,7 @@ def check(raw: Mapping[str, Any]) -> Settings:
     raw = _keys_as_written({k: v for k, v in raw.items() if not str(k).startswith(".")})
     whole = section(Configuration, raw, "configuration")
     problems: list[str] = []
-    corpora: dict[str, Corpus] = {}
+    corpora: dict[str, Corpus | Relabelled] = {}
     for name, corpus in whole.corpora.items():
         try:
             corpora[name] = _corpus(corpus, f"corpora.{name}")
@@ -69,12 +69,20 @@ def check(raw: Mapping[str, Any]) -> Settings:
     if problems:
         raise ConfigurationError("\n".join(problems))
     for name, corpus in corpora.items():
+        if isinstance(corpus, Relabelled):
+            among(f"corpora.{name}.corpus", corpus.corpus, corpora, "corpus")
+            continue
         for other in corpus.without:
             among(f"corpora.{name}.without", other, corpora, "corpus")
+            if isinstance(corpora[other], Relabelled):
+                fail(
+                    f"corpora.{name}.without",
+                    f"'{other}' is made by a model, of rows that another corpus has: name that",
+                )
     return Settings(whole.data_root, corpora, experiments)
 
 
-def _corpus(raw: Any, path: str) -> Corpus:
+def _corpus(raw: Any, path: str) -> Corpus | Relabelled:
     if not isinstance(raw, Mapping) or "source" not in raw:
         fail(path, f"a corpus is a mapping with a source: {', '.join(CORPORA)}")
     among(f"{path}.source", raw["source"], CORPORA, "source")

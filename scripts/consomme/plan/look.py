@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from consomme.plan.items import RESULTS, Model
+from consomme.plan.items import RESULTS, Model, Relabelled
 from consomme.plan.plan import Plan, Study
 
 MISSING = "?"
@@ -27,6 +27,16 @@ def overview(plan: Plan) -> None:
     todo = [m for m in plan.models.values() if not Path(m.marker).exists()]
     evaluations = [e for e in plan.evaluations.values() if not Path(e.path).exists()]
     console.print(f"corpora: {len(plan.corpora)}, {ready} prepared")
+    for corpus in plan.corpora.values():
+        if isinstance(corpus, Relabelled) and corpus.origin:
+            by = ", ".join(f"{m.experiment}/{m.name} #{m.replicate}" for m in corpus.models)
+            there = "there" if Path(corpus.marker).exists() else "to do"
+            console.print(
+                f"  {corpus.name}: {corpus.origin.name} relabelled by {by}; {there}",
+                soft_wrap=True,
+                markup=False,
+                highlight=False,
+            )
     jobs = len(plan.corpora) - ready + len(todo) + len(evaluations)
     console.print(
         f"models: {len(plan.models)}, {len(plan.models) - len(todo)} there; at most {jobs} jobs and the reports to do"

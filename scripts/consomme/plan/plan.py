@@ -11,9 +11,8 @@ from typing import Any
 
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
-from consomme.plan.corpora import Corpora
-from consomme.plan.graph import Graph
-from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
+from consomme.plan.graph import Graph, Graphs
+from consomme.plan.items import RESULTS, Evaluation, Model, Prepared, Relabelled
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.stages import VERSIONS
@@ -170,7 +169,8 @@ class Study:
                 name, {"name": name, "verb": m.verb, "runs": 0, "parents": [], "detail": _detail(m, best)}
             )
             node["runs"] += 1
-            for p in (*m.parents.values(), *m.teachers.values()):
+            labellers = [p for c in m.corpora.values() if isinstance(c, Relabelled) for p in c.models]
+            for p in (*m.parents.values(), *m.teachers.values(), *(p for p in labellers if p.experiment == self.name)):
                 parent = p.name if p.run == "best" and p.stage == "average" else p.node
                 if parent not in node["parents"]:
                     node["parents"].append(parent)
@@ -202,7 +202,7 @@ class Plan:
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.settings: Settings = check(raw)
-        corpora = Corpora(self.settings)
+        graphs = Graphs(self.settings)
         self.studies: dict[str, Study] = {}
         problems: list[str] = []
         for name, experiment in self.settings.experiments.items():
@@ -210,14 +210,14 @@ class Plan:
                 replicates = list(experiment.repeat)
                 if not replicates or len(set(replicates)) < len(replicates):
                     fail(f"experiments.{name}.repeat", f"different seeds are wanted; given: {replicates}")
-                study = Study(name, {str(r): Graph(name, experiment, r, corpora) for r in replicates})
+                study = Study(name, {str(r): graphs.get(name, r).complete() for r in replicates})
                 _ = study.claims
                 self.studies[name] = study
             except ConfigurationError as error:
                 problems.append(str(error))
         if problems:
-            raise ConfigurationError("\n".join(problems))
-        self.corpora: dict[str, Prepared] = {c.id: c for c in corpora.all()}
+            raise ConfigurationError("\n".join(dict.fromkeys(problems)))
+        self.corpora: dict[str, Prepared] = {c.id: c for c in graphs.corpora.all()}
         self.models: dict[str, Model] = {}
         for study in self.studies.values():
             for model in study.models:
@@ -241,6 +241,11 @@ class Plan:
     def pattern(self, stage: str) -> str:
         """A regular expression for the folders of the models that a stage makes."""
         ids = sorted({m.id for m in self.models.values() if m.stage == stage})
+        return "|".join(map(re.escape, ids)) or NOTHING
+
+    def corpus_pattern(self, stage: str) -> str:
+        """A regular expression for the folders of the corpora that a stage makes."""
+        ids = sorted(c.id for c in self.corpora.values() if c.stage == stage)
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def targets(self, node: str) -> list[str]:
@@ -268,7 +273,7 @@ class Plan:
         corpora = [
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()
-            if not Path(c.marker).exists()
+            if c.stage == "data" and not Path(c.marker).exists()
             for problem in SOURCES[c.settings["source"]].check(c.settings, c.languages, c.root)
         ]
         models = [
@@ -299,7 +304,8 @@ def _detail(model: Model, best: bool) -> str:
         return ", ".join(parts)
     steps = settings["max_steps"]
     length = f"{steps} steps" if steps else f"{settings['num_train_epochs']:g} epochs"
-    return length + (", distilled" if model.teachers else "")
+    labelled = [c.name for c in model.corpora.values() if isinstance(c, Relabelled)]
+    return ", ".join([length, *["distilled"] * bool(model.teachers), *(f"on {name}" for name in labelled)])
 
 
 def _words(plan: dict[str, Any]) -> str:

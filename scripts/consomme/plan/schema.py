@@ -50,6 +50,9 @@ class Corpus(Section):
         default_factory=dict,
         description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
     )
+    missing: Literal["target", "source"] | None = Field(
+        None, description="the side that it doesn't have, for a relabelled corpus: target (transcripts too) or source"
+    )
     limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
     sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
@@ -119,16 +122,6 @@ class Generated(Corpus):
     split: Text = Field("train", description="a name; sentences differ between train, dev and test")
     size: Integer = Field(ge=1, description="rows")
     seed: Integer = 1
-
-
-CORPORA: dict[str, type[Corpus]] = {
-    "manifest": Manifest,
-    "folder": Folder,
-    "common_voice": CommonVoice,
-    "parallel": Parallel,
-    "hub": Hub,
-    "generated": Generated,
-}
 
 
 # -- settings shared by nodes ------------------------------------------------------------------------------------------
@@ -250,6 +243,58 @@ class Decoding(Section):
     window: Literal["full", "short"] | None = Field(
         None, description="Whisper: 30 s whatever is said, or as long as needed; default: as the model was trained"
     )
+
+
+# -- corpora that a model makes ----------------------------------------------------------------------------------------
+class Keep(Section):
+    """Which relabelled rows stay; all that is given must hold."""
+
+    confidence: Number | None = Field(
+        None, gt=0, le=1, description="at least: the probability per token that the model gave its own text"
+    )
+    share: Number | None = Field(None, gt=0, le=1, description="of the rows that pass all else, the most confident")
+    wer: Number | None = Field(None, ge=0, description="asr: at most, of each row against its transcript, points")
+    cer: Number | None = Field(None, ge=0, description="likewise of characters")
+    chrf: Number | None = Field(None, ge=0, le=100, description="nmt: at least, of each row against its reference")
+
+
+class Relabelled(Section):
+    """Another corpus, one side of which a model writes anew: pseudo-labels, distillation, back-translation."""
+
+    source: Literal["relabelled"]
+    corpus: Name = Field(description="the corpus that is relabelled")
+    by: list[Text] = Field(
+        min_length=1,
+        description="NODE, NODE/best, NODE/RUN of the experiment that trains on this, or EXPERIMENT/NODE[/RUN]; several "
+        "models are an ensemble",
+    )
+    side: Literal["target", "source"] = Field(
+        "target",
+        description="what the model writes: target (transcripts; translations), or nmt: source (back-translation)",
+    )
+    tag: Text | None = Field(None, pattern=r"^\S+$", description="nmt: a word put before each source, such as <BT>")
+    decoding: Decoding | None = Field(None, description="keys laid over the decoding of the models' experiment")
+    keep: Keep = Field(default_factory=Keep)
+    normaliser: Text | None = Field(None, description="applied to the made text; default: that of `corpus`")
+    min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")
+    max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+CORPORA: dict[str, type[Corpus | Relabelled]] = {
+    "manifest": Manifest,
+    "folder": Folder,
+    "common_voice": CommonVoice,
+    "parallel": Parallel,
+    "hub": Hub,
+    "generated": Generated,
+    "relabelled": Relabelled,
+}
 
 
 # -- sweeps ------------------------------------------------------------------------------------------------------------
@@ -674,7 +719,7 @@ class Configuration(Section):
     data_root: Text = Field(
         ".", description="what relative paths of corpora start from; relative to the working directory"
     )
-    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated]] = Field(
-        default_factory=dict
+    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated | Relabelled]] = (
+        Field(default_factory=dict)
     )
     experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)

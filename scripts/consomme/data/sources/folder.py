@@ -31,7 +31,8 @@ class Folder(Source):
             for p, fields in _matches(corpus, root)
             if all(meets(fields[k], w) for k, w in where.items() if k in fields)
         ]
-        texts = [p.with_suffix(".txt") for p in paths] if "text" not in _fields(corpus["pattern"]) else []
+        beside = "text" not in _fields(corpus["pattern"]) and not corpus.get("missing")
+        texts = [p.with_suffix(".txt") for p in paths] if beside else []
         return inventory_of([*paths, *(p for p in texts if p.is_file())], root, cache)
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
@@ -59,7 +60,9 @@ class Folder(Source):
             row = Raw(path.relative_to(root).with_suffix("").as_posix(), audio=path, fields=fields)
             row.speaker, row.document = text_of(fields.get("speaker")), text_of(fields.get("document"))
             row.recordings = (path.stem,)
-            if named:
+            if corpus.get("missing"):
+                row.target = None
+            elif named:
                 row.target = texts.get(fields["text"], fields["text"])
             else:
                 row.target = _beside(path, row)

@@ -8,7 +8,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
-from consomme.data.sources.manifest import NEEDED, columns_of
+from consomme.data.sources.manifest import columns_of, needed_of
 
 
 class Hub(Source):
@@ -45,12 +45,14 @@ class Hub(Source):
             named = text_of(cells.get(named_id)) if named_id else None
             row = Raw(named or f"{number:07d}", fields=fields, document=text_of(cell.get("document")))
             if pairs:
-                absent = [x for x in languages if x not in cells["translation"]]
+                sides = ("source", "target")
+                needed = [x for x, side in zip(languages, sides, strict=True) if side != corpus.get("missing")]
+                absent = [x for x in needed if x not in cells["translation"]]
                 if absent:
                     raise ConsommeError(
                         f"dataset {corpus['name']}: no {absent[0]} among {', '.join(cells['translation'])}"
                     )
-                row.source, row.target = (cells["translation"][x] for x in languages)
+                row.source, row.target = (cells["translation"].get(x) for x in languages)
             elif task == "nmt":
                 row.source, row.target = cell["source"], cell["target"]
             else:
@@ -78,7 +80,7 @@ def _load(corpus: Mapping[str, Any], data_root: Path) -> Any:
 
 
 def _check_columns(corpus: Mapping[str, Any], columns: Mapping[str, str], task: str, there: Sequence[str]) -> None:
-    for role in NEEDED[task]:
+    for role in needed_of(corpus, task):
         if columns[role] not in there:
             raise ConsommeError(
                 f"dataset {corpus['name']}: no column '{columns[role]}' for {role}{nearest(columns[role], there)}; there "

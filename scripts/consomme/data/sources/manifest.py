@@ -50,7 +50,8 @@ class Manifest(Source):
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
-        yield from rows_of(records(path), columns_of(corpus, task), task, path.parent, str(path))
+        needed = needed_of(corpus, task)
+        yield from rows_of(records(path), columns_of(corpus, task), task, path.parent, str(path), needed)
 
 
 def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
@@ -58,8 +59,19 @@ def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
     return {role: role for role in ROLES[task]} | dict(corpus.get("columns") or {})
 
 
+def needed_of(corpus: Mapping[str, Any], task: str) -> tuple[str, ...]:
+    """The roles that must have a column: all but the side that the corpus says is missing."""
+    missing = corpus.get("missing")
+    return tuple(role for role in NEEDED[task] if role != ("text" if task == "asr" and missing else missing))
+
+
 def rows_of(
-    table: Iterator[tuple[int, dict[str, Any] | None]], columns: Mapping[str, str], task: str, root: Path, where: str
+    table: Iterator[tuple[int, dict[str, Any] | None]],
+    columns: Mapping[str, str],
+    task: str,
+    root: Path,
+    where: str,
+    needed: Sequence[str],
 ) -> Iterator[Raw]:
     """Numbered records as raw rows. A record of None is a line that wasn't UTF-8 or no JSON."""
     seen = False
@@ -69,7 +81,7 @@ def rows_of(
             continue
         if not seen:
             seen = True
-            for role in NEEDED[task]:
+            for role in needed:
                 if columns[role] not in cells:
                     raise ConsommeError(
                         f"{where}: no column '{columns[role]}' for {role}{nearest(columns[role], cells)}; there are "

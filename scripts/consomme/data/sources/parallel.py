@@ -11,9 +11,11 @@ from typing import Any
 from consomme.common.errors import ConsommeError
 from consomme.data.sources.base import Raw, Source, text_of
 
+SIDES = ("source", "target")
+
 
 class Parallel(Source):
-    """{"path": PREFIX} with a file a language, or {"path": "FILE.tsv"} with source, target and perhaps document."""
+    """{"path": PREFIX} with a file a language (one alone where a side is missing), or {"path": "FILE.tsv"} with source, target and perhaps document."""
 
     name = "parallel"
     tasks = ("nmt",)
@@ -22,12 +24,22 @@ class Parallel(Source):
         path = data_root / corpus["path"]
         if _is_table(path):
             return [path]
-        return [_existing(path.with_name(f"{path.name}.{language}")) for language in languages]
+        there = [language for side, language in zip(SIDES, languages, strict=False) if side != corpus.get("missing")]
+        return [_existing(path.with_name(f"{path.name}.{language}")) for language in there]
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         paths = self.files(corpus, languages, data_root)
-        if len(paths) == 1:
+        if _is_table(paths[0]):
             yield from _table(paths[0])
+            return
+        if corpus.get("missing"):
+            for number, line in enumerate(_lines(paths[0]), 1):
+                row = Raw(f"{number:07d}", fields={"line": number})
+                if corpus["missing"] == "source":
+                    row.target = _decoded(row, line)
+                else:
+                    row.source = _decoded(row, line)
+                yield row
             return
         if len(paths) != 2:
             raise ConsommeError(f"parallel corpus {data_root / corpus['path']}: two languages wanted, got {languages}")

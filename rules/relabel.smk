@@ -1,0 +1,25 @@
+# A corpus made by models of the graph: one side of another corpus, written anew. It runs through those models.
+rule relabel_corpus:
+    input:
+        corpus_others,
+    output:
+        "results/prepared/{corpus}/rows.arrow",
+        "results/prepared/{corpus}/skipped.tsv",
+        prepared="results/prepared/{corpus}/prepared.json",
+    log:
+        "results/prepared/logs/{corpus}.log",
+    benchmark:
+        "results/prepared/benchmarks/{corpus}.tsv"
+    wildcard_constraints:
+        corpus=plan.corpus_pattern("relabel"),
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    params:
+        spec=corpus_spec,
+    message:
+        "relabel {wildcards.corpus}"
+    shell:
+        "(set -x; python -m consomme.relabel --spec {params.spec:q} --inputs {input:q} --out {output.prepared:q}"
+        " --state results/prepared/state/{wildcards.corpus} --threads {threads}"
+        + LOGGED

@@ -1,0 +1,150 @@
+"""Corpora that a model of the graph makes: which corpus, which models, and what forbids it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from consomme.evaluate.normalisers import TABLE as NORMALISERS
+from consomme.families import TABLE as FAMILIES
+from consomme.plan import capabilities
+from consomme.plan.items import Model, Prepared
+from consomme.plan.items import Relabelled as Made
+from consomme.plan.problems import among, fail
+
+if TYPE_CHECKING:
+    from consomme.plan.graph import Graph
+    from consomme.plan.schema import Relabelled
+
+
+def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
+    """The corpus `name` as the experiment and replicate of `graph` train on it."""
+    path = f"corpora.{name}"
+    _fits(graph, settings, path)
+    origin = graph.trained_on(settings.corpus, f"{path}.corpus", settings.side)
+    _refuse_tests(graph, origin, f"{path}.corpus")
+    home, models = _models(graph, settings, path)
+    if home is not graph:
+        _refuse_tests(home, origin, f"{path}.corpus")
+    decoding = home.experiment.decoding.model_dump()
+    if settings.decoding:
+        decoding |= settings.decoding.model_dump(include=settings.decoding.model_fields_set)
+    keep = settings.keep.model_dump(exclude_none=True)
+    for metric in _bounds(graph.experiment.task):
+        if metric in keep and origin.settings.get("missing") == settings.side:
+            fail(f"{path}.keep.{metric}", f"'{origin.name}' has no {settings.side} side to compare with")
+    made = Made(
+        name,
+        {
+            "source": settings.source,
+            "side": settings.side,
+            "tag": settings.tag,
+            "keep": keep,
+            "normaliser": settings.normaliser or origin.settings["normaliser"],
+            "min_characters": settings.min_characters,
+            "max_characters": settings.max_characters,
+            "max_ratio": settings.max_ratio,
+        },
+        graph.experiment.task,
+        home.languages,
+        graph.graphs.corpora.data_root,
+        origin=origin,
+        models=tuple(sorted(models, key=lambda m: m.digest)),
+        decoding=decoding,
+        normaliser=graph.normaliser,
+    )
+    for model in models:
+        if model.family and FAMILIES[model.family].objective == "ctc" and decoding["num_beams"] != 1:
+            fail(
+                f"{path}.decoding.num_beams", f"{decoding['num_beams']} given; '{model.family}' decodes greedily, so 1"
+            )
+    if tests := sorted(made.behind & set(graph.reported)):
+        fail(
+            f"{path}.by",
+            f"{', '.join(m.name for m in models)} learnt from '{tests[0]}' or was chosen on it, and that is the test set "
+            f"'{graph.reported[tests[0]]}' of {graph.name}; test sets only report",
+        )
+    return made
+
+
+def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
+    """Keys that the task can use."""
+    task = graph.experiment.task
+    if settings.normaliser is not None:
+        among(f"{path}.normaliser", settings.normaliser, NORMALISERS, "normaliser")
+    for key, given in (("side", settings.side == "source"), ("tag", settings.tag), ("max_ratio", settings.max_ratio)):
+        if given and task != "nmt":
+            fail(f"{path}.{key}", "belongs to sentence pairs, and the experiment's task is asr")
+    for metric in ("wer", "cer", "chrf"):
+        if getattr(settings.keep, metric) is not None and metric not in capabilities.metrics(task):
+            fail(f"{path}.keep.{metric}", f"is no metric of {task}; there are: {', '.join(_bounds(task))}")
+
+
+def _bounds(task: str) -> list[str]:
+    return [m for m in ("wer", "cer", "chrf") if m in capabilities.metrics(task)]
+
+
+def _refuse_tests(graph: Graph, origin: Prepared, path: str) -> None:
+    if origin.name in graph.reported:
+        fail(
+            path,
+            f"'{origin.name}' is in the test set '{graph.reported[origin.name]}' of {graph.name}; test sets only report",
+        )
+
+
+def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[Model]]:
+    """The models that label, and the graph that they stand in."""
+    found: dict[str, Model] = {}
+    homes: dict[str, Graph] = {}
+    for reference in settings.by:
+        home, rest = _home(graph, reference, f"{path}.by")
+        homes[home.name] = home
+        found |= {m.id: m for m in home.resolve(rest, f"{path}.by")}
+    if len(homes) > 1:
+        fail(f"{path}.by", f"an ensemble is of one experiment's models; these are of {', '.join(homes)}")
+    (home,) = homes.values()
+    models = list(found.values())
+    _speak(graph, home, settings, path)
+    for model in models:
+        if "scratch" in model.identity["settings"]:
+            fail(f"{path}.by", f"'{model.name}' has random weights")
+    known: Mapping[str, Any] = {m.family: m for m in models if m.family}
+    if len(known) > 1:
+        names = ", ".join(f"{m.name} ({family})" for family, m in known.items())
+        fail(f"{path}.by", f"an ensemble is of one family's models: {names}")
+    return home, models
+
+
+def _home(graph: Graph, reference: str, path: str) -> tuple[Graph, str]:
+    """NODE[/RUN] stands in the experiment that trains on the corpus, EXPERIMENT/NODE[/RUN] in another one: its graph of
+    the same replicate, or of the only one; and the rest of the reference."""
+    first, _, rest = reference.partition("/")
+    here, there = first in graph.experiment.models, bool(rest) and first in graph.graphs.experiments
+    if here and there:
+        fail(path, f"'{first}' is a model of {graph.name} and an experiment too; rename one of them")
+    if not there:
+        among(path, first, [*graph.experiment.models, *(f"{e}/NODE" for e in graph.graphs.experiments)], "model")
+        return graph, reference
+    replicates = list(graph.graphs.experiments[first].repeat)
+    if graph.replicate not in replicates and len(replicates) > 1:
+        fail(path, f"{first} has no replicate {graph.replicate}, and more than one: {', '.join(map(str, replicates))}")
+    return graph.graphs.get(first, graph.replicate if graph.replicate in replicates else replicates[0]), rest
+
+
+def _speak(graph: Graph, home: Graph, settings: Relabelled, path: str) -> None:
+    """The models do the task, in the languages and the direction that are wanted."""
+    if home.experiment.task != graph.experiment.task:
+        fail(
+            f"{path}.by", f"{home.name} is of the task {home.experiment.task}, {graph.name} of {graph.experiment.task}"
+        )
+    wanted = graph.languages[::-1] if settings.side == "source" else graph.languages
+    if home.languages != wanted:
+        what = (
+            "its source side is written by a model of an experiment"
+            if settings.side == "source"
+            else "the models must be"
+        )
+        fail(
+            f"{path}.by",
+            f"{what} with languages: [{', '.join(wanted)}]; {home.name} has [{', '.join(home.languages)}]",
+        )
