@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import BART_STACKS, Family
+from consomme.families.base import BART_STACKS, Family, Subwords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,6 +86,24 @@ class Marian(Family):
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         return _fits(processor, processor(text_target=text).input_ids, text)
+
+    def subwords(self, processor: Any, side: str) -> Subwords | None:
+        from consomme.families.settings import pieces
+
+        spm = processor.spm_source if side == "source" else processor.spm_target
+        separate = side == "target" and processor.separate_vocabs
+        vocabulary = processor.target_encoder if separate else processor.encoder
+        unknown = vocabulary[processor.unk_token]
+
+        def spell(text: str) -> tuple[list[str], str]:
+            code, text = processor.remove_language_code(text)  # ">>fr<<" before a sentence
+            return code, spm.normalize(text)
+
+        def ids(tokens: Sequence[str]) -> list[int]:
+            found = processor.build_inputs_with_special_tokens([vocabulary.get(t, unknown) for t in tokens])
+            return _fits(processor, found, "".join(tokens))
+
+        return Subwords(*pieces(spm, vocabulary), spell, ids)
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,10 @@ def identity(job: Job) -> dict[str, Any]:
     }
     if teacher := teacher_of(job):
         key["teacher"] = weights_hash(teacher)
-    noise = settings["augment"].get("noise")
-    if noise and noise.get("folder"):
-        from consomme.train.augment.noise import files
+    from consomme.train.augment import folders
 
-        key["noise"] = [hash_file(path) for path in files(root(spec) / noise["folder"])]
+    for name, paths in folders(settings["augment"], root(spec)).items():
+        key[name] = [hash_file(path) for path in paths]
     return key
 
 
@@ -106,7 +106,7 @@ def assemble(
     from consomme.data.prepared import Rows
     from consomme.evaluate.evaluator import processor_key
     from consomme.train import arguments, distil, examples, layer_drop
-    from consomme.train.augment import Augmenter, Context
+    from consomme.train.augment import TABLE, Augmenter, Context
     from consomme.train.collate import Collator
     from consomme.train.engine import Engine
     from consomme.train.sampler import LengthGroupedBatches
@@ -118,8 +118,11 @@ def assemble(
     changed = layer_drop.overrides(family, read_json(parent / "config.json"), settings)
     model = layer_drop.load_with(family, parent, changed, "cpu")
     wanted = {name: value for name, value in settings["augment"].items() if value}
-    if wanted and family.task != "asr":
-        raise ConsommeError(f"augment.{next(iter(wanted))}: {family.name} reads text; allowed: none")
+    allowed = [name for name, kind in TABLE.items() if family.task in kind.tasks]
+    for name in wanted:
+        if name not in allowed:
+            reads = "reads text" if family.task == "nmt" else "hears speech"
+            raise ConsommeError(f"augment.{name}: {family.name} {reads}; allowed: {', '.join(allowed)}")
     corpora = {
         name: examples.open_corpus(
             family,
@@ -139,11 +142,14 @@ def assemble(
     augmenter = None
     if wanted:
         extractor = getattr(processor, "feature_extractor", processor)
+        corpus = next(iter(corpora.values()))
         context = Context(
-            rate=next(iter(corpora.values())).rows.sampling_rate,
+            rate=corpus.rows.sampling_rate or 0,
             stride=getattr(extractor, "stride", 1),
             root=root(spec),
             longest=getattr(extractor, "n_samples", None),
+            waveform=family.task == "asr" and corpus.features[0].ndim == 1,
+            subwords=partial(family.subwords, processor),
         )
         augmenter = Augmenter(settings["augment"], context, seed)
     batches = LengthGroupedBatches(
