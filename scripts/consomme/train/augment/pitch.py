@@ -41,10 +41,16 @@ def shift(wave: np.ndarray, steps: int, size: int) -> np.ndarray:
     import torch
     from torchaudio.functional import phase_vocoder, resample
 
-    ratio = Fraction(2 ** (steps / 12)).limit_denominator(LARGEST)
+    faster = ratio(steps)
     hop, window = size // 4, torch.hann_window(size)
     spectrum = torch.stft(torch.from_numpy(wave), size, hop, window=window, return_complex=True)
     advance = torch.linspace(0, torch.pi * hop, size // 2 + 1)[:, None]  # radians a hop, by frequency
-    spectrum = phase_vocoder(spectrum, float(1 / ratio), advance)
-    stretched = torch.istft(spectrum, size, hop, window=window, length=round(len(wave) * ratio))
-    return resample(stretched, ratio.numerator, ratio.denominator).numpy()[: len(wave)]
+    spectrum = phase_vocoder(spectrum, float(1 / faster), advance)
+    stretched = torch.istft(spectrum, size, hop, window=window, length=round(len(wave) * faster))
+    return resample(stretched, faster.numerator, faster.denominator).numpy()[: len(wave)]
+
+
+def ratio(steps: int) -> Fraction:
+    """How much higher `steps` semitones are, nearly: as many up and down undo each other."""
+    up = Fraction(2 ** (abs(steps) / 12)).limit_denominator(LARGEST)
+    return up if steps >= 0 else 1 / up
