@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consomme.common.errors import ConsommeError
-from consomme.train.augment.recordings import load
+from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
     from consomme.train.augment import Change, Context
@@ -58,10 +58,11 @@ def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random
 
 def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
     """White or pink noise with equal chance. Pink: power falls as 1/frequency."""
-    white = generator.standard_normal(samples)
+    size = -(-samples // BLOCK) * BLOCK
+    white = generator.standard_normal(size)
     if generator.random() < 0.5:
-        return white
+        return white[:samples]
     spectrum = np.fft.rfft(white)
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
-    return np.fft.irfft(spectrum, samples)
+    return np.fft.irfft(spectrum, size)[:samples]

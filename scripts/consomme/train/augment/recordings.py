@@ -9,6 +9,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 from consomme.data.audio import BadAudio, decode, resample
 
+BLOCK = 4096  # lengths of Fourier transforms are multiples of it: those of large primes take ten times as long
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 

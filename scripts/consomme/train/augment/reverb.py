@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consomme.common.errors import ConsommeError
-from consomme.train.augment.recordings import load
+from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
     from consomme.train.augment import Change, Context
 
 DIRECT = (0.0, 12.0)  # dB between the direct sound and all that follows it, in rooms made on the spot
 GAP = 0.002  # seconds before the first reflection
-BLOCK = 4096  # lengths of Fourier transforms are multiples of it: no large prime factors
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
