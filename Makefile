@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ plan: $(READY)
 
 dag: $(READY)
 	@python -m consomme.report.pictures $(CONFIG)
+
+# one page to see and hear each augmentation; CONFIG=... shows that configuration's own settings and data
+augmentation-gallery: $(READY)
+	@python -m consomme.report.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
 
 # Snakemake's own report of a finished run
 report: $(READY)
