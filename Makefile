@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: augmentation-gallery bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -66,6 +66,10 @@ schema: $(READY)
 # averaging beside its peers; MERGEKIT=DIR names an environment that has mergekit
 bench-averaging: $(READY)
 	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT))
+
+# what augmentations cost, pitch beside torchaudio's
+bench-augmentation: $(READY)
+	python bench/augmentation.py
 
 # after a stage's source has changed and its version was raised, or its results stay the same
 acknowledge: $(READY)

@@ -149,6 +149,20 @@ def test_pitch_moves_the_tone_and_not_the_length(semitones):
     assert peak == pytest.approx(440 * 2 ** (semitones / 12), rel=0.01)
 
 
+@pytest.mark.parametrize("factor", [0.8, 1.25, 2.0])
+def test_the_vocoder_is_that_of_torchaudio(factor):
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchaudio.functional")
+    wave, window = torch.from_numpy(draws().standard_normal(16000)), torch.hann_window(512, dtype=torch.float64)
+    spectrum = torch.stft(wave, 512, 128, window=window, return_complex=True)
+    advance = torch.linspace(0, torch.pi * 128, 257, dtype=torch.float64)[:, None]
+    theirs, ours = functional.phase_vocoder(spectrum, 1 / factor, advance).T, pitch.slower(spectrum.T, factor)
+    whole = int((len(spectrum.T) - 1) * factor)  # what follows lies after the last frame
+    assert len(ours) == len(theirs)
+    np.testing.assert_allclose(ours[:whole], theirs[:whole], atol=1e-8)
+    np.testing.assert_allclose(pitch.overlapped(spectrum.T, window), wave, atol=1e-12)
+
+
 def test_every_semitone_is_met_within_four_hundredths():
     for steps in range(-12, 13):
         assert 12 * np.log2(float(pitch.ratio(steps))) == pytest.approx(steps, abs=0.04)
@@ -418,6 +432,19 @@ def test_workers_order_and_repetition_change_nothing(task, tmp_path, recogniser,
     assert any(not np.array_equal(inline[0, "c", r]["features"], inline[1, "c", r]["features"]) for r in range(24))
 
 
+def test_what_was_built_travels_to_another_process(tmp_path, recogniser, tones, translator, pairs):
+    import pickle
+
+    for given in (("ctc", recogniser, tones, tmp_path, SPEECH), ("marian", translator, pairs, tmp_path, TEXT)):
+        examples = examples_of(*given)
+        expected = [examples[0, "c", row] for row in range(8)]
+        examples.augmenter = pickle.loads(pickle.dumps(examples.augmenter))
+        for row in range(8):
+            found = examples[0, "c", row]
+            assert np.array_equal(found["features"], expected[row]["features"])
+            assert list(found["labels"]) == list(expected[row]["labels"])
+
+
 def test_joined_utterances_have_joined_transcripts_and_stay_within_seconds(tmp_path, recogniser, tones):
     augment = {"concatenate": {"utterances": 3, "seconds": 0.75, "probability": 1.0}}
     examples = examples_of("ctc", recogniser, tones, tmp_path, augment)
@@ -464,6 +491,10 @@ def test_what_does_not_fit_joined_is_left_alone(tmp_path, recogniser, tones, tra
     tight = replace(examples.corpora["c"], room=np.array([len(x) for x in examples.corpora["c"].labels]))
     examples.corpora = {"c": tight}  # CTC: room for each by itself, none for the space between two
     assert all(list(examples[0, "c", r]["labels"]) == list(tight.labels[r]) for r in range(10))
+    examples = examples_of("ctc", recogniser, tones, tmp_path, augment)
+    examples.augmenter.longest = 16000 * 6 // 10  # a window of 0.6 s
+    found = [examples[0, "c", r]["seconds"] for r in range(48)]
+    assert max(found) <= 0.6 + 1e-9 and any(s > examples.corpora["c"].seconds[r] for r, s in enumerate(found))
     examples = examples_of("marian", translator, pairs, tmp_path, augment)
     long = [examples[0, "c", r] for r in range(64)]
     assert any(len(e["labels"]) > len(examples.corpora["c"].labels[r]) for r, e in enumerate(long))

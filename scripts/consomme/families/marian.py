@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,17 +94,10 @@ class Marian(Family):
         spm = processor.spm_source if side == "source" else processor.spm_target
         separate = side == "target" and processor.separate_vocabs
         vocabulary = processor.target_encoder if separate else processor.encoder
-        unknown = vocabulary[processor.unk_token]
-
-        def spell(text: str) -> tuple[list[str], str]:
-            code, text = processor.remove_language_code(text)  # ">>fr<<" before a sentence
-            return code, spm.normalize(text)
-
-        def ids(tokens: Sequence[str]) -> list[int]:
-            found = processor.build_inputs_with_special_tokens([vocabulary.get(t, unknown) for t in tokens])
-            return _fits(processor, found, "".join(tokens))
-
-        return Subwords(*pieces(spm, vocabulary), spell, ids)
+        # partial and not closures: worker processes may get them pickled
+        return Subwords(
+            *pieces(spm, vocabulary), partial(_spelled, processor, spm), partial(_ids, processor, vocabulary)
+        )
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -141,6 +135,18 @@ class Marian(Family):
 def _hush() -> None:
     # sacremoses would only normalise punctuation, and the tokenizer as it is called here does not use it
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+
+
+def _spelled(processor: Any, spm: Any, text: str) -> tuple[list[str], str]:
+    """The language code before a sentence, as in ">>fr<< Hello", and the text as SentencePiece spells it."""
+    code, text = processor.remove_language_code(text)
+    return code, spm.normalize(text)
+
+
+def _ids(processor: Any, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> list[int]:
+    unknown = vocabulary[processor.unk_token]
+    ids = processor.build_inputs_with_special_tokens([vocabulary.get(token, unknown) for token in tokens])
+    return _fits(processor, ids, "".join(tokens))
 
 
 def _fits(processor: Any, ids: list[int], text: str) -> list[int]:
