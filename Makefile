@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -52,6 +52,10 @@ plan: $(READY)
 dag: $(READY)
 	@python -m consomme.report.pictures $(CONFIG)
 
+# one page to see and hear each augmentation; CONFIG=... shows that configuration's own settings and data
+augmentation-gallery: $(READY)
+	@python -m consomme.report.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
+
 # Snakemake's own report of a finished run
 report: $(READY)
 	$(SNAKEMAKE) --report results/snakemake-report.html
@@ -62,6 +66,10 @@ schema: $(READY)
 # averaging beside its peers; MERGEKIT=DIR names an environment that has mergekit
 bench-averaging: $(READY)
 	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT))
+
+# what augmentations cost, pitch beside torchaudio's
+bench-augmentation: $(READY)
+	python bench/augmentation.py
 
 # after a stage's source has changed and its version was raised, or its results stay the same
 acknowledge: $(READY)

@@ -67,6 +67,51 @@ def test_spelling_order_and_labels_are_no_identity(small, change, digests):
     assert digests(renamed) == digests(small)
 
 
+def test_an_augmentation_that_is_not_named_is_no_identity_and_a_policy_is_what_it_stands_for(change, digests):
+    def found(augment):
+        plan = Plan(change({"experiments.e.models.healed.augment": augment}))
+        (healed,) = (m for m in plan.studies["e"].models if m.node == "healed")
+        return healed.identity["settings"]["augment"], healed.digest
+
+    assert found({})[0] == {}
+    assert found({"noise": True})[0] == {"noise": {"snr": (5.0, 20.0), "probability": 0.5}}
+    written = {
+        "time_warp": 80,
+        "frequency_width": 27,
+        "frequency_masks": 2,
+        "time_frames": 100,
+        "time_width": 1.0,
+        "time_masks": 2,
+    }
+    assert (
+        found({"spec_augment": "LD"}) == found({"spec_augment": {"policy": "LD"}}) == found({"spec_augment": written})
+    )
+    assert found({"spec_augment": "LD"})[0] == {"spec_augment": written}
+    assert found({"spec_augment": {"policy": "LD", "time_warp": 0}}) == found(
+        {"spec_augment": {**written, "time_warp": 0}}
+    )
+
+
+def test_policies_can_be_swept(change):
+    sweep = {"grid": {"augment.spec_augment": [False, "LB", "SM"]}}
+    plan = Plan(
+        change(
+            {"experiments.e.models.healed.sweep": sweep, "experiments.e.models.out": None, "experiments.e.claims": []}
+        )
+    )
+    runs = {m.run for m in plan.studies["e"].models if m.node == "healed"}
+    assert {run.rpartition("=")[2] for run in runs} == {"false", "LB", "SM", "best"}
+
+
+def test_the_recordings_of_augmentations_are_inputs_with_what_lies_below(tmp_path, change):
+    (tmp_path / "rooms" / "small").mkdir(parents=True)
+    (tmp_path / "rooms" / "small" / "one.wav").write_bytes(b"")
+    augment = {"reverb": {"folder": "rooms"}, "noise": {"folder": "noises"}}
+    plan = Plan(change({"data_root": str(tmp_path), "experiments.e.models.healed.augment": augment}))
+    (healed,) = (m for m in plan.studies["e"].models if m.node == "healed")
+    assert sorted(healed.sources) == [str(tmp_path / "noises"), str(tmp_path / "rooms/small/one.wav")]
+
+
 def test_another_replicate_is_another_model_beside(change, digests):
     found = digests(change({"experiments.e.repeat": [1, 2]}))
     one, two = ({k[2:]: v for k, v in found.items() if k.startswith(r)} for r in "12")

@@ -101,10 +101,16 @@ def test_seeds_decide(tmp_path, translator, pairs, job):
 
 def test_threads_and_workers_apart_augmented_training_is_repeatable(tmp_path, recogniser, tones, monkeypatch, job):
     augment = {
+        "concatenate": {"utterances": 2, "seconds": 30.0, "probability": 0.3},
         "speed": [0.9, 1.0, 1.1],
+        "pitch": [-1, 0, 1],
+        "gain": [-3, 3],
+        "reverb": {"rt60": [0.1, 0.2], "probability": 0.5},
         "noise": {"folder": None, "snr": [5, 20], "probability": 0.5},
-        "spec_augment": {"time_masks": 1, "time_width": 0.2, "frequency_masks": 1, "frequency_width": 4},
-    }
+        "spec_augment": {
+            "time_masks": 1, "time_width": 0.2, "frequency_masks": 1, "frequency_width": 4, "time_warp": 2,
+        },
+    }  # fmt: skip
     options = {"max_steps": 8, "augment": augment, "encoder_layerdrop": 0.5}
     first = weights_hash(trained(job(tmp_path / "a", recogniser, {"tones": tones}, **options)))
     from consomme.train import arguments
@@ -120,6 +126,32 @@ def test_threads_and_workers_apart_augmented_training_is_repeatable(tmp_path, re
     assert weights_hash(trained(job(tmp_path / "b", recogniser, {"tones": tones}, **options))) == first
     without = {**options, "augment": {}}
     assert weights_hash(trained(job(tmp_path / "c", recogniser, {"tones": tones}, **without))) != first
+
+
+def test_the_bytes_of_recordings_to_draw_from_are_part_of_the_result(tmp_path, recogniser, tones, job):
+    import soundfile
+
+    def key(level, folder):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        soundfile.write(tmp_path / folder / "one.wav", np.full(100, level), 16000)
+        augment = {"reverb": {"folder": folder, "rt60": [0.1, 0.2], "probability": 0.5}}
+        made = job(tmp_path, recogniser, {"tones": tones}, augment=augment)
+        return stage.identity(replace(made, spec={**made.spec, "data_root": str(tmp_path), "digest": "same"}))
+
+    assert key(0.5, "rooms") == key(0.5, "rooms") == key(0.5, "elsewhere") != key(0.25, "rooms")
+
+
+def test_a_translator_trains_with_augmented_text(tmp_path, translator, pairs, job):
+    augment = {
+        "concatenate": {"utterances": 2, "seconds": 30.0, "probability": 0.3},
+        "word_dropout": 0.1,
+        "subwords": {"sides": ["source", "target"], "alpha": 0.5, "dropout": 0.1},
+    }
+
+    def weights(name, augment):
+        return weights_hash(trained(job(tmp_path / name, translator, {"pairs": pairs}, max_steps=3, augment=augment)))
+
+    assert weights("a", augment) == weights("b", augment) != weights("c", {})
 
 
 def test_layers_drop_in_training_only(tmp_path, recogniser, tones, monkeypatch, job):

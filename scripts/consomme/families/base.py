@@ -64,6 +64,20 @@ BART_STACKS: Mapping[str, Stack] = {
 
 
 @dataclass(frozen=True)
+class Subwords:
+    """A tokenizer's pieces.
+
+    kind: unigram or bpe; scores: piece -> its log probability (unigram), or the higher the earlier it is merged (bpe);
+    spell: a text -> (tokens that stand before it, the text as the pieces spell it); ids: those tokens and the pieces ->
+    token ids with the special tokens. ConsommeError if they are more than the tokenizer's limit."""
+
+    kind: str
+    scores: Mapping[str, float]
+    spell: Callable[[str], tuple[list[str], str]]
+    ids: Callable[[Sequence[str]], list[int]]
+
+
+@dataclass(frozen=True)
 class Family:
     """One architecture. Sides are "encoder" and "decoder"; layers count from 0 here, from 1 in configurations.
 
@@ -117,6 +131,11 @@ class Family:
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         """Token ids of the wanted output, with whatever special tokens the loss needs."""
         raise NotImplementedError
+
+    def subwords(self, processor: Any, side: str) -> Subwords | None:
+        """For nmt: the tokenizer's pieces for "source" or "target" as a table, so that others can be drawn; None where
+        the family can't say."""
+        return None
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import BART_STACKS, Family
+from consomme.families.base import BART_STACKS, Family, Subwords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,17 @@ class Marian(Family):
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         return _fits(processor, processor(text_target=text).input_ids, text)
 
+    def subwords(self, processor: Any, side: str) -> Subwords | None:
+        from consomme.families.settings import pieces
+
+        spm = processor.spm_source if side == "source" else processor.spm_target
+        separate = side == "target" and processor.separate_vocabs
+        vocabulary = processor.target_encoder if separate else processor.encoder
+        # partial and not closures: worker processes may get them pickled
+        return Subwords(
+            *pieces(spm, vocabulary), partial(_spelled, processor, spm), partial(_ids, processor, vocabulary)
+        )
+
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
     ) -> dict[str, Tensor]:
@@ -123,6 +135,18 @@ class Marian(Family):
 def _hush() -> None:
     # sacremoses would only normalise punctuation, and the tokenizer as it is called here does not use it
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
+
+
+def _spelled(processor: Any, spm: Any, text: str) -> tuple[list[str], str]:
+    """The language code before a sentence, as in ">>fr<< Hello", and the text as SentencePiece spells it."""
+    code, text = processor.remove_language_code(text)
+    return code, spm.normalize(text)
+
+
+def _ids(processor: Any, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> list[int]:
+    unknown = vocabulary[processor.unk_token]
+    ids = processor.build_inputs_with_special_tokens([vocabulary.get(token, unknown) for token in tokens])
+    return _fits(processor, ids, "".join(tokens))
 
 
 def _fits(processor: Any, ids: list[int], text: str) -> list[int]:

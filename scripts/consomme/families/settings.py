@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +98,16 @@ def quiet() -> None:
     disable_progress_bar()
     for name in ("transformers.generation", "transformers.models.whisper.generation_whisper"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def pieces(model: Any, vocabulary: Container[str]) -> tuple[str, dict[str, float]]:
+    """Of a SentencePieceProcessor: its kind, unigram or bpe, and the score of each piece that `vocabulary` has."""
+    special = (model.is_control, model.is_unknown, model.is_unused, model.is_byte)
+    ids = [i for i in range(model.get_piece_size()) if not any(is_so(i) for is_so in special)]
+    scores = {model.id_to_piece(i): model.get_score(i) for i in ids}
+    # the library doesn't tell, but merges have ranks for scores, 0, -1, -2 ..., and not all log probabilities are whole
+    kind = "bpe" if all(score == int(score) for score in scores.values()) else "unigram"
+    return kind, {piece: score for piece, score in scores.items() if piece in vocabulary}
 
 
 def mono(source: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from consomme.common.errors import ConsommeError
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.evaluate.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
+from consomme.families import Family
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import (
     AverageNode,
@@ -39,6 +40,17 @@ if TYPE_CHECKING:
     from consomme.prune.scores import HeadScore
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
+AUGMENTATIONS = {
+    "concatenate": ("asr", "nmt"),
+    "speed": ("asr",),
+    "pitch": ("asr",),
+    "gain": ("asr",),
+    "reverb": ("asr",),
+    "noise": ("asr",),
+    "word_dropout": ("nmt",),
+    "subwords": ("nmt",),
+    "spec_augment": ("asr",),
+}
 GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
 
 
@@ -142,6 +154,16 @@ def files_in(folder: Path) -> tuple[str, ...]:
     return tuple(str(p) for p in sorted(folder.iterdir()) if p.is_file()) if folder.is_dir() else (str(folder),)
 
 
+def recordings(augment: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+    """The files below the folders that augmentations draw from, or a folder's own name where it isn't there."""
+    folders = [root / s["folder"] for s in augment.values() if isinstance(s, Mapping) and s.get("folder")]
+    return tuple(
+        str(path)
+        for folder in folders
+        for path in ([p for p in sorted(folder.rglob("*")) if p.is_file()] if folder.is_dir() else [folder])
+    )
+
+
 def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, others: set[str]) -> dict[str, Any]:
     result = dict(defaults)
     for key, value in given.items():
@@ -168,15 +190,11 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, ot
 # -- verbs -------------------------------------------------------------------------------------------------------------
 def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
     """Settings that the task or the family can't use."""
-    augment = settings["augment"]
-    if task != "asr":
-        for key, value in augment.items():
-            if value:
-                fail(f"{path}.augment.{key}", "works on audio, and the experiment's task is nmt")
     for key, wanted in (("batch_seconds", "asr"), ("batch_tokens", "nmt"), ("ctc_weight", "asr")):
         if getattr(node, key) is not None and task != wanted:
             fail(f"{path}.{key}", f"belongs to {wanted}, and the experiment's task is {task}")
     family = FAMILIES[parent.family] if parent.family else None
+    _augmenting(settings["augment"], family, task, path)
     if family is None:
         return
     for key in ("window", "full_windows"):
@@ -200,6 +218,20 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
             count = getattr(taps, word)
             if count is not None and below is not None and count > below:
                 fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
+
+
+def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:
+    """Augmentations fit the task, and the tokenizer."""
+    for key, value in augment.items():
+        if value and task not in AUGMENTATIONS[key]:
+            works = "audio" if task == "nmt" else "sentences to translate"
+            possible = ", ".join(name for name, tasks in AUGMENTATIONS.items() if task in tasks)
+            fail(
+                f"{path}.augment.{key}",
+                f"works on {works}, and the experiment's task is {task}; possible: {possible}",
+            )
+    if augment.get("subwords") and family and type(family).subwords is Family.subwords:
+        fail(f"{path}.augment.subwords", f"'{family.name}' doesn't say how its tokenizer chooses pieces")
 
 
 def average(node: AverageNode, path: str) -> None:

@@ -211,9 +211,9 @@ class Graph:
         if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
             settings["per_device_train_batch_size"] = BATCH_SIZE
         augment = node.augment or self.experiment.augment
-        settings["augment"] = (augment or Augment()).model_dump()
-        noise = augment.noise.folder if augment and augment.noise else None
-        sources = capabilities.files_in(self._root / noise) if noise else ()
+        # what is not named is no part of the identity, so that a new kind of augmentation moves no old model
+        settings["augment"] = (augment or Augment()).model_dump(exclude_none=True)
+        sources = capabilities.recordings(settings["augment"], self._root)
         distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
         settings["distil"] = distil if node.distil_from else None
         made = []

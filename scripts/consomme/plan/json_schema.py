@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from consomme.plan.schema import Configuration
+from consomme.plan.schema import POLICIES, Configuration
 
 
 def schema() -> dict[str, Any]:
@@ -42,8 +42,11 @@ def _loosen(definition: dict[str, Any]) -> None:
     if title == "Relabelled":
         properties["by"] = {"anyOf": [{"type": "string"}, properties["by"]]}
     if title == "Augment":
-        for key in ("spec_augment", "noise"):
+        for key in ("concatenate", "spec_augment", "reverb", "noise", "subwords"):
             properties[key] = {"anyOf": [{"type": "boolean"}, *properties[key]["anyOf"]]}
+        properties["spec_augment"]["anyOf"] += [{"enum": list(POLICIES)}]
+    if title == "SubwordSampling":
+        properties["sides"] = {"anyOf": [{"enum": ["source", "target"]}, properties["sides"]]}
     if title == "Start":
         hub = properties["hub"]
         hub["anyOf"] = [{"type": "string"}, *hub["anyOf"]]

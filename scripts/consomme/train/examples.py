@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 CHUNK = 256  # lengths whose output frames are asked for at once
+TOO_SHORT, TOO_LONG = "transcript longer than its frames", "labels longer than the decoder's positions"
 
 
 class Example(TypedDict):
@@ -37,7 +41,8 @@ class Corpus:
     """One training corpus as the model sees it.
 
     features, labels: of all its rows; lengths: frames or tokens of each row; usable: numbers of the rows to train on;
-    left_out: reason -> number of rows."""
+    left_out: reason -> number of rows; room: how many labels each row has room for, 0 where that doesn't matter;
+    languages: of the experiment."""
 
     rows: Rows
     ids: Sequence[str]
@@ -47,6 +52,8 @@ class Corpus:
     seconds: np.ndarray
     usable: np.ndarray
     left_out: Mapping[str, int]
+    room: np.ndarray
+    languages: Sequence[str]
 
     @property
     def longer(self) -> np.ndarray:
@@ -68,24 +75,95 @@ class Examples(Dataset):
     def __getitem__(self, key: Key) -> Example:
         turn, name, row = key
         corpus = self.corpora[name]
-        features, labels, seconds = None, corpus.labels[row], float(corpus.seconds[row])
-        if self.augmenter:
-            generator = self.augmenter.generator(turn, name, corpus.ids[row])
-            if self.augmenter.waveform:
-                wave = original = corpus.rows.audio(row)
-                for change in self.augmenter.waveform:
-                    wave = change(wave, generator)
-                if wave is not original:  # else the cached features are the right ones
-                    features = self.family.features(self.processor, wave)
-            if features is None:
-                features = corpus.features[row]
-            for change in self.augmenter.features:
-                features = change(features, generator)
-        return {
-            "features": corpus.features[row] if features is None else features,
-            "labels": labels,
-            "seconds": seconds,
-        }
+        example = Example(features=corpus.features[row], labels=corpus.labels[row], seconds=float(corpus.seconds[row]))
+        if self.augmenter is None:
+            return example
+        augmenter, generator = self.augmenter, self.augmenter.generator(turn, name, corpus.ids[row])
+        together = self._together(name, row, generator) if augmenter.others else [row]
+        if len(together) > 1 or augmenter.source or "source" in augmenter.encode:
+            source = original = self._source(corpus, together)
+            for change in augmenter.source:
+                source = change(source, generator)
+            if len(together) > 1 or source is not original or "source" in augmenter.encode:
+                example["features"] = self._features(source, generator)
+        for change in augmenter.features:
+            example["features"] = change(example["features"], generator)
+        if len(together) > 1 or "target" in augmenter.encode:
+            example["labels"] = self._labels(corpus, together, generator)
+        example["seconds"] = float(np.sum(corpus.seconds[together]))
+        return example
+
+    def _together(self, name: str, row: int, generator: np.random.Generator) -> list[int]:
+        """The rows that make one example: `row`, and those drawn to follow it as far as the whole fits the model."""
+        corpus = self.corpora[name]
+        number, those = self._companions[name].of(row)
+        drawn = [row, *those(self.augmenter.others(number, generator))]
+        return next(drawn[:n] for n in range(len(drawn), 0, -1) if n == 1 or self._fits(corpus, drawn[:n]))
+
+    def _fits(self, corpus: Corpus, together: Sequence[int]) -> bool:
+        seconds = float(np.sum(corpus.seconds[together]))
+        window = self.augmenter.longest
+        if seconds > (self.augmenter.seconds or np.inf):
+            return False
+        if window and round(seconds * corpus.rows.sampling_rate) > window:
+            return False
+        try:
+            if self.family.task != "asr":
+                self.family.features(self.processor, self._source(corpus, together))
+            labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages)
+        except ConsommeError:  # more tokens than the tokenizer's limit
+            return False
+        if self.family.objective != "ctc":
+            return len(labels) <= corpus.room[together[0]]
+        # a subsampling that rounds up gives the parts a frame more than the whole
+        return needed(labels, True) <= corpus.room[together].sum() - (len(together) - 1)
+
+    def _source(self, corpus: Corpus, together: Sequence[int]) -> np.ndarray | str:
+        sources = [corpus.rows.source(row) for row in together]
+        if len(sources) == 1:
+            return sources[0]
+        return np.concatenate(sources) if self.family.task == "asr" else " ".join(sources)
+
+    def _target(self, corpus: Corpus, together: Sequence[int]) -> str:
+        return " ".join(corpus.rows.targets[row] for row in together)
+
+    def _features(self, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
+        if encode := self.augmenter.encode.get("source"):
+            with suppress(ConsommeError):  # cut so finely that it has more tokens than the model has positions
+                return np.asarray(encode(source, generator), dtype=np.int64)
+        return self.family.features(self.processor, source)
+
+    def _labels(self, corpus: Corpus, together: Sequence[int], generator: np.random.Generator) -> Sequence[int]:
+        text = self._target(corpus, together)
+        if encode := self.augmenter.encode.get("target"):
+            with suppress(ConsommeError):
+                labels = encode(text, generator)
+                if len(labels) <= corpus.room[together[0]]:
+                    return labels
+        if len(together) == 1:
+            return corpus.labels[together[0]]
+        return self.family.labels(self.processor, text, corpus.languages)
+
+    @cached_property
+    def _companions(self) -> dict[str, Companions]:
+        return {name: Companions(corpus) for name, corpus in self.corpora.items()}
+
+
+class Companions:
+    """The usable rows of a corpus by speaker: those that may follow a row, which are the same speaker's where one is
+    named and all where none is."""
+
+    def __init__(self, corpus: Corpus) -> None:
+        self.speakers = corpus.rows.speakers
+        self.rows: dict[str | None, list[int]] = {}
+        for row in sorted(map(int, corpus.usable)):
+            self.rows.setdefault(self.speakers[row], []).append(row)
+
+    def of(self, row: int) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
+        """How many may follow `row`, and which of them have the given numbers, from 0."""
+        rows = self.rows[self.speakers[row]]
+        own = bisect_left(rows, row)  # is not among them
+        return len(rows) - 1, lambda numbers: [rows[n + (n >= own)] for n in numbers]
 
 
 def open_corpus(
@@ -122,46 +200,43 @@ def open_corpus(
         try:
             labels[i] = np.asarray(family.labels(processor, targets[i], languages), dtype=np.int32)
         except ConsommeError:  # the family says so of a text that has more tokens than the tokenizer's limit
-            reasons["labels longer than the decoder's positions"] = (
-                reasons.get("labels longer than the decoder's positions", 0) + 1
-            )
+            reasons[TOO_LONG] = reasons.get(TOO_LONG, 0) + 1
             continue
         fitting.append(i)
     chosen = np.array(fitting, dtype=np.int64)
     # only what is trained on is measured: a row that the share leaves aside has no labels
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
-    chosen, more = usable(family, processor, model, chosen, shortened, labels, features)
-    for reason, count in more.items():
-        reasons[reason] = reasons.get(reason, 0) + count
+    room = np.zeros(len(ids), np.int64)
+    room[chosen] = rooms(family, processor, model, chosen, shortened, features)
+    fits = np.array([needed(labels[i], family.objective == "ctc") <= room[i] for i in chosen], dtype=bool)
+    if not fits.all():
+        reason = TOO_SHORT if family.objective == "ctc" else TOO_LONG
+        reasons[reason] = reasons.get(reason, 0) + int((~fits).sum())
+    chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
-    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons)
+    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages)
 
 
-def usable(
+def needed(labels: Sequence[int], ctc: bool) -> int:
+    """How many places `labels` [n] take: one each, and for CTC one more between two equal ones."""
+    return len(labels) + (int(np.sum(np.diff(labels) == 0)) if ctc else 0)
+
+
+def rooms(
     family: Family,
     processor: Any,
     model: PreTrainedModel,
     chosen: np.ndarray,
     lengths: np.ndarray,
-    labels: Sequence[Sequence[int]],
     features: Sequence[np.ndarray],
-) -> tuple[np.ndarray, dict[str, int]]:
-    """The row numbers of `chosen` that the objective can learn from, and how many it can't, by reason.
-
-    lengths: of the features of each chosen row. CTC needs a frame for each label and one more between two equal ones;
-    a decoder has so many positions and no more."""
+) -> np.ndarray:
+    """How many places for labels each of the rows `chosen` [n] has: for CTC its output frames, else the decoder's
+    positions. lengths: of the features of each chosen row."""
     if not len(chosen):
-        return chosen, {}
-    wanted = np.array([len(labels[i]) for i in chosen])
-    if family.objective == "ctc":
-        wanted += [int(np.sum(np.diff(labels[i]) == 0)) for i in chosen]
-        room = output_frames(family, processor, model, lengths, np.asarray(features[int(chosen[0])]))
-        reason = "transcript longer than its frames"
-    else:
-        room = np.full(len(chosen), positions(model))
-        reason = "labels longer than the decoder's positions"
-    fits = wanted <= room
-    return chosen[fits], {reason: int((~fits).sum())} if not fits.all() else {}
+        return np.zeros(0, np.int64)
+    if family.objective != "ctc":
+        return np.full(len(chosen), positions(model))
+    return output_frames(family, processor, model, lengths, np.asarray(features[int(chosen[0])]))
 
 
 def output_frames(

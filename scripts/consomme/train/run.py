@@ -71,11 +71,10 @@ def identity(job: Job) -> dict[str, Any]:
     }
     if teacher := teacher_of(job):
         key["teacher"] = weights_hash(teacher)
-    noise = settings["augment"].get("noise")
-    if noise and noise.get("folder"):
-        from consomme.train.augment.noise import files
+    from consomme.train.augment import folders
 
-        key["noise"] = [hash_file(path) for path in files(root(spec) / noise["folder"])]
+    for name, paths in folders(settings["augment"], root(spec)).items():
+        key[name] = [hash_file(path) for path in paths]
     return key
 
 
@@ -190,7 +189,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
         max_loss=settings.get("max_loss"),
         pieces=pieces,
     )
-    workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.waveform else 0
+    workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
     given = arguments.training_arguments(
         settings, total=total, seed=seed, folder=work / "checkpoints", device=device, workers=workers
     )
@@ -236,20 +235,26 @@ def augmenter_of(
     job: Job, family: Family, processor: Any, corpora: Mapping[str, Corpus], seed: int
 ) -> Augmenter | None:
     """What the settings change in every example, if anything."""
-    from consomme.train.augment import Augmenter, Context
+    from consomme.train.augment import TABLE, Augmenter, Context
 
     augment = job.spec["settings"]["augment"]
     wanted = [name for name, value in augment.items() if value]
-    if wanted and family.task != "asr":
-        raise ConsommeError(f"augment.{wanted[0]}: {family.name} reads text; allowed: none")
+    allowed = [name for name, kind in TABLE.items() if family.task in kind.tasks]
+    for name in wanted:
+        if name not in allowed:
+            reads = "reads text" if family.task == "nmt" else "hears speech"
+            raise ConsommeError(f"augment.{name}: {family.name} {reads}; allowed: {', '.join(allowed)}")
     if not wanted:
         return None
     extractor = getattr(processor, "feature_extractor", processor)
+    corpus = next(iter(corpora.values()))
     context = Context(
-        rate=next(iter(corpora.values())).rows.sampling_rate,
+        rate=corpus.rows.sampling_rate or 0,
         stride=getattr(extractor, "stride", 1),
         root=root(job.spec),
         longest=getattr(extractor, "n_samples", None),
+        waveform=family.task == "asr" and corpus.features[0].ndim == 1,
+        subwords=partial(family.subwords, processor),
     )
     return Augmenter(augment, context, seed)
 

@@ -1,4 +1,4 @@
-"""Augmentation on the fly: of the waveform before its features are computed, and of the features.
+"""Augmentation on the fly: of the waveform or sentence before its features are computed, and of the features.
 
 What happens to an utterance depends on (seed, turn, corpus, id) and nothing else: not on workers, order or batch.
 A new augmentation is a module with `build(settings, context)` and a line in `TABLE`.
@@ -10,13 +10,28 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consomme.train.augment import gain, noise, pitch, spec_augment, speed
+from consomme.train.augment import (
+    concatenate,
+    gain,
+    noise,
+    pitch,
+    recordings,
+    reverb,
+    spec_augment,
+    speed,
+    subwords,
+    words,
+)
 
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+if TYPE_CHECKING:
+    from consomme.families.base import Subwords
+
+# what it changes (a waveform or its features [time, bins] or a sentence), and the utterance's random numbers
+Change = Callable[[Any, np.random.Generator], Any]
 
 
 @dataclass(frozen=True)
@@ -24,34 +39,63 @@ class Context:
     """What an augmentation may need to know.
 
     rate: samples a second; stride: mel vectors joined in one frame; root: where relative paths start; longest: samples
-    that the model has a window for, None if any number goes."""
+    that the model has a window for, None if any number goes; waveform: whether features are the waveform itself;
+    subwords: the tokenizer's pieces for a side, "source" or "target"."""
 
-    rate: int
-    stride: int
-    root: Path
+    rate: int = 16000
+    stride: int = 1
+    root: Path = Path()
     longest: int | None = None
+    waveform: bool = False
+    subwords: Callable[[str], Subwords | None] | None = None
 
 
-# name in the settings -> what it changes, how it is built; applied in this order
-TABLE: dict[str, tuple[str, Callable[[Any, Context], Change]]] = {
-    "speed": ("waveform", speed.build),
-    "pitch": ("waveform", pitch.build),
-    "gain": ("waveform", gain.build),
-    "noise": ("waveform", noise.build),
-    "spec_augment": ("features", spec_augment.build),
+@dataclass(frozen=True)
+class Kind:
+    """changes: "rows" (which rows are one example), "source" (what features are made of), "tokens" (how text becomes
+    ids) or "features"; tasks: asr, nmt or both; build: of settings and context."""
+
+    changes: str
+    tasks: tuple[str, ...]
+    build: Callable[[Any, Context], Any]
+
+
+# name in the settings -> it; applied in this order
+TABLE: dict[str, Kind] = {
+    "concatenate": Kind("rows", ("asr", "nmt"), concatenate.build),
+    "speed": Kind("source", ("asr",), speed.build),
+    "pitch": Kind("source", ("asr",), pitch.build),
+    "gain": Kind("source", ("asr",), gain.build),
+    "reverb": Kind("source", ("asr",), reverb.build),
+    "noise": Kind("source", ("asr",), noise.build),
+    "word_dropout": Kind("source", ("nmt",), words.build),
+    "subwords": Kind("tokens", ("nmt",), subwords.build),
+    "spec_augment": Kind("features", ("asr",), spec_augment.build),
 }
 
 
 class Augmenter:
-    """The augmentations that the settings ask for; `augment` maps a name of `TABLE` to its settings or None."""
+    """The augmentations that the settings ask for; `augment` maps a name of `TABLE` to its settings or None.
+
+    others: which rows follow an example in the same one; seconds: that the whole may then have; source, features:
+    changes, in their order; encode: side -> text to token ids."""
 
     def __init__(self, augment: Mapping[str, Any], context: Context, seed: int) -> None:
-        wanted = [(kind, build(augment[name], context)) for name, (kind, build) in TABLE.items() if augment.get(name)]
-        self.waveform = [change for kind, change in wanted if kind == "waveform"]
-        self.features = [change for kind, change in wanted if kind == "features"]
-        self.seed = seed
+        wanted = [(kind, kind.build(augment[name], context)) for name, kind in TABLE.items() if augment.get(name)]
+        self.source: list[Change] = [built for kind, built in wanted if kind.changes == "source"]
+        self.features: list[Change] = [built for kind, built in wanted if kind.changes == "features"]
+        self.others: concatenate.Others | None = next((b for kind, b in wanted if kind.changes == "rows"), None)
+        self.encode: Mapping[str, subwords.Encode] = next((b for kind, b in wanted if kind.changes == "tokens"), {})
+        self.seconds: float | None = (augment.get("concatenate") or {}).get("seconds")
+        self.longest, self.seed = context.longest, seed
 
     def generator(self, turn: int, corpus: str, identity: str) -> np.random.Generator:
         """The random numbers of one utterance in one turn."""
         text = f"{self.seed}\0{turn}\0{corpus}\0{identity}"
         return np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
+
+
+def folders(augment: Mapping[str, Any], root: Path) -> dict[str, list[Path]]:
+    """The recordings that the settings draw from, by the augmentation's name; relative folders start at `root`."""
+    named = {name: settings.get("folder") for name, settings in augment.items() if isinstance(settings, Mapping)}
+    return {name: recordings.files(root / folder, name) for name, folder in named.items() if folder}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from consomme.common.errors import ConsommeError
+from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
     from consomme.train.augment import Change, Context
-
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
@@ -24,32 +22,8 @@ def build(settings: Mapping[str, Any], context: Context) -> Change:
     if low > high:
         raise ConsommeError(f"augment.noise.snr: {settings['snr']}: write the lower ratio first, e.g. [5, 20]")
     folder = settings.get("folder")
-    recordings = [load(path, context.rate) for path in files(context.root / folder)] if folder else []
+    recordings = load(context.root / folder, "noise", context.rate) if folder else []
     return partial(change, recordings=recordings, low=low, high=high, probability=settings["probability"])
-
-
-def files(folder: Path) -> list[Path]:
-    """The recordings in `folder` and below, sorted by path; an error if there are none."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not found:
-        raise ConsommeError(f"augment.noise.folder: {folder}: no recording there (of {', '.join(SUFFIXES)})")
-    return found
-
-
-def load(path: Path, rate: int) -> np.ndarray:
-    """A recording as float32 [samples] at `rate`, channels averaged."""
-    import soundfile
-
-    wave, found = soundfile.read(path, dtype="float32", always_2d=True)
-    wave = wave.mean(axis=1)
-    if found != rate:
-        import torch
-        from torchaudio.functional import resample
-
-        wave = resample(torch.from_numpy(wave), found, rate).numpy()
-    if not np.any(wave):
-        raise ConsommeError(f"augment.noise.folder: {path} is silent: take it out of the folder")
-    return wave
 
 
 def change(
@@ -84,10 +58,11 @@ def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random
 
 def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
     """White or pink noise with equal chance. Pink: power falls as 1/frequency."""
-    white = generator.standard_normal(samples)
+    size = -(-samples // BLOCK) * BLOCK
+    white = generator.standard_normal(size)
     if generator.random() < 0.5:
-        return white
+        return white[:samples]
     spectrum = np.fft.rfft(white)
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
-    return np.fft.irfft(spectrum, samples)
+    return np.fft.irfft(spectrum, size)[:samples]

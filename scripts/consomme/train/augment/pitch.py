@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,14 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from consomme.train.augment import Change, Context
 
 WINDOW = 0.032  # seconds of the phase vocoder's window
+# Of the resampling's ratio: its filters are as many and as long, which costs seconds at 15102 : 16000. No semitone is
+# off by more than 4 hundredths.
+LARGEST = 24
 
 
 def build(settings: Sequence[int], context: Context) -> Change:
@@ -24,14 +30,64 @@ def build(settings: Sequence[int], context: Context) -> Change:
 
 
 def change(wave: np.ndarray, generator: np.random.Generator, semitones: Sequence[int], rate: int) -> np.ndarray:
-    """The waveform [samples] shifted by a number of semitones drawn from `semitones`; as long as before.
-
-    A phase vocoder stretches it and resampling brings back its length (torchaudio's pitch_shift)."""
+    """The waveform [samples] shifted by a number of semitones drawn from `semitones`; as long as before."""
     steps = semitones[int(generator.integers(len(semitones)))]
-    size = 2 ** round(np.log2(WINDOW * rate))
+    return shift(wave, steps, 2 ** round(np.log2(WINDOW * rate)))
+
+
+def shift(wave: np.ndarray, steps: int, size: int) -> np.ndarray:
+    """`wave` [samples] moved by `steps` semitones: a phase vocoder with a window of `size` samples, a multiple of 4,
+    stretches it, and resampling brings back its length. The same array where it is shorter than that, or not moved."""
     if steps == 0 or len(wave) <= size:
         return wave
     import torch
-    from torchaudio.functional import pitch_shift
+    from torchaudio.functional import resample
 
-    return pitch_shift(torch.from_numpy(wave), rate, steps, n_fft=size).numpy()
+    higher = ratio(steps)
+    window = torch.hann_window(size)
+    spectrum = torch.stft(torch.from_numpy(wave), size, size // 4, window=window, return_complex=True).T
+    stretched = overlapped(slower(spectrum, float(higher)), window)
+    shifted = resample(stretched, higher.numerator, higher.denominator)[: len(wave)]
+    return torch.nn.functional.pad(shifted, (0, len(wave) - len(shifted))).numpy()
+
+
+def slower(spectrum: Tensor, factor: float) -> Tensor:
+    """A spectrum [frames, bins], whose windows are four hops long, with `factor` times as many frames.
+
+    The phase vocoder (Flanagan and Golden 1966; Dolson 1986): magnitudes between two frames are theirs, linearly mixed,
+    and phases go on as fast as between these two. It is torchaudio's, which takes twice as long: here each step of the
+    phase is found once and not for each frame that is made."""
+    import torch
+
+    turn = 2 * torch.pi
+    magnitude, phase = spectrum.abs(), spectrum.angle()
+    # of a bin's middle frequency in one hop, whole turns left out: sums of small numbers stay exact
+    advance = (torch.arange(spectrum.shape[1]) % 4 * (turn / 4)).to(phase.dtype)
+    step = phase.diff(dim=0) - advance
+    step += advance - turn * torch.round(step / turn)
+    at = torch.arange(0, len(spectrum), 1 / factor, dtype=torch.float64).clamp_max(len(spectrum) - 1)
+    before = at.long().clamp_max(len(spectrum) - 2)
+    phase = torch.cat([phase[:1], step[before[:-1]]]).cumsum(0)
+    mixed = torch.lerp(magnitude[before], magnitude[before + 1], (at - before)[:, None].to(magnitude.dtype))
+    return torch.polar(mixed, phase)
+
+
+def overlapped(spectrum: Tensor, window: Tensor) -> Tensor:
+    """The waveform [samples] of windowed frames four hops long, [frames, bins], from the middle of the first frame on
+    to the middle of the last: the inverse of torch.stft, which is quicker for knowing the hop."""
+    import torch
+
+    frames = torch.fft.irfft(spectrum, len(window)) * window
+    blocks, weights = (x.view(*x.shape[:-1], 4, -1) for x in (frames, window**2))
+    total = blocks.new_zeros(len(frames) + 3, blocks.shape[-1])
+    weight = torch.zeros_like(total)
+    for k in range(4):
+        total[k : k + len(frames)] += blocks[:, k]
+        weight[k : k + len(frames)] += weights[k]
+    return (total / weight.clamp_min(1e-8))[2:-2].flatten()
+
+
+def ratio(steps: int) -> Fraction:
+    """How much higher `steps` semitones are, nearly: as many up and down undo each other."""
+    up = Fraction(2 ** (abs(steps) / 12)).limit_denominator(LARGEST)
+    return up if steps >= 0 else 1 / up

@@ -1,4 +1,5 @@
-"""SpecAugment (Park et al. 2019) without time warping: bands of frames and of mel bins set to the utterance's mean.
+"""SpecAugment (Park et al. 2019, arXiv 1904.08779): features warped in time, bands of frames and of mel bins set to the
+utterance's mean; the number and width of the masks may grow with its length (Park et al. 2020, arXiv 1912.05533).
 
 Widths and places are drawn as torchaudio's masking does, which can't be used itself: it draws from the process-wide
 generator, and what an utterance gets must not depend on what was drawn before it.
@@ -17,37 +18,88 @@ from consomme.common.errors import ConsommeError
 if TYPE_CHECKING:
     from consomme.train.augment import Change, Context
 
+FRAMES = 100  # mel frames a second, in which widths are given
+FREQUENCY_MASKS = 2  # where the settings leave it open and there are mel bins
+
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
-    """`settings`: time_masks, time_width (largest, as a share 0..1 of the frames), frequency_masks, frequency_width
-    (largest, in mel bins)."""
+    """`settings`: time_masks (their number), time_width (widest, as a share 0..1 of the frames), frequency_width
+    (widest, in mel bins); any of these: frequency_masks, time_frames (widest, in frames of 10 ms), time_masks_per_frame
+    (time_masks is then the largest number), time_warp (frames that a point moves by at most).
+
+    On waveforms there are time masks only; an error where the settings want more."""
     if not 0 <= settings["time_width"] <= 1:
         raise ConsommeError(
             f"augment.spec_augment.time_width: {settings['time_width']} is no share of the frames: 0..1"
         )
-    return partial(change, stride=context.stride, **settings)
+    times = {name: settings[name] for name in TIMES if settings.get(name) is not None}
+    if context.waveform:
+        for name in ("frequency_masks", "time_warp"):
+            if settings.get(name):
+                raise ConsommeError(
+                    f"augment.spec_augment.{name}: this model reads waveforms, which have no mel bins and aren't "
+                    f"warped; possible: {', '.join(TIMES)}"
+                )
+        return partial(mask_waveform, rate=context.rate, **times)
+    masks = settings.get("frequency_masks")
+    return partial(
+        change,
+        stride=context.stride,
+        frequency_masks=FREQUENCY_MASKS if masks is None else masks,
+        frequency_width=settings["frequency_width"],
+        time_warp=settings.get("time_warp") or 0,
+        **times,
+    )
+
+
+TIMES = ("time_masks", "time_width", "time_frames", "time_masks_per_frame")
 
 
 def change(
     features: np.ndarray,
     generator: np.random.Generator,
     stride: int,
-    time_masks: int,
-    time_width: float,
     frequency_masks: int,
     frequency_width: float,
+    time_warp: int,
+    **times: float,
 ) -> np.ndarray:
-    """A masked copy of `features` [frames, stride * bins], where a frame joins `stride` mel vectors."""
-    if features.ndim != 2:
-        raise ConsommeError("augment.spec_augment: this model reads waveforms, there are no mel bins to mask")
+    """A warped and masked copy of `features` [frames, stride * bins], where a frame joins `stride` mel vectors."""
     frames, width = features.shape
     mels = features.reshape(frames * stride, width // stride).copy()
+    if time_warp:
+        mels = warp(mels, time_warp, generator)
     mean = mels.mean() if mels.size else 0.0
-    for _ in range(time_masks):
-        mels[band(len(mels), time_width * len(mels), generator)] = mean
+    for stretch in stretches(len(mels), len(mels), generator, **times):
+        mels[stretch] = mean
     for _ in range(frequency_masks):
         mels[:, band(mels.shape[1], frequency_width, generator)] = mean
     return mels.reshape(frames, width)
+
+
+def mask_waveform(wave: np.ndarray, generator: np.random.Generator, rate: int, **times: float) -> np.ndarray:
+    """A copy of `wave` [samples] in which stretches are set to its mean."""
+    masked = wave.copy()
+    for stretch in stretches(len(wave), len(wave) * FRAMES / rate, generator, **times):
+        masked[stretch] = wave.mean()
+    return masked
+
+
+def stretches(
+    size: int,
+    frames: float,
+    generator: np.random.Generator,
+    time_masks: int,
+    time_width: float,
+    time_frames: float | None = None,
+    time_masks_per_frame: float | None = None,
+) -> list[slice]:
+    """The time masks on `size` places that last `frames` frames of 10 ms."""
+    number = time_masks if time_masks_per_frame is None else min(time_masks, int(time_masks_per_frame * frames))
+    widest = time_width * size
+    if time_frames is not None and frames:
+        widest = min(widest, time_frames * size / frames)
+    return [band(size, widest, generator) for _ in range(number)]
 
 
 def band(size: int, widest: float, generator: np.random.Generator) -> slice:
@@ -55,3 +107,22 @@ def band(size: int, widest: float, generator: np.random.Generator) -> slice:
     width = generator.random() * min(widest, size)
     start = int(generator.random() * (size - width))
     return slice(start, start + int(width))
+
+
+def warp(mels: np.ndarray, furthest: int, generator: np.random.Generator) -> np.ndarray:
+    """`mels` [frames, bins] with a drawn frame moved by up to `furthest` frames; the same array where it has no more
+    than twice as many, so that no frame is as far from both ends."""
+    if len(mels) <= 2 * furthest + 1:
+        return mels
+    point = generator.uniform(furthest, len(mels) - 1 - furthest)
+    return warped(mels, point, point + generator.uniform(-furthest, furthest))
+
+
+def warped(mels: np.ndarray, point: float, goal: float) -> np.ndarray:
+    """`mels` [frames, bins] stretched left and pressed right, or the other way, so that what was at frame `point` comes
+    to lie at `goal` (both strictly between the first frame and the last, which stay); linear between frames."""
+    last = len(mels) - 1
+    source = np.interp(np.arange(len(mels)), [0, goal, last], [0, point, last])
+    before = np.minimum(source.astype(np.int64), last - 1)
+    share = (source - before)[:, None].astype(mels.dtype)
+    return mels[before] * (1 - share) + mels[before + 1] * share

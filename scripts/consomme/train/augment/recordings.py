@@ -1,0 +1,33 @@
+"""Folders of recordings that augmentations draw from: noises, room responses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+from consomme.data.audio import BadAudio, decode, resample
+
+BLOCK = 4096  # lengths of Fourier transforms are multiples of it: those of large primes take ten times as long
+SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+
+
+def files(folder: Path, key: str) -> list[Path]:
+    """The recordings in `folder` and below, sorted by path; ConsommeError, which names `key`, if there are none."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not found:
+        raise ConsommeError(f"augment.{key}.folder: {folder}: no recording there (of {', '.join(SUFFIXES)})")
+    return found
+
+
+def load(folder: Path, key: str, rate: int) -> list[np.ndarray]:
+    """All of them as float32 [samples] at `rate` Hz, channels averaged; ConsommeError for one that is of no use."""
+    found = []
+    for path in files(folder, key):
+        try:
+            wave, own = decode(path)
+        except BadAudio as error:
+            raise ConsommeError(f"augment.{key}.folder: {path}: {error}: take it out of the folder") from None
+        found.append(resample(wave, own, rate) if own != rate else wave)
+    return found

@@ -1,0 +1,73 @@
+"""Rooms: the waveform as it sounds in one, by its impulse response, recorded or made on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+from consomme.train.augment.recordings import BLOCK, load
+
+if TYPE_CHECKING:
+    from consomme.train.augment import Change, Context
+
+DIRECT = (0.0, 12.0)  # dB between the direct sound and all that follows it, in rooms made on the spot
+GAP = 0.002  # seconds before the first reflection
+
+
+def build(settings: Mapping[str, Any], context: Context) -> Change:
+    """`settings`: folder of impulse responses (searched with its subfolders; None: made on the spot), rt60 [low, high]:
+    seconds in which a room made on the spot falls by 60 dB, probability 0..1 that an utterance gets a room."""
+    low, high = settings["rt60"]
+    if not 0 < low <= high:
+        raise ConsommeError(f"augment.reverb.rt60: {settings['rt60']}: write the shorter time first, e.g. [0.1, 0.6]")
+    folder = settings.get("folder")
+    responses = load(context.root / folder, "reverb", context.rate) if folder else []
+    return partial(
+        change, responses=responses, rate=context.rate, low=low, high=high, probability=settings["probability"]
+    )
+
+
+def change(
+    wave: np.ndarray,
+    generator: np.random.Generator,
+    responses: Sequence[np.ndarray],
+    rate: int,
+    low: float,
+    high: float,
+    probability: float,
+) -> np.ndarray:
+    """The waveform [samples] in a drawn room, as long and as loud as before, or the same array where none was drawn."""
+    if generator.random() >= probability or not len(wave):
+        return wave
+    if responses:
+        response = responses[int(generator.integers(len(responses)))]
+    else:
+        response = room(generator.uniform(low, high), generator.uniform(*DIRECT), rate, generator)
+    return within(wave, response)
+
+
+def within(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """`wave` [samples] convolved with `response` [samples]: the direct sound, its loudest sample, moves nothing in
+    time; the power stays."""
+    size = -(-(len(wave) + len(response) - 1) // BLOCK) * BLOCK
+    heard = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)
+    start = int(np.abs(response).argmax())
+    heard = heard[start : start + len(wave)]
+    power, wanted = (float(np.mean(np.square(x, dtype=np.float64))) for x in (heard, wave))
+    return (heard * np.sqrt(wanted / power)).astype(np.float32) if power > 0 else wave
+
+
+def room(rt60: float, direct: float, rate: int, generator: np.random.Generator) -> np.ndarray:
+    """An impulse response [samples]: the direct sound, then white noise that falls by 60 dB in `rt60` seconds and has
+    `direct` dB less energy than it."""
+    times = np.arange(int(rt60 * rate) + 1) / rate
+    response = generator.standard_normal(len(times)) * 10 ** (-3 * times / rt60)
+    response[times < GAP] = 0
+    energy = float(np.sum(response**2))
+    response *= 10 ** (-direct / 20) / np.sqrt(energy) if energy else 0.0
+    response[0] = 1
+    return response

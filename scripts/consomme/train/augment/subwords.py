@@ -1,0 +1,115 @@
+"""Other ways to cut a text into the tokenizer's pieces: sampling from a unigram model (Kudo 2018, arXiv 1804.10959),
+merges left out of byte-pair encoding (Provilkov, Emelianenko, Voita 2020, arXiv 1910.13267).
+
+SentencePiece samples too, from a generator of its thread, so that what a text gets would depend on what was drawn
+before it. Here the pieces' scores are taken and the drawing is done with the utterance's own generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consomme.common.errors import ConsommeError
+
+if TYPE_CHECKING:
+    from consomme.families.base import Subwords
+    from consomme.train.augment import Context
+
+# text, generator -> token ids with the special tokens
+Encode = Callable[[str, np.random.Generator], list[int]]
+UNKNOWN = 10.0  # a character in no piece counts as so much below the worst piece, as in SentencePiece
+
+
+def build(settings: Mapping[str, Any], context: Context) -> Mapping[str, Encode]:
+    """By side. `settings`: sides (source, target or both), alpha > 0 (of a unigram model; the smaller, the more even are
+    the ways to cut), dropout 0..1 (of byte-pair encoding; the probability that a merge is left out)."""
+    found = {}
+    for side in settings["sides"]:
+        table = context.subwords(side) if context.subwords else None
+        if table is None:
+            raise ConsommeError("augment.subwords: this model's tokenizer doesn't say how its pieces are chosen")
+        found[side] = partial(encode, table=table, settings=settings, longest=max(map(len, table.scores), default=1))
+    return found
+
+
+def encode(
+    text: str, generator: np.random.Generator, table: Subwords, settings: Mapping[str, Any], longest: int
+) -> list[int]:
+    """Token ids of `text` with pieces drawn anew."""
+    before, spelled = table.spell(text)
+    if table.kind == "unigram":
+        pieces = sample(spelled, table.scores, settings["alpha"], generator, longest)
+    else:
+        pieces = merge(spelled, table.scores, settings["dropout"], generator)
+    return table.ids([*before, *joined(pieces, table.scores)])
+
+
+def joined(pieces: list[str], known: Mapping[str, float]) -> list[str]:
+    """Neighbours that are no pieces as one, as SentencePiece gives them."""
+    found: list[str] = []
+    for piece in pieces:
+        if found and piece not in known and found[-1] not in known:
+            found[-1] += piece
+        else:
+            found.append(piece)
+    return found
+
+
+def sample(
+    text: str, scores: Mapping[str, float], alpha: float, generator: np.random.Generator, longest: int
+) -> list[str]:
+    """Pieces of `text`, drawn with probability in proportion to exp(alpha * the sum of their log probabilities).
+
+    Forward filtering, backward sampling: reach[i] is the log of the weight of all ways to cut the first i characters.
+    scores: piece -> log probability; longest: characters of the longest piece."""
+    worst = min(scores.values(), default=0.0) - UNKNOWN
+    reach = [0.0]
+    ways: list[list[tuple[int, float]]] = [[]]  # for each end: the starts of pieces, and their weights' logs
+    for end in range(1, len(text) + 1):
+        here = []
+        for start in range(max(0, end - longest), end):
+            score = scores.get(text[start:end])
+            if score is None and start == end - 1:
+                score = worst
+            if score is not None:
+                here.append((start, reach[start] + alpha * score))
+        top = max(weight for _, weight in here)
+        reach.append(top + math.log(sum(math.exp(weight - top) for _, weight in here)))
+        ways.append(here)
+    pieces, end = [], len(text)
+    while end:
+        drawn = generator.random()
+        for start, weight in ways[end]:
+            last = start
+            drawn -= math.exp(weight - reach[end])
+            if drawn < 0:
+                break
+        pieces.append(text[last:end])
+        end = last
+    return pieces[::-1]
+
+
+def merge(text: str, scores: Mapping[str, float], dropout: float, generator: np.random.Generator) -> list[str]:
+    """Pieces of `text` by byte-pair encoding: again and again the two neighbours whose piece has the highest score
+    become one, but each possible merge is left out of a step with probability `dropout`.
+
+    No piece goes over the start of a word, so that each word is cut by itself."""
+    pieces: list[str] = []
+    for word in text.replace("▁", " ▁").split(" "):
+        parts = list(word)
+        while len(parts) > 1:
+            places = [i for i in range(len(parts) - 1) if parts[i] + parts[i + 1] in scores]
+            if dropout and places:
+                stays = generator.random(len(places)) >= dropout
+                places = [i for i, kept in zip(places, stays, strict=True) if kept]
+            if not places:
+                break
+            best = max(places, key=lambda i: scores[parts[i] + parts[i + 1]])
+            parts[best : best + 2] = [parts[best] + parts[best + 1]]
+        pieces += parts
+    return pieces
