@@ -6,6 +6,7 @@ that any of them has asked before costs the hashing of the weights."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,9 +174,11 @@ class Evaluator:
         rows = self._rows(set_name)
         order = np.argsort(-np.asarray(rows.lengths, dtype=np.float64), kind="stable")
         results: list[Any] = [None] * len(rows)
+        # where padding is heard, only rows of one length say in a batch what they say alone
+        alike = rows.lengths if self.family.padding_matters(model.config) else [0] * len(rows)
         # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
         with evaluating(model, self.device), torch.no_grad():
-            for batch in _batches(order, self.batch_size):
+            for batch in _batches(order, self.batch_size, alike):
                 if with_labels:
                     nll, tokens = self.nll(model, set_name, batch)
                     answers: list = list(zip(nll.tolist(), tokens.tolist(), strict=True))
@@ -235,9 +238,7 @@ def seq2seq_nll(
     labels = inputs.pop("labels")
     if "decoder_input_ids" not in inputs:
         # given in place of the labels, so that the model doesn't compute a mean loss of its own beside ours
-        shifted = labels.roll(1, dims=1)
-        shifted[:, 0] = model.config.decoder_start_token_id
-        inputs["decoder_input_ids"] = shifted.masked_fill(shifted == LABEL_PAD, model.config.pad_token_id)
+        inputs["decoder_input_ids"] = family.decoder_inputs(model, labels)
     logits = model(**inputs, use_cache=False).logits
     # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
     nll = [
@@ -329,9 +330,12 @@ class evaluating:
             module.training = training
 
 
-def _batches(order: np.ndarray, size: int) -> Iterator[list[int]]:
-    for start in range(0, len(order), size):
-        yield [int(i) for i in order[start : start + size]]
+def _batches(order: np.ndarray, size: int, alike: Sequence[Any]) -> Iterator[list[int]]:
+    """The row numbers of `order` in batches of at most `size`, all rows of a batch having the same value in `alike`."""
+    for _, group in itertools.groupby((int(i) for i in order), key=lambda i: alike[i]):
+        rows = list(group)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

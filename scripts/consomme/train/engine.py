@@ -96,7 +96,7 @@ class Engine(Trainer):
         """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
         labels = inputs.pop("labels")
         if not self.ctc and "decoder_input_ids" not in inputs:
-            inputs["decoder_input_ids"] = losses.decoder_inputs(self.model, labels)
+            inputs["decoder_input_ids"] = self.family.decoder_inputs(self.model, labels)
         listening = self.taps.listening(self.state.global_step) if self.taps else contextlib.nullcontext([])
         with listening as tapped:
             outputs = model(**inputs)

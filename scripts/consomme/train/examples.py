@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from consomme.common.errors import ConsommeError
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
-CHUNK = 256  # lengths whose output frames are asked for at once
-
 
 class Example(TypedDict):
-    """features: [time, bins] or [tokens]; labels: token ids; seconds: of audio, 0 for text."""
+    """features: [time, bins], [samples] or [tokens]; labels: token ids; seconds: of audio, 0 for text."""
 
     features: np.ndarray
     labels: Sequence[int]
@@ -112,6 +111,7 @@ def open_corpus(
     labels: list[Sequence[int]] = [()] * len(ids)
     reasons: dict[str, int] = {}
     fitting = []
+    family.labels(processor, "", languages)  # an error with no text at all is one of the languages
     targets = rows.targets
     for i in chosen:
         try:
@@ -125,7 +125,7 @@ def open_corpus(
     chosen = np.array(fitting, dtype=np.int64)
     # only what is trained on is measured: a row that the share leaves aside has no labels
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
-    chosen, more = usable(family, processor, model, chosen, shortened, labels, features)
+    chosen, more = usable(family, model, chosen, shortened, labels)
     for reason, count in more.items():
         reasons[reason] = reasons.get(reason, 0) + count
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
@@ -134,12 +134,10 @@ def open_corpus(
 
 def usable(
     family: Family,
-    processor: Any,
     model: PreTrainedModel,
     chosen: np.ndarray,
     lengths: np.ndarray,
     labels: Sequence[Sequence[int]],
-    features: Sequence[np.ndarray],
 ) -> tuple[np.ndarray, dict[str, int]]:
     """The row numbers of `chosen` that the objective can learn from, and how many it can't, by reason.
 
@@ -150,25 +148,13 @@ def usable(
     wanted = np.array([len(labels[i]) for i in chosen])
     if family.objective == "ctc":
         wanted += [int(np.sum(np.diff(labels[i]) == 0)) for i in chosen]
-        room = output_frames(family, processor, model, lengths, np.asarray(features[int(chosen[0])]))
+        room = family.output_frames(model, torch.as_tensor(np.maximum(lengths, 1))).numpy()
         reason = "transcript longer than its frames"
     else:
         room = np.full(len(chosen), positions(model))
         reason = "labels longer than the decoder's positions"
     fits = wanted <= room
     return chosen[fits], {reason: int((~fits).sum())} if not fits.all() else {}
-
-
-def output_frames(
-    family: Family, processor: Any, model: PreTrainedModel, lengths: np.ndarray, example: np.ndarray
-) -> np.ndarray:
-    """The number of output frames [n] for features of these lengths [n], shaped beyond time like `example`."""
-    distinct, places = np.unique(lengths, return_inverse=True)
-    found = []
-    for start in range(0, len(distinct), CHUNK):
-        empty = [np.zeros((max(int(n), 1), *example.shape[1:]), example.dtype) for n in distinct[start : start + CHUNK]]
-        found.append(family.frames(model, family.collate(processor, empty, None)).numpy())
-    return np.concatenate(found)[places]
 
 
 def positions(model: PreTrainedModel) -> int:
