@@ -78,9 +78,10 @@ def complete(folder: Path, model: PreTrainedModel) -> None:
     with safe_open(folder / WEIGHTS, "pt") as stored:
         names = set(stored.keys())
         types = {str(stored.get_slice(name).get_dtype()) for name in names}
-    state = model.state_dict(keep_vars=True)
-    there = {tensor.data_ptr() for name, tensor in state.items() if name in names}  # tied weights are stored once
-    if all(name in names or tensor.data_ptr() in there for name, tensor in state.items()):
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    there = {id(parameter) for name, parameter in parameters.items() if name in names}  # tied weights are stored once
+    never = set(getattr(model, "_keys_to_ignore_on_save", None) or ())  # sinusoids, computed anew
+    if all(id(parameter) in there for name, parameter in parameters.items() if name not in never):
         return
     kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
     kind = kinds.get(types.pop(), torch.float32) if len(types) == 1 else torch.float32
