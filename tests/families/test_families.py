@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
-from consomme.families import TABLE, family_named, family_of, load
+from consomme.families import TABLE, family_named, family_of, load, surgery
 from consomme.families.base import value_of
 
 MADE = [name for name in TABLE if TABLE[name].scratch]
@@ -157,3 +158,61 @@ def test_loss_ignores_padding(tiny):
         singles.append(tiny.model(**batch).loss.item())
         tokens.append(1 if tiny.family.objective == "ctc" else len(labels))
     assert tiny.model(**tiny.batch).loss.item() == pytest.approx(np.average(singles, weights=tokens), rel=1e-4)
+
+
+def test_a_fresh_model_learns(tiny):
+    """15 steps on two examples, by the losses that training has."""
+    from consomme.train import losses
+
+    model, batch = copy.deepcopy(tiny.model).train(), dict(tiny.batch)
+    labels = batch.pop("labels")
+    if tiny.family.objective == "seq2seq":
+        batch["decoder_input_ids"] = tiny.family.decoder_inputs(model, labels)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(15):
+        logits = model(**batch).logits
+        if tiny.family.objective == "ctc":
+            loss = losses.ctc(logits, labels, tiny.family.frames(model, batch), model.config.pad_token_id)
+        else:
+            loss = losses.seq2seq(logits, labels, 0.0, (labels != -100).sum())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert np.isfinite(found).all()
+    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+
+
+def test_decoder_inputs_are_those_of_the_models_own_loss(tiny):
+    if tiny.family.objective == "ctc":
+        pytest.skip("no decoder")
+    labels = tiny.batch["labels"]
+    given = tiny.family.decoder_inputs(tiny.model, labels)
+    inputs = {k: v for k, v in tiny.batch.items() if k != "labels"}
+    with torch.no_grad():
+        assert torch.equal(tiny.model(**inputs, decoder_input_ids=given).logits, tiny.model(**tiny.batch).logits)
+
+
+def test_frames_are_those_that_an_example_alone_gives(tiny):
+    if tiny.family.objective != "ctc":
+        pytest.skip("no frames")
+    counts = tiny.family.frames(tiny.model, tiny.batch).tolist()
+    for feature, count in zip(tiny.features, counts, strict=True):
+        alone = tiny.family.collate(tiny.processor, [feature], None)
+        assert tiny.model(**alone).logits.shape[1] == count
+    lengths = torch.tensor([len(feature) for feature in tiny.features])
+    assert tiny.family.output_frames(tiny.model, lengths).tolist() == counts
+
+
+def test_the_head_makes_logits_of_the_top_layers_states(tiny):
+    if tiny.family.objective != "ctc":
+        pytest.skip("no CTC head")
+    heard = []
+    layers = surgery.layers(tiny.model, tiny.family.stacks["encoder"])
+    layers[-1].register_forward_hook(lambda module, given, output: heard.append(output))
+    with torch.no_grad():
+        logits = tiny.model(**tiny.inputs).logits
+        states = heard[0][0] if isinstance(heard[0], tuple) else heard[0]
+        assert torch.equal(tiny.family.head(tiny.model, states, tiny.inputs), logits)

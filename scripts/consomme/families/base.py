@@ -158,6 +158,11 @@ class Family:
         """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
         raise NotImplementedError
 
+    def beginning(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
+        """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation begins
+        with beside the start token; no languages mean those that the processor is for."""
+        return {}
+
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
         """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token."""
         start = model.config.decoder_start_token_id

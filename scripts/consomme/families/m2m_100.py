@@ -74,5 +74,6 @@ FAMILY = M2M100(
     scratch=SCRATCH,
     tokenizer=subwords.SENTENCEPIECE,
     dropouts=("dropout",),
+    exports=("safetensors", "ctranslate2"),
     languages=True,
 )

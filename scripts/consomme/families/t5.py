@@ -114,4 +114,5 @@ FAMILY = T5(
     },
     tokenizer={**subwords.UNIGRAM, "model_max_length": 512},
     dropouts=("dropout_rate",),
+    exports=("safetensors", "ctranslate2"),
 )

@@ -90,10 +90,6 @@ class Translator(Family):
             ids = model.generate(**to_model(model, batch), **options_for(model, options))
         return [t.strip() for t in processor.batch_decode(ids.tolist(), skip_special_tokens=True)]
 
-    def beginning(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        """Settings of `generate` for what a translation begins with."""
-        return {}
-
 
 @dataclass(frozen=True)
 class Multilingual(Translator):

@@ -91,7 +91,12 @@ def _engine(folder: Path, ask: Ask) -> Any:
 
 def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
     sentences = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in inputs]
-    found = engine.translate_batch(sentences, beam_size=1, max_decoding_length=ask.max_new_tokens)
+    # the token that names the target's language, where the family has such: the engine is told what to begin with
+    first = [i for i in ask.family.beginning(tokenizer, []).values() if i is not None]
+    prefix = [tokenizer.convert_ids_to_tokens(first)] * len(sentences) if first else None
+    found = engine.translate_batch(
+        sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens
+    )
     ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
