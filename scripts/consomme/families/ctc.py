@@ -117,8 +117,9 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     import numpy as np
     import torch
 
-    if len(wave) < FRAME + HOP:
-        raise ConsommeError(f"audio of {len(wave)} samples: at least {FRAME + HOP} are needed; set min_seconds")
+    fewest = FRAME + HOP * (extractor.stride - 1)
+    if len(wave) < fewest:
+        raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
     samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
     frames = samples.unfold(0, FRAME, HOP)
     frames = frames - frames.mean(1, keepdim=True)
