@@ -94,9 +94,7 @@ def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) 
     # the token that names the target's language, where the family has such: the engine is told what to begin with
     first = [i for i in ask.family.beginning(tokenizer, []).values() if i is not None]
     prefix = [tokenizer.convert_ids_to_tokens(first)] * len(sentences) if first else None
-    found = engine.translate_batch(
-        sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens
-    )
+    found = engine.translate_batch(sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens)
     ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
