@@ -235,3 +235,18 @@ def test_no_code_of_a_checkpoint_is_run(folders, tmp_path):
     write_json(folder / "config.json", {**config, "architectures": ["BartModel"], "model_type": "novel"})
     with pytest.raises(ConsommeError, match="'novel' belongs to no family"):
         family_of(folder)
+
+
+def test_a_decoder_without_a_padding_token_is_trained_and_asked(folders, bundle, tmp_path):
+    """The published Moonshine has none in its config: what stands behind a transcript's end is then anything."""
+    shutil.copytree(folders("moonshine"), tmp_path / "moonshine")
+    for file in ("config.json", "generation_config.json"):
+        write_json(tmp_path / "moonshine" / file, read_json(tmp_path / "moonshine" / file) | {"pad_token_id": None})
+    with_one, without = bundle("moonshine", folders("moonshine")), bundle("moonshine", tmp_path / "moonshine")
+    assert without.model.config.pad_token_id is None
+    said, logits = [], []
+    for tiny in (with_one, without):
+        given = tiny.family.decoder_inputs(tiny.model, tiny.batch["labels"])
+        logits.append(tiny.model(**tiny.inputs, decoder_input_ids=given).logits[tiny.batch["labels"] != -100])
+        said.append(tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, ["en"], {"max_new_tokens": 6}))
+    assert torch.equal(*logits) and said[0] == said[1]

@@ -152,6 +152,9 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
     with torch.inference_mode():
         batch = {k: v.to(device) for k, v in family.collate(processor, features, labels).items()}
+        wanted = batch.pop("labels")
+        if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+            batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
         with FlopCounterMode(display=False) as counter:
             model(**batch)
         del batch
