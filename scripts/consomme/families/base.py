@@ -86,7 +86,7 @@ class Family:
     scratch with their defaults, named as in the model's config; tokenizer: likewise for the tokenizer;
     dropouts: the config's keys that one `dropout` setting of training sets (a model built or loaded with them set
     trains with them); exports: formats that `export` can write; optional: ends of the names of weights that a
-    checkpoint may lack, zero then; masks_input: whether the architecture masks its own input in training unless the
+    checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own input in training unless the
     config says otherwise; head_hooks: whether a hook before the output projection sees the heads, without which scores
     that look at data are impossible; languages: whether the tokenizer marks text with languages."""
 

@@ -74,6 +74,7 @@ FAMILY = M2M100(
     scratch=SCRATCH,
     tokenizer=subwords.SENTENCEPIECE,
     dropouts=("dropout",),
+    optional=("embed_positions.weights",),  # sinusoids, computed anew
     exports=("safetensors", "ctranslate2"),
     languages=True,
 )

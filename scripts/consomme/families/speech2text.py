@@ -133,4 +133,5 @@ FAMILY = Speech2Text(
     },
     tokenizer={**subwords.SENTENCEPIECE, "vocab_size": 200},
     dropouts=("dropout",),
+    optional=("embed_positions.weights",),  # sinusoids, computed anew
 )

@@ -160,7 +160,7 @@ def zero_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTra
 def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()) -> None:
     """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones.
 
-    optional: ends of the names of weights that may be missing."""
+    optional: ends of the names of weights that may be missing or too many."""
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         found = [name for name in report.get(what) or () if not str(name).endswith(tuple(optional))]
         if found:

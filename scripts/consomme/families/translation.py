@@ -133,10 +133,10 @@ def note(file: Path, **values: Any) -> None:
 def codes(tokenizer: Any) -> dict[str, int]:
     """Language code -> token id, as the tokenizer spells them."""
     known = getattr(tokenizer, "lang_code_to_id", None)
-    if known:
-        return dict(known)
-    names = [t for t in tokenizer.all_special_tokens if re.fullmatch("[a-z]{2,3}_[A-Z][A-Za-z]+", t)]
-    return dict(zip(names, tokenizer.convert_tokens_to_ids(names), strict=True))
+    if not known:
+        names = [t for t in tokenizer.all_special_tokens if re.fullmatch("[a-z]{2,3}_[A-Z][A-Za-z]+", t)]
+        known = dict(zip(names, tokenizer.convert_tokens_to_ids(names), strict=True))
+    return {code: number for code, number in known.items() if number != tokenizer.unk_token_id}
 
 
 def code_of(language: str, known: Mapping[str, int], family: str) -> str:

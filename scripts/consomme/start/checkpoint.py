@@ -69,7 +69,7 @@ def copy_checkpoint(source: Path, target: Path, where: str) -> None:
 
 def complete(folder: Path, model: PreTrainedModel) -> None:
     """Write the weights anew under the names that `model`, loaded from `folder`, has for them, in their stored type,
-    where the file has other names or lacks some: old checkpoints spell the parts of a weight norm otherwise, and what is
+    where the file has other names, more, or lacks some: old checkpoints spell the parts of a weight norm otherwise, and what is
     made of them can only be averaged with them under the same names."""
     import torch
     from safetensors import safe_open
@@ -81,7 +81,8 @@ def complete(folder: Path, model: PreTrainedModel) -> None:
     parameters = dict(model.named_parameters(remove_duplicate=False))
     there = {id(parameter) for name, parameter in parameters.items() if name in names}  # tied weights are stored once
     never = set(getattr(model, "_keys_to_ignore_on_save", None) or ())  # sinusoids, computed anew
-    if all(id(parameter) in there for name, parameter in parameters.items() if name not in never):
+    named = all(id(parameter) in there for name, parameter in parameters.items() if name not in never)
+    if named and names <= model.state_dict().keys():
         return
     kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
     kind = kinds.get(types.pop(), torch.float32) if len(types) == 1 else torch.float32
