@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_json
+from consomme.evaluate.evaluator import processor_key
 from consomme.families import family_named, family_of, load
 from consomme.families.translation import code_of
 from consomme.start.checkpoint import complete
@@ -120,13 +121,14 @@ def save(folder, kind, config, processor):
         (nllb, "m2m_100", ["fra_Latn", "swe_Latn"], ["fra_Latn", "swe_Latn"]),
     ],
 )
-def test_a_model_of_many_languages_becomes_one_for_a_pair(tmp_path, make, name, languages, codes):
+def test_the_processor_of_a_model_of_many_languages_is_for_a_pair(tmp_path, make, name, languages, codes):
     folder = make(tmp_path)
     stock = transformers.AutoTokenizer.from_pretrained(folder)
     family = family_of(folder)
     assert family is family_named(name)
-    family.settle(folder, languages)
-    processor, model = family.processor(folder), load(folder)
+    with pytest.raises(ConsommeError, match="name no tgt_lang"):
+        family.beginning(family.processor(folder))
+    processor, model = family.processor(folder, languages), load(folder)
     stock.src_lang, stock.tgt_lang = codes
     ids = stock.convert_tokens_to_ids(codes)
     expected = stock("a cab", text_target="le bras")
@@ -136,21 +138,21 @@ def test_a_model_of_many_languages_becomes_one_for_a_pair(tmp_path, make, name, 
     assert processor.decode(expected["labels"], skip_special_tokens=True) == "le bras"
 
     batch = family.collate(processor, [family.features(processor, "a cab")], None)
-    plain = model.generate(**batch, max_new_tokens=6)  # what settle wrote is enough for the stock call
+    plain = model.generate(**batch, max_new_tokens=6, forced_bos_token_id=ids[1])
     assert plain[0, :2].tolist() == [2, ids[1]]
     said = family.generate(model, processor, batch, languages, {"max_new_tokens": 6})
     assert said == [t.strip() for t in stock.batch_decode(plain, skip_special_tokens=True)]
-    with pytest.raises(ConsommeError, match="the model folder was made for"):
-        family.labels(processor, "le bras", languages[::-1])
     with pytest.raises(ConsommeError, match="'xx' is unknown"):
-        family.settle(folder, ["xx", languages[0]])
+        family.processor(folder, ["xx", languages[0]])
+    keys = [processor_key(folder, family, pair) for pair in (languages, languages[::-1], languages)]
+    assert keys[0] == keys[2] != keys[1]  # their features are kept apart
 
 
 def test_mbarts_own_layout_ends_with_the_language(folders, bundle):
     tiny = bundle("mbart", folders("mbart"))
     code = tiny.processor.convert_tokens_to_ids("fr_XX")
     assert tiny.family.labels(tiny.processor, "le chat", ["en", "fr"])[-2:] == [2, code]
-    assert tiny.family.beginning(tiny.processor, [])["decoder_start_token_id"] == code
+    assert tiny.family.beginning(tiny.processor)["decoder_start_token_id"] == code
     assert tiny.family.decoder_inputs(tiny.model, tiny.batch["labels"])[:, 0].tolist() == [code, code]
 
 
@@ -166,13 +168,11 @@ def test_the_prefix_of_a_task_is_put_before_the_source(folders, tmp_path):
     family, config = family_named("t5"), read_json(tmp_path / "t5" / "config.json")
     tasks = {"translation_en_to_fr": {"prefix": "translate English to French: "}}
     write_json(tmp_path / "t5" / "config.json", {**config, "task_specific_params": tasks})
-    plain = family.processor(tmp_path / "t5")
-    family.settle(tmp_path / "t5", ["fr", "en"])
-    assert family.features(family.processor(tmp_path / "t5"), "cat").tolist() == plain("cat").input_ids
-    family.settle(tmp_path / "t5", ["en", "fr"])
-    settled = family.processor(tmp_path / "t5")
-    assert family.features(settled, "cat").tolist() == plain("translate English to French: cat").input_ids
-    assert family.labels(settled, "chat", ["en", "fr"]) == plain(text_target="chat").input_ids
+    plain, there, back = (family.processor(tmp_path / "t5", pair) for pair in ((), ["en", "fr"], ["fr", "en"]))
+    for processor in (plain, back):
+        assert family.features(processor, "cat").tolist() == plain("cat").input_ids
+    assert family.features(there, "cat").tolist() == plain("translate English to French: cat").input_ids
+    assert family.labels(there, "chat", ["en", "fr"]) == plain(text_target="chat").input_ids
 
 
 # -- unlisted architectures ----------------------------------------------------------------------------------------

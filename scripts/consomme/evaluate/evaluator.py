@@ -52,7 +52,7 @@ class Evaluator:
 
     sets: name -> Rows; languages, decoding: as `Family.generate` takes them; normaliser: for the error rates;
     cache: the folder under which `evaluations/` and `features/` are kept; device: auto, cpu, cuda, ...; batch_size:
-    utterances at once, of speed only; processor_key: identity of the processor (`processor_key(folder)`).
+    utterances at once, of speed only; processor_key: identity of the processor (`processor_key`).
 
     A model given to it is moved to the device and stays there; its training mode is left as it was."""
 
@@ -86,18 +86,19 @@ class Evaluator:
 
         A set is given as Rows or as the names of corpora among the job's inputs."""
         family = family_of(Path(model_folder))
+        languages = job.spec["languages"]
         return cls(
             family,
-            family.processor(Path(model_folder)),
+            family.processor(Path(model_folder), languages),
             {name: rows_of(job, rows) if isinstance(rows, list | tuple) else rows for name, rows in sets.items()},
-            languages=job.spec["languages"],
+            languages=languages,
             # a job that looks at the loss alone has neither in its spec, so that they can't change its result
             decoding=job.spec.get("decoding", {}),
             normaliser=job.spec.get("normaliser", "verbatim"),
             cache=job.cache,
             device=job.device,
             batch_size=batch_size,
-            processor_key=processor_key(model_folder),
+            processor_key=processor_key(model_folder, family, languages),
         )
 
     def value(self, model: PreTrainedModel, set_name: str, metric: str) -> float:
@@ -293,9 +294,12 @@ def hash_model(model: PreTrainedModel) -> str:
     return found.hexdigest()
 
 
-def processor_key(folder: Path | str) -> str:
-    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history."""
+def processor_key(folder: Path | str, family: Family | None = None, languages: Sequence[str] = ()) -> str:
+    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history; of the
+    languages too, where the family's features depend on them."""
     found = hashlib.blake2b(digest_size=16)
+    if family and family.languages:
+        found.update(f"{languages}\n".encode())
     for path in sorted(Path(folder).iterdir()):
         if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
             continue

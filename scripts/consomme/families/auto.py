@@ -45,7 +45,7 @@ class Unknown(Family):
 class UnknownSpeech(Unknown):
     """A recogniser; its processor has a feature_extractor and a tokenizer."""
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import AutoProcessor
 
         found = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)

@@ -88,7 +88,7 @@ class Family:
     trains with them); exports: formats that `export` can write; optional: ends of the names of weights that a
     checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own input in training unless the
     config says otherwise; head_hooks: whether a hook before the output projection sees the heads, without which scores
-    that look at data are impossible; languages: whether the tokenizer marks text with languages."""
+    that look at data are impossible; languages: whether features depend on the languages that the processor is for."""
 
     name: str
     task: str
@@ -121,12 +121,10 @@ class Family:
         `texts()` yields the training texts (both sides of a sentence pair, one after the other)."""
         raise NotImplementedError
 
-    def processor(self, path: Path) -> Any:
-        """The processor (or tokenizer) of a checkpoint, from its own files."""
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them
+        apart (`languages`), else for those that its files name."""
         raise NotImplementedError
-
-    def settle(self, folder: Path, languages: Sequence[str]) -> None:
-        """Make a fetched checkpoint, in place, one for the experiment's languages. ConsommeError if it can't be."""
 
     # -- examples --------------------------------------------------------------------------------------------------
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
@@ -158,9 +156,9 @@ class Family:
         """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
         raise NotImplementedError
 
-    def beginning(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
+    def beginning(self, processor: Any) -> dict[str, Any]:
         """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation begins
-        with beside the start token; no languages mean those that the processor is for."""
+        with beside the start token."""
         return {}
 
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class Ctc(CtcFamily):
         _deepen(model)
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2BertProcessor
 
         processor = Wav2Vec2BertProcessor.from_pretrained(path, local_files_only=True)

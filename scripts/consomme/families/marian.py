@@ -66,7 +66,7 @@ class Marian(Translator):
         )
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import MarianTokenizer
 
         with warnings.catch_warnings():

@@ -58,9 +58,8 @@ class MBart(Multilingual):
         )
         save(model, processor, out)
 
-    def beginning(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        self.require(processor, languages)
-        code = codes(processor)[processor.tgt_lang]
+    def beginning(self, processor: Any) -> dict[str, Any]:
+        code = self.target(processor)
         if processor(text_target="").input_ids[-1] == code:
             return {"decoder_start_token_id": code, "forced_bos_token_id": None}
         return {"forced_bos_token_id": code}

@@ -67,7 +67,7 @@ class Moonshine(Transcriber):
         model.generation_config = GenerationConfig(**ids, max_length=settings["max_position_embeddings"])
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2Processor
 
         return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)

@@ -58,7 +58,7 @@ class Parakeet(CtcFamily):
         }
         save(new_model(self, {}, fixed, seed), processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import ParakeetProcessor
 
         return ParakeetProcessor.from_pretrained(path, local_files_only=True)

@@ -72,7 +72,7 @@ class Speech2Text(Transcriber):
         )
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Speech2TextProcessor
 
         return Speech2TextProcessor.from_pretrained(path, local_files_only=True)

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.families import subwords
 from consomme.families.base import Attention, Stack
-from consomme.families.translation import Translator, fits, note
+from consomme.families.translation import Translator
 
 if TYPE_CHECKING:
     import numpy as np
     from transformers import PreTrainedModel
 
 SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2, as the tokenizer and the config have them
-PREFIX = "task_prefix"  # key of tokenizer_config.json: what stands before each source
 
 
 def _attention(path: str) -> Attention:
@@ -51,20 +50,17 @@ class T5(Translator):
         model.generation_config = GenerationConfig(**ids, max_length=positions)
         save(model, processor, out)
 
-    def settle(self, folder: Path, languages: Sequence[str]) -> None:
-        """The task's prefix, where the checkpoint was trained with one for this pair, goes to the tokenizer's files."""
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The tokenizer; its `task_prefix` is what the checkpoint's config wants before each source of this pair."""
         from consomme.common.files import read_json
 
-        tasks = read_json(folder / "config.json").get("task_specific_params") or {}
-        prefix = (tasks.get(f"translation_{'_to_'.join(languages)}") or {}).get("prefix")
-        if prefix:
-            note(folder / "tokenizer_config.json", **{PREFIX: prefix})
+        found = super().processor(path)
+        tasks = read_json(path / "config.json").get("task_specific_params") or {}
+        found.task_prefix = (tasks.get(f"translation_{'_to_'.join(languages)}") or {}).get("prefix", "")
+        return found
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
-        import numpy as np
-
-        text = processor.init_kwargs.get(PREFIX, "") + str(source)
-        return np.asarray(fits(processor, processor(text).input_ids, text), dtype=np.int64)
+        return super().features(processor, processor.task_prefix + str(source))
 
     def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         for side, chosen in kept.items():
@@ -115,4 +111,5 @@ FAMILY = T5(
     tokenizer={**subwords.UNIGRAM, "model_max_length": 512},
     dropouts=("dropout_rate",),
     exports=("safetensors", "ctranslate2"),
+    languages=True,
 )

@@ -44,7 +44,7 @@ SCRATCH: Mapping[str, Any] = {
 class Translator(Family):
     """See `Family`."""
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import AutoTokenizer
 
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
@@ -85,7 +85,7 @@ class Translator(Family):
 
         positions = getattr(model.config, "max_position_embeddings", None)
         limit = positions - 1 if positions else min(processor.model_max_length, UNBOUNDED)  # the start takes one
-        options = {"num_beams": 1, **self.beginning(processor, languages), **capped(decoding, limit)}
+        options = {"num_beams": 1, **self.beginning(processor), **capped(decoding, limit)}
         with torch.inference_mode():
             ids = model.generate(**to_model(model, batch), **options_for(model, options))
         return [t.strip() for t in processor.batch_decode(ids.tolist(), skip_special_tokens=True)]
@@ -93,41 +93,23 @@ class Translator(Family):
 
 @dataclass(frozen=True)
 class Multilingual(Translator):
-    """A family whose tokenizer marks sentences with the codes of their languages. A model folder is for one pair, which
-    its tokenizer_config.json names as `src_lang` and `tgt_lang`."""
+    """A family whose tokenizer marks sentences with the codes of their languages."""
 
-    def settle(self, folder: Path, languages: Sequence[str]) -> None:
-        processor = self.processor(folder)
-        source, target = (code_of(language, codes(processor), self.name) for language in languages)
-        note(folder / "tokenizer_config.json", src_lang=source, tgt_lang=target)
-        note(folder / "generation_config.json", **self.beginning(self.processor(folder), languages))
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        found = super().processor(path)
+        if languages:
+            known = codes(found)
+            found.src_lang, found.tgt_lang = (code_of(language, known, self.name) for language in languages)
+        return found
 
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        self.require(processor, languages)
-        return super().labels(processor, text, languages)
+    def beginning(self, processor: Any) -> dict[str, Any]:
+        return {"forced_bos_token_id": self.target(processor)}
 
-    def beginning(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        self.require(processor, languages)
-        return {"forced_bos_token_id": codes(processor)[processor.tgt_lang]}
-
-    def require(self, processor: Any, languages: Sequence[str]) -> None:
-        """ConsommeError unless the processor is for these languages, or for any pair where none are given."""
-        here = processor.src_lang, processor.tgt_lang
-        if here[1] is None:
-            raise ConsommeError(f"{self.name}: the tokenizer_config.json of the model names no tgt_lang")
-        wanted = tuple(code_of(language, codes(processor), self.name) for language in languages)
-        if wanted and wanted != here:
-            raise ConsommeError(
-                f"languages: {', '.join(languages)} wanted, but the model folder was made for {' to '.join(here)}; remove "
-                "the starting point's folder under results/, so that it is made again"
-            )
-
-
-def note(file: Path, **values: Any) -> None:
-    """Write values to a JSON file beside what it holds."""
-    from consomme.common.files import read_json, write_json
-
-    write_json(file, {**(read_json(file) if file.is_file() else {}), **values})
+    def target(self, processor: Any) -> int:
+        """The token id of the target's language. ConsommeError if the processor is for none."""
+        if processor.tgt_lang is None:
+            raise ConsommeError(f"{self.name}: the tokenizer's files name no tgt_lang, and no languages are given")
+        return codes(processor)[processor.tgt_lang]
 
 
 def codes(tokenizer: Any) -> dict[str, int]:

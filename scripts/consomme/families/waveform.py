@@ -96,7 +96,7 @@ class WaveformCtc(CtcFamily):
         }
         save(new_model(self, settings, fixed, seed), processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2Processor
 
         return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)

@@ -145,7 +145,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
     rows = rows.select(range(min(UTTERANCES, len(rows))))
     family = family_of(folder)
-    model, processor = load(folder, device), family.processor(folder)
+    model, processor = load(folder, device), family.processor(folder, spec["languages"])
     features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
     labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
     speech = rows.task == "asr"

@@ -108,7 +108,6 @@ def _close(job: Job, folder: Path, where: str, **more: Any) -> None:
     family = family_of(folder)
     _same_task(job, family, where)
     try:
-        family.settle(folder, job.spec["languages"])
         family.processor(folder)
     except (OSError, ValueError, TypeError, KeyError, AssertionError) as error:  # as transformers words a lost file
         raise ConsommeError(f"{where}: its {family.name} processor or tokenizer does not load: {error}") from error

@@ -114,7 +114,7 @@ def assemble(
 
     spec, settings = job.spec, job.spec["settings"]
     set_seed(seed)
-    processor = family.processor(parent)
+    processor = family.processor(parent, spec["languages"])
     changed = layer_drop.overrides(family, read_json(parent / "config.json"), settings)
     model = layer_drop.load_with(family, parent, changed, "cpu")
     wanted = {name: value for name, value in settings["augment"].items() if value}
@@ -130,7 +130,7 @@ def assemble(
             share_seed=spec.get("seed", 0),
             languages=spec["languages"],
             cache=job.cache,
-            processor_key=processor_key(parent),
+            processor_key=processor_key(parent, family, spec["languages"]),
             fastest=max(settings["augment"].get("speed") or [1.0]),
         )
         for name in spec["train"]
