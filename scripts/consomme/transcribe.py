@@ -62,8 +62,9 @@ def _run(given: argparse.Namespace) -> None:
     model, processor = load(given.model, given.device), family.processor(given.model)
     languages = [given.language] if given.language else _languages(given.model)
     rate = processor.feature_extractor.sampling_rate
-    for start in range(0, len(given.audio), BATCH):
-        paths = given.audio[start : start + BATCH]
+    size = 1 if family.padding_matters(model.config) else BATCH
+    for start in range(0, len(given.audio), size):
+        paths = given.audio[start : start + size]
         features = []
         for path in paths:
             wave = read_audio(path, rate)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,6 +18,9 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m consomme.translate", description="Translate sentences.")
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("file", type=Path, nargs="?", help="UTF-8 text, one sentence a line (default: standard input)")
+    parser.add_argument(
+        "--languages", nargs=2, metavar=("SOURCE", "TARGET"), help="of a model of many languages (default: its own)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--num-beams", type=int, default=4)
     parser.add_argument("--max-new-tokens", type=int, default=256)
@@ -47,7 +51,8 @@ def _translated(given: argparse.Namespace) -> list[str]:
     # only the line feed ends a sentence: splitlines() would also cut at characters that occur inside one
     lines = [line.rstrip("\r") for line in data.decode("utf-8").removesuffix("\n").split("\n")] if data else []
     torch.set_num_threads(given.threads)
-    model, processor = load(given.model, given.device), family.processor(given.model)
+    languages = given.languages or _languages(given.model)
+    model, processor = load(given.model, given.device), family.processor(given.model, languages)
     features = {i: family.features(processor, line) for i, line in enumerate(lines) if line.strip()}
     order = sorted(features, key=lambda i: -len(features[i]))  # alike lengths together: little padding
     results = [""] * len(lines)
@@ -55,10 +60,16 @@ def _translated(given: argparse.Namespace) -> list[str]:
     for start in range(0, len(order), given.batch_size):
         chosen = order[start : start + given.batch_size]
         batch = family.collate(processor, [features[i] for i in chosen], None)
-        texts = family.generate(model, processor, batch, [], decoding)
+        texts = family.generate(model, processor, batch, languages, decoding)
         for i, text in zip(chosen, texts, strict=True):
             results[i] = " ".join(text.split())
     return results
+
+
+def _languages(model: Path) -> list[str]:
+    """The languages that the model was trained for, as its folder says."""
+    file = model / "provenance.json"
+    return list(read_json(file).get("languages") or []) if file.is_file() else []
 
 
 if __name__ == "__main__":

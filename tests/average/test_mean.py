@@ -184,6 +184,12 @@ def test_different_integers(tmp_path, checkpoint, some):
     _refused(tmp_path, [checkpoint("a", some(1)), checkpoint("b", other)], "integer", "steps [3, 4] and [3, 5]")
 
 
+def test_the_counters_of_batch_norms_are_the_first_ones(tmp_path, checkpoint, some):
+    models = [some(i) | {"norm.num_batches_tracked": np.array(10 * i, np.int64)} for i in (1, 2)]
+    out = _mean(tmp_path, [checkpoint(name, model) for name, model in zip("ab", models, strict=True)])
+    assert _read(out)["norm.num_batches_tracked"] == 10
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("coefficients", [None, [1.0, 0.0]])
 def test_not_finite(tmp_path, checkpoint, some, bad, coefficients):

@@ -209,3 +209,13 @@ def test_the_processor_key_is_of_content(tmp_path):
     assert folder("b", json.dumps({"y": 2, "x": 1, "name_or_path": "b"}), config="{}", provenance="{}") == first
     assert folder("c", json.dumps({"x": 1, "y": 3})) != first
     assert folder("d", json.dumps({"x": 1, "y": 2}), vocab="{}") != first
+
+
+def test_only_rows_of_one_length_are_batched_where_padding_is_heard(small):
+    record = small.family("seq2seq")
+    object.__setattr__(record, "padding_matters", lambda config: True)
+    sources = ["1 2", "3 4 5", "6 7", "8 9", "5 4 3 2"]
+    evaluator = small({"dev": small.Rows(sources, sources)}, record=record, batch_size=2)
+    said = evaluator.hypotheses(small.marian(), "dev")
+    assert record.calls == [1, 1, 2, 1]  # the longest first
+    assert [hypothesis.partition(" ")[2] for hypothesis in said] == [f"{source} 0" for source in sources]

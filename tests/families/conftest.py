@@ -9,12 +9,26 @@ import torch
 from consomme.families import family_named, load
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
+CTC = {"hidden_size": 16, "num_hidden_layers": 4, "intermediate_size": 32}
+WAVEFORM = {**CTC, "conv_dim": [16, 16, 16, 16]}
+BART = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 3}
+SMALL = {"vocab_size": 60}
 SETTINGS = {
-    "ctc": ({"hidden_size": 16, "num_hidden_layers": 4, "intermediate_size": 32}, {}),
-    "whisper": ({"window": 2, "d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 3}, {}),
-    "marian": ({"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "decoder_layers": 3}, {"vocab_size": 60}),
+    "ctc": (CTC, {}),
+    "wav2vec2": (WAVEFORM, {}),
+    "hubert": (WAVEFORM, {}),
+    "wavlm": (WAVEFORM, {}),
+    "parakeet": ({**CTC, "subsampling_conv_channels": 8}, SMALL),
+    "whisper": ({"window": 2, **BART}, {}),
+    "speech2text": ({**BART, "conv_channels": 16}, SMALL),
+    "moonshine": ({"hidden_size": 32, "intermediate_size": 32, "decoder_num_hidden_layers": 3}, SMALL),
+    "marian": (BART, SMALL),
+    "m2m_100": (BART, SMALL),
+    "mbart": (BART, SMALL),
+    "t5": ({"d_model": 16, "d_kv": 8, "d_ff": 32, "num_decoder_layers": 3}, SMALL),
 }
-LANGUAGES = {"ctc": ["en"], "whisper": ["en", "fr"], "marian": ["en", "fr"]}
+TWO = ("whisper", "marian", "m2m_100", "mbart", "t5")
+LANGUAGES = {name: ["en", "fr"] if name in TWO else ["en"] for name in SETTINGS}
 
 
 @pytest.fixture(scope="session", autouse=True)

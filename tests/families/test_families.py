@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -8,9 +9,16 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
-from consomme.families import TABLE, family_named, family_of, load
+from consomme.families import TABLE, family_named, family_of, load, surgery
+from consomme.families.base import value_of
 
-AUTO = {"ctc": "AutoModelForCTC", "whisper": "AutoModelForSpeechSeq2Seq", "marian": "AutoModelForSeq2SeqLM"}
+MADE = [name for name in TABLE if TABLE[name].scratch]
+
+
+def auto(family):
+    if family.objective == "ctc":
+        return transformers.AutoModelForCTC
+    return transformers.AutoModelForSpeechSeq2Seq if family.task == "asr" else transformers.AutoModelForSeq2SeqLM
 
 
 def test_records_import_no_heavy_package():
@@ -31,16 +39,16 @@ def test_unknown_names_are_told_the_nearest(tmp_path):
 def test_records_name_what_their_models_have(tiny):
     config = tiny.model.config
     for key in tiny.family.dropouts:
-        assert hasattr(config, key)
+        assert value_of(config, key) is not None
     for stack in tiny.family.stacks.values():
-        assert all(hasattr(config, key) for key in (stack.count, stack.heads, stack.layerdrop))
+        assert all(value_of(config, key) is not None for key in (stack.count, stack.heads, stack.layerdrop) if key)
     assert family_of(tiny.folder) is tiny.family is TABLE[tiny.family.name]
 
 
 def test_stock_classes_load_a_scratch_checkpoint_bit_for_bit(tiny):
-    stock = getattr(transformers, AUTO[tiny.family.name]).from_pretrained(tiny.folder).eval()
-    auto = transformers.AutoTokenizer if tiny.family.task == "nmt" else transformers.AutoProcessor
-    assert type(auto.from_pretrained(tiny.folder)) is type(tiny.processor)
+    stock = auto(tiny.family).from_pretrained(tiny.folder).eval()
+    kind = transformers.AutoTokenizer if tiny.family.task == "nmt" else transformers.AutoProcessor
+    assert type(kind.from_pretrained(tiny.folder)) is type(tiny.processor)
     with torch.no_grad():
         assert torch.equal(stock(**tiny.batch).logits, tiny.model(**tiny.batch).logits)
 
@@ -74,9 +82,11 @@ def test_frames_stay_apart_in_a_deep_ctc_encoder(tmp_path):
 
 
 def test_unknown_settings_are_refused(tmp_path):
-    for name in TABLE:
+    for name in MADE:
         with pytest.raises(ConsommeError, match="no such setting"):
             family_named(name).create(tmp_path, {"encoder_layer": 2}, {}, lambda: iter(["a"]), ["en", "fr"], 1)
+        with pytest.raises(ConsommeError, match=f"allowed for {name}"):
+            family_named(name).create(tmp_path, {}, {"type": "words"}, lambda: iter(["a"]), ["en", "fr"], 1)
     with pytest.raises(ConsommeError, match="allowed: 2, 3"):
         family_named("ctc").create(tmp_path, {"stride": 1}, {}, lambda: iter(["a"]), ["en"], 1)
     with pytest.raises(ConsommeError, match="knows no 'xx'"):
@@ -85,7 +95,9 @@ def test_unknown_settings_are_refused(tmp_path):
         family_named("marian").create(tmp_path, {}, {}, lambda: iter([]), ["en", "fr"], 1)
 
 
-def test_a_hypothesis_does_not_depend_on_its_batch(tiny):
+def test_what_a_model_says_does_not_depend_on_its_batch(tiny):
+    if tiny.family.padding_matters(tiny.model.config):
+        pytest.skip("the architecture hears the padding")
     decoding = {"num_beams": 1, "max_new_tokens": 12}
 
     def said(features):
@@ -96,7 +108,11 @@ def test_a_hypothesis_does_not_depend_on_its_batch(tiny):
 
 
 def test_generate_equals_the_stock_call(tiny):
-    if tiny.family.name == "ctc":
+    decoding = {} if tiny.family.objective == "ctc" else {"num_beams": 2, "max_new_tokens": 9}
+    if tiny.family.name == "parakeet":
+        ids = tiny.model.generate(**tiny.inputs)
+        stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
+    elif tiny.family.objective == "ctc":
         # with skip_special_tokens the stock tokenizer drops blanks before it joins repeats, and "three" loses an e;
         # without, it keeps <unk>: so that is kept from being said here
         tiny.model.lm_head.bias.data[tiny.processor.tokenizer.unk_token_id] = -100
@@ -107,11 +123,11 @@ def test_generate_equals_the_stock_call(tiny):
         ids = tiny.model.generate(**tiny.inputs, language="en", task="transcribe", max_new_tokens=9, num_beams=2)
         stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
     else:
-        ids = tiny.model.generate(**tiny.inputs, max_new_tokens=9, num_beams=2)
+        ids = tiny.model.generate(**tiny.inputs, max_new_tokens=9, num_beams=2, no_repeat_ngram_size=1)
         stock = tiny.processor.batch_decode(ids, skip_special_tokens=True)
-    decoding = {} if tiny.family.name == "ctc" else {"num_beams": 2, "max_new_tokens": 9}
+        decoding["no_repeat_ngram_size"] = 1  # untrained models say one word only
     ours = tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, tiny.languages, decoding)
-    assert ours == [" ".join(t.split()) if tiny.family.name == "ctc" else t.strip() for t in stock]
+    assert ours == [" ".join(t.split()) if tiny.family.objective == "ctc" else t.strip() for t in stock]
     assert any(ours)
 
 
@@ -124,7 +140,7 @@ def test_load_refuses_weights_that_do_not_fit(tiny, tmp_path):
     for path in tiny.folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
-    del weights[next(n for n in sorted(weights) if "layers.1." in n)]
+    del weights[next(n for n in sorted(weights) if "layers.1." in n or "block.1." in n)]
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ConsommeError, match="missing_keys"):
         load(tmp_path)
@@ -132,6 +148,8 @@ def test_load_refuses_weights_that_do_not_fit(tiny, tmp_path):
 
 def test_loss_ignores_padding(tiny):
     """The loss of a batch is the mean of its examples' losses, weighted by tokens (ctc: by example)."""
+    if tiny.family.padding_matters(tiny.model.config):
+        pytest.skip("the architecture hears the padding")
     singles, tokens = [], []
     for i, feature in enumerate(tiny.features):
         labels = tiny.batch["labels"][i]
@@ -140,3 +158,61 @@ def test_loss_ignores_padding(tiny):
         singles.append(tiny.model(**batch).loss.item())
         tokens.append(1 if tiny.family.objective == "ctc" else len(labels))
     assert tiny.model(**tiny.batch).loss.item() == pytest.approx(np.average(singles, weights=tokens), rel=1e-4)
+
+
+def test_a_fresh_model_learns(tiny):
+    """15 steps on two examples, by the losses that training has."""
+    from consomme.train import losses
+
+    model, batch = copy.deepcopy(tiny.model).train(), dict(tiny.batch)
+    labels = batch.pop("labels")
+    if tiny.family.objective == "seq2seq":
+        batch["decoder_input_ids"] = tiny.family.decoder_inputs(model, labels)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    found = []
+    for _ in range(15):
+        logits = model(**batch).logits
+        if tiny.family.objective == "ctc":
+            loss = losses.ctc(logits, labels, tiny.family.frames(model, batch), model.config.pad_token_id)
+        else:
+            loss = losses.seq2seq(logits, labels, 0.0, (labels != -100).sum())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert np.isfinite(found).all()
+    assert np.mean(found[-3:]) < 0.9 * np.mean(found[:3])
+
+
+def test_decoder_inputs_are_those_of_the_models_own_loss(tiny):
+    if tiny.family.objective == "ctc":
+        pytest.skip("no decoder")
+    labels = tiny.batch["labels"]
+    given = tiny.family.decoder_inputs(tiny.model, labels)
+    inputs = {k: v for k, v in tiny.batch.items() if k != "labels"}
+    with torch.no_grad():
+        assert torch.equal(tiny.model(**inputs, decoder_input_ids=given).logits, tiny.model(**tiny.batch).logits)
+
+
+def test_frames_are_those_that_an_example_alone_gives(tiny):
+    if tiny.family.objective != "ctc":
+        pytest.skip("no frames")
+    counts = tiny.family.frames(tiny.model, tiny.batch).tolist()
+    for feature, count in zip(tiny.features, counts, strict=True):
+        alone = tiny.family.collate(tiny.processor, [feature], None)
+        assert tiny.model(**alone).logits.shape[1] == count
+    lengths = torch.tensor([len(feature) for feature in tiny.features])
+    assert tiny.family.output_frames(tiny.model, lengths).tolist() == counts
+
+
+def test_the_head_makes_logits_of_the_top_layers_states(tiny):
+    if tiny.family.objective != "ctc":
+        pytest.skip("no CTC head")
+    heard = []
+    layers = surgery.layers(tiny.model, tiny.family.stacks["encoder"])
+    layers[-1].register_forward_hook(lambda module, given, output: heard.append(output))
+    with torch.no_grad():
+        logits = tiny.model(**tiny.inputs).logits
+        states = heard[0][0] if isinstance(heard[0], tuple) else heard[0]
+        assert torch.equal(tiny.family.head(tiny.model, states, tiny.inputs), logits)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.families import family_named
+from consomme.families import family_named, load
 
 
 @pytest.mark.parametrize("stride", [2, 3])
@@ -33,6 +33,34 @@ def test_whisper_frames_are_the_stock_extractors(folders, noise):
     assert len(family.features(processor, noise(16000, 0))) < 110  # cached without the window's silence
 
 
+@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm", "parakeet", "speech2text", "moonshine"])
+def test_a_batch_is_the_stock_processors(folders, noise, name):
+    family = family_named(name)
+    processor = family.processor(folders(name))
+    waves = [noise(samples, samples) for samples in (16000, 9111)]
+    stock = processor.feature_extractor(waves, sampling_rate=16000, padding=True, return_tensors="pt")
+    ours = family.collate(processor, [family.features(processor, wave) for wave in waves], None)
+    mask = stock.pop("attention_mask")
+    frames = mask.shape[1] if name != "parakeet" else int(mask.sum(1).max())  # the stock batch ends in one of silence
+    assert torch.equal(ours.pop("attention_mask"), mask[:, :frames].long())
+    ((key, expected),) = stock.items()
+    np.testing.assert_allclose(ours[key], expected[:, :frames], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm", "parakeet", "speech2text", "moonshine"])
+def test_labels_are_the_stock_tokenizers_and_come_back(folders, name):
+    family = family_named(name)
+    processor = family.processor(folders(name))
+    text = "le chat est assis"
+    ids = family.labels(processor, text, ["en"])
+    end = [processor.tokenizer.eos_token_id] if name == "moonshine" else []  # the stock one starts and ends nothing
+    assert ids == processor.tokenizer(text).input_ids + end
+    if family.objective == "ctc":
+        assert family.texts(processor, [np.array(ids)]) == [text]
+    else:
+        assert processor.decode(ids, skip_special_tokens=True) == text
+
+
 def test_audio_out_of_range_is_refused_with_its_length(folders, noise):
     whisper, ctc = family_named("whisper"), family_named("ctc")
     with pytest.raises(ConsommeError, match=r"audio of 2\.50 s, the model's window is 2 s"):
@@ -40,8 +68,18 @@ def test_audio_out_of_range_is_refused_with_its_length(folders, noise):
     for family in (whisper, ctc):
         with pytest.raises(ConsommeError, match="at least one sample"):
             family.features(family.processor(folders(family.name)), np.zeros(0, np.float32))
-    with pytest.raises(ConsommeError, match="audio of 300 samples"):
-        ctc.features(ctc.processor(folders("ctc")), noise(300, 0))
+    for name in ("ctc", "wav2vec2", "hubert", "wavlm", "parakeet", "speech2text", "moonshine"):
+        family = family_named(name)
+        with pytest.raises(ConsommeError, match="audio of 300 samples: at least"):
+            family.features(family.processor(folders(name)), noise(300, 0))
+        model, processor = load(folders(name)), family.processor(folders(name))
+        for fewest in (320, 400, 560, 720, 895):  # what is not refused is heard
+            try:
+                feature = family.features(processor, noise(fewest, 0))
+            except ConsommeError:
+                continue
+            batch = family.collate(processor, [feature, feature], [family.labels(processor, "a", ["en"])] * 2)
+            assert torch.isfinite(model(**batch).logits).all()
 
 
 def test_ctc_labels_and_greedy_decoding_invert_each_other(folders):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from consomme.common.errors import ConsommeError
 from consomme.plan.plan import Plan
 from consomme.plan.problems import ConfigurationError
 
@@ -125,3 +126,39 @@ def test_all_sections_with_mistakes_are_named_at_once(change):
     with pytest.raises(ConfigurationError) as caught:
         Plan(change({"corpora/a-dev/siz": 3, "experiments/e/tusk": 1}))
     assert "corpora.a-dev.siz" in str(caught.value) and "experiments.e.tusk" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "settings", "wanted"),
+    [
+        ("wavlm", {"half/heads": {"drop": "1/4", "by": "taylor"}}, ["half.heads.by", "'wavlm' can't be masked", "magnitude, random"]),
+        ("moonshine", {"base/intermediate_ctc": {"spread": 1}}, ["base.intermediate_ctc", "'moonshine' is not trained with CTC"]),
+        ("t5", {}, ["raw.from.scratch.family", "'t5' is for nmt"]),
+        ("auto-ctc", {}, ["raw.from.scratch.family", "no family 'auto-ctc'"]),
+        ("SEWForCTC", {}, ["half.layers.encoder", "outside the table of families"]),
+        ("SEWForCTC", {"half/layers": None, "half/heads": {"drop": "1/4", "by": "random"}}, ["half.heads", "outside the table"]),
+        ("SEWForCTC", {"half/layers": None, "half/heads": {"drop": "1/4"}}, ["half.heads", "outside the table"]),
+        ("SEWForCTC", {"base/encoder_layerdrop": 0.1}, ["base.encoder_layerdrop", "outside the table"]),
+        ("SEWForCTC", {"base/intermediate_ctc": {"spread": 1}}, ["base.intermediate_ctc", "outside the table"]),
+        ("SEWForCTC", {"base/dropout": 0.1}, ["base.dropout", "unknown"]),
+        ("wavlm", {"out/format": "ctranslate2"}, ["out.format", "allowed: safetensors"]),
+        ("SEWModel", {}, ["model_type 'sew' belongs to no family"]),
+    ],
+)  # fmt: skip
+def test_what_a_family_can_not_do_is_named(change, tmp_path, start, settings, wanted):
+    """start: a family to begin with from scratch, or an architecture that a fetched checkpoint's config names."""
+    scratch = {"scratch": {"family": start}}
+    if start.startswith("SEW"):
+        (tmp_path / "config.json").write_text(f'{{"model_type": "sew", "architectures": ["{start}"]}}')
+        scratch = {"folder": str(tmp_path)}
+    with pytest.raises(ConsommeError) as caught:
+        Plan(change({f"{MODELS}/raw/from": scratch, **{f"{MODELS}/{key}": value for key, value in settings.items()}}))
+    for words in wanted:
+        assert words in str(caught.value), f"{words!r} not in: {caught.value}"
+
+
+@pytest.mark.parametrize("family", ["wav2vec2", "hubert", "wavlm", "parakeet", "speech2text", "moonshine"])
+def test_every_family_of_recognisers_can_be_planned_with(change, family):
+    plan = Plan(change({f"{MODELS}/raw/from": {"scratch": {"family": family}}}))
+    (half,) = (m for m in plan.studies["e"].models if m.name == "half")
+    assert half.family == family and half.depth["encoder"] in (2, 3)

@@ -7,6 +7,7 @@ from copy import deepcopy
 import pytest
 import yaml
 
+from consomme.plan.items import given
 from consomme.plan.plan import Plan
 from consomme.plan.problems import ConfigurationError
 
@@ -147,9 +148,9 @@ def test_a_back_translator_is_the_model_of_the_same_replicate_or_the_only_one(tw
     assert found["1"].digest != found["2"].digest and found["1"].languages == ("fr", "en")
     assert {m.experiment for c in found.values() for m in c.models} == {"backward"}
     # as the back-translator's own experiment decodes, unless the corpus says otherwise
-    assert found["1"].decoding == {"num_beams": 2, "max_new_tokens": 50, "length_penalty": 1.0}
+    assert given(found["1"].decoding) == {"num_beams": 2, "max_new_tokens": 50, "length_penalty": 1.0}
     found = made(Plan(two_ways(decoding={"num_beams": 5})), "back", "more")
-    assert found["1"].decoding == {"num_beams": 5, "max_new_tokens": 50, "length_penalty": 1.0}
+    assert given(found["1"].decoding) == {"num_beams": 5, "max_new_tokens": 50, "length_penalty": 1.0}
     raw = two_ways()
     raw["experiments"]["backward"]["repeat"] = [7]
     corpus = made(Plan(raw), "back", "more")

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.families import family_named, load
+from consomme.families import family_named, family_of, load
 from consomme.train import distil, losses
 
 
@@ -55,7 +55,7 @@ def test_each_utterance_counts_as_one_whatever_its_frames():
 def test_decoder_inputs_are_those_of_the_model_own_loss(translator):
     model = load(translator)
     labels = torch.tensor([[5, 6, 0], [7, 0, -100]])
-    given = losses.decoder_inputs(model, labels)
+    given = family_of(translator).decoder_inputs(model, labels)
     pad = model.config.pad_token_id
     assert given.tolist() == [[pad, 5, 6], [pad, 7, 0]] and labels[1, 2] == -100
 

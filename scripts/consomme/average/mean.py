@@ -35,8 +35,9 @@ def write_mean(
     order.
 
     Without coefficients: the mean, the sum over all divided by their number. Sums are float64 and rounded once to the
-    stored dtype (the widest, where models differ); integer tensors have to be equal. All other files come from the
-    first parent, the donor. The memory needed depends neither on the number nor on the size of the models.
+    stored dtype (the widest, where models differ); integer tensors have to be equal, but batch norms' counters, which
+    are the first's. All other files come from the first parent, the donor. The memory needed depends neither on the
+    number nor on the size of the models.
     Raises ConsommeError, naming the models and tensors, where they do not fit together."""
     _write(folder, parents, lambda models: Mixture(models, coefficients, divisor))
     twins = {name: path / TWIN for name, path in parents.items()}

@@ -20,8 +20,8 @@ VERSION = 1
 
 
 class Features(Sequence[np.ndarray]):
-    """The inputs of a sequence of rows, each a read-only view of a memory-mapped file: asr [time, bins] float32,
-    nmt [tokens] int64."""
+    """The inputs of a sequence of rows, each a read-only view of a memory-mapped file: asr [time, bins] or [samples]
+    float32, nmt [tokens] int64."""
 
     def __init__(self, stores: Sequence[tuple[np.ndarray, np.ndarray]], store: np.ndarray, number: np.ndarray) -> None:
         self._stores, self._store, self._number = stores, store, number
@@ -45,7 +45,7 @@ class Features(Sequence[np.ndarray]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Frames or tokens of each input, int64 [rows]."""
+        """Frames, samples or tokens of each input, int64 [rows]."""
         sizes = [np.diff(offsets) for offsets, _ in self._stores]
         return np.array([sizes[s][n] for s, n in zip(self._store, self._number, strict=True)], dtype=np.int64)
 

@@ -6,6 +6,7 @@ that any of them has asked before costs the hashing of the weights."""
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class Evaluator:
 
     sets: name -> Rows; languages, decoding: as `Family.generate` takes them; normaliser: for the error rates;
     cache: the folder under which `evaluations/` and `features/` are kept; device: auto, cpu, cuda, ...; batch_size:
-    utterances at once, of speed only; processor_key: identity of the processor (`processor_key(folder)`).
+    utterances at once, of speed only; processor_key: identity of the processor (`processor_key`).
 
     A model given to it is moved to the device and stays there; its training mode is left as it was."""
 
@@ -86,18 +87,19 @@ class Evaluator:
 
         A set is given as Rows or as the names of corpora among the job's inputs."""
         family = family_of(Path(model_folder))
+        languages = job.spec["languages"]
         return cls(
             family,
-            family.processor(Path(model_folder)),
+            family.processor(Path(model_folder), languages),
             {name: rows_of(job, rows) if isinstance(rows, list | tuple) else rows for name, rows in sets.items()},
-            languages=job.spec["languages"],
+            languages=languages,
             # a job that looks at the loss alone has neither in its spec, so that they can't change its result
             decoding=job.spec.get("decoding", {}),
             normaliser=job.spec.get("normaliser", "verbatim"),
             cache=job.cache,
             device=job.device,
             batch_size=batch_size,
-            processor_key=processor_key(model_folder),
+            processor_key=processor_key(model_folder, family, languages),
         )
 
     def value(self, model: PreTrainedModel, set_name: str, metric: str) -> float:
@@ -196,21 +198,19 @@ class Evaluator:
         return results
 
     def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray) -> Iterator[list[int]]:
-        """Rows in batches, in `order`. Where windows are short, all of a batch have the same: what is said to a row
-        may not depend on the rows beside it."""
-        short = is_short(self.family, model.config, self.decoding)
-        inputs = self._features(set_name) if short else ()
-        batch: list[int] = []
-        for row in map(int, order):
-            other = (
-                short and batch and self.family.window(len(inputs[row])) != self.family.window(len(inputs[batch[0]]))
-            )
-            if other or len(batch) == self.batch_size:
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+        """Rows in batches, in `order`. What is said to a row may not depend on the rows beside it: where padding is heard
+        all of a batch have one length, where windows are short they have the same."""
+        alike: Callable[[int], Any] = lambda row: 0  # noqa: E731
+        if self.family.padding_matters(model.config):
+            lengths = self._rows(set_name).lengths
+            alike = lambda row: lengths[row]  # noqa: E731
+        elif is_short(self.family, model.config, self.decoding):
+            inputs = self._features(set_name)
+            alike = lambda row: self.family.window(len(inputs[row]))  # noqa: E731
+        for _, group in itertools.groupby(map(int, order), key=alike):
+            rows = list(group)
+            for start in range(0, len(rows), self.batch_size):
+                yield rows[start : start + self.batch_size]
 
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[str]:
         batch = self._collate(model, set_name, which, None)
@@ -291,9 +291,7 @@ def seq2seq_nll(
     labels = inputs.pop("labels")
     if "decoder_input_ids" not in inputs:
         # given in place of the labels, so that the model doesn't compute a mean loss of its own beside ours
-        shifted = labels.roll(1, dims=1)
-        shifted[:, 0] = model.config.decoder_start_token_id
-        inputs["decoder_input_ids"] = shifted.masked_fill(shifted == LABEL_PAD, model.config.pad_token_id)
+        inputs["decoder_input_ids"] = family.decoder_inputs(model, labels)
     with family.fitted(model, inputs):
         logits = model(**inputs, use_cache=False).logits
     # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
@@ -349,9 +347,12 @@ def hash_model(model: PreTrainedModel) -> str:
     return found.hexdigest()
 
 
-def processor_key(folder: Path | str) -> str:
-    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history."""
+def processor_key(folder: Path | str, family: Family | None = None, languages: Sequence[str] = ()) -> str:
+    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history; of the
+    languages too, where the family's features depend on them."""
     found = hashlib.blake2b(digest_size=16)
+    if family and family.languages:
+        found.update(f"{languages}\n".encode())
     for path in sorted(Path(folder).iterdir()):
         if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
             continue

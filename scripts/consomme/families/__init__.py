@@ -6,22 +6,55 @@ configurations and whose object is a `Family`. Nothing here imports torch before
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.common.table import Table
-from consomme.families import ctc, marian, whisper
+from consomme.families import (
+    auto,
+    ctc,
+    hubert,
+    m2m_100,
+    marian,
+    mbart,
+    moonshine,
+    parakeet,
+    speech2text,
+    t5,
+    wav2vec2,
+    wavlm,
+    whisper,
+)
 from consomme.families.base import Attention, Family, Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TABLE", "Attention", "Family", "Stack", "device_named", "family_named", "family_of", "load"]
+__all__ = ["TABLE", "Attention", "Family", "Stack", "device_named", "family_for", "family_named", "family_of", "load"]
 
 
-TABLE: Table[Family] = Table("family", "consomme.families", ctc.FAMILY, whisper.FAMILY, marian.FAMILY)
+TABLE: Table[Family] = Table(
+    "family",
+    "consomme.families",
+    ctc.FAMILY,
+    wav2vec2.FAMILY,
+    hubert.FAMILY,
+    wavlm.FAMILY,
+    parakeet.FAMILY,
+    whisper.FAMILY,
+    speech2text.FAMILY,
+    moonshine.FAMILY,
+    marian.FAMILY,
+    m2m_100.FAMILY,
+    mbart.FAMILY,
+    t5.FAMILY,
+    auto.CTC,
+    auto.SPEECH,
+    auto.TEXT,
+)
 family_named = TABLE.named
 
 
@@ -32,12 +65,24 @@ def family_of(path: Path | str) -> Family:
         raise ConsommeError(
             f"{path}: no config.json there, so it is no model; a model is a Hugging Face checkpoint folder"
         )
-    kind = read_json(file).get("model_type")
+    return family_for(Path(path), read_json(file))
+
+
+def family_for(folder: Path, config: Mapping[str, Any]) -> Family:
+    """The family of a checkpoint folder whose config.json holds `config`: by its model_type, or else what transformers'
+    auto classes make of it. ConsommeError if it can be neither."""
+    kind = config.get("model_type")
     for name in TABLE:
-        if TABLE[name].model_type == kind:
+        if kind and TABLE[name].model_type == kind:
             return TABLE[name]
-    allowed = ", ".join(f"{TABLE[n].model_type} ({n})" for n in TABLE)
-    raise ConsommeError(f"{file}: model_type '{kind}' belongs to no family; allowed: {allowed}")
+    found = auto.family_for(folder, config)
+    if found is None:
+        allowed = ", ".join(f"{TABLE[n].model_type} ({n})" for n in TABLE if TABLE[n].model_type)
+        raise ConsommeError(
+            f"{folder / 'config.json'}: model_type '{kind}' belongs to no family, and it is no CTC model or "
+            f"encoder-decoder that transformers knows; allowed: {allowed}"
+        )
+    return found
 
 
 def device_named(name: str) -> str:
@@ -58,7 +103,7 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
     import transformers
 
     from consomme.families.settings import quiet
-    from consomme.families.surgery import complain, load_sliced
+    from consomme.families.surgery import complain, load_sliced, zero
 
     quiet()
     path = Path(path)
@@ -69,8 +114,17 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
     if read_json(path / "config.json").get("pruned_heads"):
         model = load_sliced(path, family)
     else:
-        model, report = kind.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        complain(path, report)
+        try:
+            model, report = kind.from_pretrained(
+                path,
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except ValueError as error:  # an unlisted architecture that the installed transformers doesn't have
+            raise ConsommeError(f"{path}: {family.architecture} can't load it: {error}") from error
+        complain(path, report, family.optional)
+        zero(model, report["missing_keys"])
     return model.to(device_named(device)).eval()

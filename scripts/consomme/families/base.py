@@ -27,23 +27,41 @@ class Attention:
     key: str = "k_proj"
     value: str = "v_proj"
     out: str = "out_proj"
-    heads: str = "num_heads"  # the module's attribute that holds the number of heads
+    heads: str = "num_heads"  # dotted path below the module to the number of its heads
 
 
 @dataclass(frozen=True)
 class Stack:
     """The layers of one side (encoder or decoder).
 
-    layers: path of the ModuleList in the model; count, heads, layerdrop: keys of the config;
-    attentions: "self" and, in a decoder, "cross"; anchored: the first layer holds what the others need (the table of
-    relative positions), so it can't be left out while training."""
+    layers: path of the ModuleList in the model; count, heads, layerdrop: keys of the config, dotted where they lie in
+    a part of it, layerdrop None where the architecture drops no layers by itself; attentions: "self" and, in a decoder,
+    "cross"; anchored: the first layer holds what the others need (the table of relative positions), so it can't be left
+    out while training."""
 
     layers: str
     count: str
     heads: str
-    layerdrop: str
+    layerdrop: str | None
     attentions: Mapping[str, Attention]
     anchored: bool = False
+
+
+def value_of(config: Any, key: str) -> Any:
+    """The value under a dotted key of a config (an object or what config.json holds), None where there is none."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, Mapping) else getattr(config, name, None)
+    return config
+
+
+def set_value(config: Any, key: str, value: Any) -> None:
+    """Set the value under a dotted key of a config (an object or what config.json holds)."""
+    path, _, name = key.rpartition(".")
+    part = value_of(config, path) if path else config
+    if isinstance(part, dict):
+        part[name] = value
+    else:
+        setattr(part, name, value)
 
 
 def _bart(side: str, attentions: Mapping[str, Attention]) -> Stack:
@@ -85,8 +103,12 @@ class Family:
     architecture, config: class names in transformers; stacks: by side; scratch: the settings of a model trained from
     scratch with their defaults, named as in the model's config; tokenizer: likewise for the tokenizer;
     dropouts: the config's keys that one `dropout` setting of training sets (a model built or loaded with them set
-    trains with them); exports: formats that `export` can write; windows: whether `collate` takes `frames`, so that a
-    model of a fixed window may see a shorter one."""
+    trains with them); exports: formats that `export` can write; optional: ends of the names of weights that a
+    checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own
+    input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
+    heads, without which scores that look at data are impossible; languages: whether features depend on the languages
+    that the processor is for; windows: whether `collate` takes `frames`, so that a model of a fixed window may see a
+    shorter one."""
 
     name: str
     task: str
@@ -99,6 +121,10 @@ class Family:
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
     dropouts: Sequence[str] = ()
     exports: Sequence[str] = ("safetensors",)
+    optional: Sequence[str] = ()
+    masks_input: bool = False
+    head_hooks: bool = True
+    languages: bool = False
     windows: bool = False
 
     # -- on disk ---------------------------------------------------------------------------------------------------
@@ -116,15 +142,17 @@ class Family:
         `texts()` yields the training texts (both sides of a sentence pair, one after the other)."""
         raise NotImplementedError
 
-    def processor(self, path: Path) -> Any:
-        """The processor (or tokenizer) of a checkpoint, from its own files."""
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them
+        apart (`languages`), else for those that its files name."""
         raise NotImplementedError
 
     # -- examples --------------------------------------------------------------------------------------------------
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         """The model's input for one example, unpadded.
 
-        asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins].
+        asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins], or [samples]
+        for a model that hears the waveform itself.
         nmt: a sentence -> int64 token ids [tokens]."""
         raise NotImplementedError
 
@@ -154,8 +182,29 @@ class Family:
         """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
         raise NotImplementedError
 
+    def beginning(self, processor: Any) -> dict[str, Any]:
+        """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation begins
+        with beside the start token."""
+        return {}
+
+    def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
+        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token."""
+        start = model.config.decoder_start_token_id
+        shifted = labels.roll(1, dims=1)
+        shifted[:, 0] = start
+        pad = model.config.pad_token_id  # without one any token will do: nothing looks at it
+        return shifted.masked_fill(shifted == -100, start if pad is None else pad)
+
+    def padding_matters(self, config: Any) -> bool:
+        """Whether the padding of a batch changes what a model with this config says to its shorter examples."""
+        return False
+
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
         """For ctc: the number of output frames of each example [batch], int64."""
+        raise NotImplementedError(f"{self.name} has no frames")
+
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+        """For ctc: the number of output frames for features of these lengths [n], int64 [n]."""
         raise NotImplementedError(f"{self.name} has no frames")
 
     def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
@@ -175,7 +224,11 @@ class Family:
         """A context in which the model takes a batch of this shape, whatever its window is."""
         return nullcontext()
 
-    # -- export ----------------------------------------------------------------------------------------------------
+    # -- pruning ---------------------------------------------------------------------------------------------------
+    def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        """Save what other layers need from those that go, when of `kept[side]` (0-based, ascending) layers will remain.
+        Called on the whole model in memory."""
+
     def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         """Mend what else depends on layer numbers after `kept[side]` (0-based, ascending) layers remained:
         layer indices, alignment heads. Called on the pruned model in memory, before it is saved."""

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import Attention, Family, Stack
+from consomme.families import characters
+from consomme.families.base import Attention, Stack
+from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +21,7 @@ FRAME, HOP, FFT = 400, 160, 512  # samples; fixed in the stock extractor, whatev
 
 
 @dataclass(frozen=True)
-class Ctc(Family):
+class Ctc(CtcFamily):
     """See `Family`; `scratch` also has `num_mel_bins` and `stride`, which belong to the feature extractor."""
 
     def create(
@@ -33,7 +35,6 @@ class Ctc(Family):
     ) -> None:
         from transformers import Wav2Vec2BertConfig
 
-        from consomme.common.files import write_json
         from consomme.families.settings import merged, new_model, save
 
         settings = merged("scratch", self.scratch, settings, more=list(Wav2Vec2BertConfig().to_dict()))
@@ -42,21 +43,11 @@ class Ctc(Family):
             # the stock extractor takes the mask of every frame whose number leaves 1 when divided by the stride
             raise ConsommeError(f"scratch.stride: {stride} given; allowed: 2, 3 (frames joined into one)")
         tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        if tokens["type"] != "characters":
-            raise ConsommeError(f"tokenizer.type: '{tokens['type']}' given; allowed for ctc: characters")
-        seen: set[str] = set()
-        for text in texts():
-            seen.update(text)
-        characters = sorted(c for c in seen if not c.isspace() and c != "|")
-        if not characters:
-            raise ConsommeError("tokenizer: the training texts have no characters; check the corpora's text column")
-        vocabulary = {t: i for i, t in enumerate(["<pad>", "<unk>", "|", *characters])}
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "vocab.json", vocabulary)
+        vocabulary = characters.write_vocabulary(out, tokens, texts, self.name)
         processor = _processor(out / "vocab.json", bins, stride)
         fixed = {
             "vocab_size": len(vocabulary),
-            "pad_token_id": 0,
+            "pad_token_id": characters.BLANK,
             "bos_token_id": None,
             "eos_token_id": None,
             "feature_projection_input_dim": bins * stride,
@@ -65,7 +56,7 @@ class Ctc(Family):
         _deepen(model)
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2BertProcessor
 
         processor = Wav2Vec2BertProcessor.from_pretrained(path, local_files_only=True)
@@ -79,57 +70,6 @@ class Ctc(Family):
         from consomme.families.settings import mono
 
         return _log_mel(processor.feature_extractor, mono(source))
-
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return processor.tokenizer(" ".join(text.split())).input_ids
-
-    def collate(
-        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
-    ) -> dict[str, Tensor]:
-        import torch
-
-        from consomme.families.settings import padded
-
-        longest = max(len(f) for f in features)
-        frames = torch.full((len(features), longest, features[0].shape[1]), processor.feature_extractor.padding_value)
-        mask = torch.zeros(len(features), longest, dtype=torch.int64)
-        for i, feature in enumerate(features):
-            frames[i, : len(feature)] = torch.tensor(feature)
-            mask[i, : len(feature)] = 1
-        batch = {"input_features": frames, "attention_mask": mask}
-        if labels is not None:
-            batch["labels"] = padded(labels, -100)
-        return batch
-
-    def generate(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        batch: Mapping[str, Tensor],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-    ) -> list[str]:
-        import torch
-
-        from consomme.families.settings import to_model
-
-        if int(decoding.get("num_beams") or 1) != 1:
-            raise ConsommeError(f"decoding.num_beams: {decoding['num_beams']} given; ctc decodes greedily, so 1")
-        batch = to_model(model, batch)
-        with torch.inference_mode():
-            best = model(**batch).logits.argmax(-1)
-            counts = self.frames(model, batch)
-            # a token counts where it differs from the one before it, is not the blank and is not padding
-            keep = best != processor.tokenizer.pad_token_id
-            keep[:, 1:] &= best[:, 1:] != best[:, :-1]
-            keep &= torch.arange(best.shape[1], device=best.device) < counts[:, None]
-            best, keep = best.cpu().numpy(), keep.cpu().numpy()
-        pieces = _pieces(processor.tokenizer)
-        return [" ".join("".join(pieces[t] for t in row[there]).split()) for row, there in zip(best, keep, strict=True)]
-
-    def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-        lengths = batch["attention_mask"].sum(-1)
-        return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
 
     def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         bert = model.wav2vec2_bert
@@ -164,27 +104,12 @@ def _deepen(model: PreTrainedModel) -> None:
 
 
 def _processor(vocabulary: Path, bins: int, stride: int) -> Any:
-    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertProcessor, Wav2Vec2CTCTokenizer
+    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertProcessor
 
     return Wav2Vec2BertProcessor(
         feature_extractor=SeamlessM4TFeatureExtractor(feature_size=bins, num_mel_bins=bins, stride=stride),
-        tokenizer=Wav2Vec2CTCTokenizer(
-            str(vocabulary),
-            bos_token=None,
-            eos_token=None,
-            unk_token="<unk>",
-            pad_token="<pad>",
-            word_delimiter_token="|",
-            clean_up_tokenization_spaces=False,
-        ),
+        tokenizer=characters.tokenizer(vocabulary),
     )
-
-
-def _pieces(tokenizer: Any) -> list[str]:
-    """Text of each token id: special tokens are empty, the word delimiter is a space."""
-    special = set(tokenizer.all_special_tokens) - {tokenizer.word_delimiter_token}
-    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    return ["" if t in special else " " if t == tokenizer.word_delimiter_token else t for t in names]
 
 
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
@@ -192,8 +117,9 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     import numpy as np
     import torch
 
-    if len(wave) < FRAME + HOP:
-        raise ConsommeError(f"audio of {len(wave)} samples: at least {FRAME + HOP} are needed; set min_seconds")
+    fewest = FRAME + HOP * (extractor.stride - 1)
+    if len(wave) < fewest:
+        raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
     samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
     frames = samples.unfold(0, FRAME, HOP)
     frames = frames - frames.mean(1, keepdim=True)
@@ -256,7 +182,7 @@ FAMILY = Ctc(
         "stride": 3,
         "initializer_range": 0.1,
     },
-    tokenizer={"type": "characters"},
+    tokenizer=characters.TOKENIZER,
     dropouts=(
         "hidden_dropout",
         "activation_dropout",

@@ -7,21 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from consomme.common.errors import ConsommeError
-from consomme.families.base import BART_STACKS, Family, Subwords
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
-SENTENCES = 1_000_000  # more than these teach SentencePiece little; every n-th is taken then
+from consomme.families import subwords
+from consomme.families.base import BART_STACKS, Subwords
+from consomme.families.translation import Translator, fits
 
 
 @dataclass(frozen=True)
-class Marian(Family):
+class Marian(Translator):
     """See `Family`."""
 
     def create(
@@ -40,8 +34,8 @@ class Marian(Family):
 
         settings = merged("scratch", self.scratch, settings, more=list(MarianConfig().to_dict()))
         tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        pieces, spm = _sentencepiece(texts, tokens)
-        vocabulary = {piece: i for i, piece in enumerate([*pieces, "<pad>"])}
+        pieces, spm = subwords.sentencepiece(texts, tokens, self.name, ("unigram", "bpe"))
+        vocabulary = {piece: i for i, piece in enumerate([*(name for name, _ in pieces), "<pad>"])}
         pad = vocabulary["<pad>"]
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "vocab.json", vocabulary)
@@ -73,20 +67,12 @@ class Marian(Family):
         )
         save(model, processor, out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import MarianTokenizer
 
         with warnings.catch_warnings():
             _hush()
             return MarianTokenizer.from_pretrained(path, local_files_only=True)
-
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
-        import numpy as np
-
-        return np.asarray(_fits(processor, processor(source).input_ids, source), dtype=np.int64)
-
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return _fits(processor, processor(text_target=text).input_ids, text)
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         from consomme.families.settings import pieces
@@ -98,38 +84,6 @@ class Marian(Family):
         return Subwords(
             *pieces(spm, vocabulary), partial(_spelled, processor, spm), partial(_ids, processor, vocabulary)
         )
-
-    def collate(
-        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
-    ) -> dict[str, Tensor]:
-        import torch
-
-        from consomme.families.settings import padded
-
-        ids = padded(features, processor.pad_token_id)
-        lengths = torch.tensor([[len(f)] for f in features])
-        batch = {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths).long()}
-        if labels is not None:
-            batch["labels"] = padded(labels, -100)
-        return batch
-
-    def generate(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        batch: Mapping[str, Tensor],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-    ) -> list[str]:
-        import torch
-
-        from consomme.families.settings import capped, options_for, to_model
-
-        # the start token takes one position
-        options = {"num_beams": 1, **capped(decoding, model.config.max_position_embeddings - 1)}
-        with torch.inference_mode():
-            ids = model.generate(**to_model(model, batch), **options_for(model, options))
-        return [t.strip() for t in processor.batch_decode(ids.tolist(), skip_special_tokens=True)]
 
 
 def _hush() -> None:
@@ -146,55 +100,7 @@ def _spelled(processor: Any, spm: Any, text: str) -> tuple[list[str], str]:
 def _ids(processor: Any, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> list[int]:
     unknown = vocabulary[processor.unk_token]
     ids = processor.build_inputs_with_special_tokens([vocabulary.get(token, unknown) for token in tokens])
-    return _fits(processor, ids, "".join(tokens))
-
-
-def _fits(processor: Any, ids: list[int], text: str) -> list[int]:
-    if len(ids) > processor.model_max_length:
-        raise ConsommeError(
-            f"a sentence of {len(ids)} tokens, the model has positions for {processor.model_max_length}: "
-            f"'{text[:60]}...'; set max_characters on the corpus"
-        )
-    return ids
-
-
-def _sentencepiece(texts: Callable[[], Iterator[str]], settings: Mapping[str, Any]) -> tuple[list[str], bytes]:
-    """Train one SentencePiece model on both sides: its pieces by id (0 is </s>, 1 is <unk>), its file's bytes.
-
-    One thread and no sampling inside the trainer: the same texts give the same model."""
-    import io
-
-    import sentencepiece
-
-    if settings["type"] not in ("unigram", "bpe"):
-        raise ConsommeError(f"tokenizer.type: '{settings['type']}' given; allowed for marian: unigram, bpe")
-    total = sum(1 for text in texts() if text.strip())
-    if not total:
-        raise ConsommeError("tokenizer: there are no training texts; name corpora under data.train")
-    step = -(-total // SENTENCES)
-    model = io.BytesIO()
-    try:
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=(t for i, t in enumerate(t for t in texts() if t.strip()) if i % step == 0),
-            model_writer=model,
-            model_type=settings["type"],
-            vocab_size=settings["vocab_size"],
-            hard_vocab_limit=False,
-            character_coverage=settings["character_coverage"],
-            normalization_rule_name=settings["normalization_rule_name"],
-            num_threads=1,
-            eos_id=0,
-            unk_id=1,
-            bos_id=-1,
-            pad_id=-1,
-            minloglevel=2,
-        )
-    except RuntimeError as error:
-        raise ConsommeError(
-            f"tokenizer: SentencePiece can't make {settings['vocab_size']} pieces: {error}; try another vocab_size"
-        ) from error
-    trained = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    return [trained.id_to_piece(i) for i in range(trained.get_piece_size())], model.getvalue()
+    return fits(processor, ids, "".join(tokens))
 
 
 FAMILY = Marian(
@@ -225,12 +131,7 @@ FAMILY = Marian(
         "decoder_layerdrop": 0.0,
         "init_std": 0.02,
     },
-    tokenizer={
-        "type": "unigram",
-        "vocab_size": 1000,
-        "character_coverage": 1.0,
-        "normalization_rule_name": "nmt_nfkc",
-    },
+    tokenizer=subwords.SENTENCEPIECE,
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import Attention, Family, Stack
+from consomme.families.base import Attention, Family, Stack, set_value, value_of
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ def heads(model: PreTrainedModel, family: Family) -> dict[str, list[int]]:
     """Group -> the number of heads of each layer as it is now."""
     spelled = {name: attention for name, _, attention in groups(family)}
     return {
-        name: [getattr(module, spelled[name].heads) for module in modules]
+        name: [sub(module, spelled[name].heads) for module in modules]
         for name, modules in attentions(model, family).items()
     }
 
@@ -76,6 +76,7 @@ def keep_layers(model: PreTrainedModel, family: Family, kept: Mapping[str, Seque
                 f"name at least one, each once, ascending, from 1 to {total}"
             )
     _own_config(model)
+    family.before_layers(model, kept)
     for side, chosen in kept.items():
         stack = family.stacks[side]
         old = layers(model, stack)
@@ -85,7 +86,7 @@ def keep_layers(model: PreTrainedModel, family: Family, kept: Mapping[str, Seque
             for module in layer.modules():
                 if getattr(module, "layer_idx", None) is not None:
                     module.layer_idx = new
-        setattr(model.config, stack.count, len(chosen))
+        set_value(model.config, stack.count, len(chosen))
         _renumber(model.config, side, chosen)
     family.after_layers(model, kept)
     return model
@@ -119,7 +120,7 @@ def slice_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTr
     for name, stack, attention in groups(family):
         for layer, gone in pruned.get(name, {}).items():
             module = sub(layers(model, stack)[layer], attention.path)
-            count = getattr(module, attention.heads)
+            count = sub(module, attention.heads)
             stay = [h for h in range(count) if h not in set(gone)]
             size = sub(module, attention.query).out_features // count
             index = torch.cat([torch.arange(h * size, (h + 1) * size) for h in stay])
@@ -144,7 +145,7 @@ def zero_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTra
         for name, stack, attention in groups(family):
             for layer, gone in pruned.get(name, {}).items():
                 module = sub(layers(model, stack)[layer], attention.path)
-                size = sub(module, attention.query).out_features // getattr(module, attention.heads)
+                size = sub(module, attention.query).out_features // sub(module, attention.heads)
                 for head in gone:
                     part = slice(head * size, (head + 1) * size)
                     sub(module, attention.out).weight[:, part] = 0
@@ -156,12 +157,25 @@ def zero_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTra
     return model
 
 
-def complain(path: Path, report: Mapping[str, Any]) -> None:
-    """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones."""
+def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()) -> None:
+    """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones.
+
+    optional: ends of the names of weights that may be missing or too many."""
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if report.get(what):
-            names = ", ".join(sorted(map(str, report[what]))[:3])
+        found = [name for name in report.get(what) or () if not str(name).endswith(tuple(optional))]
+        if found:
+            names = ", ".join(sorted(map(str, found))[:3])
             raise ConsommeError(f"{path / 'model.safetensors'} does not fit its config.json: {what}: {names}")
+
+
+def zero(model: PreTrainedModel, names: Sequence[str]) -> None:
+    """Set these weights, in place, to zero."""
+    import torch
+
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in names:
+            weights[name].zero_()
 
 
 def load_sliced(path: Path, family: Family) -> PreTrainedModel:
@@ -189,7 +203,7 @@ def load_twin(path: Path, family: Family) -> PreTrainedModel:
     config = getattr(transformers, family.config).from_pretrained(path, local_files_only=True)
     state = load_file(path / "model.safetensors")
     for name, stack, attention in groups(family):
-        count = getattr(config, stack.heads)
+        count = value_of(config, stack.heads)
         for layer, gone in (config.pruned_heads.get(name) or {}).items():
             prefix = f"{stack.layers}.{layer}.{attention.path}."
             stay = [h for h in range(count) if h not in set(gone)]
@@ -204,7 +218,8 @@ def load_twin(path: Path, family: Family) -> PreTrainedModel:
     model, report = kind.from_pretrained(
         None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True
     )
-    complain(path, report)
+    complain(path, report, family.optional)
+    zero(model, report["missing_keys"])
     return model
 
 
@@ -222,6 +237,7 @@ def stock_twin(path: Path, family: Family) -> PreTrainedModel:
 
 def _checked(model: PreTrainedModel, family: Family, pruned: Pruned) -> dict[str, dict[int, list[int]]]:
     counts = heads(model, family)
+    _require_own_keys(model, family)
     unknown = sorted(set(pruned) - set(counts))
     if unknown:
         raise ConsommeError(f"heads: {family.name} has no {unknown[0]}; allowed: {', '.join(counts)}")
@@ -245,12 +261,20 @@ def _checked(model: PreTrainedModel, family: Family, pruned: Pruned) -> dict[str
     return checked
 
 
+def _require_own_keys(model: PreTrainedModel, family: Family) -> None:
+    """ConsommeError where several heads share keys and values, so that one alone can't go."""
+    for name, _, attention in groups(family):
+        for module in attentions(model, family)[name]:
+            if sub(module, attention.query).out_features != sub(module, attention.key).out_features:
+                raise ConsommeError(f"heads: the heads of {name} share keys and values (grouped-query attention)")
+
+
 def _original_heads(model: PreTrainedModel, family: Family) -> dict[str, list[list[int]]]:
     """Group -> layer -> the numbers in the stock shape of the heads that are there."""
     earlier = getattr(model.config, "pruned_heads", None) or {}
     found = {}
     for name, stack, _ in groups(family):
-        total = getattr(model.config, stack.heads)
+        total = value_of(model.config, stack.heads)
         lost = {int(k): set(v) for k, v in earlier.get(name, {}).items()}
         found[name] = [
             [h for h in range(total) if h not in lost.get(layer, ())] for layer in range(len(layers(model, stack)))
@@ -261,7 +285,7 @@ def _original_heads(model: PreTrainedModel, family: Family) -> dict[str, list[li
 def _gone(model: PreTrainedModel, family: Family, left: Mapping[str, list[list[int]]]) -> dict[str, dict[str, list]]:
     result: dict[str, dict[str, list]] = {}
     for name, stack, _ in groups(family):
-        total = getattr(model.config, stack.heads)
+        total = value_of(model.config, stack.heads)
         for layer, there in enumerate(left[name]):
             if len(there) < total:
                 result.setdefault(name, {})[str(layer)] = [h for h in range(total) if h not in set(there)]
@@ -296,9 +320,13 @@ def _spread(tensor: torch.Tensor, stay: Sequence[int], count: int, dim: int) -> 
 def _own_config(model: PreTrainedModel) -> None:
     """Give the model a config of its own: models built from one config object share it."""
     old, new = model.config, copy.deepcopy(model.config)
+    parts = {name: part for name in old.sub_configs if (part := getattr(old, name, None)) is not None}
     for module in model.modules():
         if getattr(module, "config", None) is old:
             module.config = new
+        for name, part in parts.items():
+            if getattr(module, "config", None) is part:
+                module.config = getattr(new, name)
     if getattr(model, "generation_config", None) is not None:
         model.generation_config = copy.deepcopy(model.generation_config)
 

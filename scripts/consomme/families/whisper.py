@@ -75,7 +75,7 @@ class Whisper(Family):
         )
         save(model, WhisperProcessor(feature_extractor=extractor, tokenizer=speech), out)
 
-    def processor(self, path: Path) -> Any:
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import WhisperProcessor
 
         return WhisperProcessor.from_pretrained(path, local_files_only=True)

@@ -15,7 +15,8 @@ from consomme.common.errors import ConsommeError
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.evaluate.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
-from consomme.families import Family
+from consomme.families import Family, family_for
+from consomme.families.base import value_of
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import (
     AverageNode,
@@ -35,6 +36,7 @@ from consomme.prune.layers import layers_to_drop, listed
 from consomme.prune.scores import TABLE as HEAD_SCORES
 
 if TYPE_CHECKING:
+    from consomme.families.base import Family
     from consomme.plan.items import Model
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import HeadScore
@@ -122,31 +124,34 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     if not file.is_file():
         return {}
     config = json.loads(file.read_text(encoding="utf-8"))
-    for name, family in FAMILIES.items():
-        if family.model_type == config.get("model_type"):
-            depth = {side: config[s.count] for side, s in family.stacks.items() if s.count in config}
-            return {"family": name, "depth": depth}
-    known = ", ".join(f.model_type for f in FAMILIES.values())
-    raise ConsommeError(f"{file}: no family for model_type '{config.get('model_type')}'; there are: {known}")
+    family = family_for(Path(folder), config)
+    depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
+    return {"family": family.name, "depth": {side: count for side, count in depth.items() if count is not None}}
 
 
 def scratch(
     given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """The architecture of a model from scratch, every default filled in: (architecture, tokenizer, family)."""
+    made = [name for name, family in FAMILIES.items() if family.scratch]
     if "family" not in given:
-        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(FAMILIES)}")
+        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(made)}")
     name = given["family"]
-    among(f"{path}.scratch.family", name, FAMILIES, "family")
+    among(f"{path}.scratch.family", name, made, "family")
     family = FAMILIES[name]
     if family.task != task:
         fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
     settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
     for stack in family.stacks.values():
-        for key in (stack.count, stack.heads):
+        for key in (key_in_scratch(stack.count), key_in_scratch(stack.heads)):
             if key in settings and settings[key] < 1:
                 fail(f"{path}.scratch.{key}", f"at least 1 is needed; given: {settings[key]}")
     return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
+
+
+def key_in_scratch(key: str) -> str:
+    """The name in `scratch` of a config's key, which may lie in a part of the config."""
+    return key.rpartition(".")[2]
 
 
 def files_in(folder: Path) -> tuple[str, ...]:
@@ -204,11 +209,16 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
         fail(f"{path}.ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders")
     if node.label_smoothing_factor and family.objective == "ctc":
         fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
-    if node.decoder_layerdrop and "decoder" not in family.stacks:
-        fail(f"{path}.decoder_layerdrop", f"'{family.name}' has no decoder")
+    for side, probability in (("encoder", node.encoder_layerdrop), ("decoder", node.decoder_layerdrop)):
+        if probability and side not in family.stacks:
+            fail(f"{path}.{side}_layerdrop", _no_side(family, side))
+    if node.dropout is not None and not family.dropouts:
+        fail(f"{path}.dropout", f"the dropouts of '{family.name}' are unknown: its architecture is outside the table")
     if taps := node.intermediate_ctc:
         if family.objective != "ctc" and node.ctc_weight is None:
             fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given")
+        if not family.stacks:
+            fail(f"{path}.intermediate_ctc", _no_side(family, "encoder"))
         below = parent.depth["encoder"] - 1 if parent.depth else None
         for layer in taps.layers or []:
             if layer < 1 or (below is not None and layer > below):
@@ -330,9 +340,14 @@ def _ways(node: PruneNode) -> list[Chooser | HeadScore]:
 def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
     """The depth that is left; choosers exist; layers are there; the family has that side."""
     family = FAMILIES[parent.family] if parent.family else None
+    if node.heads and family and not family.stacks:
+        fail(f"{path}.heads", _no_side(family, "encoder"))
     if node.heads:
         among(f"{path}.heads.by", node.heads.by, HEAD_SCORES, "head score")
         among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
+        if family and not family.head_hooks and HEAD_SCORES[node.heads.by].searches:
+            blind = ", ".join(name for name, score in HEAD_SCORES.items() if not score.searches)
+            fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
     for name in ("choose_on", "metric"):
         if name in node.model_fields_set and not searches(node):
             fail(f"{path}.{name}", "has no use here: nothing is searched")
@@ -342,7 +357,7 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
         if plan is None:
             continue
         if family and side not in family.stacks:
-            fail(f"{path}.layers.{side}", f"'{family.name}' has no {side}; it has: {', '.join(family.stacks)}")
+            fail(f"{path}.layers.{side}", _no_side(family, side))
         if plan.by is not None:
             among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
         if side not in left:
@@ -356,6 +371,12 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
         except ConsommeError as error:
             fail(f"{path}.layers.{side}", str(error))
     return left if parent.depth is not None else None
+
+
+def _no_side(family: Family, side: str) -> str:
+    if not family.stacks:
+        return f"where the layers of '{family.name}' are is unknown: its architecture is outside the table of families"
+    return f"'{family.name}' has no {side}; it has: {', '.join(family.stacks)}"
 
 
 def exporting(node: ExportNode, parent: Model, path: str) -> None:

@@ -195,7 +195,10 @@ class Graph:
             "languages": self.languages,
             "seed": self.replicate,
         }
-        depth = {side: int(scratch[stack.count]) for side, stack in FAMILIES[family].stacks.items()}
+        depth = {
+            side: int(scratch[capabilities.key_in_scratch(stack.count)])
+            for side, stack in FAMILIES[family].stacks.items()
+        }
         return [self._model(name, own, "from", identity, corpora=corpora, family=family, depth=depth)]
 
     def _start(self, settings: dict[str, Any]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
     rows = rows.select(range(min(UTTERANCES, len(rows))))
     family = family_of(folder)
-    model, processor = load(folder, device), family.processor(folder)
+    model, processor = load(folder, device), family.processor(folder, spec["languages"])
     features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
     labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
     speech = rows.task == "asr"
@@ -155,6 +155,9 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         short = is_short(family, model.config, spec.get("decoding"))
         window = fitting(family, short, max(map(len, features)))
         batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
+        wanted = batch.pop("labels")
+        if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+            batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
         with FlopCounterMode(display=False) as counter, family.fitted(model, batch):
             model(**batch)
         del batch

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 PATTERNS = ["*.safetensors", "*.json", "*.spm", "*.txt", "*.model"]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -62,6 +65,29 @@ def copy_checkpoint(source: Path, target: Path, where: str) -> None:
         if path.suffix != ".safetensors":
             shutil.copyfile(path, target / path.name)
     merge([path for path in files if path.suffix == ".safetensors"], target / WEIGHTS)
+
+
+def complete(folder: Path, model: PreTrainedModel) -> None:
+    """Write the weights anew under the names that `model`, loaded from `folder`, has for them, in their stored type,
+    where the file has other names, more, or lacks some: old checkpoints spell the parts of a weight norm otherwise, and what is
+    made of them can only be averaged with them under the same names."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_model
+
+    with safe_open(folder / WEIGHTS, "pt") as stored:
+        names = set(stored.keys())
+        types = {str(stored.get_slice(name).get_dtype()) for name in names}
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    there = {id(parameter) for name, parameter in parameters.items() if name in names}  # tied weights are stored once
+    never = set(getattr(model, "_keys_to_ignore_on_save", None) or ())  # sinusoids, computed anew
+    named = all(id(parameter) in there for name, parameter in parameters.items() if name not in never)
+    if named and names <= model.state_dict().keys():
+        return
+    kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
+    kind = kinds.get(types.pop(), torch.float32) if len(types) == 1 else torch.float32
+    save_model(model.to(kind), str(folder / WEIGHTS), {"format": "pt"})
+    model.to(torch.float32)
 
 
 def merge(shards: list[Path], target: Path) -> None:

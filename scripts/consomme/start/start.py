@@ -10,7 +10,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
 from consomme.common.stage import Job, finish, say
 from consomme.families import family_named, family_of, load
-from consomme.start.checkpoint import copy_checkpoint, files_of
+from consomme.start.checkpoint import complete, copy_checkpoint, files_of
 from consomme.start.hub import fetch
 
 VERSION = 1
@@ -111,6 +111,8 @@ def _close(job: Job, folder: Path, where: str, **more: Any) -> None:
         family.processor(folder)
     except (OSError, ValueError, TypeError, KeyError, AssertionError) as error:  # as transformers words a lost file
         raise ConsommeError(f"{where}: its {family.name} processor or tokenizer does not load: {error}") from error
-    parameters = sum(p.numel() for p in load(folder).parameters())
+    model = load(folder)
+    complete(folder, model)
+    parameters = sum(p.numel() for p in model.parameters())
     say(f"{where}: {family.architecture}, {parameters:,} parameters")
     write_provenance(job, folder, family=family.name, parameters=parameters, **more)

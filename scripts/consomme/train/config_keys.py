@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_json
+from consomme.families.base import set_value, value_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 
 
 def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's keys for the training settings.
+    """The config's keys for the training settings, dotted where they lie in a part of it.
 
     config: what config.json holds. `dropout` is a number for every dropout of the family, or {key of the config: number}.
     Layers that transformers would drop and features that it would mask by itself are left to ours."""
-    found: dict[str, Any] = {s.layerdrop: 0.0 for s in family.stacks.values() if s.layerdrop in config}
+    found: dict[str, Any] = {s.layerdrop: 0.0 for s in family.stacks.values() if s.layerdrop}
     given = settings["dropout"]
     if isinstance(given, Mapping):
         for key in given:
-            if key not in config:
+            if value_of(config, key) is None:
                 known = sorted(k for k in config if "dropout" in k)
                 raise ConsommeError(f"dropout.{key}: {family.name} has none of that name; it has: {', '.join(known)}")
         found |= given
@@ -35,7 +36,7 @@ def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, 
         if not family.dropouts:
             raise ConsommeError(f"dropout: {given}: {family.name} names no dropout in its config")
         found |= dict.fromkeys(family.dropouts, given)
-    if config.get("apply_spec_augment"):
+    if config.get("apply_spec_augment", family.masks_input):
         found["apply_spec_augment"] = False
     return found
 
@@ -50,7 +51,10 @@ def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: 
         for path in folder.iterdir():
             if path.name != "config.json":
                 os.symlink(path.resolve(), Path(place) / path.name)
-        write_json(Path(place) / "config.json", read_json(folder / "config.json") | dict(changed))
+        config = read_json(folder / "config.json")
+        for key, value in changed.items():
+            set_value(config, key, value)
+        write_json(Path(place) / "config.json", config)
         model = load(Path(place), device)
     model.config._name_or_path = str(folder)
     return model
@@ -65,13 +69,21 @@ def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[
     import transformers
 
     saved = getattr(transformers, family.config).from_pretrained(folder, local_files_only=True).to_dict() | dict(own)
-    training = {key: getattr(model.config, key) for key in saved if hasattr(model.config, key)}
-    changed = {key: value for key, value in training.items() if value != saved[key] and "version" not in key}
-    changed.pop("dtype", None)
-    for key in changed:
-        setattr(model.config, key, saved[key])
+    changed = list(_differences(model.config, saved))
+    for config, key, _, before in changed:
+        setattr(config, key, before)
     try:
         yield
     finally:
-        for key, value in changed.items():
-            setattr(model.config, key, value)
+        for config, key, value, _ in changed:
+            setattr(config, key, value)
+
+
+def _differences(config: Any, saved: Mapping[str, Any]) -> Iterator[tuple[Any, str, Any, Any]]:
+    """Where a config is not as saved, in its parts too: (config, key, value, saved value)."""
+    for key, before in saved.items():
+        value = getattr(config, key, before)
+        if hasattr(value, "to_dict") and isinstance(before, Mapping):
+            yield from _differences(value, before)
+        elif value != before and "version" not in key and key != "dtype":
+            yield config, key, value, before

@@ -130,7 +130,7 @@ class Engine(Trainer):
         labels, step = inputs.pop("labels"), self.state.global_step
         heard = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
-            inputs["decoder_input_ids"] = losses.decoder_inputs(self.model, labels)
+            inputs["decoder_input_ids"] = self.family.decoder_inputs(self.model, labels)
         with contextlib.ExitStack() as around:
             around.enter_context(self.family.fitted(self.model, inputs))
             tapped: list[Tensor] = []

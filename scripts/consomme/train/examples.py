@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+import torch
 from torch.utils.data import Dataset
 
 from consomme.common.errors import ConsommeError
@@ -24,12 +25,11 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
-CHUNK = 256  # lengths whose output frames are asked for at once
 TOO_SHORT, TOO_LONG = "transcript longer than its frames", "labels longer than the decoder's positions"
 
 
 class Example(TypedDict):
-    """features: [time, bins] or [tokens]; labels: token ids; seconds: of audio, 0 for text."""
+    """features: [time, bins], [samples] or [tokens]; labels: token ids; seconds: of audio, 0 for text."""
 
     features: np.ndarray
     labels: Sequence[int]
@@ -195,6 +195,7 @@ def open_corpus(
     labels: list[Sequence[int]] = [()] * len(ids)
     reasons: dict[str, int] = {}
     fitting = []
+    family.labels(processor, "", languages)  # an error with no text at all is one of the languages
     targets = rows.targets
     for i in chosen:
         try:
@@ -207,7 +208,7 @@ def open_corpus(
     # only what is trained on is measured: a row that the share leaves aside has no labels
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
     room = np.zeros(len(ids), np.int64)
-    room[chosen] = rooms(family, processor, model, chosen, shortened, features)
+    room[chosen] = rooms(family, model, chosen, shortened)
     fits = np.array([needed(labels[i], family.objective == "ctc") <= room[i] for i in chosen], dtype=bool)
     if not fits.all():
         reason = TOO_SHORT if family.objective == "ctc" else TOO_LONG
@@ -222,33 +223,14 @@ def needed(labels: Sequence[int], ctc: bool) -> int:
     return len(labels) + (int(np.sum(np.diff(labels) == 0)) if ctc else 0)
 
 
-def rooms(
-    family: Family,
-    processor: Any,
-    model: PreTrainedModel,
-    chosen: np.ndarray,
-    lengths: np.ndarray,
-    features: Sequence[np.ndarray],
-) -> np.ndarray:
+def rooms(family: Family, model: PreTrainedModel, chosen: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """How many places for labels each of the rows `chosen` [n] has: for CTC its output frames, else the decoder's
     positions. lengths: of the features of each chosen row."""
     if not len(chosen):
         return np.zeros(0, np.int64)
     if family.objective != "ctc":
         return np.full(len(chosen), positions(model))
-    return output_frames(family, processor, model, lengths, np.asarray(features[int(chosen[0])]))
-
-
-def output_frames(
-    family: Family, processor: Any, model: PreTrainedModel, lengths: np.ndarray, example: np.ndarray
-) -> np.ndarray:
-    """The number of output frames [n] for features of these lengths [n], shaped beyond time like `example`."""
-    distinct, places = np.unique(lengths, return_inverse=True)
-    found = []
-    for start in range(0, len(distinct), CHUNK):
-        empty = [np.zeros((max(int(n), 1), *example.shape[1:]), example.dtype) for n in distinct[start : start + CHUNK]]
-        found.append(family.frames(model, family.collate(processor, empty, None)).numpy())
-    return np.concatenate(found)[places]
+    return family.output_frames(model, torch.as_tensor(np.maximum(lengths, 1))).numpy()
 
 
 def positions(model: PreTrainedModel) -> int:

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 IGNORED = -100
 
@@ -53,13 +52,3 @@ def seq2seq(logits: Tensor, labels: Tensor, smoothing: float, items: Tensor | in
         reduction="sum",
     )
     return loss / items
-
-
-def decoder_inputs(model: PreTrainedModel, labels: Tensor) -> Tensor:
-    """The labels [batch, tokens] shifted right behind the start token, as the model's own loss would have them."""
-    own = getattr(model, "prepare_decoder_input_ids_from_labels", None)
-    if own is not None:
-        return own(labels=labels)
-    shifted = labels.roll(1, dims=1)
-    shifted[:, 0] = model.config.decoder_start_token_id
-    return shifted.masked_fill(shifted == IGNORED, model.config.pad_token_id)

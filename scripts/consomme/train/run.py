@@ -154,7 +154,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
-    processor = family.processor(parent)
+    processor = family.processor(parent, spec["languages"])
     changed = config_keys.overrides(family, read_json(parent / "config.json"), settings)
     own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
     model = config_keys.load_with(family, parent, changed | own, "cpu")
@@ -222,7 +222,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
             share_seed=spec.get("seed", 0),
             languages=spec["languages"],
             cache=job.cache,
-            processor_key=processor_key(parent),
+            processor_key=processor_key(parent, family, spec["languages"]),
             fastest=max(settings["augment"].get("speed") or [1.0]),
         )
         for name in spec["train"]

@@ -72,7 +72,7 @@ def _stock(model: Path, work: Path) -> Path:
 
 def say(folder: Path, ask: Ask) -> list[str]:
     """What the converted model says on the processor (CPU), greedily. `folder` alone is read, its tokenizer files too."""
-    processor = ask.family.processor(folder)
+    processor = ask.family.processor(folder, ask.languages)
     inputs = [ask.family.features(processor, ask.rows.source(i)) for i in range(len(ask.rows))]
     answer = {"nmt": _translate, "asr": _transcribe}[ask.family.task]
     said: list[str] = []
@@ -91,7 +91,10 @@ def _engine(folder: Path, ask: Ask) -> Any:
 
 def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
     sentences = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in inputs]
-    found = engine.translate_batch(sentences, beam_size=1, max_decoding_length=ask.max_new_tokens)
+    # the token that names the target's language, where the family has such: the engine is told what to begin with
+    first = [i for i in ask.family.beginning(tokenizer).values() if i is not None]
+    prefix = [tokenizer.convert_ids_to_tokens(first)] * len(sentences) if first else None
+    found = engine.translate_batch(sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens)
     ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 

@@ -68,7 +68,7 @@ def say(folder: Path, ask: Ask) -> list[str]:
     """What the checkpoint says, by the family's own decoding."""
     from consomme.families import load
 
-    model, processor = load(folder), ask.family.processor(folder)
+    model, processor = load(folder), ask.family.processor(folder, ask.languages)
     decoding = {"num_beams": 1, "max_new_tokens": ask.max_new_tokens}
     said: list[str] = []
     for start in range(0, len(ask.rows), BATCH):

@@ -13,7 +13,7 @@ def magnitude(subject: Subject) -> Scores:
     for group, stack, attention in groups(subject.family):
         for layer in layers(subject.model, stack):
             module = sub(layer, attention.path)
-            heads = getattr(module, attention.heads)
+            heads = sub(module, attention.heads)
             inwards = [sub(module, name).weight for name in (attention.query, attention.key, attention.value)]
             parts = [*(w.unflatten(0, (heads, -1)).flatten(1) for w in inwards)]
             parts.append(sub(module, attention.out).weight.T.unflatten(0, (heads, -1)).flatten(1))

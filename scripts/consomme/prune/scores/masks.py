@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.errors import ConsommeError
 from consomme.prune.scores.base import Subject
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def masked(model: PreTrainedModel, family: Family) -> Iterator[Masks]:
     """The model with a mask on every head; hooks and the weights' requires_grad flags are as before afterwards."""
     from consomme.families.surgery import groups, layers, sub
 
+    if not family.head_hooks:
+        raise ConsommeError(f"heads.by: the heads of {family.name} can't be masked one by one; choose by magnitude")
     masks, handles = Masks(), []
     wanted = [p for p in model.parameters() if p.requires_grad]
     try:
@@ -55,7 +58,7 @@ def masked(model: PreTrainedModel, family: Family) -> Iterator[Masks]:
         for group, stack, attention in groups(family):
             for number, layer in enumerate(layers(model, stack)):
                 module = sub(layer, attention.path)
-                heads = getattr(module, attention.heads)
+                heads = sub(module, attention.heads)
                 masks.modules[group, number] = (module, heads)
                 out = sub(module, attention.out)
                 handles.append(out.register_forward_pre_hook(masks.hook((group, number), heads)))

@@ -1,0 +1,97 @@
+"""What the CTC families share: greedy decoding, padding of frames, the words of a transcript as labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families import characters
+from consomme.families.base import Family
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class CtcFamily(Family):
+    """A family whose tokens are characters in a Wav2Vec2CTCTokenizer; see `Family`."""
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        return processor.tokenizer(" ".join(text.split())).input_ids
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        return pad_frames(features, labels, processor.feature_extractor.padding_value)
+
+    def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        import torch
+
+        from consomme.families.settings import to_model
+
+        if int(decoding.get("num_beams") or 1) != 1:
+            raise ConsommeError(
+                f"decoding.num_beams: {decoding['num_beams']} given; {self.name} decodes greedily, so 1"
+            )
+        batch = to_model(model, batch)
+        with torch.inference_mode():
+            best = model(**batch).logits.argmax(-1)
+            counts = self.frames(model, batch)
+            # a token counts where it differs from the one before it, is not the blank and is not padding
+            keep = best != processor.tokenizer.pad_token_id
+            keep[:, 1:] &= best[:, 1:] != best[:, :-1]
+            keep &= torch.arange(best.shape[1], device=best.device) < counts[:, None]
+            best, keep = best.cpu().numpy(), keep.cpu().numpy()
+        return self.texts(processor, [row[there] for row, there in zip(best, keep, strict=True)])
+
+    def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
+        """The text of each row of token ids, without blanks and repetitions."""
+        spelled = characters.pieces(processor.tokenizer)
+        return [" ".join("".join(spelled[t] for t in row).split()) for row in ids]
+
+    def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.output_frames(model, lengths_of(batch))
+
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+        return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
+
+
+def lengths_of(batch: Mapping[str, Tensor]) -> Tensor:
+    """The lengths of a batch's inputs [batch], int64: by its mask, or all as long as the batch where it has none."""
+    import torch
+
+    if "attention_mask" in batch:
+        return batch["attention_mask"].sum(-1)
+    inputs = batch["input_values"] if "input_values" in batch else batch["input_features"]
+    return torch.full((len(inputs),), inputs.shape[1], dtype=torch.int64, device=inputs.device)
+
+
+def pad_frames(
+    features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None, value: float = 0.0
+) -> dict[str, Tensor]:
+    """`input_features` [batch, time, bins] with their attention_mask, and labels padded with -100."""
+    import torch
+
+    from consomme.families.settings import padded
+
+    longest = max(len(f) for f in features)
+    frames = torch.full((len(features), longest, features[0].shape[1]), value)
+    mask = torch.zeros(len(features), longest, dtype=torch.int64)
+    for i, feature in enumerate(features):
+        frames[i, : len(feature)] = torch.tensor(feature)
+        mask[i, : len(feature)] = 1
+    batch = {"input_features": frames, "attention_mask": mask}
+    if labels is not None:
+        batch["labels"] = padded(labels, -100)
+    return batch

@@ -1,0 +1,21 @@
+"""HuBERT with a CTC head: wav2vec 2.0's architecture, trained otherwise (Hsu et al. 2021)."""
+
+from __future__ import annotations
+
+from consomme.families import characters
+from consomme.families.waveform import DROPOUTS, SCRATCH, WaveformCtc, stack
+
+FAMILY = WaveformCtc(
+    name="hubert",
+    task="asr",
+    objective="ctc",
+    model_type="hubert",
+    architecture="HubertForCTC",
+    config="HubertConfig",
+    stacks=stack("hubert"),
+    scratch=SCRATCH,
+    tokenizer=characters.TOKENIZER,
+    dropouts=DROPOUTS,
+    optional=("masked_spec_embed",),
+    masks_input=True,
+)

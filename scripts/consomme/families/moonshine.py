@@ -1,0 +1,130 @@
+"""Moonshine: a small encoder-decoder Transformer over the waveform, with rotary positions (Jeffries et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.families import subwords
+from consomme.families.base import Attention, Stack
+from consomme.families.transcription import Transcriber
+from consomme.families.waveform import pad_samples, samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # ids 0 to 3; the first three as the published models have them
+FEWEST = 127 + 6 * 64 + 2 * 192  # samples that the three convolutions need to give a frame
+
+
+def _attention(path: str, side: str) -> Attention:
+    return Attention(path, out="o_proj", heads=f"config.{side}_num_attention_heads")
+
+
+@dataclass(frozen=True)
+class Moonshine(Transcriber):
+    """See `Family`. A group norm over all of time hears the padding of a batch."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import (
+            GenerationConfig,
+            MoonshineConfig,
+            PreTrainedTokenizerFast,
+            Wav2Vec2FeatureExtractor,
+            Wav2Vec2Processor,
+        )
+
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(MoonshineConfig().to_dict()))
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        pairs = subwords.byte_pairs(texts, tokens, self.name, SPECIAL)
+        processor = Wav2Vec2Processor(
+            Wav2Vec2FeatureExtractor(do_normalize=False, return_attention_mask=True),
+            PreTrainedTokenizerFast(
+                tokenizer_object=pairs,
+                unk_token="<unk>",
+                bos_token="<s>",
+                eos_token="</s>",
+                pad_token="<pad>",
+                model_max_length=settings["max_position_embeddings"],
+                clean_up_tokenization_spaces=False,
+            ),
+        )
+        ids = {"bos_token_id": 1, "decoder_start_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+        model = new_model(self, settings, {**ids, "vocab_size": pairs.get_vocab_size()}, seed)
+        model.generation_config = GenerationConfig(**ids, max_length=settings["max_position_embeddings"])
+        save(model, processor, out)
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import Wav2Vec2Processor
+
+        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        """float32 [samples]."""
+        return samples(processor.feature_extractor, source, FEWEST)
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        return pad_samples(processor.feature_extractor, features, labels)
+
+    def padding_matters(self, config: Any) -> bool:
+        return True
+
+    def no_slicing(self, config: Any) -> str | None:
+        return "all its attention modules read the number of their heads from one config"
+
+
+FAMILY = Moonshine(
+    name="moonshine",
+    task="asr",
+    objective="seq2seq",
+    model_type="moonshine",
+    architecture="MoonshineForConditionalGeneration",
+    config="MoonshineConfig",
+    stacks={
+        "encoder": Stack(
+            layers="model.encoder.layers",
+            count="encoder_num_hidden_layers",
+            heads="encoder_num_attention_heads",
+            layerdrop=None,
+            attentions={"self": _attention("self_attn", "encoder")},
+        ),
+        "decoder": Stack(
+            layers="model.decoder.layers",
+            count="decoder_num_hidden_layers",
+            heads="decoder_num_attention_heads",
+            layerdrop=None,
+            attentions={
+                "self": _attention("self_attn", "decoder"),
+                "cross": _attention("encoder_attn", "decoder"),
+            },
+        ),
+    },
+    scratch={
+        "hidden_size": 96,
+        "intermediate_size": 256,
+        "encoder_num_hidden_layers": 4,
+        "decoder_num_hidden_layers": 2,
+        "encoder_num_attention_heads": 4,
+        "decoder_num_attention_heads": 4,
+        "max_position_embeddings": 256,
+        "attention_dropout": 0.0,
+        "initializer_range": 0.02,
+    },
+    tokenizer=subwords.BYTE_PAIRS,
+    dropouts=("attention_dropout",),
+)

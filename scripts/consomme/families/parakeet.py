@@ -1,0 +1,132 @@
+"""Parakeet with a CTC head: a Fast Conformer over log-mel frames (Rekesh et al. 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families import subwords
+from consomme.families.base import Attention, Stack
+from consomme.families.greedy import CtcFamily
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+UNKNOWN, BLANK = "<unk>", "<pad>"
+
+
+@dataclass(frozen=True)
+class Parakeet(CtcFamily):
+    """See `Family`; `scratch` names the settings of the encoder's part of the config. Its tokens are subwords."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import (
+            ParakeetEncoderConfig,
+            ParakeetFeatureExtractor,
+            ParakeetProcessor,
+            ParakeetTokenizer,
+        )
+
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(ParakeetEncoderConfig().to_dict()))
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        pairs = subwords.byte_pairs(texts, tokens, self.name, (BLANK, UNKNOWN))
+        processor = ParakeetProcessor(
+            ParakeetFeatureExtractor(feature_size=settings["num_mel_bins"]),
+            ParakeetTokenizer(
+                tokenizer_object=pairs, unk_token=UNKNOWN, pad_token=BLANK, clean_up_tokenization_spaces=False
+            ),
+        )
+        fixed = {
+            "encoder_config": settings,
+            "vocab_size": pairs.get_vocab_size(),
+            "pad_token_id": processor.tokenizer.pad_token_id,
+        }
+        save(new_model(self, {}, fixed, seed), processor, out)
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import ParakeetProcessor
+
+        return ParakeetProcessor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        import numpy as np
+
+        from consomme.families.settings import mono
+
+        extractor, wave = processor.feature_extractor, mono(source)
+        fewest = 2 * extractor.hop_length  # one frame alone has no variance to be divided by
+        if len(wave) < fewest:
+            raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
+        found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
+        return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        return processor.tokenizer(" ".join(text.split()), add_special_tokens=False).input_ids
+
+    def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
+        tokenizer = processor.tokenizer
+        said = [tokenizer.decode(row.tolist(), group_tokens=False, skip_special_tokens=True) for row in ids]
+        return [" ".join(text.split()) for text in said]
+
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+        return model._get_subsampling_output_length(lengths).to(lengths.dtype)
+
+    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        return model.ctc_head(states)
+
+    def no_slicing(self, config: Any) -> str | None:
+        return "its attention has biases for all heads beside the projections"
+
+
+FAMILY = Parakeet(
+    name="parakeet",
+    task="asr",
+    objective="ctc",
+    model_type="parakeet_ctc",
+    architecture="ParakeetForCTC",
+    config="ParakeetCTCConfig",
+    stacks={
+        "encoder": Stack(
+            layers="encoder.layers",
+            count="encoder_config.num_hidden_layers",
+            heads="encoder_config.num_attention_heads",
+            layerdrop="encoder_config.layerdrop",
+            attentions={"self": Attention("self_attn", out="o_proj", heads="config.num_attention_heads")},
+        )
+    },
+    # twice the frames of the published models, which have a subsampling_factor of 8: short words need them
+    scratch={
+        "num_mel_bins": 80,
+        "hidden_size": 64,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "conv_kernel_size": 9,
+        "subsampling_factor": 4,
+        "subsampling_conv_channels": 32,
+        "scale_input": False,
+        "dropout": 0.1,
+        "dropout_positions": 0.0,
+        "activation_dropout": 0.1,
+        "attention_dropout": 0.1,
+        "layerdrop": 0.0,
+        "initializer_range": 0.1,
+    },
+    tokenizer={**subwords.BYTE_PAIRS, "vocab_size": 128},
+    dropouts=("encoder_config.dropout", "encoder_config.activation_dropout", "encoder_config.attention_dropout"),
+)

@@ -1,0 +1,137 @@
+"""Speech2Text: an encoder-decoder Transformer over log-mel frames (Wang et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families import subwords
+from consomme.families.base import BART_STACKS
+from consomme.families.greedy import pad_frames
+from consomme.families.transcription import Transcriber
+from consomme.families.translation import code_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
+FRAME, HOP = 400, 160  # samples of a frame and between frames at 16 kHz
+
+
+@dataclass(frozen=True)
+class Speech2Text(Transcriber):
+    """See `Family`."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import (
+            GenerationConfig,
+            Speech2TextConfig,
+            Speech2TextFeatureExtractor,
+            Speech2TextProcessor,
+            Speech2TextTokenizer,
+        )
+
+        from consomme.common.files import write_json
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(Speech2TextConfig().to_dict()))
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        pieces, spm = subwords.sentencepiece(texts, tokens, self.name, ("unigram", "bpe"))
+        vocabulary = {piece: i for i, (piece, _) in enumerate(subwords.behind(SPECIAL, pieces))}
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "vocab.json", vocabulary)
+        (out / "sentencepiece.bpe.model").write_bytes(spm)
+        bins = settings["input_feat_per_channel"]
+        processor = Speech2TextProcessor(
+            Speech2TextFeatureExtractor(feature_size=bins, num_mel_bins=bins),
+            Speech2TextTokenizer(
+                str(out / "vocab.json"),
+                str(out / "sentencepiece.bpe.model"),
+                model_max_length=settings["max_target_positions"],
+            ),
+        )
+        model = new_model(self, settings, {"vocab_size": len(vocabulary)}, seed)
+        model.generation_config = GenerationConfig(
+            bos_token_id=0,
+            pad_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=2,
+            max_length=settings["max_target_positions"],
+        )
+        save(model, processor, out)
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import Speech2TextProcessor
+
+        return Speech2TextProcessor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        import numpy as np
+
+        from consomme.families.settings import mono
+
+        extractor, wave = processor.feature_extractor, mono(source)
+        if len(wave) < FRAME + HOP:  # one frame alone has no variance to be divided by
+            raise ConsommeError(f"audio of {len(wave)} samples: at least {FRAME + HOP} are needed; set min_seconds")
+        found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"]
+        return np.ascontiguousarray(found[0], dtype=np.float32)
+
+    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
+        """The language, for the checkpoints that translate into several."""
+        if not tokenizer.lang_code_to_id or not languages:
+            return []
+        return [tokenizer.lang_code_to_id[code_of(languages[-1], tokenizer.lang_code_to_id, self.name)]]
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        return pad_frames(features, labels, processor.feature_extractor.padding_value)
+
+    def padding_matters(self, config: Any) -> bool:
+        return True  # its second convolution hears what the first one's bias makes of the padding
+
+
+FAMILY = Speech2Text(
+    name="speech2text",
+    task="asr",
+    objective="seq2seq",
+    model_type="speech_to_text",
+    architecture="Speech2TextForConditionalGeneration",
+    config="Speech2TextConfig",
+    stacks=BART_STACKS,
+    scratch={
+        "input_feat_per_channel": 80,
+        "d_model": 96,
+        "encoder_layers": 4,
+        "decoder_layers": 2,
+        "encoder_attention_heads": 4,
+        "decoder_attention_heads": 4,
+        "encoder_ffn_dim": 256,
+        "decoder_ffn_dim": 256,
+        "conv_channels": 96,
+        "conv_kernel_sizes": [5, 5],
+        "max_source_positions": 6000,
+        "max_target_positions": 128,
+        "dropout": 0.1,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "encoder_layerdrop": 0.0,
+        "decoder_layerdrop": 0.0,
+        "init_std": 0.02,
+    },
+    tokenizer={**subwords.SENTENCEPIECE, "vocab_size": 200},
+    dropouts=("dropout",),
+    optional=("embed_positions.weights",),  # sinusoids, computed anew
+)

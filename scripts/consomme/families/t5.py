@@ -1,0 +1,117 @@
+"""T5: an encoder-decoder Transformer with a relative position bias (Raffel et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.families import subwords
+from consomme.families.base import Attention, Stack
+from consomme.families.translation import Translator
+
+if TYPE_CHECKING:
+    import numpy as np
+    from transformers import PreTrainedModel
+
+SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2, as the tokenizer and the config have them
+
+
+def _attention(path: str) -> Attention:
+    return Attention(path, query="q", key="k", value="v", out="o", heads="n_heads")
+
+
+@dataclass(frozen=True)
+class T5(Translator):
+    """See `Family`. The first layer of each stack computes the position bias that all its layers share."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        from transformers import GenerationConfig, T5Config, T5Tokenizer
+
+        from consomme.families.settings import merged, new_model, save
+
+        settings = merged("scratch", self.scratch, settings, more=list(T5Config().to_dict()))
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        positions = tokens.pop("model_max_length")
+        pieces, _ = subwords.sentencepiece(texts, tokens, self.name, ("unigram",))
+        vocabulary = subwords.behind(SPECIAL, pieces)
+        processor = T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=positions)
+        ids = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+        model = new_model(self, settings, {**ids, "vocab_size": len(vocabulary)}, seed)
+        model.generation_config = GenerationConfig(**ids, max_length=positions)
+        save(model, processor, out)
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The tokenizer; its `task_prefix` is what the checkpoint's config wants before each source of this pair."""
+        from consomme.common.files import read_json
+
+        found = super().processor(path)
+        tasks = read_json(path / "config.json").get("task_specific_params") or {}
+        found.task_prefix = (tasks.get(f"translation_{'_to_'.join(languages)}") or {}).get("prefix", "")
+        return found
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        return super().features(processor, processor.task_prefix + str(source))
+
+    def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        for side, chosen in kept.items():
+            blocks = getattr(model, side).block
+            old, new = (blocks[i].layer[0].SelfAttention for i in (0, chosen[0]))
+            new.relative_attention_bias, new.has_relative_attention_bias = old.relative_attention_bias, True
+
+    def no_slicing(self, config: Any) -> str | None:
+        return "the position bias that all layers share has a part for each head"
+
+
+FAMILY = T5(
+    name="t5",
+    task="nmt",
+    objective="seq2seq",
+    model_type="t5",
+    architecture="T5ForConditionalGeneration",
+    config="T5Config",
+    stacks={
+        "encoder": Stack(
+            layers="encoder.block",
+            count="num_layers",
+            heads="num_heads",
+            layerdrop=None,
+            attentions={"self": _attention("layer.0.SelfAttention")},
+            anchored=True,
+        ),
+        "decoder": Stack(
+            layers="decoder.block",
+            count="num_decoder_layers",
+            heads="num_heads",
+            layerdrop=None,
+            attentions={"self": _attention("layer.0.SelfAttention"), "cross": _attention("layer.1.EncDecAttention")},
+            anchored=True,
+        ),
+    },
+    scratch={
+        "d_model": 96,
+        "num_layers": 3,
+        "num_decoder_layers": 2,
+        "num_heads": 4,
+        "d_kv": 24,
+        "d_ff": 384,
+        "feed_forward_proj": "relu",
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "dropout_rate": 0.1,
+        "initializer_factor": 1.0,
+    },
+    tokenizer={**subwords.UNIGRAM, "model_max_length": 512},
+    dropouts=("dropout_rate",),
+    exports=("safetensors", "ctranslate2"),
+    languages=True,
+)

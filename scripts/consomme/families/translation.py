@@ -1,0 +1,140 @@
+"""What the families of translators share: sentences as token ids, batches, generation, languages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.families.base import Family
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+UNBOUNDED = 1024  # tokens at most of a translation by a model whose positions know no end
+
+# sizes that train on a processor, in the names of BART's descendants
+SCRATCH: Mapping[str, Any] = {
+    "d_model": 96,
+    "encoder_layers": 3,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 384,
+    "decoder_ffn_dim": 384,
+    "max_position_embeddings": 512,
+    "activation_function": "relu",
+    "scale_embedding": True,
+    "tie_word_embeddings": True,
+    "dropout": 0.1,
+    "attention_dropout": 0.0,
+    "activation_dropout": 0.0,
+    "encoder_layerdrop": 0.0,
+    "decoder_layerdrop": 0.0,
+    "init_std": 0.02,
+}
+
+
+@dataclass(frozen=True)
+class Translator(Family):
+    """See `Family`."""
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        import numpy as np
+
+        return np.asarray(fits(processor, processor(source).input_ids, source), dtype=np.int64)
+
+    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        return fits(processor, processor(text_target=text).input_ids, text)
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        import torch
+
+        from consomme.families.settings import padded
+
+        ids = padded(features, processor.pad_token_id)
+        lengths = torch.tensor([[len(f)] for f in features])
+        batch = {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths).long()}
+        if labels is not None:
+            batch["labels"] = padded(labels, -100)
+        return batch
+
+    def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        import torch
+
+        from consomme.families.settings import capped, options_for, to_model
+
+        positions = getattr(model.config, "max_position_embeddings", None)
+        limit = positions - 1 if positions else min(processor.model_max_length, UNBOUNDED)  # the start takes one
+        options = {"num_beams": 1, **self.beginning(processor), **capped(decoding, limit)}
+        with torch.inference_mode():
+            ids = model.generate(**to_model(model, batch), **options_for(model, options))
+        return [t.strip() for t in processor.batch_decode(ids.tolist(), skip_special_tokens=True)]
+
+
+@dataclass(frozen=True)
+class Multilingual(Translator):
+    """A family whose tokenizer marks sentences with the codes of their languages."""
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        found = super().processor(path)
+        if languages:
+            known = codes(found)
+            found.src_lang, found.tgt_lang = (code_of(language, known, self.name) for language in languages)
+        return found
+
+    def beginning(self, processor: Any) -> dict[str, Any]:
+        return {"forced_bos_token_id": self.target(processor)}
+
+    def target(self, processor: Any) -> int:
+        """The token id of the target's language. ConsommeError if the processor is for none."""
+        if processor.tgt_lang is None:
+            raise ConsommeError(f"{self.name}: the tokenizer's files name no tgt_lang, and no languages are given")
+        return codes(processor)[processor.tgt_lang]
+
+
+def codes(tokenizer: Any) -> dict[str, int]:
+    """Language code -> token id, as the tokenizer spells them."""
+    known = getattr(tokenizer, "lang_code_to_id", None)
+    if not known:
+        names = [t for t in tokenizer.all_special_tokens if re.fullmatch("[a-z]{2,3}_[A-Z][A-Za-z]+", t)]
+        known = dict(zip(names, tokenizer.convert_tokens_to_ids(names), strict=True))
+    return {code: number for code, number in known.items() if number != tokenizer.unk_token_id}
+
+
+def code_of(language: str, known: Mapping[str, int], family: str) -> str:
+    """The tokenizer's code for a language: itself, or the only one that begins with it, as en_XX with en."""
+    found = [code for code in known if code == language] or [code for code in known if code.startswith(f"{language}_")]
+    if len(found) != 1:
+        why = f"means {' or '.join(found)}" if found else f"is unknown{nearest(language, known)}"
+        raise ConsommeError(f"languages: '{language}' {why}; allowed for this {family}: {', '.join(sorted(known))}")
+    return found[0]
+
+
+def fits(processor: Any, ids: list[int], text: str) -> list[int]:
+    """The ids. ConsommeError if there are more than the tokenizer says that the model has positions for."""
+    if len(ids) > processor.model_max_length:
+        raise ConsommeError(
+            f"a sentence of {len(ids)} tokens, the model has positions for {processor.model_max_length}: "
+            f"'{text[:60]}...'; set max_characters on the corpus"
+        )
+    return ids

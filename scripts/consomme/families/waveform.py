@@ -1,0 +1,158 @@
+"""Models that hear the waveform itself: wav2vec 2.0 and its descendants, and what Moonshine shares with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.families import characters
+from consomme.families.base import Attention, Stack
+from consomme.families.greedy import CtcFamily
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+FEWEST = 400  # samples that the convolutions need to give a frame
+
+# sizes that train on a processor: frames of 20 ms, as the published models have
+SCRATCH: Mapping[str, Any] = {
+    "hidden_size": 64,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "conv_dim": [32, 48, 64, 64],
+    "conv_stride": [5, 4, 4, 4],
+    "conv_kernel": [10, 8, 4, 4],
+    "conv_bias": True,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "hidden_dropout": 0.1,
+    "activation_dropout": 0.1,
+    "attention_dropout": 0.1,
+    "feat_proj_dropout": 0.1,
+    "final_dropout": 0.1,
+    "layerdrop": 0.0,
+    "apply_spec_augment": False,
+    "mask_time_prob": 0.0,
+    "mask_feature_prob": 0.0,
+    "ctc_loss_reduction": "mean",
+    "ctc_zero_infinity": True,
+    "initializer_range": 0.1,
+}
+DROPOUTS = ("hidden_dropout", "activation_dropout", "attention_dropout", "feat_proj_dropout", "final_dropout")
+
+
+def stack(base: str, anchored: bool = False) -> Mapping[str, Stack]:
+    """The one stack of wav2vec 2.0 and its descendants; base: the attribute that holds the model below the head."""
+    return {
+        "encoder": Stack(
+            layers=f"{base}.encoder.layers",
+            count="num_hidden_layers",
+            heads="num_attention_heads",
+            layerdrop="layerdrop",
+            attentions={"self": Attention("attention")},
+            anchored=anchored,
+        )
+    }
+
+
+@dataclass(frozen=True)
+class WaveformCtc(CtcFamily):
+    """See `Family`. A feature extractor that returns no attention mask says that the model was trained without: batches
+    are then padded with zeros, which its group norm hears."""
+
+    def create(
+        self,
+        out: Path,
+        settings: Mapping[str, Any],
+        tokenizer: Mapping[str, Any],
+        texts: Callable[[], Iterator[str]],
+        languages: Sequence[str],
+        seed: int,
+    ) -> None:
+        import transformers
+        from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+
+        from consomme.families.settings import merged, new_model, save
+
+        known = list(getattr(transformers, self.config)().to_dict())
+        settings = merged("scratch", self.scratch, settings, more=known)
+        tokens = merged("tokenizer", self.tokenizer, tokenizer)
+        vocabulary = characters.write_vocabulary(out, tokens, texts, self.name)
+        masked = settings["feat_extract_norm"] == "layer"
+        extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked)
+        processor = Wav2Vec2Processor(extractor, characters.tokenizer(out / "vocab.json"))
+        fixed = {
+            "vocab_size": len(vocabulary),
+            "pad_token_id": characters.BLANK,
+            "bos_token_id": None,
+            "eos_token_id": None,
+        }
+        save(new_model(self, settings, fixed, seed), processor, out)
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import Wav2Vec2Processor
+
+        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
+        return samples(processor.feature_extractor, source, FEWEST)
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        return pad_samples(processor.feature_extractor, features, labels)
+
+    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        base = model.base_model
+        if model.config.do_stable_layer_norm:  # the norm of the sum stands after the last layer
+            states = base.encoder.layer_norm(states)
+        if getattr(base, "adapter", None) is not None:
+            states = base.adapter(states)
+        return model.lm_head(model.dropout(states))
+
+    def padding_matters(self, config: Any) -> bool:
+        return config.feat_extract_norm == "group"  # a norm over time
+
+
+def samples(extractor: Any, source: Any, fewest: int) -> np.ndarray:
+    """What a Wav2Vec2FeatureExtractor gives for one waveform, float32 [samples]."""
+    import numpy as np
+
+    from consomme.families.settings import mono
+
+    wave = mono(source)
+    if len(wave) < fewest:
+        raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
+    if extractor.do_normalize:
+        (wave,) = extractor.zero_mean_unit_var_norm([wave], None)
+    return np.asarray(wave, dtype=np.float32)
+
+
+def pad_samples(
+    extractor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+) -> dict[str, Tensor]:
+    """`input_values` [batch, samples], their attention_mask where the extractor has one, labels padded with -100."""
+    import torch
+
+    from consomme.families.settings import padded
+
+    longest = max(len(f) for f in features)
+    values = torch.full((len(features), longest), float(extractor.padding_value))
+    for i, feature in enumerate(features):
+        values[i, : len(feature)] = torch.tensor(feature)
+    batch = {"input_values": values}
+    if extractor.return_attention_mask:
+        lengths = torch.tensor([[len(f)] for f in features])
+        batch["attention_mask"] = (torch.arange(longest) < lengths).long()
+    if labels is not None:
+        batch["labels"] = padded(labels, -100)
+    return batch

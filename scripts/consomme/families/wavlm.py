@@ -1,0 +1,42 @@
+"""WavLM with a CTC head: wav2vec 2.0 with a gated relative position bias (Chen et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from consomme.families import characters
+from consomme.families.waveform import DROPOUTS, SCRATCH, WaveformCtc, stack
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class WavLM(WaveformCtc):
+    """See `Family`. The first layer computes the position bias that all layers share."""
+
+    def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        layers = model.wavlm.encoder.layers
+        layers[kept["encoder"][0]].attention.rel_attn_embed = layers[0].attention.rel_attn_embed
+
+    def no_slicing(self, config: Any) -> str | None:
+        return "the position bias that all layers share has a part for each head"
+
+
+FAMILY = WavLM(
+    name="wavlm",
+    task="asr",
+    objective="ctc",
+    model_type="wavlm",
+    architecture="WavLMForCTC",
+    config="WavLMConfig",
+    stacks=stack("wavlm", anchored=True),
+    scratch={**SCRATCH, "num_buckets": 64, "max_bucket_distance": 160},
+    tokenizer=characters.TOKENIZER,
+    dropouts=DROPOUTS,
+    optional=("masked_spec_embed",),
+    masks_input=True,
+    head_hooks=False,  # its attention reads the output projection's weights without calling the module
+)
