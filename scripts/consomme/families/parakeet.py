@@ -40,7 +40,7 @@ class Parakeet(CtcFamily):
             ParakeetTokenizer,
         )
 
-        from consomme.families.settings import merged, new_model, save
+        from consomme.families.settings import merged, new_model, save, typed
 
         settings = merged("scratch", self.scratch, settings, more=list(ParakeetEncoderConfig().to_dict()))
         tokens = merged("tokenizer", self.tokenizer, tokenizer)
@@ -52,7 +52,7 @@ class Parakeet(CtcFamily):
             ),
         )
         fixed = {
-            "encoder_config": settings,
+            "encoder_config": typed(ParakeetEncoderConfig, settings),
             "vocab_size": pairs.get_vocab_size(),
             "pad_token_id": processor.tokenizer.pad_token_id,
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ def new_model(family: Family, settings: Mapping[str, Any], fixed: Mapping[str, A
     """A model with random weights that depend on `seed` alone. `settings` and `fixed` are keys of the config."""
     import torch
     import transformers
+    from huggingface_hub.errors import StrictDataclassError
 
     config_class = getattr(transformers, family.config)
     known = config_class().to_dict()
@@ -40,12 +42,18 @@ def new_model(family: Family, settings: Mapping[str, Any], fixed: Mapping[str, A
         if key not in known:
             raise ConsommeError(f"scratch.{key}: {family.config} has no such setting{nearest(key, known)}")
     try:
-        config = config_class(**{**settings, **fixed})
+        config = config_class(**typed(config_class, {**settings, **fixed}))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return getattr(transformers, family.architecture)(config).eval()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise ConsommeError(f"scratch: {family.architecture} refuses these settings: {error}") from error
+
+
+def typed(config_class: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a config, whole numbers as floats where it takes nothing else: 1.0 is 1 in a job's JSON."""
+    floats = {f.name for f in fields(config_class) if f.type in (float, "float")}
+    return {k: float(v) if k in floats and type(v) is int else v for k, v in settings.items()}
 
 
 def save(model: PreTrainedModel, processor: Any, out: Path) -> None:
