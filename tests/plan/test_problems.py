@@ -74,6 +74,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/tuned/augment": {"subwords": True}}, ["augment.subwords", "the experiment's task is asr"]),
         ({f"{MODELS}/tuned/augment": {"spec_augment": "LS"}}, ["spec_augment.policy", "'LB', 'LD', 'SM' or 'SS'"]),
         ({f"{MODELS}/tuned/augment": {"spec_augment": {"time_wrap": 5}}}, ["did you mean 'time_warp'"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "wav2vec2"}}, f"{MODELS}/tuned/augment": {"spec_augment": "LB"}}, ["spec_augment.frequency_masks", "reads waveforms", "time masks"]),
         ({f"{MODELS}/tuned/augment": {"reverb": {"rt60": [0.5, 0.1]}}}, ["augment.reverb.rt60", "shortest comes first"]),
         ({f"{MODELS}/tuned/augment": {"concatenate": {"utterances": 1}}}, ["concatenate.utterances", "greater than or equal to 2"]),
         ({f"{MODELS}/tuned/decoder_layerdrop": 0.1}, ["has no decoder"]),

@@ -141,6 +141,23 @@ def test_the_bytes_of_recordings_to_draw_from_are_part_of_the_result(tmp_path, r
     assert key(0.5, "rooms") == key(0.5, "rooms") == key(0.5, "elsewhere") != key(0.25, "rooms")
 
 
+def test_a_model_that_hears_the_waveform_trains_with_time_masks_only(tmp_path, tones, job):
+    from consomme.families import family_named
+
+    scratch = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32, "conv_dim": [16, 16, 16, 16]}
+    family_named("wav2vec2").create(tmp_path / "model", scratch, {}, lambda: iter("abcd"), ["en"], 0)
+    masks = {"time_masks": 2, "time_width": 0.1, "frequency_width": 15}
+    augment = {"speed": [0.9, 1.1], "concatenate": {"utterances": 2, "seconds": 9.0, "probability": 0.5}}
+
+    def weights(name, **masks):
+        made = job(tmp_path / name, tmp_path / "model", {"tones": tones}, max_steps=2, augment=augment | masks)
+        return weights_hash(trained(made))
+
+    assert weights("a", spec_augment=masks) != weights("b")
+    with pytest.raises(ConsommeError, match="frequency_masks: this model reads waveforms"):
+        weights("c", spec_augment={**masks, "frequency_masks": 1})
+
+
 def test_a_translator_trains_with_augmented_text(tmp_path, translator, pairs, job):
     augment = {
         "concatenate": {"utterances": 2, "seconds": 30.0, "probability": 0.3},

@@ -108,7 +108,7 @@ class Family:
     input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
     heads, without which scores that look at data are impossible; languages: whether features depend on the languages
     that the processor is for; windows: whether `collate` takes `frames`, so that a model of a fixed window may see a
-    shorter one."""
+    shorter one; waveform: whether features are the waveform itself."""
 
     name: str
     task: str
@@ -126,6 +126,7 @@ class Family:
     head_hooks: bool = True
     languages: bool = False
     windows: bool = False
+    waveform: bool = False
 
     # -- on disk ---------------------------------------------------------------------------------------------------
     def create(

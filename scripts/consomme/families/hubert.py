@@ -18,4 +18,5 @@ FAMILY = WaveformCtc(
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,
+    waveform=True,
 )

@@ -127,4 +127,5 @@ FAMILY = Moonshine(
     },
     tokenizer=subwords.BYTE_PAIRS,
     dropouts=("attention_dropout",),
+    waveform=True,
 )

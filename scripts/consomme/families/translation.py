@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.families.base import Family
+from consomme.families.base import Family, Subwords
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,6 +58,25 @@ class Translator(Family):
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         return fits(processor, processor(text_target=text).input_ids, text)
+
+    def subwords(self, processor: Any, side: str) -> Subwords | None:
+        """Of a tokenizer that holds a SentencePieceProcessor or is a unigram model of the tokenizers library."""
+        from consomme.families.settings import pieces
+
+        vocabulary = processor.get_vocab()
+        if hasattr(processor, "sp_model"):
+            kind, scores = pieces(processor.sp_model, vocabulary)
+        else:
+            backend = getattr(processor, "backend_tokenizer", None)
+            model = json.loads(backend.to_str())["model"] if backend else {}
+            if model.get("type") != "Unigram":
+                return None  # NLLB's: the merges of its byte pairs go by pair and not by piece
+            special = set(processor.all_special_tokens)
+            kind, scores = "unigram", {piece: score for piece, score in model["vocab"] if piece not in special}
+        # partial and not closures: worker processes may get them pickled
+        before = getattr(processor, "task_prefix", "") if side == "source" else ""
+        spell, frame = partial(_spelled, processor, before), _frame(processor, side)
+        return Subwords(kind, scores, spell, partial(_ids, processor, vocabulary, frame))
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -110,6 +131,33 @@ class Multilingual(Translator):
         if processor.tgt_lang is None:
             raise ConsommeError(f"{self.name}: the tokenizer's files name no tgt_lang, and no languages are given")
         return codes(processor)[processor.tgt_lang]
+
+
+def _spelled(processor: Any, before: str, text: str) -> tuple[list[str], str]:
+    """`before` and the text as the pieces spell them; no tokens stand before these."""
+    text = before + text
+    if hasattr(processor, "sp_model"):
+        return [], processor.sp_model.normalize(text)
+    backend = processor.backend_tokenizer
+    normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
+    return [], "".join(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised))
+
+
+def _frame(processor: Any, side: str) -> tuple[list[int], list[int]]:
+    """The special tokens before and after a sentence of this side."""
+    name = {"text": "a"} if side == "source" else {"text_target": "a"}
+    whole = processor(**name).input_ids
+    bare = processor(**name, add_special_tokens=False).input_ids
+    start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
+    return whole[:start], whole[start + len(bare) :]
+
+
+def _ids(
+    processor: Any, vocabulary: Mapping[str, int], frame: tuple[list[int], list[int]], tokens: Sequence[str]
+) -> list[int]:
+    first, last = frame
+    ids = [*first, *(vocabulary.get(token, processor.unk_token_id) for token in tokens), *last]
+    return fits(processor, ids, "".join(tokens))
 
 
 def codes(tokenizer: Any) -> dict[str, int]:

@@ -240,6 +240,12 @@ def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, pa
                 f"{path}.augment.{key}",
                 f"works on {works}, and the experiment's task is {task}; possible: {possible}",
             )
+    for key in ("frequency_masks", "time_warp"):
+        if (augment.get("spec_augment") or {}).get(key) and family and family.waveform:
+            fail(
+                f"{path}.augment.spec_augment.{key}",
+                f"'{family.name}' reads waveforms, which have no mel bins and aren't warped; possible: time masks",
+            )
     if augment.get("subwords") and family and type(family).subwords is Family.subwords:
         fail(f"{path}.augment.subwords", f"'{family.name}' doesn't say how its tokenizer chooses pieces")
 
