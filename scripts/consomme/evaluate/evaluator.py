@@ -21,7 +21,7 @@ from consomme.common.files import hash_file, read_json, whole_file, write_json
 from consomme.common.stage import say
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
-from consomme.families.windows import fitting, is_short
+from consomme.families.windows import fitting, is_short, without
 
 if TYPE_CHECKING:
     import torch
@@ -214,7 +214,7 @@ class Evaluator:
 
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[str]:
         batch = self._collate(model, set_name, which, None)
-        return self.family.generate(model, self.processor, batch, self.languages, self.decoding)
+        return self.family.generate(model, self.processor, batch, self.languages, without(self.decoding))
 
     def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
         nll, tokens = self.nll(model, set_name, which)

@@ -135,7 +135,6 @@ class Whisper(Family):
 
         from consomme.families.settings import capped, options_for, to_model
 
-        decoding = {k: v for k, v in decoding.items() if k != "window"}  # the batch has its length already
         decoding = capped(decoding, model.config.max_target_positions - PREFIX)
         options = {"num_beams": 1, "return_timestamps": False, **decoding}
         if not _english_only(processor.tokenizer):

@@ -25,3 +25,8 @@ def is_short(family: Family, config: Any, decoding: Mapping[str, Any] | None = N
 def fitting(family: Family, short: bool, longest: int) -> dict[str, int]:
     """The argument of `Family.collate` that makes the window fit an example of `longest` frames, or none."""
     return {"frames": family.window(longest)} if short else {}
+
+
+def without(decoding: Mapping[str, Any]) -> dict[str, Any]:
+    """The decoding settings that are for `Family.generate`: what is given, but for the window, which the batch has."""
+    return {k: v for k, v in decoding.items() if k != "window" and v is not None}

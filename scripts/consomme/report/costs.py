@@ -139,7 +139,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
 
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
-    from consomme.families.windows import fitting, is_short
+    from consomme.families.windows import fitting, is_short, without
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
@@ -166,7 +166,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         for _ in range(ROUNDS + 1):
             _settle(device)
             start = time.perf_counter()
-            said = family.generate(model, processor, batch, spec["languages"], spec.get("decoding") or {})
+            said = family.generate(model, processor, batch, spec["languages"], without(spec.get("decoding") or {}))
             _settle(device)
             times.append(time.perf_counter() - start)
     written = amount if speech else float(sum(len(family.labels(processor, t, spec["languages"])) for t in said))
