@@ -202,3 +202,8 @@ class Family:
     def no_slicing(self, config: Any) -> str | None:
         """Why the heads of a model with this config can't be cut out (zeroing always works), or None if they can."""
         return None
+
+    # -- export ----------------------------------------------------------------------------------------------------
+    def no_conversion(self, config: Mapping[str, Any]) -> str | None:
+        """Why a model with this config.json can't be converted into another format than safetensors, or None."""
+        return None
