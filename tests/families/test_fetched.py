@@ -269,3 +269,14 @@ def test_a_decoder_without_a_padding_token_is_trained_and_asked(folders, bundle,
         logits.append(tiny.model(**tiny.inputs, decoder_input_ids=given).logits[tiny.batch["labels"] != -100])
         said.append(tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, ["en"], {"max_new_tokens": 6}))
     assert torch.equal(*logits) and said[0] == said[1]
+
+
+def test_a_decoder_without_a_start_token_is_refused(folders, tmp_path):
+    folder = bart(tmp_path, folders)
+    model = load(folder)
+    labels = torch.tensor([[5, 6, 1]])
+    model.config.decoder_start_token_id = None  # as in checkpoints of which only the generation config tells
+    assert family_of(folder).decoder_inputs(model, labels).tolist() == [[0, 5, 6]]
+    model.generation_config.decoder_start_token_id = None
+    with pytest.raises(ConsommeError, match="names no decoder_start_token_id"):
+        family_of(folder).decoder_inputs(model, labels)

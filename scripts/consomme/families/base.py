@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.errors import ConsommeError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -162,8 +164,13 @@ class Family:
         return {}
 
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
-        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token."""
-        start = model.config.decoder_start_token_id
+        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token.
+        ConsommeError if the checkpoint names no start token."""
+        start = value_of(model.config, "decoder_start_token_id")
+        if start is None:
+            start = value_of(model.generation_config, "decoder_start_token_id")
+        if start is None:
+            raise ConsommeError(f"{model.config._name_or_path}: its config.json names no decoder_start_token_id")
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = start
         pad = model.config.pad_token_id  # without one any token will do: nothing looks at it
