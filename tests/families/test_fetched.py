@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_json
 from consomme.evaluate.evaluator import processor_key
-from consomme.families import family_named, family_of, load
+from consomme.families import family_named, family_of, load, surgery
 from consomme.families.translation import code_of
 from consomme.start.checkpoint import complete
 
@@ -175,6 +175,25 @@ def test_the_prefix_of_a_task_is_put_before_the_source(folders, tmp_path):
     assert family.labels(there, "chat", ["en", "fr"]) == plain(text_target="chat").input_ids
 
 
+def test_a_t5_with_a_head_of_its_own_stays_one(folders, bundle, tmp_path):
+    """As T5 1.1 is published: untied, outputs not scaled, and its config says so in the old way."""
+    shutil.copytree(folders("t5"), tmp_path / "t5")
+    weights, config = load_file(tmp_path / "t5" / "model.safetensors"), read_json(tmp_path / "t5" / "config.json")
+    head = torch.randn(weights["shared.weight"].shape, generator=torch.Generator().manual_seed(0))
+    save_file({**weights, "lm_head.weight": head}, tmp_path / "t5" / "model.safetensors", {"format": "pt"})
+    del config["scale_decoder_outputs"]
+    write_json(tmp_path / "t5" / "config.json", {**config, "tie_word_embeddings": False})
+    tiny = bundle("t5", tmp_path / "t5")
+    assert torch.equal(tiny.model.lm_head.weight, head)
+    pruned = surgery.keep_layers(tiny.model, tiny.family, {"encoder": [1, 2], "decoder": [2]})
+    pruned.save_pretrained(tmp_path / "pruned")
+    plain = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path / "pruned").eval()
+    assert torch.equal(plain(**tiny.batch).logits, pruned(**tiny.batch).logits)
+    for name in ("t5", "pruned"):
+        assert "scaled" in tiny.family.no_conversion(read_json(tmp_path / name / "config.json"))
+    assert tiny.family.no_conversion(read_json(folders("t5") / "config.json")) is None
+
+
 # -- unlisted architectures ----------------------------------------------------------------------------------------
 def unispeech(folder, folders):
     source = folders("wav2vec2")
@@ -250,3 +269,14 @@ def test_a_decoder_without_a_padding_token_is_trained_and_asked(folders, bundle,
         logits.append(tiny.model(**tiny.inputs, decoder_input_ids=given).logits[tiny.batch["labels"] != -100])
         said.append(tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, ["en"], {"max_new_tokens": 6}))
     assert torch.equal(*logits) and said[0] == said[1]
+
+
+def test_a_decoder_without_a_start_token_is_refused(folders, tmp_path):
+    folder = bart(tmp_path, folders)
+    model = load(folder)
+    labels = torch.tensor([[5, 6, 1]])
+    model.config.decoder_start_token_id = None  # as in checkpoints of which only the generation config tells
+    assert family_of(folder).decoder_inputs(model, labels).tolist() == [[0, 5, 6]]
+    model.generation_config.decoder_start_token_id = None
+    with pytest.raises(ConsommeError, match="names no decoder_start_token_id"):
+        family_of(folder).decoder_inputs(model, labels)

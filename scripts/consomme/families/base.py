@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.errors import ConsommeError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -189,8 +191,13 @@ class Family:
         return {}
 
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
-        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token."""
-        start = model.config.decoder_start_token_id
+        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token.
+        ConsommeError if the checkpoint names no start token."""
+        start = value_of(model.config, "decoder_start_token_id")
+        if start is None:
+            start = value_of(model.generation_config, "decoder_start_token_id")
+        if start is None:
+            raise ConsommeError(f"{model.config._name_or_path}: its config.json names no decoder_start_token_id")
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = start
         pad = model.config.pad_token_id  # without one any token will do: nothing looks at it
@@ -240,4 +247,9 @@ class Family:
 
     def no_slicing(self, config: Any) -> str | None:
         """Why the heads of a model with this config can't be cut out (zeroing always works), or None if they can."""
+        return None
+
+    # -- export ----------------------------------------------------------------------------------------------------
+    def no_conversion(self, config: Mapping[str, Any]) -> str | None:
+        """Why a model with this config.json can't be converted into another format than safetensors, or None."""
         return None

@@ -98,12 +98,14 @@ def options_for(model: PreTrainedModel, options: Mapping[str, Any]) -> dict[str,
 
 
 def quiet() -> None:
-    """No progress bars of transformers in a job's log, and no remarks of its generation code about itself."""
+    """No progress bars of transformers in a job's log, and no remarks of its code about itself."""
     import logging
+    import warnings
 
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    warnings.filterwarnings("ignore", message="Support for mismatched key_padding_mask")  # WavLM's own doing
     for name in ("transformers.generation", "transformers.models.whisper.generation_whisper"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

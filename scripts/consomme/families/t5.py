@@ -71,6 +71,12 @@ class T5(Translator):
     def no_slicing(self, config: Any) -> str | None:
         return "the position bias that all layers share has a part for each head"
 
+    def no_conversion(self, config: Mapping[str, Any]) -> str | None:
+        # T5 1.1 and its like; transformers now says of every T5 that its embeddings are tied, by which others tell
+        if config.get("scale_decoder_outputs", config.get("tie_word_embeddings")) is False:
+            return "its outputs are not scaled, and CTranslate2's converter would scale them"
+        return None
+
 
 FAMILY = T5(
     name="t5",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json
 from consomme.export.formats.base import Ask, Format
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
     from consomme.families.settings import quiet
 
     quiet()
+    reason = family_of(model).no_conversion(read_json(model / "config.json"))
+    if reason:
+        raise ConsommeError(f"format: {model} can't be written as ctranslate2: {reason}; export it as safetensors")
     source = _stock(model, work)
     converted = work / "converted"
     shutil.rmtree(converted, ignore_errors=True)
