@@ -31,6 +31,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/soup/where": {"learning_rate": 7}}, ["no run has 7", "1e-05, 3e-05"]),
         ({f"{MODELS}/mean/by": "seed"}, ["no swept key 'seed'"]),
         ({f"{MODELS}/mean/choose_on": {"b": "best"}}, ["has no use here"]),
+        ({f"{MODELS}/mean": {"average": "tuned/best", "method": "last"}}, ["mean.method", "keeps none; its node needs checkpoints with `last`"]),
+        ({f"{MODELS}/mean": {"average": ["base", "tuned/best"], "method": "ema"}}, ["mean.average", "takes exactly 1"]),
         ({f"{MODELS}/mean/metric": "wer"}, ["mean.metric", "has no use here: uniform chooses nothing"]),
         ({f"{MODELS}/mean/points": 5}, ["mean.points", "belongs to another method than uniform"]),
         ({f"{MODELS}/line": {"average": ["base", "soup"], "method": "interpolate", "alpha": 0.5, "points": 5}}, ["line.points", "alpha is given"]),

@@ -298,7 +298,7 @@ class Graph:
         """NODE/best: a soup of one, the best run on the development sets."""
         path = f"{self.path}.models.{name}"
         node = self._node_of(name)
-        settings = {"method": BEST}
+        settings = {"method": "best_run"}
         best = self._chosen_average(name, {}, runs[0].verb, settings, runs, node, path, True)
         return Model(**{**best.__dict__, "run": BEST})
 
