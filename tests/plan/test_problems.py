@@ -32,6 +32,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/mean/by": "seed"}, ["no swept key 'seed'"]),
         ({f"{MODELS}/mean/choose_on": {"b": "best"}}, ["has no use here"]),
         ({f"{MODELS}/mean": {"average": "tuned/best", "method": "last"}}, ["mean.method", "keeps none; its node needs checkpoints with `last`"]),
+        ({f"{MODELS}/mean": {"average": "tuned", "method": "ensemble"}, f"{MODELS}/again": {"train": "mean", "max_steps": 1}}, ["models.again", "an ensemble has no weights"]),
         ({f"{MODELS}/mean": {"average": ["base", "tuned/best"], "method": "ema"}}, ["mean.average", "takes exactly 1"]),
         ({f"{MODELS}/mean/metric": "wer"}, ["mean.metric", "has no use here: uniform chooses nothing"]),
         ({f"{MODELS}/mean/points": 5}, ["mean.points", "belongs to another method than uniform"]),

@@ -406,6 +406,10 @@ class Graph:
         parents: dict[str, Model] | None = None,
         **more: Any,
     ) -> Model:
+        for parent in (parents or {}).values():
+            if parent.ensemble:
+                why = "an ensemble has no weights; it can be scored, teach and relabel"
+                fail(f"{self.path}.models.{name}", f"'{parent.name}': {why}")
         run, swept = run_name(own), dict(own)
         if inherit and parents:
             parent = next(iter(parents.values()))

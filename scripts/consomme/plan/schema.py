@@ -629,7 +629,7 @@ class AverageNode(Node):
     method: Text = Field(
         "uniform",
         description="uniform, weighted, greedy, learned, interpolate, fisher, regmean, slerp, task_arithmetic, ties, dare_linear, "
-        "dare_ties, model_stock; of one run's checkpoints: last, best, ema, window",
+        "dare_ties, model_stock; of one run's checkpoints: last, best, ema, window; ensemble",
     )
     alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
     points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from consomme.average.methods.base import Method
 from consomme.average.methods.best_run import BEST_RUN
 from consomme.average.methods.checkpoints import BEST, EMA, LAST, WINDOW
+from consomme.average.methods.ensemble import ENSEMBLE
 from consomme.average.methods.fisher import FISHER
 from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
@@ -22,7 +23,7 @@ __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
     *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST_RUN),
-    *(LAST, BEST, EMA, WINDOW),
+    *(LAST, BEST, EMA, WINDOW, ENSEMBLE),
     *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)
