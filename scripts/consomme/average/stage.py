@@ -38,19 +38,17 @@ def run(job: Job) -> None:
 
 def key(job: Job) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
-    index = f"{KEPT}/{KEPT}.json"
-    kept = method_named(job.spec["settings"]["method"]).keeps
-    return {
+    parents, index = job.labelled("parent"), f"{KEPT}/{KEPT}.json"
+    found = {
         "digest": job.spec["digest"],
-        "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
-        **(
-            {"kept": [hash_file(p / index) for p in job.labelled("parent").values() if (p / index).is_file()]}
-            if kept
-            else {}
-        ),
+        "parents": [[name, weights_hash(path)] for name, path in parents.items()],
         "references": [[name, weights_hash(path)] for name, path in job.labelled("reference").items()],
         "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
     }
+    method = TABLE.get(job.spec["settings"].get("method"))
+    if method and method.keeps:
+        found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
+    return found
 
 
 def build(job: Job, folder: Path) -> None:
