@@ -18,9 +18,9 @@ CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
-    "digits": 2 * (8 + 8),
+    "digits": 3 * (19 + 19),
     "layer-pruning": 3 + 1 + 27 + 1,
-    "medical-translator": 2 * (1 + 6 + 2 + 1),
+    "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
     "whisper-swedish": 16 + 2,
 }
 
