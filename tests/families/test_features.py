@@ -128,3 +128,19 @@ def test_marian_ids_are_the_stock_tokenizers_and_come_back(folders):
     assert processor.decode(family.labels(processor, text, []), skip_special_tokens=True) == text
     with pytest.raises(ConsommeError, match="set max_characters"):
         family.features(processor, "the cat " * 400)
+
+
+@pytest.mark.parametrize("name", ["whisper", "speech2text", "moonshine"])
+@pytest.mark.parametrize("count", [9000, 12345, 16000])
+def test_frames_are_those_of_the_encoder(name, count, bundle, folders, noise):
+    """What hybrid CTC on an encoder-decoder's encoder counts with."""
+    import torch
+
+    one = bundle(name, folders(name))
+    feature = one.family.features(one.processor, noise(count, 5))
+    window = {"frames": len(feature) + len(feature) % 2} if one.family.windows else {}
+    batch = one.family.collate(one.processor, [feature], None, **window)
+    with torch.no_grad(), one.family.fitted(one.model, batch):
+        states = one.model.get_encoder()(**batch).last_hidden_state
+    frames = one.family.output_frames(one.model, torch.tensor([len(feature)]))
+    assert frames.tolist() == [states.shape[1]]

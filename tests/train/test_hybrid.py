@@ -31,7 +31,7 @@ def test_ctc_reads_the_text_without_special_tokens_and_the_frames_of_the_audio(w
     batch = Collator(WHISPER, processor, short=True, ctc=True)(examples)
     said = [processor.tokenizer.decode([t for t in row.tolist() if t >= 0]) for row in batch["ctc_labels"]]
     assert said == texts
-    frames = WHISPER.encoder_frames(batch["lengths"]).tolist()
+    frames = WHISPER.output_frames(None, batch["lengths"]).tolist()
     # 20 ms a frame, and one frame of silence at the end
     assert all(n * 50 <= f <= n * 50 + 2 for n, f in zip((1, 0.5), frames, strict=True))
 
@@ -66,7 +66,7 @@ def ctc_of(folder, tones):
         states = model.model.encoder(**inputs).last_hidden_state
     hybrid.attach(model, 0)
     optimizer = torch.optim.Adam(model.ctc_head.parameters(), lr=0.05)
-    frames = WHISPER.encoder_frames(batch["lengths"])
+    frames = WHISPER.output_frames(None, batch["lengths"])
     for _ in range(60):
         optimizer.zero_grad()
         loss = losses.ctc(model.ctc_head(states), batch["ctc_labels"], frames, model.config.pad_token_id, len(rows))

@@ -212,17 +212,13 @@ class Family:
         raise NotImplementedError(f"{self.name} has no frames")
 
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
-        """For ctc: the number of output frames for features of these lengths [n], int64 [n]."""
+        """For audio: how many states the encoder makes of features of these lengths [n], int64 [n]."""
         raise NotImplementedError(f"{self.name} has no frames")
 
     def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         """For ctc: what the model makes of a layer's hidden states [batch, time, width] if it takes them for the top's,
         dropout included: logits [batch, time, vocabulary]. batch: the arguments of the forward pass that made them."""
         raise NotImplementedError(f"{self.name} has no CTC head")
-
-    def encoder_frames(self, lengths: Tensor) -> Tensor:
-        """For seq2seq over audio: how many of the encoder's states belong to features of these lengths, [batch]."""
-        raise NotImplementedError(f"{self.name} has no encoder whose states CTC could read")
 
     def window(self, longest: int) -> int:
         """Where `windows`: the frames of the window that an example of `longest` frames is given."""

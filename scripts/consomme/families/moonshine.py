@@ -15,8 +15,10 @@ from consomme.families.waveform import pad_samples, samples
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # ids 0 to 3; the first three as the published models have them
+CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # size and stride of each
 FEWEST = 127 + 6 * 64 + 2 * 192  # samples that the three convolutions need to give a frame
 
 
@@ -80,6 +82,11 @@ class Moonshine(Transcriber):
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
     ) -> dict[str, Tensor]:
         return pad_samples(processor.feature_extractor, features, labels)
+
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+        for size, stride in CONVOLUTIONS:
+            lengths = (lengths - size) // stride + 1
+        return lengths
 
     def padding_matters(self, config: Any) -> bool:
         return True

@@ -17,6 +17,7 @@ from consomme.families.translation import code_of
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 FRAME, HOP = 400, 160  # samples of a frame and between frames at 16 kHz
@@ -93,6 +94,9 @@ class Speech2Text(Transcriber):
         if not tokenizer.lang_code_to_id or not languages:
             return []
         return [tokenizer.lang_code_to_id[code_of(languages[-1], tokenizer.lang_code_to_id, self.name)]]
+
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+        return model._get_feat_extract_output_lengths(lengths)
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None

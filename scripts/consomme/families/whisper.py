@@ -143,7 +143,7 @@ class Whisper(Family):
             ids = model.generate(**to_model(model, batch), **options_for(model, options))
         return [t.strip() for t in processor.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
 
-    def encoder_frames(self, lengths: Tensor) -> Tensor:
+    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
         return (lengths + 1) // 2  # the second convolution's stride
 
     def window(self, longest: int) -> int:

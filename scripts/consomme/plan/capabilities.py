@@ -207,6 +207,8 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
             fail(f"{path}.{key}", f"'{family.name}' takes audio of any length; it has no window")
     if node.ctc_weight is not None and family.objective == "ctc":
         fail(f"{path}.ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders")
+    if node.ctc_weight is not None and type(family).output_frames is Family.output_frames:
+        fail(f"{path}.ctc_weight", f"how many frames the encoder of '{family.name}' makes is not known")
     if node.label_smoothing_factor and family.objective == "ctc":
         fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
     for side, probability in (("encoder", node.encoder_layerdrop), ("decoder", node.decoder_layerdrop)):

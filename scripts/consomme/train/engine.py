@@ -164,7 +164,7 @@ class Engine(Trainer):
 
     def _hybrid(self, loss: Tensor, states: Tensor, heard: dict[str, Tensor], tapped: list[Tensor]) -> Tensor:
         """The decoder's loss mixed with CTC on the encoder's states."""
-        frames = self.family.encoder_frames(heard["lengths"])
+        frames = self.family.output_frames(self.model, heard["lengths"])
         ctc = self._ctc(
             hybrid.top(self.model, states),
             heard["ctc_labels"],
