@@ -430,3 +430,14 @@ def trained(base, tmp_path_factory):
     shutil.copytree(base, folder)
     model.save_pretrained(folder)
     return folder
+
+
+def test_a_choice_on_few_rows_is_called_chance():
+    from consomme.average.judge import caution
+    from consomme.evaluate.choice import Choice
+
+    def choice(metric):
+        return Choice.parse({"metric": metric, "sets": {"a": {"weight": 1.0}, "b": {"weight": 1.0}}})
+
+    assert "a (66)" in caution(choice("wer"), {"a": 66, "b": 400})
+    assert caution(choice("wer"), {"a": 266, "b": 400}) is None and caution(choice("loss"), {"a": 6, "b": 4}) is None

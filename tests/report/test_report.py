@@ -293,3 +293,13 @@ def test_a_diverged_run_is_named_in_the_summary(tree):
     report(tree)
     wanted = f"left out of every average: {run['name']} (replicate 2) at step 14."
     assert wanted in (OUT / "summary.md").read_text() and wanted in (OUT / "report.html").read_text()
+
+
+def test_a_choice_by_chance_is_called_so(tree):
+    for model in tree["models"]:
+        if model["name"] == "soup":
+            path = Path(model["folder"]) / "provenance.json"
+            record = json.loads(path.read_text()) if path.exists() else {}
+            path.write_text(json.dumps(record | {"chosen": {"caution": "chosen by wer on 6 utterances"}}))
+    report(tree)
+    assert (OUT / "summary.md").read_text().count("soup: chosen by wer on 6 utterances.") == 1

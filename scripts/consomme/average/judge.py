@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.common.stage import Job
+from consomme.common.stage import Job, say
 from consomme.evaluate import choice as choosing
 from consomme.evaluate.metrics import metric_named
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
 
 INTERVAL = (0.025, 0.975)
+SMALL = 200  # utterances: on fewer, differences in an error rate or BLEU are mostly chance, and the loss is steadier
 
 
 class Judge:
@@ -41,6 +42,9 @@ class Judge:
                 f"there are {', '.join(job.spec['dev'])}"
             )
         self._rows = {name: rows_of(job, job.spec["dev"][name]) for name in names}
+        self.caution = caution(self.choice, {name: len(rows) for name, rows in self._rows.items()})
+        if self.caution:
+            say(self.caution)
         self._open = Evaluator.open
         self._evaluators: dict[str, Any] = {}
         self._references: dict[str, PreTrainedModel] | None = None
@@ -104,6 +108,17 @@ class Judge:
             value = float(metric_named(metric).value(statistics.sum(axis=0)))
             found.append({"set": name, "metric": metric, "value": value, "ci_low": low, "ci_high": high})
         return found
+
+
+def caution(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
+    """What to think of a choice by this metric on sets of so many rows, if anything."""
+    few = [f"{name} ({rows[name]})" for name in choice.weights if rows[name] < SMALL]
+    if choice.metric == "loss" or not few:
+        return None
+    return (
+        f"chosen by {choice.metric} on fewer than {SMALL} utterances, {', '.join(few)}: small gains there are mostly chance; "
+        "`metric: loss` is steadier, more development data better"
+    )
 
 
 def choose_on(job: Job, metric: str | None = None) -> dict[str, Any]:

@@ -55,12 +55,17 @@ def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the model and its provenance."""
     parents, settings, left_out = fit(job)
 
+    judges: list[Any] = []
+
     def judge() -> Any:
         from consomme.average.judge import Judge
 
-        return Judge(job, parents)
+        judges.append(Judge(job, parents))
+        return judges[-1]
 
     chosen = method_named(settings["method"]).build(Mix(parents, settings, judge), folder)
+    if judges and judges[0].caution:
+        chosen["caution"] = judges[0].caution
     write_provenance(job, folder, chosen=chosen, **({"left_out": left_out} if left_out else {}))
 
 

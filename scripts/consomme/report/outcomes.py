@@ -76,6 +76,18 @@ class Outcomes:
         return found
 
     @cached_property
+    def chance(self) -> dict[str, list[str]]:
+        """What to think of a choice -> the models chosen so."""
+        found: dict[str, list[str]] = {}
+        for model in self.models:
+            record = Path(model.get("folder") or ".") / "provenance.json"
+            chosen = read_json(record).get("chosen") if record.is_file() else None
+            what = chosen.get("caution") if isinstance(chosen, dict) else None
+            if what and model["name"] not in found.setdefault(what, []):
+                found[what].append(model["name"])
+        return found
+
+    @cached_property
     def replicates(self) -> list[str]:
         return [str(r) for r in self.spec["replicates"]]
 

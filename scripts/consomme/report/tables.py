@@ -243,6 +243,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
         runs = [f"{m}{f' (replicate {r})' if several else ''} at step {step}" for m, r, step in outcomes.diverged]
         shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
         lines.append(f"Diverged in training, and left out of every average: {shown}.")
+    lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
     replicates = len(outcomes.replicates)
     if replicates == 1:
         lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
