@@ -40,6 +40,11 @@ class Unknown(Family):
     ) -> None:
         raise ConsommeError(f"scratch.family: {self.name} stands for fetched checkpoints; none is made from scratch")
 
+    def new_head(
+        self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int
+    ) -> None:
+        raise ConsommeError(f"from.tokenizer: the parts of '{self.name}' are unknown, so it keeps its tokenizer")
+
 
 @dataclass(frozen=True)
 class UnknownSpeech(Unknown):

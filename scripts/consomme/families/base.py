@@ -145,6 +145,16 @@ class Family:
         `texts()` yields the training texts (both sides of a sentence pair, one after the other)."""
         raise NotImplementedError
 
+    def new_head(
+        self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int
+    ) -> None:
+        """Write the checkpoint in `source` to the folder `out` with a tokenizer made of the training texts and an
+        output layer of random weights for it. `source` may lack both; the other weights stay as they are."""
+        raise ConsommeError(
+            f"from.tokenizer: '{self.name}' keeps the tokenizer that it was trained with; a new one, with a new head, "
+            "is for CTC models"
+        )
+
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them
         apart (`languages`), else for those that its files name."""

@@ -127,6 +127,11 @@ class Model:
         )
 
     @property
+    def random(self) -> bool:
+        """Whether it has random weights, all or those of its head, and so says nothing."""
+        return self.stage == "start" and bool({"scratch", "tokenizer"} & self.identity["settings"].keys())
+
+    @property
     def id(self) -> str:
         """NODE-DIGEST, the folder's name."""
         return f"{self.node}-{self.digest}"
