@@ -23,3 +23,15 @@ rule average_models:
         "(set -x; python -m consomme.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED
+
+
+# Models → a reference for their averages: the members side by side, answering as one. No weights of its own.
+use rule average_models as ensemble_models with:
+    output:
+        "results/{experiment}/models/{model}/config.json",
+        "results/{experiment}/models/{model}/ensemble.json",
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    wildcard_constraints:
+        model=plan.pattern("ensemble"),
+    message:
+        "ensemble {wildcards.experiment}: {wildcards.model}"

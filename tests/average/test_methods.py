@@ -152,7 +152,7 @@ def test_greedy_without_a_start(tmp_path, parents):
 def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
     found = parents(a=0.0, b=0.5, twin=0.5)
     (found["b"] / "provenance.json").write_text("{}")
-    chosen, weights = _make("best", found, Dial(), tmp_path)
+    chosen, weights = _make("best_run", found, Dial(), tmp_path)
     assert chosen["ingredients"] == ["b"] and chosen["scores"] == {"a": 1.0, "b": 0.25, "twin": 0.25}
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (found["b"] / "model.safetensors").read_bytes()
     assert not (tmp_path / "out" / "provenance.json").exists() and (tmp_path / "out" / "source.spm").exists()
@@ -161,10 +161,10 @@ def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
 
 def test_best_under_a_limit(tmp_path, parents):
     found = parents(a=1.0, b=0.2)
-    assert _make("best", found, Dial(most=0.5), tmp_path)[0]["ingredients"] == ["b"]
+    assert _make("best_run", found, Dial(most=0.5), tmp_path)[0]["ingredients"] == ["b"]
     (tmp_path / "other").mkdir()
     with pytest.raises(ConsommeError, match="loses more than choose_on allows"):
-        _make("best", found, Dial(most=-1.0), tmp_path / "other")
+        _make("best_run", found, Dial(most=-1.0), tmp_path / "other")
 
 
 def test_interpolate_finds_the_point_and_keeps_the_curve(tmp_path, parents):
@@ -232,7 +232,7 @@ def job(tmp_path):
     return arguments
 
 
-@pytest.mark.parametrize("method", ["best", "greedy", "interpolate"])
+@pytest.mark.parametrize("method", ["best_run", "greedy", "interpolate"])
 def test_a_job_on_development_data(job, parents, tmp_path, capsys, method):
     found = parents(a=0.0, b=0.3)
     limits = {"d": {"weight": 1.0, "lose_at_most": 0.5, "of": "of"}}
@@ -256,7 +256,7 @@ def test_a_job_on_development_data(job, parents, tmp_path, capsys, method):
 
 
 def test_without_choose_on_the_metric_counts_on_all_sets(job, parents, tmp_path):
-    run(parse(job("best", parents(a=0.0, b=0.3)), ""))
+    run(parse(job("best_run", parents(a=0.0, b=0.3)), ""))
     chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
     assert chosen["ingredients"] == [min(chosen["scores"], key=chosen["scores"].get)]
 

@@ -14,9 +14,9 @@ from consomme.common.stage import Job
 from consomme.data.overlap import overlap
 from consomme.data.prepare import run as prepare
 from consomme.data.prepared import Rows
-from consomme.evaluate.ensemble import ensemble
 from consomme.evaluate.evaluator import Evaluator
 from consomme.families import family_named, load
+from consomme.families.ensemble import ensemble
 from consomme.relabel import stage
 
 SOURCES = {

@@ -20,6 +20,7 @@ TWIN = "zeroed"  # the folder of a head-pruned model that holds it in its stock 
 
 # what belongs to the donor's own weights or history and not to the mean
 _HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv")
+_FOLDERS = {TWIN, "checkpoints", "tensorboard"}
 _OWN = {*_HISTORY, tensors.INDEX}
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 
@@ -175,7 +176,7 @@ def copy_files(donor: Path, folder: Path) -> None:
     Left out: weights in whatever format, the donor's provenance and progress, its twin, hidden files."""
     for path in sorted(donor.rglob("*")):
         inside = path.relative_to(donor)
-        if inside.parts[0] == TWIN or any(p.startswith(".") for p in inside.parts) or path.is_dir():
+        if inside.parts[0] in _FOLDERS or any(p.startswith(".") for p in inside.parts) or path.is_dir():
             continue
         if inside.name in _OWN or path.suffix in _WEIGHTS:
             continue

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from consomme.average.methods import TABLE, method_named
-from consomme.average.methods.base import Method, Mix
+from consomme.average.methods.base import KEPT, Method, Mix
 from consomme.average.progress import growing
 from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.files import read_json, whole_folder
+from consomme.common.files import hash_file, read_json, whole_folder
 from consomme.common.provenance import NAME, weights_hash, write_provenance
 from consomme.common.stage import Job, finish, say
 
+STEPS = ("count", "from_step", "to_step")  # typed with dashes
 RANGES = {  # setting: what is allowed, in words and as a test
     "alpha": ("0 to 1", lambda value: 0 <= value <= 1),
     "density": ("above 0, to 1", lambda value: 0 < value <= 1),
@@ -37,12 +38,17 @@ def run(job: Job) -> None:
 
 def key(job: Job) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
-    return {
+    parents, index = job.labelled("parent"), f"{KEPT}/{KEPT}.json"
+    found = {
         "digest": job.spec["digest"],
-        "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
+        "parents": [[name, weights_hash(path)] for name, path in parents.items()],
         "references": [[name, weights_hash(path)] for name, path in job.labelled("reference").items()],
         "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
     }
+    method = TABLE.get(job.spec["settings"].get("method"))
+    if method and method.keeps:
+        found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
+    return found
 
 
 def build(job: Job, folder: Path) -> None:
@@ -100,6 +106,9 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--alpha", type=float, help="0 is the first model, 1 the second")
     parser.add_argument("--scale", type=float, help="what the merged differences from the base are multiplied by")
     parser.add_argument("--density", type=float, help="the share of each difference from the base that stays")
+    parser.add_argument("--count", type=int, help="last, best: so many of the checkpoints that the run kept")
+    parser.add_argument("--from-step", type=int, help="window: after this step (0: from the start)")
+    parser.add_argument("--to-step", type=int, help="window: to this step")
     parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
@@ -129,7 +138,7 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
 
 def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
     """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
-    typed = {k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed")}
+    typed = {k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed", *STEPS)}
     typed = {k: str(v) if k == "base" else v for k, v in typed.items() if v is not None}
     known = {*method.settings, *(["seed"] if method.seeded else [])}
     for name in typed:

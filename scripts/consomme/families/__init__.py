@@ -97,17 +97,20 @@ def device_named(name: str) -> str:
 def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
     """The model of a checkpoint folder in float32 and evaluation mode, on `device` (or "auto").
 
-    This is also the one call that loads a model with heads cut out: its config.json names them under `pruned_heads`.
-    Reads safetensors only."""
+    This is also the one call that loads a model with heads cut out (its config.json names them under `pruned_heads`) and
+    an ensemble (its ensemble.json names the members). Reads safetensors only."""
     import torch
     import transformers
 
+    from consomme.families.ensemble import FILE, ensemble
     from consomme.families.settings import quiet
     from consomme.families.surgery import complain, load_sliced, zero
 
     quiet()
     path = Path(path)
     family = family_of(path)
+    if (path / FILE).is_file():
+        return ensemble([load(path / member, device) for member in read_json(path / FILE)["members"]])
     if not (path / "model.safetensors").is_file():
         raise ConsommeError(f"{path}: no model.safetensors there; a model folder has its weights in that one file")
     kind = getattr(transformers, family.architecture)

@@ -285,7 +285,7 @@ def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, pa
 
 def average(node: AverageNode, path: str) -> None:
     """The method exists, its parameters belong to it, and those that it needs are given."""
-    allowed = [name for name in METHODS if name != "best"]
+    allowed = [name for name in METHODS if name != "best_run"]
     among(f"{path}.method", node.method, allowed, "averaging method")
     method = METHODS[node.method]
     parameters = {name for other in allowed for name in METHODS[other].settings if name != "points"}
@@ -341,6 +341,8 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
         METHODS[node.method].check_parents(len(group))
     except ConsommeError as error:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
+    if (kind := METHODS[node.method].keeps) is not None:
+        _kept(kind, node.method, group[0], path)
     lists = node.weights if isinstance(node.weights, dict) else {"": node.weights} if node.weights is not None else {}
     for key, weights in lists.items():
         if len(weights) != len(group):
@@ -357,6 +359,17 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
                 f"{path}.average",
                 f"models of different {word} can't be averaged: {first} ({values[0]}), {second} ({values[1]})",
             )
+
+
+def _kept(kind: str, method: str, run: Model, path: str) -> None:
+    """The training of a run, or of those that it is the best of, keeps what the method averages."""
+    trained = [run] if run.verb == "train" and run.stage == "train" else list(run.parents.values())
+    for model in trained:
+        if model.stage != "train":
+            fail(f"{path}.average", f"{method} averages checkpoints of a training, and '{run.name}' is none")
+        kept = model.identity["settings"].get("checkpoints") or {}
+        if not kept.get(kind):
+            fail(f"{path}.method", f"'{model.name}' keeps none; its node needs checkpoints with `{kind}`")
 
 
 def searches(node: PruneNode) -> bool:

@@ -310,7 +310,7 @@ class Graph:
         """NODE/best: a soup of one, the best run on the development sets."""
         path = f"{self.path}.models.{name}"
         node = self._node_of(name)
-        settings = {"method": BEST}
+        settings = {"method": "best_run"}
         best = self._chosen_average(name, {}, runs[0].verb, settings, runs, node, path, True)
         return Model(**{**best.__dict__, "run": BEST})
 
@@ -418,6 +418,10 @@ class Graph:
         parents: dict[str, Model] | None = None,
         **more: Any,
     ) -> Model:
+        for parent in (parents or {}).values():
+            if parent.ensemble:
+                why = "an ensemble has no weights; it can be scored, teach and relabel"
+                fail(f"{self.path}.models.{name}", f"'{parent.name}': {why}")
         run, swept = run_name(own), dict(own)
         if inherit and parents:
             parent = next(iter(parents.values()))

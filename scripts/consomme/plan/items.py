@@ -112,6 +112,11 @@ class Model:
         """NODE or NODE/RUN."""
         return f"{self.node}/{self.run}" if self.run else self.node
 
+    @property
+    def ensemble(self) -> bool:
+        """Whether it has no weights of its own, only members."""
+        return self.identity["settings"].get("method") == "ensemble"
+
     @cached_property
     def digest(self) -> str:
         return digest(

@@ -7,6 +7,7 @@ import shutil
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -50,7 +51,7 @@ def _table(study: Study) -> Table:
     replicates = len(study.graphs)
     title = f"{study.name}: {replicates} replicate{'s' if replicates > 1 else ''}, {len(study.claims)} claims"
     table = Table(title=title, title_justify="left")
-    for column in ("node", "verb", "runs", "there", "steps a run", "hours to do", "MiB each"):
+    for column in ("node", "verb", "runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):
         table.add_column(column, justify="left" if column in ("node", "verb") else "right")
     nodes: dict[tuple[str, str], list[Model]] = {}
     for model in study.models:
@@ -71,13 +72,23 @@ def _row(table: Table, name: str, verb: str, models: list[Model]) -> float | Non
     there = [m for m in models if Path(m.marker).exists()]
     steps = {str(m.identity["settings"].get("max_steps") or "epochs") for m in models if m.stage == "train"}
     seconds = [s for m in there if (s := _seconds(m)) is not None]
-    sizes = [f.stat().st_size for m in there if (f := Path(m.folder) / "model.safetensors").exists()]
+    kept = {str(n) for m in models if (n := _kept(m.identity["settings"]))}
+    sizes = [sum(f.stat().st_size for f in Path(m.folder).rglob("*.safetensors")) for m in there]
     left = len(models) - len(there)
     hours = left * statistics.median(seconds) / 3600 if seconds else None
     size = f"{statistics.median(sizes) / 2**20:.1f}" if sizes else MISSING
     shown = "0" if not left else MISSING if hours is None else f"{hours:.2f}"
-    table.add_row(name, verb, str(len(models)), str(len(there)), ", ".join(sorted(steps)), shown, size)
+    table.add_row(
+        name, verb, str(len(models)), str(len(there)), ", ".join(sorted(steps)), ", ".join(sorted(kept)), shown, size
+    )
     return hours
+
+
+def _kept(settings: dict[str, Any]) -> int:
+    """How many models' bytes a training keeps beside its own, at most."""
+    kept = settings.get("checkpoints") or {}
+    means = -(-(settings.get("max_steps") or 0) // kept["every"]) if kept.get("mean") else 0
+    return (kept.get("last") or 0) + (kept.get("best") or 0) + bool(kept.get("ema")) + means
 
 
 def _seconds(model: Model) -> float | None:

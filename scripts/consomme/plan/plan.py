@@ -239,8 +239,8 @@ class Plan:
         ]
 
     def pattern(self, stage: str) -> str:
-        """A regular expression for the folders of the models that a stage makes."""
-        ids = sorted({m.id for m in self.models.values() if m.stage == stage})
+        """A regular expression for the folders of the models that a stage makes; `ensemble` for averages without weights."""
+        ids = sorted({m.id for m in self.models.values() if ("ensemble" if m.ensemble else m.stage) == stage})
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def corpus_pattern(self, stage: str) -> str:

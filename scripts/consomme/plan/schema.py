@@ -590,6 +590,8 @@ class TrainNode(Node):
             )
         if self.lora and self.checkpoints:
             raise ValueError("lora and checkpoints: adapters are merged at the end only; leave one of them out")
+        if self.torch_compile and (self.encoder_layerdrop or self.decoder_layerdrop or self.intermediate_ctc):
+            raise ValueError("torch_compile would compile anew for every set of layers; leave out layer drop and taps")
         if self.lora and self.freeze:
             raise ValueError("lora freezes all but its adapters; leave freeze out")
         if not (self.encoder_layerdrop or self.decoder_layerdrop):
@@ -628,7 +630,7 @@ class AverageNode(Node):
     method: Text = Field(
         "uniform",
         description="uniform, weighted, greedy, learned, interpolate, fisher, regmean, slerp, task_arithmetic, ties, dare_linear, "
-        "dare_ties, model_stock",
+        "dare_ties, model_stock; of one run's checkpoints: last, best, ema, window; ensemble",
     )
     alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
     points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")
@@ -643,6 +645,13 @@ class AverageNode(Node):
     rank_by: Text | None = Field(None, description="greedy: the metric of the order; default: that of the choice")
     replacement: bool | None = Field(None, description="greedy: each step takes the model that helps most, again too")
     at_most: Integer | None = Field(None, ge=1, description="greedy: so many ingredients at most")
+    count: Integer | None = Field(
+        None, ge=1, description="last, best: so many checkpoints; default: all that were kept"
+    )
+    from_step: Integer | None = Field(
+        None, ge=0, description="window: the mean over the steps after this one; default 0"
+    )
+    to_step: Integer | None = Field(None, ge=1, description="window: to this one; default: the last")
     groups: Text | None = Field(None, description="learned: model (one weight for each), or layer; default model")
     steps: Integer | None = Field(None, ge=1, description="learned: of Adam on 16 development rows each; default 60")
     learning_rate: Number | None = Field(None, gt=0, description="learned: of Adam on the logits; default 0.1")

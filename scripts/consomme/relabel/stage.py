@@ -147,8 +147,8 @@ def labels(job: Job, rows: Rows) -> tuple[list[str], np.ndarray]:
 
 def _one(folders: list[Path], device: str) -> PreTrainedModel:
     """The model, or the ensemble of all of them."""
-    from consomme.evaluate.ensemble import ensemble
     from consomme.families import load
+    from consomme.families.ensemble import ensemble
 
     keys = {folder: processor_key(folder) for folder in folders}
     for folder, key in keys.items():

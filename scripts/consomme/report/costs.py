@@ -25,6 +25,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_text
 from consomme.common.stage import Job, main, say
 from consomme.families import device_named
+from consomme.families.ensemble import FILE
 
 COLUMNS = ["model", "replicate", "parameters", "bytes", "flops", "speed", "speed_unit", "memory", "device"]
 UTTERANCES = 16
@@ -45,13 +46,14 @@ def run(job: Job) -> None:
     for model in job.spec["models"]:
         folder = Path(model["folder"])
         row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device)}
-        if (folder / WEIGHTS).exists():
+        parts = weights(folder)
+        if parts:
             key = architecture(folder)
             if key not in measured:
                 say(f"measuring {model['name']}")
                 measured[key] = _apart(folder, job.spec, device, job.threads)
             row |= measured[key]
-            row["bytes"] = (folder / WEIGHTS).stat().st_size
+            row["bytes"] = sum(part.stat().st_size for part in parts)
         else:
             # an export for another engine: its size is known, the rest is that engine's
             row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
@@ -82,7 +84,15 @@ def shapes(path: Path) -> dict[str, Any]:
 def architecture(folder: Path) -> str:
     """A digest of what decides how much a model computes: its config and the shapes of its weights."""
     config = {k: v for k, v in read_json(folder / "config.json").items() if k not in VOLATILE}
-    return digest([config, shapes(folder / WEIGHTS)])
+    return digest([config, *(shapes(part) for part in weights(folder))])
+
+
+def weights(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: its own, or those of an ensemble's members; none for another engine's."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    members = read_json(folder / FILE)["members"] if (folder / FILE).is_file() else []
+    return [folder / member / WEIGHTS for member in members]
 
 
 def device_name(device: str) -> str:

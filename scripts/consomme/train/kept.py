@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from consomme.common.files import write_json
+from consomme.common.files import hash_file, write_json
 from consomme.train import checkpoints
 
 if TYPE_CHECKING:
@@ -144,16 +144,16 @@ class Kept(TrainerCallback):
         last = set(self._last())
         index: dict[str, Any] = {"last": [], "best": [], "mean": [], "ema": None, "steps": state.global_step}
         for step in sorted(self._steps()):
-            entry = {"file": f"step-{step}.safetensors", "step": step, "objective": values.get(step)}
+            entry = {**self._entry(f"step-{step}"), "step": step, "objective": values.get(step)}
             if step in last:
                 index["last"].append(entry)
             if step in best and step in values:
                 index["best"].append(entry)
         index["best"].sort(key=lambda e: -e["objective"])
         for path in sorted(self.folder.glob(f"{MEAN}-*.safetensors"), key=lambda p: int(p.stem.split("-")[1])):
-            index["mean"].append({"file": path.name, "step": int(path.stem.split("-")[1])})
+            index["mean"].append({**self._entry(path.stem), "step": int(path.stem.split("-")[1])})
         if EMA in self.means:
-            index["ema"] = {"file": f"{EMA}.safetensors", "decay": self.settings[EMA]}
+            index["ema"] = {**self._entry(EMA), "decay": self.settings[EMA]}
         place = folder / FOLDER
         place.mkdir()
         for path in sorted(self.folder.glob("*.safetensors")):
@@ -163,6 +163,10 @@ class Kept(TrainerCallback):
                 shutil.copyfile(path, place / path.name)
         write_json(place / INDEX, index)
         return index
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        path = self.folder / f"{name}.safetensors"
+        return {"file": path.name, "weights": hash_file(path)}
 
 
 class swapped:

@@ -4,7 +4,9 @@ package in the group `consomme.averaging` that loads to a `Method`. Importing th
 from __future__ import annotations
 
 from consomme.average.methods.base import Method
-from consomme.average.methods.best import BEST
+from consomme.average.methods.best_run import BEST_RUN
+from consomme.average.methods.checkpoints import BEST, EMA, LAST, WINDOW
+from consomme.average.methods.ensemble import ENSEMBLE
 from consomme.average.methods.fisher import FISHER
 from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
@@ -20,7 +22,8 @@ from consomme.common.table import Table
 __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
-    *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST),
+    *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST_RUN),
+    *(LAST, BEST, EMA, WINDOW, ENSEMBLE),
     *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)

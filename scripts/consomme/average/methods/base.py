@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from consomme.average.judge import Judge
 
 
+KEPT = "checkpoints"  # the folder of a model that holds what its training kept
+
+
 @dataclass(frozen=True)
 class Mix:
     """What a method works on.
@@ -48,7 +51,8 @@ class Method:
     chosen, as JSON; least, most: how many ingredients it takes (most None: any number); settings: the keys of a node that
     it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
     needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
-    seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on."""
+    seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on; keeps: what
+    the training of its one parent must have kept (a key of `checkpoints`)."""
 
     name: str
     build: Callable[[Mix, Path], dict[str, Any]]
@@ -59,6 +63,7 @@ class Method:
     chooses: Callable[[Mapping[str, Any]], bool] = lambda settings: False
     seeded: bool = False
     limits: bool = True
+    keeps: str | None = None
 
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError where the number of ingredients does not fit."""

@@ -2,15 +2,16 @@
 
 import copy
 import itertools
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.evaluate.ensemble import ensemble
 from consomme.evaluate.evaluator import hash_model
 from consomme.families import family_named, load
+from consomme.families.ensemble import ensemble
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?"]
 SETTINGS = {
@@ -123,3 +124,26 @@ def test_what_can_not_answer_as_one_is_refused(made, tmp_path):
     family.create(tmp_path, {**SETTINGS["ctc"][0], "add_adapter": True}, {}, lambda: iter(TEXTS * 5), ["en"], 1)
     with pytest.raises(ConsommeError, match="one frame rate"):
         ensemble([models[0], load(tmp_path)])(**batch)
+
+
+def test_an_ensemble_is_a_model_folder_too(made, tmp_path, name="marian"):
+    """Made by the averaging method, loaded by the one call, it answers as its members do together."""
+    from consomme.average.methods import TABLE
+    from consomme.average.methods.base import Mix
+
+    family, processor, batch, models = made(name)
+    parents = {}
+    for number, model in enumerate(models[:2]):
+        folder = parents[f"run={number}"] = tmp_path / str(number)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        (folder / "provenance.json").write_text("{}")
+    (tmp_path / "out").mkdir()
+    chosen = TABLE["ensemble"].build(Mix(parents, {"method": "ensemble"}, lambda: None), tmp_path / "out")
+    assert chosen == {"ingredients": ["run=0", "run=1"]} and not (tmp_path / "out" / "model.safetensors").exists()
+    wanted = ensemble([load(folder) for folder in parents.values()])
+    shutil.rmtree(tmp_path / "0")  # links, not references
+    found = load(tmp_path / "out")
+    inputs = {k: v for k, v in batch.items() if k != "labels"}
+    said = [family.generate(m, family.processor(tmp_path / "out"), inputs, ["en", "fr"], {}) for m in (found, wanted)]
+    assert said[0] == said[1]

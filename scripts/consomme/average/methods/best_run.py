@@ -27,11 +27,11 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     able = [name for name in mix.parents if admissible[name]]
     if not able:
         raise ConsommeError(
-            f"best: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more or train gentler"
+            f"best run: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more or train gentler"
         )
     chosen = max(able, key=lambda name: objectives[name])  # the first of equals
     link_model(mix.parents[chosen], folder)
-    say(f"best: {chosen}")
+    say(f"best run: {chosen}")
     return {
         "ingredients": [chosen],
         "tried": list(mix.parents),
@@ -41,4 +41,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     }
 
 
-BEST = Method("best", build, chooses=lambda settings: True)
+BEST_RUN = Method("best_run", build, chooses=lambda settings: True)

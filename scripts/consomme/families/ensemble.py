@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+FILE = "ensemble.json"  # in a model folder: {"members": [folders below it]}, and no weights of its own
+
+
 def ensemble(models: Sequence[PreTrainedModel]) -> PreTrainedModel:
     """One model of the members' own class whose logits [..., vocabulary] are the mean of the members' log
     probabilities, float32. Wherever a model is asked (`generate` with or without beams, losses, an `Evaluator`), it can

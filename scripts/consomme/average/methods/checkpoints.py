@@ -1,0 +1,126 @@
+"""Averages within one run, over what its training kept under `checkpoints/` (training: `checkpoints`).
+
+`last`: Vaswani et al. 2017, arXiv 1706.03762; `best`: by the development objective seen while training; `ema`: Polyak
+averaging with a decay; `window`: the mean over any window of steps from two running means, as icefall's checkpoints have
+them: mean(a, b] = (b · M(b) - a · M(a)) / (b - a)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from consomme.average.methods.base import KEPT, Method, Mix
+from consomme.common.errors import ConsommeError
+from consomme.common.files import link_file, read_json
+
+WEIGHTS = "model.safetensors"
+LEFT_ASIDE = ("*.safetensors", KEPT, "tensorboard", "zeroed", "provenance.json", "progress.jsonl", ".*")
+
+
+def _last(mix: Mix, folder: Path) -> dict[str, Any]:
+    name, run = _one(mix)
+    return _mean(folder, run, name, _taken(mix, _kept(run, "last")))
+
+
+def _best(mix: Mix, folder: Path) -> dict[str, Any]:
+    """The mean of the best ones; on which sets is the training's `choose_on`."""
+    name, run = _one(mix)
+    found = _taken(mix, _kept(run, "best"), first=True)
+    return _mean(folder, run, name, found) | {"scores": {str(e["step"]): e["objective"] for e in found}}
+
+
+def _ema(mix: Mix, folder: Path) -> dict[str, Any]:
+    name, run = _one(mix)
+    return _mean(folder, run, name, [_kept(run, "ema")]) | {"decay": _kept(run, "ema")["decay"]}
+
+
+def _window(mix: Mix, folder: Path) -> dict[str, Any]:
+    name, run = _one(mix)
+    kept = {e["step"]: e for e in _kept(run, "mean")}
+    start, end = int(mix.setting("from_step", 0)), int(mix.setting("to_step", max(kept)))
+    for word, step in (("from_step", start), ("to_step", end)):
+        if step not in kept and not (word == "from_step" and step == 0):
+            raise ConsommeError(
+                f"{word}: {step}: {name} kept no mean there; it has {', '.join(map(str, sorted(kept)))}"
+            )
+    if start >= end:
+        raise ConsommeError(f"window: from_step {start} to to_step {end} is no window; the later one comes second")
+    made = [kept[end], *([kept[start]] if start else [])]
+    return _mean(folder, run, name, made, [end, -start][: len(made)], end - start) | {
+        "from_step": start,
+        "to_step": end,
+    }
+
+
+def _one(mix: Mix) -> tuple[str, Path]:
+    (pair,) = mix.parents.items()
+    return pair
+
+
+def _kept(run: Path, kind: str) -> Any:
+    """What a run kept of a kind. ConsommeError, saying how to keep it, where there is none."""
+    index = run / KEPT / f"{KEPT}.json"
+    found = read_json(index).get(kind) if index.is_file() else None
+    if not found:
+        wanted = {"last": "last: 5", "best": "best: 5", "ema": "ema: 0.999", "mean": "mean: true"}[kind]
+        raise ConsommeError(f"{run}: its training kept none; train it with checkpoints: {{every: 100, {wanted}}}")
+    return found
+
+
+def _taken(mix: Mix, found: Sequence[Mapping[str, Any]], first: bool = False) -> Sequence[Mapping[str, Any]]:
+    """The `count` first or last of what was kept, all without it."""
+    count = int(mix.setting("count", len(found)))
+    if count > len(found):
+        raise ConsommeError(
+            f"count: {count} given; {len(found)} were kept: steps {', '.join(str(e['step']) for e in found)}"
+        )
+    return found[:count] if first else found[-count:]
+
+
+def _mean(
+    folder: Path,
+    run: Path,
+    name: str,
+    entries: Sequence[Mapping[str, Any]],
+    coefficients: Sequence[float] | None = None,
+    divisor: float = 1.0,
+) -> dict[str, Any]:
+    from consomme.average.checks import config
+    from consomme.average.mean import write_mean
+
+    with _as_models(run, entries) as models:
+        write_mean(folder, models, coefficients, divisor)
+    if config(folder).get("pruned_heads"):
+        from consomme.prune.twin import write_twin
+
+        write_twin(folder)
+    steps = [e["step"] for e in entries if "step" in e]
+    return {"ingredients": [name], **({"checkpoints": steps} if steps else {})}
+
+
+@contextmanager
+def _as_models(run: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Path]]:
+    """Each file of weights as a model folder, the run's other files beside it."""
+    with TemporaryDirectory(prefix=".checkpoints-", dir=run.resolve().parent) as place:
+        found = {}
+        for entry in entries:
+            model = Path(place) / Path(entry["file"]).stem
+            shutil.copytree(run, model, ignore=shutil.ignore_patterns(*LEFT_ASIDE), copy_function=_link)
+            link_file(run / KEPT / entry["file"], model / WEIGHTS)
+            found[model.name] = model
+        yield found
+
+
+def _link(source: str, target: str) -> None:
+    link_file(Path(os.path.realpath(source)), Path(target))
+
+
+LAST = Method("last", _last, most=1, settings=("count",), keeps="last")
+BEST = Method("best", _best, most=1, settings=("count",), keeps="best")
+EMA = Method("ema", _ema, most=1, keeps="ema")
+WINDOW = Method("window", _window, most=1, settings=("from_step", "to_step"), keeps="mean")
