@@ -131,6 +131,7 @@ class UnknownTranslator(Unknown, Translator):
 CTC = UnknownCtc(
     name="auto-ctc",
     task="asr",
+    batch_norm=True,
     objective="ctc",
     model_type="",
     architecture="AutoModelForCTC",
@@ -142,6 +143,7 @@ CTC = UnknownCtc(
 SPEECH = UnknownTranscriber(
     name="auto-speech",
     task="asr",
+    batch_norm=True,
     objective="seq2seq",
     model_type="",
     architecture="AutoModelForSpeechSeq2Seq",

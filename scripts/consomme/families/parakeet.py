@@ -107,6 +107,7 @@ FAMILY = Parakeet(
     model_type="parakeet_ctc",
     architecture="ParakeetForCTC",
     config="ParakeetCTCConfig",
+    batch_norm=True,
     stacks={
         "encoder": Stack(
             layers="encoder.layers",

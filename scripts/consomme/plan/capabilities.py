@@ -325,6 +325,13 @@ def has_base(node: AverageNode) -> bool:
     return "base" in METHODS[node.method].settings
 
 
+def has_statistics(method: str, family: str | None, task: str) -> bool:
+    """Whether an average by this method may have running statistics that training data has to give anew; a family that
+    is not known yet may be any of the task's."""
+    possible = [FAMILIES[family]] if family else [f for f in FAMILIES.values() if f.task == task]
+    return METHODS[method].mixes and any(f.batch_norm for f in possible)
+
+
 def holds_limits(method: str) -> bool:
     """Whether `lose_at_most` can bind the averaging method."""
     return METHODS[method].limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -341,6 +341,9 @@ class Graph:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
         family, depth = group[0].family, group[0].depth
+        statistics = {}
+        if capabilities.has_statistics(settings["method"], family, self.experiment.task):
+            statistics = trained_on(group)
         return self._model(
             name,
             own,
@@ -349,6 +352,7 @@ class Graph:
             parents={m.name: m for m in group},
             references=references,
             corpora=corpora,
+            statistics=statistics,
             family=family,
             depth=depth,
             stage="average",
@@ -593,6 +597,24 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:
+    """The corpora that models or, where these were made of others, their parents were trained on, and their weights,
+    summed over the models."""
+    found: dict[str, tuple[Prepared, float]] = {}
+    waiting, seen = list(models), set()
+    while waiting:
+        model = waiting.pop(0)
+        if model.id in seen:
+            continue
+        seen.add(model.id)
+        if model.stage != "train":
+            waiting += model.parents.values()
+            continue
+        for name, weight in model.identity["train"].items():
+            found[name] = model.corpora[name], weight + (found[name][1] if name in found else 0.0)
+    return found
 
 
 def _whole(corpus: Prepared, path: str) -> Prepared:

@@ -69,6 +69,7 @@ def _take(job: Job, source: Path, folder: Path, where: str) -> None:
     _same_task(job, family, where)
     if tokenizer := job.spec["settings"].get("tokenizer"):
         family.new_head(source, folder, tokenizer, _texts(job, "from.tokenizer"), _seed(job))
+        say(f"{where}: a new head for {read_json(folder / 'config.json')['vocab_size']} tokens of the training texts")
         return
     names = {name for path in files if path.suffix == ".safetensors" for name in names_in(path)}
     if family.objective == "ctc" and family.tokenizer and not has_head(names):
