@@ -150,3 +150,23 @@ def test_targets_name_every_replicate(change):
 def test_on_is_a_word_here_though_yaml_reads_true(small):
     assert yaml.safe_load("{on: b}") == {True: "b"}
     assert Plan(small).studies["e"].claims[0]["on"] == "b"
+
+
+def test_averages_of_models_with_batch_norms_see_what_the_models_were_trained_on(change):
+    def soups(start):
+        plan = Plan(change({"experiments/e/models/raw": {"from": start}, "experiments/e/models/base/train": "raw"}))
+        found = {m.name: m for m in plan.studies["e"].models if m.stage == "average"}
+        return {name: json.loads(m.spec).get("statistics") for name, m in found.items()}, found
+
+    for start in ({"scratch": {"family": "parakeet"}}, {"hub": "nvidia/parakeet-ctc-0.6b"}):
+        statistics, models = soups(start)
+        # four runs, each on this corpus; the line is between what they and their base were trained on
+        assert statistics["mean"] == statistics["soup"] == {"b-train": 4.0}
+        assert statistics["line"] == {"a-train": 1.0, "b-train": 4.0}
+        assert statistics["tuned/best"] is None  # one of the runs, as it is
+        assert [i for i in models["line"].inputs if i.startswith("statistics/")] == [
+            "statistics/a-train",
+            "statistics/b-train",
+        ]
+    statistics, models = soups({"scratch": {"family": "ctc"}})
+    assert not any(statistics.values()) and not any("statistics" in i for m in models.values() for i in m.inputs)

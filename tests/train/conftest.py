@@ -134,7 +134,7 @@ def make_speech(folder: Path, rows: int, seed: int, texts: list[str] | None = No
     texts = texts or ["".join(generator.choice(list(TONES), generator.integers(2, 5))) for _ in range(rows)]
     waves = []
     for text in texts:
-        wave = np.concatenate([np.sin(2 * np.pi * TONES[c] * np.arange(1600) / 16000) for c in text[:5]])
+        wave = np.concatenate([np.sin(2 * np.pi * TONES[c.lower()] * np.arange(1600) / 16000) for c in text[:5]])
         waves.append(((0.3 * wave + 0.01 * generator.standard_normal(len(wave))) * 2**15).astype(np.int16))
     columns = {
         "seconds": pa.array([len(w) / 16000 for w in waves], pa.float64()),

@@ -211,6 +211,29 @@ def test_labels_longer_than_the_decoder_are_left_out(tmp_path, place, translator
     assert provenance(out)["left_out"] == {"long": {"labels longer than the decoder's positions": 1}}
 
 
+def test_text_that_the_tokenizer_can_not_spell_is_reported(tmp_path, place, recogniser, capfd, job, speech):
+    # 4 letters each: one in 20 unknown, and all of them; the tokenizer knows small letters only
+    some = speech(place / "some", 5, 0, ["abcd", "bcda", "cdab", "dabc", "abcD"])
+    none = speech(place / "none", 5, 0, ["ABCD"] * 5)
+    fine = speech(place / "fine", 5, 0, ["abcd"] * 5)
+    out = trained(job(tmp_path, recogniser, {"some": some, "none": none, "fine": fine}, max_steps=1))
+    assert provenance(out)["unknown"] == {"some": 0.05, "none": 1.0}
+    said = capfd.readouterr().err
+    assert "some: 5.0 % of its labels are unknown" in said and "none: 100.0 %" in said and "normaliser" in said
+    assert "fine: " not in said
+
+
+def test_byte_level_tokenizers_know_everything():
+    from types import SimpleNamespace
+
+    from consomme.train.examples import unknown_share
+
+    ends = SimpleNamespace(unk_token_id=9, eos_token_id=9, pad_token_id=9)
+    assert unknown_share([np.array([1, 2, 9])], SimpleNamespace(tokenizer=ends)) == 0
+    known = SimpleNamespace(unk_token_id=3, eos_token_id=2, pad_token_id=1)  # a translator's processor is its tokenizer
+    assert unknown_share([np.array([3, 7, 2]), np.array([7, 7, 2])], known) == pytest.approx(1 / 6)
+
+
 def scripted(values, monkeypatch, weights):
     """Evaluations that give `values` one after the other and note the weights."""
     given = iter(values)

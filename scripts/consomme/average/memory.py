@@ -17,6 +17,7 @@ from consomme.common.errors import ConsommeError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Renew = Callable[["PreTrainedModel"], "PreTrainedModel"]
 Values = dict[str, np.ndarray]  # tensor -> stored elements, flat
 
 
@@ -24,12 +25,14 @@ class Candidates:
     """One model in memory whose weights are replaced by each candidate in turn: what it returns is valid until the next
     call. It reads the parents' files once for a single model and for a line, and again for each step of a running sum."""
 
-    def __init__(self, parents: Mapping[str, Path], device: str) -> None:
+    def __init__(self, parents: Mapping[str, Path], device: str, renew: Renew | None = None) -> None:
+        """renew: what every mix goes through, in place; the parents themselves, ends of a line among them, don't."""
         from consomme.families import load
 
         self.models = {name: Weights(path, name) for name, path in parents.items()}
         check(list(self.models.values()))
         self.layout = Mixture(list(self.models.values())).layout
+        self.renew = renew or (lambda model: model)
         self.vessel = load(next(iter(parents.values())), device)
         self._state = self.vessel.state_dict()
         unknown = sorted(set(self.layout) - set(self._state))
@@ -57,12 +60,14 @@ class Candidates:
                     total = add(total, exact, coefficient)
                 return total
 
-            return self._fill({t: mixed(t) for t in self._floats()}, divisor=1)
+            model = self._fill({t: mixed(t) for t in self._floats()}, divisor=1)
+            return self.renew(model) if 0 < alpha < 1 else model
 
         return at
 
-    def mixed(self, of: Callable[[str], Sequence[float]]) -> PreTrainedModel:
-        """The linear combination with of(tensor) coefficients, one for each parent; reads all files anew."""
+    def mixed(self, of: Callable[[str], Sequence[float]], renewed: bool = True) -> PreTrainedModel:
+        """The linear combination with of(tensor) coefficients, one for each parent; reads all files anew. renewed: false
+        for a step on the way to a mix."""
 
         def total(tensor: str) -> np.ndarray:
             found = None
@@ -70,7 +75,8 @@ class Candidates:
                 found = add(found, self._exact(name, tensor), coefficient)
             return found
 
-        return self._fill({t: total(t) for t in self._floats()}, divisor=1)
+        model = self._fill({t: total(t) for t in self._floats()}, divisor=1)
+        return self.renew(model) if renewed else model
 
     def alignment(self, tensor: str, gradient: np.ndarray) -> np.ndarray:
         """The inner product of a gradient [elements] with each parent's tensor, float64 [parents]: how the loss changes
@@ -121,7 +127,7 @@ class Running:
     def with_one_more(self, name: str) -> PreTrainedModel:
         """The mean of the kept ingredients and one more."""
         totals = {t: total + self.candidates._exact(name, t) for t, total in self.total.items()}
-        return self.candidates._fill(totals, divisor=self.count + 1)
+        return self.candidates.renew(self.candidates._fill(totals, divisor=self.count + 1))
 
     def keep(self, name: str) -> None:
         """Let that parent be an ingredient from now on."""

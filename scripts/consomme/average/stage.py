@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import KEPT, Method, Mix
 from consomme.average.progress import growing
+from consomme.average.statistics import Statistics, needed
 from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
@@ -29,7 +30,7 @@ def run(job: Job) -> None:
     """Make one model of the job's parents by the method of its settings."""
     method, parents = method_named(job.spec["settings"]["method"]), fit(job)[0]
     method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
-    if method.chooses(job.spec["settings"]):
+    if method.chooses(job.spec["settings"]) or needed(job, next(iter(parents.values()))):
         import torch
 
         torch.set_num_threads(job.threads)
@@ -48,6 +49,9 @@ def key(job: Job) -> dict[str, Any]:
     method = TABLE.get(job.spec["settings"].get("method"))
     if method and method.keeps:
         found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
+    if method and method.mixes and needed(job, next(iter(parents.values()))):
+        read = job.labelled("statistics")
+        found["statistics"] = {n: read_json(p / "prepared.json")["fingerprint"] for n, p in read.items()}
     return found
 
 
@@ -63,10 +67,24 @@ def build(job: Job, folder: Path) -> None:
         judges.append(Judge(job, parents))
         return judges[-1]
 
-    chosen = method_named(settings["method"]).build(Mix(parents, settings, judge), folder)
+    method, statistics = method_named(settings["method"]), None
+    if method.mixes and needed(job, donor := next(iter(parents.values()))):
+        statistics = Statistics(job, donor)
+    mix = Mix(parents, settings, judge, renew=statistics.renew if statistics else None)
+    chosen = method.build(mix, folder)
     if judges and judges[0].caution:
         chosen["caution"] = judges[0].caution
-    write_provenance(job, folder, chosen=chosen, **({"left_out": left_out} if left_out else {}))
+    more: dict[str, Any] = {"left_out": left_out} if left_out else {}
+    if statistics and not is_parent(mix, method, chosen):
+        more["statistics"] = statistics.rewrite(folder)
+    write_provenance(job, folder, chosen=chosen, **more)
+
+
+def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:
+    """Whether what was made is one of the parents: a greedy soup of one, the end of a line."""
+    if chosen.get("alpha") in (0, 1):
+        return True
+    return len(chosen.get("ingredients") or ()) == 1 and not mix.base and not method.keeps
 
 
 def fit(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:

@@ -40,6 +40,11 @@ class Unknown(Family):
     ) -> None:
         raise ConsommeError(f"scratch.family: {self.name} stands for fetched checkpoints; none is made from scratch")
 
+    def new_head(
+        self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int
+    ) -> None:
+        raise ConsommeError(f"from.tokenizer: the parts of '{self.name}' are unknown, so it keeps its tokenizer")
+
 
 @dataclass(frozen=True)
 class UnknownSpeech(Unknown):
@@ -126,6 +131,7 @@ class UnknownTranslator(Unknown, Translator):
 CTC = UnknownCtc(
     name="auto-ctc",
     task="asr",
+    batch_norm=True,
     objective="ctc",
     model_type="",
     architecture="AutoModelForCTC",
@@ -137,6 +143,7 @@ CTC = UnknownCtc(
 SPEECH = UnknownTranscriber(
     name="auto-speech",
     task="asr",
+    batch_norm=True,
     objective="seq2seq",
     model_type="",
     architecture="AutoModelForSpeechSeq2Seq",

@@ -109,7 +109,7 @@ class Family:
     checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own
     input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
     heads, without which scores that look at data are impossible; languages: whether features depend on the languages
-    that the processor is for; windows: whether `collate` takes `frames`, so that a model of a fixed window may see a
+    that the processor is for; batch_norm: whether it may have running statistics, estimated anew for an average; windows: whether `collate` takes `frames`, so that a model of a fixed window may see a
     shorter one; waveform: whether features are the waveform itself."""
 
     name: str
@@ -127,6 +127,7 @@ class Family:
     masks_input: bool = False
     head_hooks: bool = True
     languages: bool = False
+    batch_norm: bool = False
     windows: bool = False
     waveform: bool = False
 
@@ -144,6 +145,16 @@ class Family:
 
         `texts()` yields the training texts (both sides of a sentence pair, one after the other)."""
         raise NotImplementedError
+
+    def new_head(
+        self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int
+    ) -> None:
+        """Write the checkpoint in `source` to the folder `out` with a tokenizer made of the training texts and an
+        output layer of random weights for it. `source` may lack both; the other weights stay as they are."""
+        raise ConsommeError(
+            f"from.tokenizer: '{self.name}' keeps the tokenizer that it was trained with; a new one, with a new head, "
+            "is for CTC models"
+        )
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them

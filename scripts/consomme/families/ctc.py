@@ -33,7 +33,7 @@ class Ctc(CtcFamily):
         languages: Sequence[str],
         seed: int,
     ) -> None:
-        from transformers import Wav2Vec2BertConfig
+        from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertConfig
 
         from consomme.families.settings import merged, new_model, save
 
@@ -42,11 +42,10 @@ class Ctc(CtcFamily):
         if stride not in (2, 3):
             # the stock extractor takes the mask of every frame whose number leaves 1 when divided by the stride
             raise ConsommeError(f"scratch.stride: {stride} given; allowed: 2, 3 (frames joined into one)")
-        tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        vocabulary = characters.write_vocabulary(out, tokens, texts, self.name)
-        processor = _processor(out / "vocab.json", bins, stride)
+        extractor = SeamlessM4TFeatureExtractor(feature_size=bins, num_mel_bins=bins, stride=stride)
+        processor = self.make_processor(extractor, self.make_tokenizer(out, tokenizer, texts))
         fixed = {
-            "vocab_size": len(vocabulary),
+            "vocab_size": len(processor.tokenizer),
             "pad_token_id": characters.BLANK,
             "bos_token_id": None,
             "eos_token_id": None,
@@ -55,6 +54,11 @@ class Ctc(CtcFamily):
         model = new_model(self, settings, fixed, seed)
         _deepen(model)
         save(model, processor, out)
+
+    def make_processor(self, extractor: Any, tokenizer: Any) -> Any:
+        from transformers import Wav2Vec2BertProcessor
+
+        return Wav2Vec2BertProcessor(feature_extractor=extractor, tokenizer=tokenizer)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2BertProcessor
@@ -101,15 +105,6 @@ def _deepen(model: PreTrainedModel) -> None:
             ends = layer.ffn1.output_dense, layer.ffn2.output_dense, layer.self_attn.linear_out
             for end in (*ends, layer.conv_module.pointwise_conv2):
                 end.weight.mul_(scale)
-
-
-def _processor(vocabulary: Path, bins: int, stride: int) -> Any:
-    from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2BertProcessor
-
-    return Wav2Vec2BertProcessor(
-        feature_extractor=SeamlessM4TFeatureExtractor(feature_size=bins, num_mel_bins=bins, stride=stride),
-        tokenizer=characters.tokenizer(vocabulary),
-    )
 
 
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
@@ -19,6 +20,26 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class CtcFamily(Family):
     """A family whose tokens are characters in a Wav2Vec2CTCTokenizer; see `Family`."""
+
+    def make_tokenizer(self, out: Path, settings: Mapping[str, Any], texts: Callable[[], Iterator[str]]) -> Any:
+        """A tokenizer of the training texts; what it is made of lies in the folder `out`."""
+        from consomme.families.settings import merged
+
+        characters.write_vocabulary(out, merged("tokenizer", self.tokenizer, settings), texts, self.name)
+        return characters.tokenizer(out / "vocab.json")
+
+    def make_processor(self, extractor: Any, tokenizer: Any) -> Any:
+        """The family's processor of these two."""
+        raise ConsommeError(f"from.tokenizer: '{self.name}' keeps the tokenizer that it was trained with")
+
+    def new_head(
+        self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int
+    ) -> None:
+        from consomme.families import new_head
+
+        extractor = new_head.extractor_of(source)
+        processor = self.make_processor(extractor, self.make_tokenizer(out, tokenizer, texts))
+        new_head.write(self, source, out, processor, seed)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         return processor.tokenizer(" ".join(text.split())).input_ids

@@ -18,5 +18,6 @@ FAMILY = WaveformCtc(
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,
+    batch_norm=True,  # where its config says conv_pos_batch_norm
     waveform=True,
 )

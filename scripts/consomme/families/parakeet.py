@@ -33,30 +33,37 @@ class Parakeet(CtcFamily):
         languages: Sequence[str],
         seed: int,
     ) -> None:
-        from transformers import (
-            ParakeetEncoderConfig,
-            ParakeetFeatureExtractor,
-            ParakeetProcessor,
-            ParakeetTokenizer,
-        )
+        from transformers import ParakeetEncoderConfig, ParakeetFeatureExtractor
 
         from consomme.families.settings import merged, new_model, save, typed
 
         settings = merged("scratch", self.scratch, settings, more=list(ParakeetEncoderConfig().to_dict()))
-        tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        pairs = subwords.byte_pairs(texts, tokens, self.name, (BLANK, UNKNOWN))
-        processor = ParakeetProcessor(
-            ParakeetFeatureExtractor(feature_size=settings["num_mel_bins"]),
-            ParakeetTokenizer(
-                tokenizer_object=pairs, unk_token=UNKNOWN, pad_token=BLANK, clean_up_tokenization_spaces=False
-            ),
-        )
+        extractor = ParakeetFeatureExtractor(feature_size=settings["num_mel_bins"])
+        processor = self.make_processor(extractor, self.make_tokenizer(out, tokenizer, texts))
         fixed = {
             "encoder_config": typed(ParakeetEncoderConfig, settings),
-            "vocab_size": pairs.get_vocab_size(),
+            "vocab_size": len(processor.tokenizer),
             "pad_token_id": processor.tokenizer.pad_token_id,
         }
         save(new_model(self, {}, fixed, seed), processor, out)
+
+    def make_tokenizer(self, out: Path, settings: Mapping[str, Any], texts: Callable[[], Iterator[str]]) -> Any:
+        from transformers import ParakeetTokenizer
+
+        from consomme.families.settings import merged
+
+        tokens = merged("tokenizer", self.tokenizer, settings)
+        return ParakeetTokenizer(
+            tokenizer_object=subwords.byte_pairs(texts, tokens, self.name, (BLANK, UNKNOWN)),
+            unk_token=UNKNOWN,
+            pad_token=BLANK,
+            clean_up_tokenization_spaces=False,
+        )
+
+    def make_processor(self, extractor: Any, tokenizer: Any) -> Any:
+        from transformers import ParakeetProcessor
+
+        return ParakeetProcessor(extractor, tokenizer)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import ParakeetProcessor
@@ -100,6 +107,7 @@ FAMILY = Parakeet(
     model_type="parakeet_ctc",
     architecture="ParakeetForCTC",
     config="ParakeetCTCConfig",
+    batch_norm=True,
     stacks={
         "encoder": Stack(
             layers="encoder.layers",

@@ -78,24 +78,27 @@ class WaveformCtc(CtcFamily):
         seed: int,
     ) -> None:
         import transformers
-        from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Processor
+        from transformers import Wav2Vec2FeatureExtractor
 
         from consomme.families.settings import merged, new_model, save
 
         known = list(getattr(transformers, self.config)().to_dict())
         settings = merged("scratch", self.scratch, settings, more=known)
-        tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        vocabulary = characters.write_vocabulary(out, tokens, texts, self.name)
         masked = settings["feat_extract_norm"] == "layer"
         extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=masked)
-        processor = Wav2Vec2Processor(extractor, characters.tokenizer(out / "vocab.json"))
+        processor = self.make_processor(extractor, self.make_tokenizer(out, tokenizer, texts))
         fixed = {
-            "vocab_size": len(vocabulary),
+            "vocab_size": len(processor.tokenizer),
             "pad_token_id": characters.BLANK,
             "bos_token_id": None,
             "eos_token_id": None,
         }
         save(new_model(self, settings, fixed, seed), processor, out)
+
+    def make_processor(self, extractor: Any, tokenizer: Any) -> Any:
+        from transformers import Wav2Vec2Processor
+
+        return Wav2Vec2Processor(extractor, tokenizer)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2Processor

@@ -129,6 +129,39 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     return {"family": family.name, "depth": {side: count for side, count in depth.items() if count is not None}}
 
 
+def head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
+    """A CTC family's checkpoint has a head, or gets one, so far as its config.json is there to be read."""
+    file = folder / "config.json"
+    if tokenizer or not file.is_file():
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    family = family_for(folder, config)
+    (name, *_) = config.get("architectures") or [family.architecture]
+    if family.objective == "ctc" and family.tokenizer and not name.endswith("ForCTC"):
+        fail(
+            path,
+            f"{folder} holds a {name}, which has no CTC head; tokenizer: {{type: {family.tokenizer['type']}}} beside it "
+            "makes a tokenizer of the training texts, and a head for it",
+        )
+
+
+def new_tokenizer(given: Mapping[str, Any], family: str | None, task: str, path: str) -> dict[str, Any]:
+    """The settings of a checkpoint's new tokenizer, every default filled in: they follow from its type alone, because
+    the family is known only where the checkpoint can be read already."""
+    makers = [f for f in FAMILIES.values() if f.objective == "ctc" and f.tokenizer]
+    if family is not None and FAMILIES[family] not in makers:
+        names = ", ".join(f.name for f in makers)
+        fail(path, f"'{family}' keeps its own tokenizer; a new one, with a new CTC head, is for: {names}")
+    if task != "asr":
+        fail(path, f"makes a CTC head for a checkpoint that has none, and the experiment's task is {task}")
+    kinds = {f.tokenizer["type"]: f.tokenizer for f in makers}
+    allowed = list(kinds) if family is None else [FAMILIES[family].tokenizer["type"]]
+    if "type" not in given:
+        fail(f"{path}.type", f"this key is needed beside a checkpoint: {', '.join(allowed)}")
+    among(f"{path}.type", given["type"], allowed, "tokenizer")
+    return _filled(given, kinds[given["type"]], path, set())
+
+
 def scratch(
     given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -292,6 +325,13 @@ def averaging(node: AverageNode) -> dict[str, Any]:
 def has_base(node: AverageNode) -> bool:
     """Whether the method works on differences from a base."""
     return "base" in METHODS[node.method].settings
+
+
+def has_statistics(method: str, family: str | None, task: str) -> bool:
+    """Whether an average by this method may have running statistics that training data has to give anew; a family that
+    is not known yet may be any of the task's."""
+    possible = [FAMILIES[family]] if family else [f for f in FAMILIES.values() if f.task == task]
+    return METHODS[method].mixes and any(f.batch_norm for f in possible)
 
 
 def holds_limits(method: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -166,44 +166,56 @@ class Graph:
 
     def _from(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
         start = node.from_
-        if start.folders is not None:
-            folders = capabilities.checkpoint_folders(start.folders, self._root, f"{path}.from.folders")
-            return [
-                self._model(
-                    name,
-                    own | {"folder": label},
-                    "from",
-                    self._start({"folder": str(folder)}),
-                    sources=capabilities.files_in(self._root / folder),
-                    **capabilities.read_checkpoint(self._root / folder),
-                )
-                for label, folder in folders.items()
-            ]
-        if start.folder is not None:
-            known = capabilities.read_checkpoint(self._root / start.folder)
-            files = capabilities.files_in(self._root / start.folder)
-            return [self._model(name, own, "from", self._start({"folder": start.folder}), sources=files, **known)]
-        if start.hub is not None:
-            return [self._model(name, own, "from", self._start({"hub": start.hub.model_dump()}))]
+        if start.scratch is None:
+            return self._fetched(name, node, own, path)
         scratch, tokenizer, family = capabilities.scratch(
-            start.scratch or {}, start.tokenizer, self.experiment.task, f"{path}.from"
+            start.scratch, start.tokenizer, self.experiment.task, f"{path}.from"
         )
-        data = self._data(node.data)
-        _, corpora = self._train_corpora(data, f"{path}.data.train")
-        identity = {
-            **self._start({"scratch": scratch, "tokenizer": tokenizer}),
-            "languages": self.languages,
-            "seed": self.replicate,
-        }
+        identity, corpora = self._drawn({"scratch": scratch, "tokenizer": tokenizer}, node, path)
         depth = {
             side: int(scratch[capabilities.key_in_scratch(stack.count)])
             for side, stack in FAMILIES[family].stacks.items()
         }
         return [self._model(name, own, "from", identity, corpora=corpora, family=family, depth=depth)]
 
-    def _start(self, settings: dict[str, Any]) -> dict[str, Any]:
-        # a fetched checkpoint is the same in every replicate, so neither seed nor languages belong to it
-        return {"task": self.experiment.task, "settings": settings}
+    def _fetched(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
+        """Checkpoints: each as it is, or with a new head where a tokenizer is given."""
+        start = node.from_
+        if start.hub is not None:
+            places: list[tuple[dict[str, Any], dict[str, Any]]] = [(own, {"hub": start.hub.model_dump()})]
+        elif start.folder is not None:
+            places = [(own, {"folder": start.folder})]
+        else:
+            folders = capabilities.checkpoint_folders(start.folders or [], self._root, f"{path}.from.folders")
+            places = [(own | {"folder": label}, {"folder": str(folder)}) for label, folder in folders.items()]
+        made = []
+        for point, settings in places:
+            known: dict[str, Any] = {}
+            if "folder" in settings:
+                folder = self._root / settings["folder"]
+                known = capabilities.read_checkpoint(folder) | {"sources": capabilities.files_in(folder)}
+                capabilities.head(folder, start.tokenizer, f"{path}.from")
+            if start.tokenizer:
+                tokenizer = capabilities.new_tokenizer(
+                    start.tokenizer, known.get("family"), self.experiment.task, f"{path}.from.tokenizer"
+                )
+                identity, known["corpora"] = self._drawn({**settings, "tokenizer": tokenizer}, node, path)
+            else:
+                # the same in every replicate, so neither seed nor languages belong to it
+                identity = {"task": self.experiment.task, "settings": settings}
+            made.append(self._model(name, point, "from", identity, **known))
+        return made
+
+    def _drawn(self, settings: dict[str, Any], node: FromNode, path: str) -> tuple[dict[str, Any], dict[str, Prepared]]:
+        """The identity of a model with random weights and a tokenizer made of training texts, and their corpora."""
+        _, corpora = self._train_corpora(self._data(node.data), f"{path}.data.train")
+        identity = {
+            "task": self.experiment.task,
+            "settings": settings,
+            "languages": self.languages,
+            "seed": self.replicate,
+        }
+        return identity, corpora
 
     def _train(self, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
         data = self._data(node.data)
@@ -329,6 +341,9 @@ class Graph:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
         family, depth = group[0].family, group[0].depth
+        statistics = {}
+        if capabilities.has_statistics(settings["method"], family, self.experiment.task):
+            statistics = trained_on(group)
         return self._model(
             name,
             own,
@@ -337,6 +352,7 @@ class Graph:
             parents={m.name: m for m in group},
             references=references,
             corpora=corpora,
+            statistics=statistics,
             family=family,
             depth=depth,
             stage="average",
@@ -558,11 +574,7 @@ class Graph:
             "decoding_digest": self.decoding_digest,
             "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
-        return [
-            Evaluation(m, settings, corpora)
-            for m in self.models
-            if m.verb != "export" and "scratch" not in m.identity["settings"]
-        ]
+        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export" and not m.random]
 
     @property
     def decoding_digest(self) -> str:
@@ -585,6 +597,24 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:
+    """The corpora that models or, where these were made of others, their parents were trained on, and their weights,
+    summed over the models."""
+    found: dict[str, tuple[Prepared, float]] = {}
+    waiting, seen = list(models), set()
+    while waiting:
+        model = waiting.pop(0)
+        if model.id in seen:
+            continue
+        seen.add(model.id)
+        if model.stage != "train":
+            waiting += model.parents.values()
+            continue
+        for name, weight in model.identity["train"].items():
+            found[name] = model.corpora[name], weight + (found[name][1] if name in found else 0.0)
+    return found
 
 
 def _whole(corpus: Prepared, path: str) -> Prepared:

@@ -87,7 +87,8 @@ class Model:
     """One run of one node in one replicate.
 
     identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
-    parents' first; family, depth: what is known before any job (None where a checkpoint must be read first); sources:
+    parents' first; statistics: for an average, the corpora that its parents were trained on, which their digests hold
+    already, and their weights; family, depth: what is known before any job (None where a checkpoint must be read first); sources:
     files of the user's that the job reads beside what other jobs made."""
 
     experiment: str
@@ -101,6 +102,7 @@ class Model:
     teachers: dict[str, Model] = field(default_factory=dict)
     references: dict[str, Model] = field(default_factory=dict)
     corpora: dict[str, Prepared] = field(default_factory=dict)
+    statistics: dict[str, tuple[Prepared, float]] = field(default_factory=dict)
     swept: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     depth: dict[str, int] | None = None
@@ -132,6 +134,11 @@ class Model:
         )
 
     @property
+    def random(self) -> bool:
+        """Whether it has random weights, all or those of its head, and so says nothing."""
+        return self.stage == "start" and bool({"scratch", "tokenizer"} & self.identity["settings"].keys())
+
+    @property
     def id(self) -> str:
         """NODE-DIGEST, the folder's name."""
         return f"{self.node}-{self.digest}"
@@ -153,10 +160,12 @@ class Model:
             **{f"teacher/{name}": m.marker for name, m in self.teachers.items()},
             **{f"reference/{name}": m.marker for name, m in self.references.items()},
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
+            **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
         }
 
     @cached_property
     def spec(self) -> str:
+        more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
         return _json(
             {
                 "stage": self.stage,
@@ -169,6 +178,7 @@ class Model:
                     "replicate": self.replicate,
                 },
                 **self.identity,
+                **more,
                 "data_root": self.data_root,
                 "inputs": list(self.inputs),
             }

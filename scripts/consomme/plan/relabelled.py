@@ -106,7 +106,7 @@ def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[
     models = list(found.values())
     _speak(graph, home, settings, path)
     for model in models:
-        if "scratch" in model.identity["settings"]:
+        if model.random:
             fail(f"{path}.by", f"'{model.name}' has random weights")
     known: Mapping[str, Any] = {m.family: m for m in models if m.family}
     if len(known) > 1:

@@ -408,7 +408,10 @@ class Start(Section):
     folder: Text | None = Field(None, description="a checkpoint folder")
     folders: list[Text] | None = Field(None, description="checkpoint folders or patterns; each is a run")
     scratch: dict[str, Any] | None = Field(None, description="family, and its architecture in its config's names")
-    tokenizer: dict[str, Any] = Field(default_factory=dict, description="of a scratch model, by family")
+    tokenizer: dict[str, Any] = Field(
+        default_factory=dict,
+        description="of a scratch model, by family; or a new one, with a new CTC head, for a checkpoint: its type",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -422,8 +425,6 @@ class Start(Section):
     def _one(self) -> Start:
         if sum(v is not None for v in (self.hub, self.folder, self.folders, self.scratch)) != 1:
             raise ValueError("a starting point has one of hub, folder, folders, scratch")
-        if self.tokenizer and self.scratch is None:
-            raise ValueError("tokenizer belongs to a scratch model; a checkpoint brings its own")
         return self
 
 
@@ -431,7 +432,7 @@ class FromNode(Node):
     """A starting point."""
 
     from_: Start = Field(alias="from")
-    data: Data | None = Field(None, description="scratch: whose texts the tokenizer is made of")
+    data: Data | None = Field(None, description="whose texts a tokenizer is made of, where one is made")
 
 
 # -- train -------------------------------------------------------------------------------------------------------------

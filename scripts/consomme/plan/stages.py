@@ -10,7 +10,7 @@ VERSIONS: dict[str, int] = {
     "data": 1,
     "start": 3,
     "train": 2,
-    "average": 1,
+    "average": 2,
     "prune": 1,
     "evaluate": 1,
     "relabel": 1,

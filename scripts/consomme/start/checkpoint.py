@@ -72,21 +72,18 @@ def complete(folder: Path, model: PreTrainedModel) -> None:
     where the file has other names, more, or lacks some: old checkpoints spell the parts of a weight norm otherwise, and what is
     made of them can only be averaged with them under the same names."""
     import torch
-    from safetensors import safe_open
     from safetensors.torch import save_model
 
-    with safe_open(folder / WEIGHTS, "pt") as stored:
-        names = set(stored.keys())
-        types = {str(stored.get_slice(name).get_dtype()) for name in names}
+    from consomme.families.new_head import names_in, stored_type
+
+    names = names_in(folder / WEIGHTS)
     parameters = dict(model.named_parameters(remove_duplicate=False))
     there = {id(parameter) for name, parameter in parameters.items() if name in names}  # tied weights are stored once
     never = set(getattr(model, "_keys_to_ignore_on_save", None) or ())  # sinusoids, computed anew
     named = all(id(parameter) in there for name, parameter in parameters.items() if name not in never)
     if named and names <= model.state_dict().keys():
         return
-    kinds = {"F16": torch.float16, "BF16": torch.bfloat16}
-    kind = kinds.get(types.pop(), torch.float32) if len(types) == 1 else torch.float32
-    save_model(model.to(kind), str(folder / WEIGHTS), {"format": "pt"})
+    save_model(model.to(stored_type([folder / WEIGHTS])), str(folder / WEIGHTS), {"format": "pt"})
     model.to(torch.float32)
 
 

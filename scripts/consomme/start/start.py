@@ -1,4 +1,5 @@
-"""The start stage: settings are {"hub": {"name", "revision"}}, {"folder": PATH} or {"scratch": {...}, "tokenizer": {...}}."""
+"""The start stage: settings are {"hub": {"name", "revision"}} or {"folder": PATH}, either with a "tokenizer": {...} for
+a new CTC head, or {"scratch": {...}, "tokenizer": {...}}."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
 from consomme.common.stage import Job, finish, say
 from consomme.families import family_named, family_of, load
+from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
 from consomme.start.hub import fetch
 
@@ -37,10 +39,10 @@ def _hub(job: Job, settings: dict[str, Any]) -> None:
 
     def build(folder: Path, work: Path) -> None:
         source, commit = fetch(name, revision)
-        copy_checkpoint(source, folder, f"from.hub: {name}")
+        _take(job, source, folder, f"from.hub: {name}")
         _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit})
 
-    finish(job, _key(job), build)
+    finish(job, _key(job, **_texts_key(job)), build)
 
 
 def _folder(job: Job, settings: dict[str, Any]) -> None:
@@ -54,33 +56,64 @@ def _folder(job: Job, settings: dict[str, Any]) -> None:
     content = {path.name: hash_file(path) for path in files_of(source, where)}
 
     def build(folder: Path, work: Path) -> None:
-        copy_checkpoint(source, folder, where)
+        _take(job, source, folder, where)
         _close(job, folder, where, origin={"files": content})
 
-    finish(job, _key(job, content=content), build)
+    finish(job, _key(job, content=content, **_texts_key(job)), build)
+
+
+def _take(job: Job, source: Path, folder: Path, where: str) -> None:
+    """Fill `folder` with the checkpoint in `source`: as it is, or with a new head where a tokenizer is given."""
+    files = files_of(source, where)
+    family = family_of(source)
+    _same_task(job, family, where)
+    if tokenizer := job.spec["settings"].get("tokenizer"):
+        family.new_head(source, folder, tokenizer, _texts(job, "from.tokenizer"), _seed(job))
+        say(f"{where}: a new head for {read_json(folder / 'config.json')['vocab_size']} tokens of the training texts")
+        return
+    names = {name for path in files if path.suffix == ".safetensors" for name in names_in(path)}
+    if family.objective == "ctc" and family.tokenizer and not has_head(names):
+        kind = family.tokenizer["type"]
+        raise ConsommeError(
+            f"{where}: an encoder without a head, as pretraining leaves it; from: {{..., tokenizer: {{type: {kind}}}}} "
+            "gives it a tokenizer made of the training texts and a CTC head for it"
+        )
+    copy_checkpoint(source, folder, where)
+
+
+def _texts_key(job: Job) -> dict[str, Any]:
+    """What a tokenizer and random weights rest on; nothing for a checkpoint as it is."""
+    if not job.spec["settings"].get("tokenizer") and not job.spec["settings"].get("scratch"):
+        return {}
+    corpora = job.labelled("corpus")
+    fingerprints = {name: read_json(folder / "prepared.json")["fingerprint"] for name, folder in corpora.items()}
+    return {"corpora": fingerprints, "seed": job.spec.get("seed")}
+
+
+def _seed(job: Job) -> int:
+    return int(job.spec.get("seed") or 0)
 
 
 def _scratch(job: Job, settings: dict[str, Any]) -> None:
     scratch = dict(settings["scratch"])
     family = family_named(scratch.pop("family", None) or "")
     _same_task(job, family, "from.scratch")
-    corpora = job.labelled("corpus")
-    fingerprints = {name: read_json(folder / "prepared.json")["fingerprint"] for name, folder in corpora.items()}
 
     def build(folder: Path, work: Path) -> None:
-        seed = int(job.spec.get("seed") or 0)
-        family.create(folder, scratch, settings.get("tokenizer") or {}, _texts(corpora), job.spec["languages"], seed)
+        texts, tokenizer = _texts(job, "from.scratch"), settings.get("tokenizer") or {}
+        family.create(folder, scratch, tokenizer, texts, job.spec["languages"], _seed(job))
         _close(job, folder, "from.scratch")
 
-    finish(job, _key(job, corpora=fingerprints, seed=job.spec.get("seed")), build)
+    finish(job, _key(job, **_texts_key(job)), build)
 
 
-def _texts(corpora: dict[str, Path]) -> Callable[[], Iterator[str]]:
+def _texts(job: Job, where: str) -> Callable[[], Iterator[str]]:
     """The training texts: transcripts, or both sides of each sentence pair."""
     from consomme.data.prepared import Rows
 
+    corpora = job.labelled("corpus")
     if not corpora:
-        raise ConsommeError("from.scratch: a tokenizer is made from the training texts; name corpora under data.train")
+        raise ConsommeError(f"{where}: a tokenizer is made from the training texts; name corpora under data.train")
     rows = Rows.open(corpora)
 
     def texts() -> Iterator[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
+UNKNOWN = 0.01  # share of the labels' tokens above which unknown ones are reported
 TOO_SHORT, TOO_LONG = "transcript longer than its frames", "labels longer than the decoder's positions"
 
 
@@ -42,7 +43,7 @@ class Corpus:
 
     features, labels: of all its rows; lengths: frames or tokens of each row; usable: numbers of the rows to train on;
     left_out: reason -> number of rows; room: how many labels each row has room for, 0 where that doesn't matter;
-    languages: of the experiment."""
+    languages: of the experiment; unknown: share of the labels' tokens that the tokenizer doesn't know, 0 to 1."""
 
     rows: Rows
     ids: Sequence[str]
@@ -54,6 +55,7 @@ class Corpus:
     left_out: Mapping[str, int]
     room: np.ndarray
     languages: Sequence[str]
+    unknown: float = 0.0
 
     @property
     def longer(self) -> np.ndarray:
@@ -205,6 +207,7 @@ def open_corpus(
             continue
         fitting.append(i)
     chosen = np.array(fitting, dtype=np.int64)
+    unknown = unknown_share([labels[i] for i in chosen], processor)
     # only what is trained on is measured: a row that the share leaves aside has no labels
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
     room = np.zeros(len(ids), np.int64)
@@ -215,7 +218,18 @@ def open_corpus(
         reasons[reason] = reasons.get(reason, 0) + int((~fits).sum())
     chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
-    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages)
+    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown)
+
+
+def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:
+    """The share, 0 to 1, of the tokens in `labels` that stand for text which the tokenizer can't spell."""
+    tokenizer = getattr(processor, "tokenizer", processor)
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    # byte-level tokenizers spell everything, and some call their end of text unknown
+    if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.pad_token_id):
+        return 0.0
+    total = sum(map(len, labels))
+    return sum(int(np.count_nonzero(row == unknown)) for row in labels) / total if total else 0.0
 
 
 def needed(labels: Sequence[int], ctc: bool) -> int:
@@ -242,8 +256,20 @@ def positions(model: PreTrainedModel) -> int:
     return np.iinfo(np.int64).max
 
 
+def much_unknown(corpora: Mapping[str, Corpus]) -> dict[str, float]:
+    """Corpus -> the share of unknown tokens in its labels, 0 to 1, where it is above `UNKNOWN`."""
+    return {name: round(corpus.unknown, 4) for name, corpus in corpora.items() if corpus.unknown > UNKNOWN}
+
+
 def report_left_out(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, int]]:
-    """Say what was left out, corpus -> reason -> rows; ConsommeError if nothing remains of a corpus."""
+    """Say what was left out, corpus -> reason -> rows, and what the tokenizer can't spell; ConsommeError if nothing
+    remains of a corpus."""
+    for name, share in much_unknown(corpora).items():
+        say(
+            f"{name}: {100 * share:.1f} % of its labels are unknown tokens: the tokenizer can't spell the text (capital "
+            "letters for small ones, signs that it doesn't have), and the model learns to write <unk>; give the corpus "
+            "another normaliser, or a CTC checkpoint a new tokenizer (from: {..., tokenizer: {type: characters}})"
+        )
     for name, corpus in corpora.items():
         for reason, count in corpus.left_out.items():
             say(f"{name}: {count} left out of training: {reason}")

@@ -85,6 +85,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     from consomme.families import device_named, family_of
     from consomme.train import adapters, hybrid
     from consomme.train.engine import Diverged
+    from consomme.train.examples import much_unknown
 
     torch.set_num_threads(job.threads)
     quiet()
@@ -121,7 +122,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     if pieces > 1:
         record["pieces"] = pieces
     left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
-    write_provenance(job, folder, left_out=left_out, **record)
+    write_provenance(job, folder, left_out=left_out, unknown=much_unknown(made.corpora), **record)
     shutil.rmtree(work)
     work.mkdir()
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from consomme.average.judge import Judge
 
 
@@ -22,12 +24,14 @@ class Mix:
 
     parents: name -> model folder, in the order given, the base first where the method has one; settings: those of the
     average node; judge(): the development sets and the choice made on them (calling it reads data and imports torch);
-    device: where candidates are tried."""
+    device: where candidates are tried; renew: what a mix in memory goes through before it is tried, in place (None:
+    nothing)."""
 
     parents: Mapping[str, Path]
     settings: Mapping[str, Any]
     judge: Callable[[], Judge]
     device: str = "cpu"
+    renew: Callable[[PreTrainedModel], PreTrainedModel] | None = None
 
     @property
     def base(self) -> str | None:
@@ -52,7 +56,7 @@ class Method:
     it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
     needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
     seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on; keeps: what
-    the training of its one parent must have kept (a key of `checkpoints`)."""
+    the training of its one parent must have kept (a key of `checkpoints`); mixes: whether it makes weights of its own."""
 
     name: str
     build: Callable[[Mix, Path], dict[str, Any]]
@@ -64,6 +68,7 @@ class Method:
     seeded: bool = False
     limits: bool = True
     keeps: str | None = None
+    mixes: bool = True
 
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError where the number of ingredients does not fit."""

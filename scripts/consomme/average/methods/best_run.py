@@ -41,4 +41,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     }
 
 
-BEST_RUN = Method("best_run", build, chooses=lambda settings: True)
+BEST_RUN = Method("best_run", build, chooses=lambda settings: True, mixes=False)

@@ -32,4 +32,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     return {"ingredients": list(mix.parents)}
 
 
-ENSEMBLE = Method("ensemble", build, least=2)
+ENSEMBLE = Method("ensemble", build, least=2, mixes=False)

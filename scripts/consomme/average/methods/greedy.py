@@ -31,7 +31,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
     judge, rank_by = mix.judge(), mix.settings.get("rank_by")
     most, replacement = mix.setting("at_most", math.inf), mix.setting("replacement", False)
-    with Candidates(mix.parents, judge.device) as candidates:
+    with Candidates(mix.parents, judge.device, mix.renew) as candidates:
         objectives = {name: judge.objective(candidates.single(name)) for name in mix.parents}
         ranks = objectives
         if rank_by and rank_by != judge.choice.metric:

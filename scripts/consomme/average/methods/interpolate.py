@@ -47,7 +47,7 @@ def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
     points = int(mix.settings.get("points") or 11)
     tried: list[tuple[float, float, bool]] = []
     curve: list[dict[str, Any]] = []
-    with Candidates(mix.parents, judge.device) as candidates:
+    with Candidates(mix.parents, judge.device, mix.renew) as candidates:
         line = candidates.line()
         for alpha in (i / (points - 1) for i in range(points)):
             model = line(alpha)

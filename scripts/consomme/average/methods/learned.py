@@ -36,14 +36,14 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     steps, rate = int(mix.setting("steps", STEPS)), float(mix.setting("learning_rate", RATE))
     donor = next(iter(mix.parents.values()))
     rows = gradients.shuffled(judge, int(mix.setting("seed", 0)))
-    with Candidates(mix.parents, judge.device) as candidates:
+    with Candidates(mix.parents, judge.device, mix.renew) as candidates:
         groups = groups_of(candidates.layout, family_of(donor), mix.setting("groups", "model"))
         names = list(dict.fromkeys(groups.values()))
         logits = torch.zeros(len(names), count, dtype=torch.float64, requires_grad=True)
         optimiser = torch.optim.Adam([logits], lr=rate)
         for step in range(1, steps + 1):
             mixing = torch.softmax(logits, -1)
-            model = candidates.mixed(_of(groups, names, mixing.tolist()))
+            model = candidates.mixed(_of(groups, names, mixing.tolist()), renewed=False)
             model.zero_grad(set_to_none=True)
             with torch.enable_grad():
                 loss = gradients.loss(judge, model, list(islice(rows, BATCH)))

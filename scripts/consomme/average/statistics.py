@@ -1,0 +1,114 @@
+"""Batch norms' running statistics, which have no mean: what averaged weights see differs from what each model saw.
+
+They are estimated anew on training data, as Izmailov et al. 2018, arXiv 1803.05407, do; the means of the models' own are too
+wide or too narrow for the averaged activations (Jordan et al. 2022, arXiv 2211.08403)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from consomme.average import tensors
+from consomme.average.tensors import SINGLE, Weights
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import Job, say
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+EXAMPLES, BATCH = 512, 16  # rows
+RUNNING = (".running_mean", ".running_var")
+
+
+class Statistics:
+    """Training examples, collated once, the same for every model that is tried."""
+
+    def __init__(self, job: Job, donor: Path) -> None:
+        """donor: the model whose processor reads the rows of the job's inputs `statistics/CORPUS`."""
+        from consomme.families import device_named, family_of
+
+        self.device, self.corpora = device_named(job.device), job.labelled("statistics")
+        family = family_of(donor)
+        processor = family.processor(donor, job.spec.get("languages") or ())
+        features = sorted((family.features(processor, row) for row in self._sources(job)), key=len)
+        self.rows = len(features)
+        # of like lengths, so that there is little padding for the norms to see
+        self.batches: list[dict[str, Tensor]] = [
+            family.collate(processor, features[i : i + BATCH], None) for i in range(0, len(features), BATCH)
+        ]
+
+    def _sources(self, job: Job) -> Iterator[Any]:
+        """`EXAMPLES` training examples or all there are, of each corpus as many as an epoch would draw of it."""
+        from consomme.data.prepared import Rows
+
+        found = {name: Rows.open({name: path}) for name, path in self.corpora.items()}
+        drawn = {name: job.spec["statistics"][name] * len(rows) for name, rows in found.items()}
+        for name, rows in found.items():
+            count = min(len(rows), max(1, round(EXAMPLES * drawn[name] / sum(drawn.values()))))
+            for row in np.random.default_rng(0).choice(len(rows), count, replace=False):
+                yield rows.source(int(row))
+
+    def renew(self, model: PreTrainedModel) -> PreTrainedModel:
+        """Estimate the running statistics of all batch norms of a model in evaluation mode anew, in place: means over
+        batches of the mean and the variance, each norm working with the batch's own. Counters stay."""
+        import torch
+
+        from consomme.families.settings import to_model
+
+        norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
+        norms = [m for m in norms if m.running_mean is not None]
+        before = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
+        model.to(self.device)
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # a plain mean over batches
+                norm.train()
+            with torch.no_grad():
+                for batch in self.batches:
+                    model(**to_model(model, batch))
+        finally:
+            for norm, (momentum, counter) in zip(norms, before, strict=True):
+                norm.eval()
+                norm.momentum = momentum
+                norm.num_batches_tracked.copy_(counter)
+        return model
+
+    def rewrite(self, folder: Path) -> dict[str, Any]:
+        """Write the model in `folder` anew with its own statistics; what they rest on. Everything else keeps its bits."""
+        from consomme.families import load
+
+        state = self.renew(load(folder, self.device)).state_dict()
+        with Weights(folder) as weights:
+            names = {t for t in weights.slots if t.endswith(RUNNING)}
+            unknown = sorted(names - state.keys())
+            if unknown:
+                raise ConsommeError(f"tensors that the loaded model does not have by that name: {unknown[0]}")
+
+            def pieces(tensor: str) -> Iterator[np.ndarray]:
+                if tensor in names:
+                    values = state[tensor].double().cpu().numpy().ravel()
+                    yield tensors.from_float64(values, weights.slots[tensor].dtype)
+                else:
+                    yield weights.read(tensor)
+
+            layout = {t: (slot.dtype, slot.shape) for t, slot in weights.slots.items()}
+            fresh = folder / f".{SINGLE}"
+            with open(fresh, "wb") as stream:
+                tensors.write(stream, layout, pieces)
+        os.replace(fresh, folder / SINGLE)  # never in place: the file may be linked
+        say(f"running statistics of {len(names) // 2} batch norms estimated on {self.rows} training examples")
+        return {"examples": self.rows, "corpora": list(self.corpora)}
+
+
+def needed(job: Job, donor: Path) -> bool:
+    """Whether models like `donor` have running statistics, and the job has data for them."""
+    if not job.labelled("statistics") or not (donor / "model.safetensors").is_file():
+        return False
+    with Weights(donor) as weights:
+        return any(tensor.endswith(RUNNING) for tensor in weights.slots)
