@@ -1,7 +1,7 @@
 """The peer: a plain loop in torch over the batches of lhotse's DynamicBucketingSampler, each padded to the window that
 our trainings would give it: python bench/lhotse_loop.py RECORD.json --help
 
-The features are computed beforehand and held in memory; lhotse has the durations only."""
+The features are those that our trainings cached in results/cache; lhotse has the durations only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def main() -> None:
     from lhotse import CutSet, MonoCut
     from lhotse.dataset import DynamicBucketingSampler
 
+    from consomme.data.features import features_of
     from consomme.data.prepared import Rows
+    from consomme.evaluate.evaluator import processor_key
     from consomme.families import family_of, load
     from consomme.train.run import quiet
 
@@ -40,7 +42,8 @@ def main() -> None:
     family = family_of(given.model)
     processor, model = family.processor(given.model, ["en"]), load(given.model).train()
     rows = Rows.open({"corpus": given.corpus})
-    features = [family.features(processor, rows.audio(i)) for i in range(len(rows))]
+    key = processor_key(given.model, family, ["en"])
+    features = features_of(family, processor, rows, Path("results/cache"), key)
     labels = [family.labels(processor, text, ["en"]) for text in rows.targets]
     cuts = CutSet.from_cuts(MonoCut(str(i), 0, float(s), 0) for i, s in enumerate(rows.seconds)).repeat(
         preserve_id=True

@@ -45,13 +45,15 @@ TINY = {
 }
 VOCABULARY = 51865
 SIDES = {"encoder_layers": 3, "decoder_layers": 3, "d_model": 256, "encoder_ffn_dim": 1024, "decoder_ffn_dim": 1024}
-CLIPS = 240
+CLIPS = 1600
+SPEECH_STEPS, START = 40, 4  # of ours, and how many of them do not count
 BATCH, SENTENCES = 16, 64
 PRECISIONS = ("float32", "bfloat16")
 PEER_STEPS = 4  # the first of them does not count
 SPEECH_BARS = {"fixed": {"float32": 10, "bfloat16": 5}, "filled": {"float32": 13, "bfloat16": 6.5}}
 SHIPPED = 0.05  # share of full windows where none is given
 SIZES = (4, 8, 16, 32)
+STEPS = {"speech": 1500, "translation": 1200}  # of the section quality
 RATES = (1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 7e-4, 1e-3, 1.5e-3)  # of the sweep, each with SpecAugment and without
 
 
@@ -111,6 +113,7 @@ class Bench:
     data: Path
     lhotse: Path | None
     smoke: bool
+    precisions: Sequence[str] = PRECISIONS
 
     def prepare(self, config: Mapping[str, Any], *nodes: str) -> Any:
         """Have Snakemake make the corpora, and these nodes ("EXPERIMENT/NODE"); returns the plan."""
@@ -153,6 +156,23 @@ class Bench:
         run = timed([*command, "--threads", str(self.threads)], self.place)
         return watch.read(record), run
 
+    def scored(self, plan: Any, node: str, model: Path, metric: str, window: str | None = None) -> float:
+        """The metric of the model in a folder on the development set of `node`, Whisper's in the window given."""
+        from consomme.evaluate.metrics import metric_named
+
+        evaluation = next(e for e in plan.evaluations.values() if e.model.name == node)
+        spec, out = json.loads(evaluation.spec), self.place / "scores/index.json"
+        spec["decoding"]["window"] = window
+        shutil.rmtree(out.parent, ignore_errors=True)
+        inputs = [str(model), *(c.marker for c in evaluation.corpora.values())]
+        command = [sys.executable, "-m", "consomme.evaluate", "--spec", json.dumps(spec), "--inputs", *inputs]
+        timed([*command, "--out", str(out), "--threads", str(self.threads), "--device", "cpu"], self.place)
+        entry = next(e for e in json.loads(out.read_text())["sets"] if e["split"] == "dev")
+        rows = [json.loads(row) for row in (self.place / entry["path"]).read_text(encoding="utf-8").splitlines()]
+        said = [[row[side] for row in rows] for side in ("reference", "hypothesis")]
+        kind = metric_named(metric)
+        return float(kind.value(kind.statistics(*said, spec["normaliser"]).sum(axis=0)))
+
     def folder(self, item: Any) -> Path:
         """Where a corpus or a model of the plan lies."""
         return self.place / item.folder
@@ -167,18 +187,19 @@ def corpus_of(plan: Any, name: str) -> Any:
     return next(c for c in plan.corpora.values() if c.name == name)
 
 
-def second_half(steps: watch.Steps) -> watch.Steps:
-    """The second epoch of two: every clip once, and nothing of the start."""
-    return steps[len(steps) // 2 :]
+def utterances(steps: watch.Steps, mean: float) -> float:
+    """Utterances a second of clips of `mean` seconds: batches of like lengths are so different that what some of them
+    hold by chance would say more than what they took, so the audio is counted."""
+    return watch.rate(steps, "seconds") / mean
 
 
-def peak(threads: int) -> float:
-    """FLOP/s of the fastest product of two bfloat16 matrices, in a process of its own."""
+def peak(threads: int, precision: str) -> float:
+    """FLOP/s of the fastest product of two matrices, in a process of its own."""
     code = (
         "import sys, time, torch; torch.set_num_threads(int(sys.argv[1])); best = 0\n"
         "for n in (1024, 1536, 2048):\n"
-        "    a, b = torch.randn(n, n).bfloat16(), torch.randn(n, n).bfloat16()\n"
-        "    for _ in range(20):\n"
+        f"    a, b = torch.randn(n, n).to(torch.{precision}), torch.randn(n, n).to(torch.{precision})\n"
+        "    for _ in range(8):\n"
         "        t = time.perf_counter(); torch.mm(a, b); best = max(best, 2 * n**3 / (time.perf_counter() - t))\n"
         "open(sys.argv[2], 'w').write(str(best))"
     )
@@ -219,13 +240,18 @@ def speech_plan(bench: Bench, nodes: Mapping[str, Mapping[str, Any]]) -> Any:
         "source": "generated",
         "generator": "spoken-numbers",
         "domain": "clean",
-        "size": 4 * CLIPS,
-        "join": {"length": [1, 4], "gap": [0, 0.3]},
+        "size": 64 if bench.smoke else CLIPS,
+        "join": {"length": [1, 4], "gap": [0, 0.3], "uses": 3},
         "min_seconds": 1,
         "max_seconds": 8,
-        "limit": 32 if bench.smoke else CLIPS,
+        "limit": 48 if bench.smoke else CLIPS,
     }
-    shared = {"train": "untrained", "num_train_epochs": 2, "learning_rate": 5e-5, "lr_scheduler_type": "linear"}
+    shared = {
+        "train": "untrained",
+        "max_steps": 6 if bench.smoke else SPEECH_STEPS,
+        "learning_rate": 5e-5,
+        "lr_scheduler_type": "linear",
+    }
     config = {
         "corpora": {"clips": clips, "dev": {**clips, "split": "dev", "size": 60, "limit": 8}},
         "experiments": {
@@ -262,25 +288,24 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
         fixed = {"per_device_train_batch_size": BATCH, "precision": precision}
         nodes |= {
             f"fixed-{precision}": {**short, **fixed},
-            f"full-{precision}": {"window": "full", **fixed, "num_train_epochs": None, "max_steps": PEER_STEPS},
+            f"full-{precision}": {"window": "full", **fixed, "max_steps": PEER_STEPS},
         }
     plan = speech_plan(bench, nodes)
     about(plan, bench)
     from consomme.data.prepared import Rows
 
     clips = corpus_of(plan, "clips")
-    # as many seconds as a batch of so many clips has
-    room = round(float(BATCH * Rows.open({"c": bench.folder(clips)}).seconds.mean()), 1)
+    mean, start = float(Rows.open({"c": bench.folder(clips)}).seconds.mean()), 2 if bench.smoke else START
+    room = round(BATCH * mean, 1)  # as many seconds as a batch of so many clips has
     for precision in PRECISIONS:
         nodes[f"filled-{precision}"] = {**short, "batch_seconds": room, "precision": precision}
     plan = speech_plan(bench, nodes)
     parent = bench.folder(model_of(plan, "untrained"))
-    highest = 0.0
-    for precision in PRECISIONS:
+    for precision in bench.precisions:
         common = ["--model", parent, "--corpus", bench.folder(clips), "--precision", precision]
         contenders: dict[str, Callable[[], watch.Steps]] = {
-            "fixed": lambda p=precision: second_half(bench.ours(model_of(plan, f"fixed-{p}"))[0]),
-            "filled": lambda p=precision: second_half(bench.ours(model_of(plan, f"filled-{p}"))[0]),
+            "fixed": lambda p=precision: bench.ours(model_of(plan, f"fixed-{p}"))[0][start:],
+            "filled": lambda p=precision: bench.ours(model_of(plan, f"filled-{p}"))[0][start:],
             "full": lambda p=precision: bench.ours(model_of(plan, f"full-{p}"))[0][1:],
             "script": lambda c=common: bench.peer(
                 "seq2seq_trainer.py speech", *c, "--batch", BATCH, "--steps", PEER_STEPS, "--rows", BATCH * PEER_STEPS
@@ -294,7 +319,8 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
         for _ in range(bench.rounds):
             for name, contender in contenders.items():
                 found[name].append(contender())
-        rates = {name: [watch.rate(steps) for steps in runs] for name, runs in found.items()}
+        rates = {name: [utterances(steps, mean) for steps in found[name]] for name in ("fixed", "filled")}
+        rates |= {name: [watch.rate(steps) for steps in found[name]] for name in ("full", "script")}
         shipped = [1 / ((1 - SHIPPED) / s + SHIPPED / f) for s, f in zip(rates["fixed"], rates["full"], strict=True)]
         bars = {kind: SPEECH_BARS[kind][precision] for kind in SPEECH_BARS}
         unit = "utterances/s"
@@ -318,14 +344,13 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
             theirs = [1 - watch.share(s, "filled", "room") for s in found[peer]]
             mine = [1 - watch.share(s, "filled", "room") for s in found["filled"]]
             lines.append(line(f"{precision}: padding beside {peer}", mine, theirs, "of frames"))
-        if precision == "bfloat16":
-            highest = max(peak(bench.threads) for _ in range(bench.rounds))
-            for kind in ("fixed", "filled"):
-                counted = bench.ours(model_of(plan, f"{kind}-bfloat16"), "--flops")[0]
-                each = watch.share(counted, "flops", "utterances")
-                reached = statistics.median(rates[kind]) * each
-                name = f"bfloat16: {kind}, share of the matrix peak ({each / 1e9:.1f} GFLOP an utterance)"
-                lines.append(Line(name, reached / 1e12, highest / 1e12, reached / highest, "TFLOP/s"))
+        highest = max(peak(bench.threads, precision) for _ in range(bench.rounds))
+        for kind in ("fixed", "filled"):
+            counted = bench.ours(model_of(plan, f"{kind}-{precision}"), "--flops")[0]
+            each = watch.share(counted, "flops", "utterances")
+            reached = statistics.median(rates[kind]) * each
+            name = f"{precision}: {kind}, share of the matrix peak ({each / 1e9:.1f} GFLOP an utterance)"
+            lines.append(Line(name, reached / 1e12, highest / 1e12, reached / highest, "TFLOP/s"))
         yield lines
 
 
@@ -388,7 +413,7 @@ def translation(bench: Bench) -> Iterator[list[Line]]:
     }
     plan = translation_plan(bench, nodes)
     parent, pairs = bench.folder(model_of(plan, "untrained")), bench.folder(corpus_of(plan, "pairs"))
-    for precision in PRECISIONS:
+    for precision in bench.precisions:
         common = ["--model", parent, "--corpus", pairs, "--languages", "en", "fr", "--precision", precision]
         contenders: dict[str, Callable[[], watch.Steps]] = {
             "filled": lambda p=precision: bench.ours(model_of(plan, f"filled-{p}"))[0],
@@ -416,7 +441,7 @@ def translation(bench: Bench) -> Iterator[list[Line]]:
 def padding(bench: Bench) -> Iterator[list[Line]]:
     """Frames that are padding in a whole epoch, and the share of the time that a step waits for its batch."""
     noisy = {"speed": [0.9, 1.0, 1.1], "gain": [-6, 6]}
-    short = {"window": "short", "full_windows": 0.0, "num_train_epochs": 1}
+    short = {"window": "short", "full_windows": 0.0}
     nodes = {
         "fixed": {**short, "per_device_train_batch_size": BATCH},
         "filled": {**short, "batch_seconds": 72.0},
@@ -489,7 +514,7 @@ def memory(bench: Bench) -> Iterator[list[Line]]:
         f"of-{size}": {
             "window": "short",
             "full_windows": 0.0,
-            "num_train_epochs": 1,
+            "max_steps": 16,
             "per_device_train_batch_size": size,
         }
         for size in SIZES
@@ -521,7 +546,7 @@ def sweep(bench: Bench) -> Iterator[list[Line]]:
     corpora = {name: corpus for name, corpus in demo["corpora"].items() if name.startswith("spoken")}
     shutil.rmtree(bench.place / "results/spoken-numbers", ignore_errors=True)
     plan = bench.prepare({"corpora": corpora, "experiments": {"spoken-numbers": experiment}}, "spoken-numbers/base")
-    runs = [m for m in plan.models.values() if m.node == "tuned"]
+    runs = [m for m in plan.models.values() if m.node == "tuned" and m.stage == "train"]
     # one run by itself: twice, as the first fills the cache of features
     single = Bench(bench.place, 1, 1, bench.data, None, bench.smoke)
     alone = [single.ours(runs[0]) for _ in range(2)][-1]
@@ -550,12 +575,107 @@ def _seconds(path: Path) -> float:
     return float(dict(zip(names, values, strict=True))["s"])
 
 
+# -- quality -----------------------------------------------------------------------------------------------------------
+def quality(bench: Bench) -> Iterator[list[Line]]:
+    """Error rates after equal steps, and BLEU after equal tokens; the model of speech is small but hears 30 s."""
+    yield quality_of_speech(bench)
+    yield quality_of_translation(bench)
+
+
+def quality_of_speech(bench: Bench) -> list[Line]:
+    """Digit strings of human recordings; ours in short windows with the script's settings and number of steps."""
+    small = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 96, "encoder_ffn_dim": 384, "decoder_ffn_dim": 384}
+    digits = dict(enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")))
+    clips = {
+        "source": "folder",
+        "path": "fsdd/recordings",
+        "pattern": "{text}_{speaker}_{index}.wav",
+        "texts": digits,
+    }
+    speakers, steps = {"speaker": ["george", "jackson", "lucas"]}, 20 if bench.smoke else STEPS["speech"]
+    join = {"length": [2, 8], "edge": [0.1, 0.3]}
+    # one schedule for both; the script's own default of 5e-5 is for models that were trained before
+    train = {"train": "untrained", "max_steps": steps, "learning_rate": 1e-3, "warmup_steps": steps // 10}
+    train |= {"lr_scheduler_type": "cosine", "per_device_train_batch_size": BATCH, "window": "short"}
+    config = {
+        "data_root": str(bench.data.resolve()),
+        "corpora": {
+            "strings": {**clips, "where": {**speakers, "index": {"from": 20, "to": 49}}, "join": {**join, "uses": 10}},
+            "held-out": {**clips, "where": {**speakers, "index": {"from": 0, "to": 19}}, "join": {**join, "uses": 1}},
+        },
+        "experiments": {
+            "quality": {
+                "task": "asr",
+                "languages": ["en"],
+                "metric": "wer",
+                "decoding": {"max_new_tokens": 40},
+                "data": {"train": "strings", "dev": {"d": "held-out"}},
+                "models": {
+                    "untrained": {"from": {"scratch": {"family": "whisper", "window": 30, "init_std": 0.1, **small}}},
+                    "short": {**train, "full_windows": 0.0},
+                    "shipped": train,
+                },
+            }
+        },
+    }
+    plan = bench.prepare(config, "quality/untrained")
+    found: dict[str, float] = {}
+    spent: dict[str, float] = {}
+    for name in ("short", "shipped"):
+        steps_, _ = bench.ours(model_of(plan, name))
+        spent[name] = steps_[-1]["ended"] - steps_[0]["began"]
+        for window in ("short", "full"):
+            found[f"{name}, {window}"] = bench.scored(plan, "short", bench.place / "run/model", "wer", window)
+    arguments = ["--model", bench.folder(model_of(plan, "untrained")), "--schedule", "cosine", "--learning-rate", 1e-3]
+    arguments += ["--corpus", bench.folder(corpus_of(plan, "strings")), "--batch", BATCH, "--rows", 10**6]
+    arguments += ["--steps", steps, "--warmup-steps", steps // 10, "--out", bench.place / "peer"]
+    steps_, _ = bench.peer("seq2seq_trainer.py speech", *arguments)
+    spent["script"] = steps_[-1]["ended"] - steps_[0]["began"]
+    theirs = bench.scored(plan, "short", bench.place / "peer", "wer", "full")
+    unit, after = "% WER", f"after {steps} steps of {BATCH}"
+    return [
+        line(f"{after}: short windows, against the script in 30 s", found["short, short"], theirs, unit, "≤", 1),
+        line("the same in the stock 30 s", found["short, full"], theirs, unit),
+        line(f"with {SHIPPED:.0%} full windows: short windows", found["shipped, short"], theirs, unit),
+        line("the same in the stock 30 s", found["shipped, full"], theirs, unit),
+        line("time of the steps, short windows", spent["short"], spent["script"], "s"),
+        line(f"time of the steps, {SHIPPED:.0%} full windows", spent["shipped"], spent["script"], "s"),
+    ]
+
+
+def quality_of_translation(bench: Bench) -> list[Line]:
+    """BLEU of both after about as many target tokens."""
+    longer, _ = tokens_of(bench, translation_plan(bench, {}))
+    steps = 20 if bench.smoke else STEPS["translation"]
+    settings = {"max_steps": steps, "batch_tokens": round(SENTENCES * longer), "learning_rate": 1e-3}
+    settings |= {"warmup_steps": steps // 10, "lr_scheduler_type": "cosine"}
+    plan = translation_plan(bench, {"filled": settings})
+    ours, _ = bench.ours(model_of(plan, "filled"))
+    mine = bench.scored(plan, "filled", bench.place / "run/model", "bleu")
+    arguments = ["--model", bench.folder(model_of(plan, "untrained")), "--schedule", "cosine", "--learning-rate", 1e-3]
+    arguments += ["--corpus", bench.folder(corpus_of(plan, "pairs")), "--languages", "en", "fr", "--batch", SENTENCES]
+    # as many tokens, not steps: batches end where an epoch does
+    wanted, each = sum(step["tokens"] for step in ours), 0.0
+    trial, _ = bench.peer("seq2seq_trainer.py text", *arguments, "--steps", 20)
+    each = statistics.mean(step["tokens"] for step in trial)
+    arguments += ["--steps", round(wanted / each), "--warmup-steps", round(wanted / each) // 10]
+    peer, _ = bench.peer("seq2seq_trainer.py text", *arguments, "--out", bench.place / "peer")
+    theirs = bench.scored(plan, "filled", bench.place / "peer", "bleu")
+    seen = sum(step["tokens"] for step in peer)
+    return [
+        line(f"BLEU after {wanted / 1e6:.2f} M target tokens", mine, theirs, "BLEU", "≥", 1),
+        line("target tokens seen", wanted, seen, "tokens"),
+        line("target tokens a second", watch.rate(ours, "tokens"), watch.rate(peer, "tokens"), "tokens/s", "≥", 2),
+    ]
+
+
 SECTIONS: dict[str, Callable[[Bench], Iterator[list[Line]]]] = {
     "speech": speech,
     "translation": translation,
     "padding": padding,
     "memory": memory,
     "sweep": sweep,
+    "quality": quality,
 }
 DEFAULT = ("speech", "translation", "padding", "memory", "sweep")
 
@@ -571,6 +691,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of docs/data.md")
     parser.add_argument("--lhotse", type=Path, help="a folder that has lhotse: pip install --target FOLDER lhotse")
     parser.add_argument("--place", type=Path, help="where corpora and models are made and kept; default: nowhere")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of speech, translation")
     parser.add_argument("--smoke", action="store_true", help="as little as possible, to try the script")
     given = parser.parse_args()
     unknown = [name for name in given.sections if name not in SECTIONS]
@@ -585,7 +706,9 @@ def main() -> None:
         with contextlib.ExitStack() as stack:
             place = given.place or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             place.mkdir(parents=True, exist_ok=True)
-            bench = Bench(place.resolve(), given.rounds, given.threads, given.data, given.lhotse, given.smoke)
+            bench = Bench(
+                place.resolve(), given.rounds, given.threads, given.data, given.lhotse, given.smoke, given.precision
+            )
             began, lines = time.monotonic(), []
             for some in SECTIONS[name](bench):
                 show(some)
