@@ -210,7 +210,7 @@ def peak(threads: int, precision: str) -> float:
 
 # -- speech --------------------------------------------------------------------------------------------------------------
 def tiny(folder: Path, scratch: Mapping[str, Any], vocabulary: int | None) -> Path:
-    """A Whisper of random weights with a tokenizer of the corpus's words; its tables are of `vocabulary` pieces."""
+    """A Whisper of random weights with a token for each of the corpus's words, as the real one has nearly; its tables are of `vocabulary` pieces."""
     import random
 
     from consomme.data.generate.spoken_numbers import sentence
@@ -223,7 +223,7 @@ def tiny(folder: Path, scratch: Mapping[str, Any], vocabulary: int | None) -> Pa
     said = [sentence(rng) for _ in range(2000)]
     new = folder.with_name("new")
     shutil.rmtree(new, ignore_errors=True)
-    family_named("whisper").create(new, scratch, {"vocab_size": 300}, lambda: iter(said), ["en"], 0)
+    family_named("whisper").create(new, scratch, {"vocab_size": 1000}, lambda: iter(said), ["en"], 0)
     if vocabulary:
         quiet()
         model = load(new)
