@@ -37,10 +37,10 @@ class Row:
     holds: bool | None
 
 
-def timed(command: Sequence[str]) -> Run:
-    """Run a command to its end. RuntimeError, with what it said, where it fails."""
+def timed(command: Sequence[str], place: Path | None = None) -> Run:
+    """Run a command to its end, in the folder `place`. RuntimeError, with what it said, where it fails."""
     began = time.perf_counter()
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=place)
     anonymous = resident = 0
     while job.poll() is None:
         found = _memory(job.pid)

@@ -1,0 +1,63 @@
+"""The train stage, watched: python bench/ours.py RECORD.json [options of python -m consomme.train]
+
+Writes the steps as `watch` has them. With --flops the training is built and not run, and what is written is one step
+for each batch of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import watch
+
+from consomme.common.stage import Job, main
+
+
+def held(batch: dict[str, Any]) -> dict[str, float]:
+    """What the collator counted."""
+    return batch["counts"]
+
+
+def flops(job: Job) -> list[dict[str, float]]:
+    """Counted on tensors without content, once for each shape of a batch."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from consomme.families import family_of
+    from consomme.train.run import assemble, parent_of, quiet
+
+    quiet()
+    parent = parent_of(job)
+    with tempfile.TemporaryDirectory() as work:
+        engine = assemble(job, family_of(parent), parent, "cpu", Path(work), 1).engine
+    engine.model.to("meta")
+    found, known = [], {}
+    for keys in engine.parts.batches:
+        batch = engine.data_collator([engine.train_dataset[key] for key in keys])
+        counts = batch.pop("counts")
+        shape = tuple(tuple(tensor.shape) for tensor in batch.values())
+        if shape not in known:
+            counter = FlopCounterMode(display=False)
+            with sdpa_kernel(SDPBackend.MATH), counter:
+                inputs = {name: tensor.to("meta") for name, tensor in batch.items()}
+                engine.compute_loss(engine.model, inputs, num_items_in_batch=counts["tokens"]).backward()
+            known[shape] = counter.get_total_flops()
+        found.append({"flops": known[shape], "utterances": counts["utterances"]})
+    torch._dynamo.reset()
+    return found
+
+
+if __name__ == "__main__":
+    record, *arguments = sys.argv[1:]
+    if "--flops" in arguments:
+        arguments.remove("--flops")
+        main(lambda job: watch.write(record, flops(job)), "count", arguments)
+    else:
+        from consomme.train.run import run
+
+        steps = watch.watch(held)
+        main(run, "watched", arguments)
+        watch.write(record, steps)
