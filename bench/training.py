@@ -210,7 +210,8 @@ def peak(threads: int, precision: str) -> float:
 
 # -- speech --------------------------------------------------------------------------------------------------------------
 def tiny(folder: Path, scratch: Mapping[str, Any], vocabulary: int | None) -> Path:
-    """A Whisper of random weights with a token for each of the corpus's words, as the real one has nearly; its tables are of `vocabulary` pieces."""
+    """A Whisper of random weights with a token for each of the corpus's words, as the real one has nearly; its tables
+    are of `vocabulary` pieces."""
     import random
 
     from consomme.data.generate.spoken_numbers import sentence
