@@ -263,7 +263,7 @@ def more_ingredients(found: Landscape) -> dict[str, Any]:
         "k:Q",
         title="runs in the mean",
         scale=alt.Scale(domain=[1, found.count], nice=False, padding=8),
-        axis=alt.Axis(format="d", tickMinStep=1),
+        axis=alt.Axis(format="d", values=list(range(1, found.count + 1))),
     )
     scale, title = alt.Scale(zero=False, padding=10), "loss above the best run's (nats per token)"
     base = alt.Chart(alt.Data(values=rows))

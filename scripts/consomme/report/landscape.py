@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from consomme.common.files import read_json
-from consomme.report.outcomes import Outcomes
 
 BARRIER = 0.02  # nats per token; less is not called one
 
@@ -73,10 +72,11 @@ class Landscape:
         return found
 
 
-def landscapes(outcomes: Outcomes) -> list[Landscape]:
-    """What the files of the report's spec hold, by the runs that they speak of; those of fewer than two runs left out."""
+def landscapes(spec: Mapping[str, Any]) -> list[Landscape]:
+    """What the files of the report's spec hold, by the runs that they speak of, the most runs first; where all but one
+    run diverged there is nothing to hold."""
     by_runs: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
-    for entry in outcomes.spec.get("landscapes", []):
+    for entry in spec.get("landscapes", []):
         # runs that were fetched are the same in every replicate
         by_runs.setdefault((entry["node"], tuple(entry["averages"])), {}).setdefault(
             entry["path"], str(entry["replicate"])
@@ -123,7 +123,7 @@ def basin_words(landscape: Landscape) -> str:
     where = f"{worst.other}{f' in replicate {worst.replicate}' if worst.replicate else ''}"
     share = f"{free} of {len(lines)} lines ({100 * free / len(lines):.0f} %) have no barrier"
     if not high:
-        words = f"{share}: nowhere does the loss rise more than {BARRIER:g} above the worse end. The runs share a basin: from the best one, any of them can be reached without loss."
+        words = f"{share}: nowhere does the loss rise more than {BARRIER:g} nats per token above the worse end, so the runs share a basin."
     elif free:
         words = f"{share}. The highest, {worst.barrier:.2f} nats per token, lies before {where}. Runs behind a barrier lie in another basin than the best one, and a mean with them suffers."
     else:

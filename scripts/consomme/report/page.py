@@ -94,7 +94,7 @@ def context(
         f"choice_{i}": draw.dev_against_test(found, name, metric, higher, swept, chosen)
         for i, name in enumerate(s for s in sets if s in outcomes.sets("dev"))
     }
-    shown = landscapes(outcomes)
+    shown = landscapes(outcomes.spec)
     landscape_charts = {
         f"{kind}_{i}": picture(landscape)
         for i, landscape in enumerate(shown)
@@ -122,7 +122,9 @@ def context(
         "cost_device": ", ".join(sorted({c.get("device", "") for c in costs} - {""})) or "an unnamed device",
         "averages": _averages(outcomes, comparisons),
         "landscapes": [
-            {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)} for s in shown
+            {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
+            | {"open": s.node not in [o.node for o in shown[:i]]}
+            for i, s in enumerate(shown)
         ],
         "barrier": f"{BARRIER:g}",
         "optimism": optimism,

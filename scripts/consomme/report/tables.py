@@ -179,8 +179,8 @@ def claim_line(c: Comparison) -> str:
 
 
 def standing(c: Comparison) -> tuple[str, str]:
-    """How an average stands to the best run that it could have been: (good, open or bad; in words). Only a declared claim
-    that it beats it shows anything; what looks so without one is called by that word."""
+    """How an average stands to the best of its runs: (good, open, bad, or nothing where no claim asked; in words). Only a
+    declared claim that it beats it shows anything; what looks so without one is called by that word."""
     claim = c.declared and c.hypothesis == "beats"
     significant = c.verdict != "open" if claim else not c.ci_low <= 0 <= c.ci_high
     if c.hypothesis == "beats" and not claim:
@@ -188,7 +188,7 @@ def standing(c: Comparison) -> tuple[str, str]:
     if not significant:
         return "open", "not shown to be better"
     state, word = ("good", "better") if c.difference > 0 else ("bad", "worse")
-    return state, word if claim else f"looks {word}"
+    return (state, word) if claim else ("", f"looks {word}")
 
 
 def against_best(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -208,7 +208,7 @@ def best_lines(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[st
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in against_best(outcomes, comparisons):
         for c in filter(None, row["sets"].values()):
-            words = f"{c.model} on {c.set} ({signed(c.difference)}, 95 % interval {signed(c.ci_low)} to {signed(c.ci_high)})"
+            words = f"{c.model} on {c.set} ({signed(c.difference)} {metric_title(c.metric)}, 95 % interval {signed(c.ci_low)} to {signed(c.ci_high)})"
             groups[standing(c)[1], row["best"]].append(words)
     lines = []
     for (words, best), entries in groups.items():
