@@ -14,7 +14,7 @@ rule measure_landscape:
     params:
         spec=landscape_spec,
     message:
-        "measure the landscape of {wildcards.experiment}: {wildcards.landscape}"
+        "landscape {wildcards.experiment}: {wildcards.landscape}"
     shell:
         "(set -x; python -m consomme.landscape --spec {params.spec:q} --inputs {input:q} --out {output:q}"
         " --state results/{wildcards.experiment}/state/landscape-{wildcards.landscape} --threads {threads}"
