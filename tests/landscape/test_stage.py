@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from consomme.average.mean import write_mean
+from consomme.average.memory import Candidates
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_json
 from consomme.common.stage import parse
@@ -86,10 +87,14 @@ def job(tmp_path, models):
     return arguments
 
 
+def mixing(models):
+    return Candidates(models, "cpu")
+
+
 def test_lines_of_a_known_loss(models, quadratic):
-    losses = stage.of_each(models, "cpu", quadratic.loss)
+    losses = stage.of_each(models, mixing, quadratic.loss)
     assert losses == pytest.approx({"a": 0.25, "b": 4.0, "c": 0.0625, "d": 4.0})
-    found = stage.lines(models, losses, "c", "cpu", quadratic.loss)
+    found = stage.lines(models, losses, "c", mixing, quadratic.loss)
     assert set(found) == {"a", "b", "d"}
     # from a dial of 1.25 to 0.5: past the least loss, which lies a third of the way
     assert found["a"] == pytest.approx([0.0625, 0.0625**2, 0.125**2, 0.3125**2, 0.25])
@@ -97,9 +102,9 @@ def test_lines_of_a_known_loss(models, quadratic):
 
 
 def test_means_of_a_known_loss(models, quadratic, capsys):
-    losses = stage.of_each(models, "cpu", quadratic.loss)
+    losses = stage.of_each(models, mixing, quadratic.loss)
     quadratic.seen.clear()
-    found = stage.means(models, losses, "cpu", quadratic.loss)
+    found = stage.means(models, losses, mixing, quadratic.loss)
     dials = {"a": 0.5, "b": 3.0, "c": 1.25, "d": -1.0}
     assert found["ranked"]["order"] == ["c", "a", "b", "d"]  # of equals the first given
     assert len(found["orders"]) == stage.ORDERS
@@ -111,6 +116,23 @@ def test_means_of_a_known_loss(models, quadratic, capsys):
     sets = {frozenset(row["order"][:k]) for row in (found["ranked"], *found["orders"]) for k in (2, 3, 4)}
     assert len(quadratic.seen) == len(sets)
     assert "ranked, mean of 2, with a: loss" in capsys.readouterr().err
+
+
+def test_mixes_are_renewed_and_the_models_themselves_are_not(models, quadratic):
+    """Batch norms' statistics: here, what is renewed gets a dial of 9."""
+
+    def renew(model):
+        model.state_dict()[DIAL][0] = 9
+        return model
+
+    def renewing(some):
+        return Candidates(some, "cpu", renew)
+
+    losses = stage.of_each(models, renewing, quadratic.loss)
+    assert 64 not in losses.values()
+    assert stage.lines(models, losses, "c", renewing, quadratic.loss)["a"] == [losses["c"], 64, 64, 64, losses["a"]]
+    made = stage.means(models, losses, renewing, quadratic.loss)
+    assert all(row["losses"] == [losses[row["order"][0]], 64, 64, 64] for row in (made["ranked"], *made["orders"]))
 
 
 def test_orders_are_all_different_and_always_the_same():

@@ -72,3 +72,10 @@ def test_a_change_moves_it_with_its_models_and_the_order_of_the_nodes_does_not(c
     # how hypotheses are decoded says nothing of the loss
     assert of(change({"experiments/e/decoding": {"num_beams": 3}}))[0].spec == before.spec
     assert of(change({"experiments/e/data/test": {"a": "a-test"}, "experiments/e/claims": []}))[0].spec == before.spec
+
+
+def test_models_with_batch_norms_bring_what_they_were_trained_on(change):
+    start = {"from": {"scratch": {"family": "parakeet"}}}
+    (found,) = of(change({"experiments/e/models/raw": start, "experiments/e/models/base/train": "raw"}))
+    assert list(found.inputs)[-1] == "statistics/b-train" and json.loads(found.spec)["statistics"] == {"b-train": 4.0}
+    assert "statistics" not in json.loads(of(change({}))[0].spec)

@@ -16,6 +16,7 @@ from consomme.common.stage import Job, finish, say
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from consomme.average.memory import Candidates
     from consomme.data.prepared import Rows
 
 ROWS = 128  # of all development sets together
@@ -24,6 +25,7 @@ ORDERS = 5  # drawn at random
 SEED = 0  # of the rows and the orders
 
 Loss = Callable[["PreTrainedModel"], float]
+Mixing = Callable[[Mapping[str, Path]], "Candidates"]
 
 
 def run(job: Job) -> None:
@@ -48,8 +50,12 @@ def run(job: Job) -> None:
 
 def key(job: Job, parents: Mapping[str, Path]) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
+    from consomme.average.statistics import needed
+
+    read = job.labelled("statistics") if needed(job, next(iter(parents.values()))) else {}
     return {
         "digest": job.spec["digest"],
+        "statistics": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in read.items()},
         "given": list(job.labelled("parent")),
         "parents": [[name, weights_hash(path)] for name, path in parents.items()],
         "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
@@ -60,6 +66,8 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
     """The contents of the file that `run` writes."""
     import torch
 
+    from consomme.average.memory import Candidates
+    from consomme.average.statistics import Statistics, needed
     from consomme.evaluate import choice as choosing
     from consomme.evaluate.evaluator import Evaluator, rows_of
     from consomme.families import device_named
@@ -68,13 +76,17 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
     choice = choosing.Choice.parse(job.spec["settings"]["choose_on"])
     whole = {name: rows_of(job, corpora) for name, corpora in job.spec["dev"].items()}
     rows = {name: some(found, ROWS // len(whole)) for name, found in whole.items()}
-    evaluator = Evaluator.open(job, rows, next(iter(parents.values())))
-    device = device_named(job.device)
+    donor = next(iter(parents.values()))
+    evaluator = Evaluator.open(job, rows, donor)
+    renew = Statistics(job, donor).renew if needed(job, donor) else None
 
     def loss(model: PreTrainedModel) -> float:
         return -choosing.objective(evaluator, model, choice)
 
-    losses = of_each(parents, device, loss)
+    def mixing(models: Mapping[str, Path]) -> Candidates:
+        return Candidates(models, device_named(job.device), renew)
+
+    losses = of_each(parents, mixing, loss)
     best = min(losses, key=lambda name: losses[name])  # of equals the first given
     return {
         "ingredients": list(parents),
@@ -83,8 +95,8 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
         "losses": losses,
         "best": best,
         "alphas": ALPHAS,
-        "lines": lines(parents, losses, best, device, loss),
-        **means(parents, losses, device, loss),
+        "lines": lines(parents, losses, best, mixing, loss),
+        **means(parents, losses, mixing, loss),
     }
 
 
@@ -93,12 +105,10 @@ def some(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows.share(max(most, 1) / len(rows), SEED)
 
 
-def of_each(parents: Mapping[str, Path], device: str, loss: Loss) -> dict[str, float]:
+def of_each(parents: Mapping[str, Path], mixing: Mixing, loss: Loss) -> dict[str, float]:
     """The loss of each model."""
-    from consomme.average.memory import Candidates
-
     losses = {}
-    with Candidates(parents, device) as candidates:
+    with mixing(parents) as candidates:
         for number, name in enumerate(parents, 1):
             losses[name] = loss(candidates.single(name))
             say(f"model {number} of {len(parents)}, {name}: loss {losses[name]:.4f}")
@@ -106,15 +116,13 @@ def of_each(parents: Mapping[str, Path], device: str, loss: Loss) -> dict[str, f
 
 
 def lines(
-    parents: Mapping[str, Path], losses: Mapping[str, float], best: str, device: str, loss: Loss
+    parents: Mapping[str, Path], losses: Mapping[str, float], best: str, mixing: Mixing, loss: Loss
 ) -> dict[str, list[float]]:
     """For each model but the best: the losses at ALPHAS on the straight line from the best to it."""
-    from consomme.average.memory import Candidates
-
     found = {}
     others = [name for name in parents if name != best]
     for number, name in enumerate(others, 1):
-        with Candidates({best: parents[best], name: parents[name]}, device) as pair:
+        with mixing({best: parents[best], name: parents[name]}) as pair:
             at, reached = pair.line(), []
             for alpha in ALPHAS[1:-1]:
                 reached.append(loss(at(alpha)))
@@ -123,17 +131,15 @@ def lines(
     return found
 
 
-def means(parents: Mapping[str, Path], losses: Mapping[str, float], device: str, loss: Loss) -> dict[str, Any]:
+def means(parents: Mapping[str, Path], losses: Mapping[str, float], mixing: Mixing, loss: Loss) -> dict[str, Any]:
     """`ranked` and `orders`: the loss of the mean of the first k models, k = 1, 2, ..., by loss and in random orders.
 
     A set of models that two orders both begin with is evaluated once."""
-    from consomme.average.memory import Candidates
-
     known = {frozenset([name]): value for name, value in losses.items()}
     ranked = sorted(parents, key=lambda name: losses[name])  # stable: of equals the first given
     orders = {"ranked": ranked} | {f"order {i}": o for i, o in enumerate(random_orders(list(parents)), 1)}
     found = []
-    with Candidates(parents, device) as candidates:
+    with mixing(parents) as candidates:
         for title, order in orders.items():
             running = candidates.running(order[0])
             for k, name in enumerate(order[1:], 2):

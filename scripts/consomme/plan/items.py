@@ -313,7 +313,7 @@ class Landscape:
 
     models: the ingredients in the order of their digests, so that a set of them is one landscape however it was listed;
     averages: the names of what is made of just these runs, for the report alone; sets: development set -> weight;
-    dev: set -> its corpora."""
+    dev: set -> its corpora; statistics: as a Model's."""
 
     experiment: str
     node: str
@@ -325,6 +325,7 @@ class Landscape:
     sets: dict[str, float]
     dev: dict[str, list[str]]
     corpora: dict[str, Prepared]
+    statistics: dict[str, tuple[Prepared, float]]
 
     @cached_property
     def digest(self) -> str:
@@ -358,11 +359,13 @@ class Landscape:
         return {
             **{f"parent/{m.name}": m.marker for m in self.models},
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
+            **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
         }
 
     @cached_property
     def spec(self) -> str:
         choice = {"metric": "loss", "sets": {name: {"weight": weight} for name, weight in self.sets.items()}}
+        more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
         return _json(
             {
                 "stage": "landscape",
@@ -373,6 +376,7 @@ class Landscape:
                 "languages": self.languages,
                 "settings": {"choose_on": choice},
                 "dev": self.dev,
+                **more,
                 "inputs": list(self.inputs),
             }
         )

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from consomme.plan import capabilities
+from consomme.plan.graph import BEST, Graph, trained_on
 from consomme.plan.items import Landscape, Model, Prepared
 
-if TYPE_CHECKING:
-    from consomme.plan.graph import Graph
-
 LEAST = 3  # runs: of two the path of an interpolation tells more
-BEST = "best"
 
 
 def landscapes(graph: Graph) -> list[Landscape]:
@@ -25,6 +21,8 @@ def landscapes(graph: Graph) -> list[Landscape]:
     found = []
     for key, runs in models.items():
         sets, corpora = _judged(graph, averages[key], runs[0].node)
+        # what a mix of weights needs, whichever method weighs them
+        statistics = capabilities.has_statistics("uniform", runs[0].family, graph.experiment.task)
         if sets:
             found.append(
                 Landscape(
@@ -38,6 +36,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
                     sets,
                     {name: list(corpora[name]) for name in sets},
                     {c.name: c for name in sets for c in corpora[name].values()},
+                    trained_on(runs) if statistics else {},
                 )
             )
     return found
