@@ -35,6 +35,7 @@ wildcard_constraints:
     corpus="[A-Za-z0-9_-]+-[0-9a-f]+",
     model="[A-Za-z0-9_-]+-[0-9a-f]+",
     evaluation="[0-9a-f]+",
+    landscape="[0-9a-f]+",
 
 
 # -- corpora
@@ -82,6 +83,15 @@ def evaluation_inputs(wildcards):
     return list(plan.evaluation(wildcards).inputs.values())
 
 
+# -- landscapes
+def landscape_spec(wildcards):
+    return plan.landscape(wildcards).spec
+
+
+def landscape_inputs(wildcards):
+    return list(plan.landscape(wildcards).inputs.values())
+
+
 # -- tables: their specs name every model of an experiment, and so are files, named by their digest
 def costs_spec(wildcards):
     return plan.studies[wildcards.experiment].spec_file("costs")
@@ -101,3 +111,7 @@ def all_models(wildcards):
 
 def all_evaluations(wildcards):
     return sorted({e.path for e in plan.studies[wildcards.experiment].evaluations})
+
+
+def all_landscapes(wildcards):
+    return sorted({s.path for s in plan.studies[wildcards.experiment].landscapes})

@@ -23,6 +23,7 @@ rule report_experiment:
     input:
         models=all_models,
         evaluations=all_evaluations,
+        landscapes=all_landscapes,
         costs="results/{experiment}/costs.tsv",
     output:
         runs="results/{experiment}/runs.tsv",

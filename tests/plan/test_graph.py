@@ -130,6 +130,9 @@ def test_jobs_that_train_or_choose_never_see_a_test_set(small):
                 assert tests
                 for model in graph.models:
                     assert not tests & set(model.inputs.values()), model.name
+                for landscape in study.landscapes:
+                    if landscape.replicate == str(graph.replicate):
+                        assert not tests & set(landscape.inputs.values())
                 for evaluation in graph.evaluations():
                     assert tests <= set(evaluation.inputs.values())
 

@@ -96,7 +96,7 @@ class Place:
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, output
         told = re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE)
-        jobs = Counter(re.sub(r"-[0-9a-f]{12}\b", "", name).replace(" e:", "").strip() for name in told)
+        jobs = Counter(re.sub(r"[- ][0-9a-f]{12}\b", "", name).replace(" e:", "").strip() for name in told)
         return Work(jobs, output.count(": made "), output.count("found, nothing to compute"), output)
 
     def copy(self, folder: Path) -> Place:

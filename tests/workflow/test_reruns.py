@@ -107,7 +107,8 @@ def test_a_value_added_to_a_sweep(place):
     place.change(models__tuned__sweep={"grid": {"learning_rate": ["1e-3", "2e-3", "3e-3"]}})
     made = jobs(train_tuned=1, average_tuned=1, average_soup=1, average_mean=1, prune_half=1)
     evaluated = jobs(evaluate_tuned=2, evaluate_soup=1, evaluate_mean=1, evaluate_half=1)
-    assert place.run(dry=True).jobs == made + evaluated + TABLES
+    # with three runs it can be asked whether they share a basin
+    assert place.run(dry=True).jobs == made + evaluated + jobs(landscape=1) + TABLES
 
 
 def test_a_nodes_own_setting(place):

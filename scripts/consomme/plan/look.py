@@ -38,7 +38,8 @@ def overview(plan: Plan) -> None:
                 markup=False,
                 highlight=False,
             )
-    jobs = len(plan.corpora) - ready + len(todo) + len(evaluations)
+    landscapes = [s for s in plan.landscapes.values() if not Path(s.path).exists()]
+    jobs = len(plan.corpora) - ready + len(todo) + len(evaluations) + len(landscapes)
     console.print(
         f"models: {len(plan.models)}, {len(plan.models) - len(todo)} there; at most {jobs} jobs and the reports to do"
     )
@@ -116,7 +117,7 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
     by_experiment: dict[str, set[str]] = {}
     for plan in plans:
         for name, study in plan.studies.items():
-            by_experiment.setdefault(name, set()).update(m.id for m in study.models)
+            by_experiment.setdefault(name, set()).update(m.id for m in (*study.models, *study.landscapes))
     found = [p for p in _folders("prepared") if p.name not in used and p.name not in ("logs", "benchmarks", "state")]
     found += [p for p in _folders("prepared/state") if p.name not in used]
     for experiment, ids in sorted(by_experiment.items()):

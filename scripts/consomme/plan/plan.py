@@ -12,11 +12,13 @@ from typing import Any
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
 from consomme.plan.graph import Graph, Graphs
-from consomme.plan.items import RESULTS, Evaluation, Model, Prepared, Relabelled
+from consomme.plan.items import RESULTS, Evaluation, Landscape, Model, Prepared, Relabelled
+from consomme.plan.landscapes import landscapes
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.stages import VERSIONS
 
+UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
 NOTHING = r"[^\w\W]"  # a pattern that no name matches
 
 
@@ -43,6 +45,10 @@ class Study:
     @cached_property
     def evaluations(self) -> list[Evaluation]:
         return [e for g in self.graphs.values() for e in g.evaluations()]
+
+    @cached_property
+    def landscapes(self) -> list[Landscape]:
+        return [found for g in self.graphs.values() for found in landscapes(g)]
 
     @cached_property
     def costed(self) -> list[Model]:
@@ -132,6 +138,10 @@ class Study:
             "sets": sets,
             "train": train,
             "models": models,
+            "landscapes": [
+                {"node": s.node, "averages": list(s.averages), "replicate": key[s.replicate], "path": s.path}
+                for s in self.landscapes
+            ],
             "claims": self.claims,
             "corpora": needed,
             "costs": f"{self.folder}/costs.tsv",
@@ -186,7 +196,7 @@ class Study:
         """Where the spec of `report`, `costs` or `picture` is written; the name holds its digest."""
         spec = getattr(self, kind)
         # the order in which a configuration lists its nodes decides how they are shown, and nothing else
-        unordered = {k: sorted(map(canonical, v)) if k in ("models", "nodes") else v for k, v in spec.items()}
+        unordered = {k: sorted(map(canonical, v)) if k in UNORDERED else v for k, v in spec.items()}
         return f"{self.folder}/plan/{kind}-{digest(unordered)}.json"
 
     def write_specs(self) -> None:
@@ -198,7 +208,7 @@ class Study:
 
 
 class Plan:
-    """Corpora, models, evaluations and studies of one configuration."""
+    """Corpora, models, evaluations, landscapes and studies of one configuration."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.settings: Settings = check(raw)
@@ -227,6 +237,10 @@ class Plan:
         for study in self.studies.values():
             for evaluation in study.evaluations:
                 self.evaluations.setdefault(evaluation.path, evaluation)
+        self.landscapes: dict[str, Landscape] = {}
+        for study in self.studies.values():
+            for landscape in study.landscapes:
+                self.landscapes.setdefault(landscape.path, landscape)
 
     def model(self, wildcards: Any) -> Model:
         """The model of a rule's wildcards `experiment` and `model`."""
@@ -237,6 +251,10 @@ class Plan:
         return self.evaluations[
             f"{RESULTS}/{wildcards.experiment}/hypotheses/{wildcards.model}/{wildcards.evaluation}.json"
         ]
+
+    def landscape(self, wildcards: Any) -> Landscape:
+        """The landscape of a rule's wildcards `experiment` and `landscape`."""
+        return self.landscapes[f"{RESULTS}/{wildcards.experiment}/landscape/{wildcards.landscape}.json"]
 
     def pattern(self, stage: str) -> str:
         """A regular expression for the folders of the models that a stage makes; `ensemble` for averages without weights."""

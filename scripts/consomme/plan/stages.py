@@ -13,6 +13,7 @@ VERSIONS: dict[str, int] = {
     "average": 2,
     "prune": 1,
     "evaluate": 1,
+    "landscape": 1,
     "relabel": 1,
     "export": 1,
     "report": 1,

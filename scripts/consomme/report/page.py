@@ -15,11 +15,13 @@ from consomme.common.digest import canonical
 from consomme.common.files import read_json, write_text
 from consomme.report.dag import graph_of_models, svg
 from consomme.report.evidence.claims import Comparison, is_run, named, root
+from consomme.report.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.outcomes import Outcomes, read_hypotheses
 from consomme.report.tables import (
     OTHER,
     VERDICTS,
     Score,
+    against_best,
     cautions,
     claim_title,
     final_model,
@@ -32,6 +34,7 @@ from consomme.report.tables import (
     short,
     signed,
     spread,
+    standing,
     swept_nodes,
 )
 
@@ -91,7 +94,13 @@ def context(
         f"choice_{i}": draw.dev_against_test(found, name, metric, higher, swept, chosen)
         for i, name in enumerate(s for s in sets if s in outcomes.sets("dev"))
     }
-    charts = {k: v for k, v in {**charts, **cost_charts, **choice_charts}.items() if v}
+    shown = landscapes(outcomes.spec)
+    landscape_charts = {
+        f"{kind}_{i}": picture(landscape)
+        for i, landscape in enumerate(shown)
+        for kind, picture in (("basin", draw.basin), ("more", draw.more_ingredients))
+    }
+    charts = {k: v for k, v in {**charts, **cost_charts, **choice_charts, **landscape_charts}.items() if v}
     return {
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
@@ -111,6 +120,13 @@ def context(
         "path_of": path_of,
         "cost_charts": [k for k in cost_charts if k in charts],
         "cost_device": ", ".join(sorted({c.get("device", "") for c in costs} - {""})) or "an unnamed device",
+        "averages": _averages(outcomes, comparisons),
+        "landscapes": [
+            {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
+            | {"open": s.node not in [o.node for o in shown[:i]]}
+            for i, s in enumerate(shown)
+        ],
+        "barrier": f"{BARRIER:g}",
         "optimism": optimism,
         "choice_charts": [k for k in choice_charts if k in charts],
         "examples": _examples(outcomes, first, last, metric) if first and first != last else [],
@@ -206,6 +222,20 @@ def _evidence(c: Comparison) -> dict[str, str]:
 
 
 # -- models ----------------------------------------------------------------------------------------------------------
+
+
+def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Each average of a sweep's runs against the best of them, in words and numbers, by test set."""
+    rows = []
+    for row in against_best(outcomes, comparisons):
+        cells = []
+        for c in row["sets"].values():
+            state, words = standing(c) if c else ("", "")
+            claim = f" (claim {c.claim})" if c and c.declared else ""
+            numbers = c and f"{signed(c.difference)}, {signed(c.ci_low)} to {signed(c.ci_high)}"
+            cells.append(c and {"state": state, "words": words + claim, "numbers": numbers})
+        rows.append({"average": row["average"], "best": row["best"], "cells": cells})
+    return rows
 
 
 def _test_means(found: Sequence[Score], metric: str, sets: Sequence[str]) -> dict[str, dict[str, float]]:

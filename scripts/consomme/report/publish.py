@@ -19,6 +19,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
+from consomme.report.landscape import basin_words, landscapes, rows_words, steps_words
 
 Row = dict[str, str]
 
@@ -45,6 +46,8 @@ def page(config: Path) -> str:
             parts += [f"## {study.name}", "Not run to the end."]
             continue
         parts += [f"## {study.name}", models(study), "### Claims", claims(study)]
+        if words := between(study):
+            parts += ["### Between the runs", words]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,6 +120,14 @@ def claims(study: Study) -> str:
         lines.append([words, r["metric"], cells[0], f"{cells[1]} to {cells[2]}", *p, answer(r)])
     head = ["claim", "metric", "difference", "95 % interval", "p", "p, Holm", "answer"]
     return "Positive differences are better, whichever way the metric runs.\n\n" + _markdown(head, lines)
+
+
+def between(study: Study) -> str:
+    """Whether the runs that averages are made of share a basin, and what one more brings; empty where nothing was measured."""
+    made = [entry for entry in study.report["landscapes"] if Path(entry["path"]).exists()]
+    return "\n".join(
+        f"- {s.title}, on {rows_words(s)}. {basin_words(s)} {steps_words(s)}" for s in landscapes({"landscapes": made})
+    )
 
 
 def answer(row: Row) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from consomme.common.files import write_text
 from consomme.report.evidence.bootstrap import interval, resampled_values
-from consomme.report.evidence.claims import FEW, Comparison, is_run, named, root
+from consomme.report.evidence.claims import FEW, LEVEL, Comparison, averages, is_run, named, root
 from consomme.report.outcomes import Outcomes
 
 SCORE_COLUMNS = [
@@ -178,6 +178,48 @@ def claim_line(c: Comparison) -> str:
     return f"**{claim_title(c)}** — {VERDICTS[c.verdict]}, {reading(c)}: {numbers}.{few}"
 
 
+def standing(c: Comparison) -> tuple[str, str]:
+    """How an average stands to the best of its runs: (good, open, bad, or nothing where no claim asked; in words). Only a
+    declared claim that it beats it shows anything; what looks so without one is called by that word."""
+    claim = c.declared and c.hypothesis == "beats"
+    significant = c.verdict != "open" if claim else not c.ci_low <= 0 <= c.ci_high
+    if c.hypothesis == "beats" and not claim:
+        significant = c.p < LEVEL
+    if not significant:
+        return "open", "not shown to be better"
+    state, word = ("good", "better") if c.difference > 0 else ("bad", "worse")
+    return (state, word) if claim else ("", f"looks {word}")
+
+
+def against_best(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
+    """Every average of a sweep's runs beside the best of them, on every test set, by the metric that judges:
+    average, best, and for each set (None where it wasn't asked) the comparison."""
+    metric = outcomes.metrics[0] if outcomes.metrics else None
+    found = {(c.model, c.against, c.set): c for c in reversed(comparisons) if c.metric == metric}
+    rows = [
+        {"average": name, "best": best, "sets": {s: found.get((name, best, s)) for s in outcomes.sets("test")}}
+        for name, best in averages(outcomes).items()
+    ]
+    return [row for row in rows if any(row["sets"].values())]
+
+
+def best_lines(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[str]:
+    """In a line for each standing, which averages are in it and where."""
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for row in against_best(outcomes, comparisons):
+        for c in filter(None, row["sets"].values()):
+            words = f"{c.model} on {c.set} ({signed(c.difference)} {metric_title(c.metric)}, 95 % interval {signed(c.ci_low)} to {signed(c.ci_high)})"
+            groups[standing(c)[1], row["best"]].append(words)
+    lines = []
+    for (words, best), entries in groups.items():
+        shown = "; ".join(entries[:SHOWN]) + (
+            f"; and {len(entries) - SHOWN} more in report.html" if len(entries) > SHOWN else ""
+        )
+        undeclared = " (not declared beforehand, so no proof)" if words.startswith("looks") else ""
+        lines.append(f"{words[0].upper()}{words[1:]} than the best run, {best}{undeclared}: {shown}.")
+    return lines
+
+
 def spread(c: Comparison) -> str:
     """The difference of each replicate, in the order of their names."""
     count = {2: "two", 3: "three", 4: "four", 5: "five"}.get(c.replicates, str(c.replicates))
@@ -212,6 +254,7 @@ def summary(
     journey = first_to_last(outcomes, found, costs)
     if journey:
         foot += [journey]
+    foot += best_lines(outcomes, comparisons)
     foot += [*cautions(outcomes, claims), "Positive differences are better, whichever way the metric runs."]
     foot += ["", "All of it: report.html, comparisons.tsv, scores.tsv."]
     lines = [f"- {claim_line(c)}" for c in claims]

@@ -124,7 +124,8 @@ def declared(outcomes: Outcomes) -> list[Question]:
 
 
 def exploratory(outcomes: Outcomes) -> list[Question]:
-    """Every named model against where it started and against the best runs that it was made of, on every test set."""
+    """Every named model against where it started and against the best runs that it was made of, on every test set; every
+    average of a sweep's runs against the best of them."""
     metric = outcomes.metrics[0] if outcomes.metrics else None
     evaluated = {s.model for s in outcomes.sheets.values()}
     asked = {(q.model, q.against, q.set, q.metric) for q in declared(outcomes)}
@@ -136,7 +137,27 @@ def exploratory(outcomes: Outcomes) -> list[Question]:
             for test in outcomes.sets("test"):
                 if metric and name in evaluated and (name, rival, test, metric) not in asked:
                     questions.append(Question(EXPLORATORY, name, rival, test, metric))
+    asked |= {(q.model, q.against, q.set, q.metric) for q in questions}
+    for name, rival in averages(outcomes).items():
+        for test in outcomes.sets("test"):
+            if metric and (name, rival, test, metric) not in asked:
+                questions.append(Question(EXPLORATORY, name, rival, test, metric))
     return questions
+
+
+def averages(outcomes: Outcomes) -> dict[str, str]:
+    """The averages of runs of one sweep, those of a part of it (`by`) too -> the best run of that sweep. Where either was
+    not scored, nothing is said."""
+    evaluated = {s.model for s in outcomes.sheets.values()}
+    runs = {m["name"]: m["node"] for m in outcomes.models if is_run(m)}
+    found = {}
+    for model in outcomes.models:
+        nodes = [runs[p] for p in model.get("parents", []) if p in runs]
+        best = f"{max(nodes, key=nodes.count)}/best" if nodes else ""
+        several = len(nodes) > 1 and model["verb"] == "average" and model.get("run") != "best"
+        if several and {model["name"], best} <= evaluated:
+            found[model["name"]] = best
+    return found
 
 
 def is_run(model: dict) -> bool:

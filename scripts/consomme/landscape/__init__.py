@@ -1,0 +1,1 @@
+"""How the development loss lies between the models that averages are made of."""

@@ -1,0 +1,164 @@
+"""The landscape stage: the development loss along straight lines between models, and of means of more and more of them."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.files import read_json, write_json
+from consomme.common.provenance import weights_hash
+from consomme.common.stage import Job, finish, say
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.average.memory import Candidates
+    from consomme.data.prepared import Rows
+
+ROWS = 128  # of all development sets together
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the other model's share
+ORDERS = 5  # drawn at random
+SEED = 0  # of the rows and the orders
+
+Loss = Callable[["PreTrainedModel"], float]
+Mixing = Callable[[Mapping[str, Path]], "Candidates"]
+
+
+def run(job: Job) -> None:
+    """Write `job.out`, a JSON file:
+
+    ingredients: the names of the models, in the order given; left_out: name -> why; sets: development set -> weight,
+    rows (so many were used) and of (so many there are); losses: name -> loss in nats per token, the weighted mean over
+    the sets; best: the name of the least; alphas, lines: for each other model the loss of (1 - alpha) * best +
+    alpha * other; ranked, orders: {order: names, losses: of the mean of the first k} by loss and at random.
+
+    A job that was killed does no finished evaluation again: the evaluator keeps them by content."""
+    from consomme.average.stage import fit
+
+    parents, _, left_out = fit(job)
+    # what is made is a file, which lies in the folder of all landscapes
+    finish(
+        replace(job, out=job.out.parent),
+        key(job, parents),
+        lambda folder, work: write_json(folder / job.out.name, measured(job, parents, left_out)),
+    )
+
+
+def key(job: Job, parents: Mapping[str, Path]) -> dict[str, Any]:
+    """What the result depends on, besides the code: the settings and the contents of the inputs."""
+    from consomme.average.statistics import needed
+
+    read = job.labelled("statistics") if needed(job, next(iter(parents.values()))) else {}
+    return {
+        "digest": job.spec["digest"],
+        "statistics": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in read.items()},
+        "given": list(job.labelled("parent")),
+        "parents": [[name, weights_hash(path)] for name, path in parents.items()],
+        "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
+    }
+
+
+def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str]) -> dict[str, Any]:
+    """The contents of the file that `run` writes."""
+    import torch
+
+    from consomme.average.memory import Candidates
+    from consomme.average.statistics import Statistics, needed
+    from consomme.evaluate import choice as choosing
+    from consomme.evaluate.evaluator import Evaluator, rows_of
+    from consomme.families import device_named
+
+    torch.set_num_threads(job.threads)
+    choice = choosing.Choice.parse(job.spec["settings"]["choose_on"])
+    whole = {name: rows_of(job, corpora) for name, corpora in job.spec["dev"].items()}
+    rows = {name: some(found, ROWS // len(whole)) for name, found in whole.items()}
+    donor = next(iter(parents.values()))
+    evaluator = Evaluator.open(job, rows, donor)
+    renew = Statistics(job, donor).renew if needed(job, donor) else None
+
+    def loss(model: PreTrainedModel) -> float:
+        return -choosing.objective(evaluator, model, choice)
+
+    def mixing(models: Mapping[str, Path]) -> Candidates:
+        return Candidates(models, device_named(job.device), renew)
+
+    losses = of_each(parents, mixing, loss)
+    best = min(losses, key=lambda name: losses[name])  # of equals the first given
+    return {
+        "ingredients": list(parents),
+        "left_out": dict(left_out),
+        "sets": {n: {"weight": choice.weights[n], "rows": len(rows[n]), "of": len(whole[n])} for n in rows},
+        "losses": losses,
+        "best": best,
+        "alphas": ALPHAS,
+        "lines": lines(parents, losses, best, mixing, loss),
+        **means(parents, losses, mixing, loss),
+    }
+
+
+def some(rows: Rows, most: int) -> Rows:
+    """At most so many rows, always the same, drawn by a hash of their ids."""
+    return rows if len(rows) <= most else rows.share(max(most, 1) / len(rows), SEED)
+
+
+def of_each(parents: Mapping[str, Path], mixing: Mixing, loss: Loss) -> dict[str, float]:
+    """The loss of each model."""
+    losses = {}
+    with mixing(parents) as candidates:
+        for number, name in enumerate(parents, 1):
+            losses[name] = loss(candidates.single(name))
+            say(f"model {number} of {len(parents)}, {name}: loss {losses[name]:.4f}")
+    return losses
+
+
+def lines(
+    parents: Mapping[str, Path], losses: Mapping[str, float], best: str, mixing: Mixing, loss: Loss
+) -> dict[str, list[float]]:
+    """For each model but the best: the losses at ALPHAS on the straight line from the best to it."""
+    found = {}
+    others = [name for name in parents if name != best]
+    for number, name in enumerate(others, 1):
+        with mixing({best: parents[best], name: parents[name]}) as pair:
+            at, reached = pair.line(), []
+            for alpha in ALPHAS[1:-1]:
+                reached.append(loss(at(alpha)))
+                say(f"line {number} of {len(others)}, {best} to {name}, at {alpha:g}: loss {reached[-1]:.4f}")
+        found[name] = [losses[best], *reached, losses[name]]
+    return found
+
+
+def means(parents: Mapping[str, Path], losses: Mapping[str, float], mixing: Mixing, loss: Loss) -> dict[str, Any]:
+    """`ranked` and `orders`: the loss of the mean of the first k models, k = 1, 2, ..., by loss and in random orders.
+
+    A set of models that two orders both begin with is evaluated once."""
+    known = {frozenset([name]): value for name, value in losses.items()}
+    ranked = sorted(parents, key=lambda name: losses[name])  # stable: of equals the first given
+    orders = {"ranked": ranked} | {f"order {i}": o for i, o in enumerate(random_orders(list(parents)), 1)}
+    found = []
+    with mixing(parents) as candidates:
+        for title, order in orders.items():
+            running = candidates.running(order[0])
+            for k, name in enumerate(order[1:], 2):
+                together = frozenset(order[:k])
+                if together not in known:
+                    known[together] = loss(running.with_one_more(name))
+                    say(f"{title}, mean of {k}, with {name}: loss {known[together]:.4f}")
+                if k < len(order):
+                    running.keep(name)
+            found.append({"order": order, "losses": [known[frozenset(order[:k])] for k in range(1, len(order) + 1)]})
+    return {"ranked": found[0], "orders": found[1:]}
+
+
+def random_orders(names: Sequence[str]) -> list[list[str]]:
+    """ORDERS different orders, or all that there are; the same for the same names in the same places."""
+    found: list[list[str]] = []
+    stream = random.Random(SEED)
+    while len(found) < min(ORDERS, math.factorial(len(names))):
+        order = stream.sample(list(names), len(names))
+        if order not in found:
+            found.append(order)
+    return found
