@@ -345,6 +345,8 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
             theirs = [1 - watch.share(s, "filled", "room") for s in found[peer]]
             mine = [1 - watch.share(s, "filled", "room") for s in found["filled"]]
             lines.append(line(f"{precision}: padding beside {peer}", mine, theirs, "of frames"))
+        yield lines
+        lines = []
         highest = max(peak(bench.threads, precision) for _ in range(bench.rounds))
         for kind in ("fixed", "filled"):
             counted = bench.ours(model_of(plan, f"{kind}-{precision}"), "--flops")[0]
