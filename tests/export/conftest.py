@@ -92,14 +92,14 @@ def job(tmp_path, corpora, models):
 @pytest.fixture
 def headless(tmp_path, models):
     """headless(family, twin) -> a copy of the model without the first head of a layer, with its twin or without."""
-    from consomme.average.mean import copy_files
+    from consomme.common.model_files import copy_inherited
     from consomme.families.surgery import slice_heads
     from consomme.prune.twin import write_twin
 
     def folder(name, twin=True):
         out = tmp_path / "headless"
         out.mkdir()
-        copy_files(models(name), out)
+        copy_inherited(models(name), out)
         pruned = {"encoder.self": {0: [0]}, "decoder.cross": {1: [1, 2]}}
         slice_heads(load(models(name)), family_named(name), pruned).save_pretrained(out)
         if twin:

@@ -41,11 +41,11 @@ def test_safetensors_in_half_precision_are_torchs_own_rounding(job, models, tmp_
 def test_what_float16_can_not_hold_is_refused(job, models, tmp_path):
     from safetensors.torch import save_file
 
-    from consomme.average.mean import copy_files
+    from consomme.common.model_files import copy_inherited
 
     large = tmp_path / "large"
     large.mkdir()
-    copy_files(models("marian"), large)
+    copy_inherited(models("marian"), large)
     weights = load_file(models("marian") / "model.safetensors")
     weights["model.encoder.layers.0.fc1.weight"][0, 0] = 1e6
     save_file(weights, large / "model.safetensors", metadata={"format": "pt"})

@@ -36,7 +36,8 @@ def test_without_a_checkpoint_the_parents_weights_are_the_last_good_ones(
     run(made)
     assert said(made.out)["diverged"] == {"step": 3, "loss": "nan", "weights_of_step": 0}
     assert weights_hash(made.out) == weights_hash(translator)
-    assert "loss is nan" in capfd.readouterr().err and not any(made.state.glob("*/work/*"))
+    (work,) = made.state.rglob("work")
+    assert "loss is nan" in capfd.readouterr().err and not any(work.iterdir())
 
 
 def test_the_last_good_checkpoint_is_kept(tmp_path, translator, pairs, broken_at, job, monkeypatch):
@@ -57,6 +58,22 @@ def test_a_loss_beyond_the_bound_is_divergence(tmp_path, translator, pairs, brok
     run(made)
     found = said(made.out)["diverged"]
     assert found["step"] == 4 and found["loss"] > 50
+
+
+def test_the_loss_of_a_step_is_that_of_all_its_batches(tmp_path, translator, pairs, job):
+    options = {"max_steps": 1, "max_loss": 2.0, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+    made = job(tmp_path, translator, {"pairs": pairs}, **options)
+    run(made)
+    found = said(made.out)["diverged"]
+    assert found["step"] == 1 and found["loss"] > 2  # each batch has a quarter of it
+
+
+def test_adapters_of_a_run_without_a_checkpoint_leave_nothing_behind(tmp_path, translator, pairs, broken_at, job):
+    broken_at(3)
+    adapters = {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "target_modules": None}
+    made = job(tmp_path, translator, {"pairs": pairs}, lora=adapters)
+    run(made)
+    assert "diverged" in said(made.out) and weights_hash(made.out) == weights_hash(translator)
 
 
 def test_weights_that_are_no_numbers_after_the_last_step(tmp_path, translator, pairs, job, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -14,15 +13,9 @@ from consomme.average.checks import check, config, not_finite
 from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
+from consomme.common.model_files import HISTORY, TWIN, copy_inherited
 
 PIECE = 1 << 15  # elements held at once of each model: 256 KiB as float64, which stays in the cache of a core
-TWIN = "zeroed"  # the folder of a head-pruned model that holds it in its stock shape
-
-# what belongs to the donor's own weights or history and not to the mean
-_HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv")
-_FOLDERS = {TWIN, "checkpoints", "tensorboard"}
-_OWN = {*_HISTORY, tensors.INDEX}
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 
 
 def write_mean(
@@ -65,7 +58,7 @@ def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequenc
     try:
         check(models)
         plan = mixture(models)
-        copy_files(models[0].folder, folder)
+        copy_inherited(models[0].folder, folder)
         with open(folder / tensors.SINGLE, "wb") as stream:
             tensors.write(stream, plan.layout, plan.pieces)
         _match_precision(folder, plan)
@@ -170,24 +163,10 @@ def finite(stored: np.ndarray, dtype: str) -> bool:
     return bool(np.isfinite(stored if dtype == "F64" else tensors.to_float32(stored, dtype)).all())
 
 
-def copy_files(donor: Path, folder: Path) -> None:
-    """Copy what makes `donor` a checkpoint beside its weights: config, generation config, tokenizer or processor files.
-
-    Left out: weights in whatever format, the donor's provenance and progress, its twin, hidden files."""
-    for path in sorted(donor.rglob("*")):
-        inside = path.relative_to(donor)
-        if inside.parts[0] in _FOLDERS or any(p.startswith(".") for p in inside.parts) or path.is_dir():
-            continue
-        if inside.name in _OWN or path.suffix in _WEIGHTS:
-            continue
-        (folder / inside).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / inside)
-
-
 def link_model(source: Path, folder: Path) -> None:
     """Let `folder` hold the files of a finished model, as hard links where possible, without its provenance."""
     link_tree(source, folder)
-    for name in _HISTORY:
+    for name in HISTORY:
         (folder / name).unlink(missing_ok=True)
 
 

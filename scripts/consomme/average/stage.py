@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from consomme.average.methods import TABLE, method_named
-from consomme.average.methods.base import KEPT, Method, Mix
+from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
 from consomme.average.statistics import Statistics, needed
 from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, whole_folder
+from consomme.common.model_files import KEPT
 from consomme.common.provenance import NAME, weights_hash, write_provenance
 from consomme.common.stage import Job, finish, say
 

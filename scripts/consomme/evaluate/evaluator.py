@@ -200,14 +200,12 @@ class Evaluator:
     def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray) -> Iterator[list[int]]:
         """Rows in batches, in `order`. What is said to a row may not depend on the rows beside it: where padding is heard
         all of a batch have one length, where windows are short they have the same."""
-        alike: Callable[[int], Any] = lambda row: 0  # noqa: E731
+        alike: Sequence[Any] = [None] * len(order)
         if self.family.padding_matters(model.config):
-            lengths = self._rows(set_name).lengths
-            alike = lambda row: lengths[row]  # noqa: E731
+            alike = self._rows(set_name).lengths
         elif is_short(self.family, model.config, self.decoding):
-            inputs = self._features(set_name)
-            alike = lambda row: self.family.window(len(inputs[row]))  # noqa: E731
-        for _, group in itertools.groupby(map(int, order), key=alike):
+            alike = [self.family.window(len(features)) for features in self._features(set_name)]
+        for _, group in itertools.groupby(map(int, order), key=alike.__getitem__):
             rows = list(group)
             for start in range(0, len(rows), self.batch_size):
                 yield rows[start : start + self.batch_size]

@@ -109,8 +109,8 @@ class Family:
     checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own
     input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
     heads, without which scores that look at data are impossible; languages: whether features depend on the languages
-    that the processor is for; batch_norm: whether it may have running statistics, estimated anew for an average; windows: whether `collate` takes `frames`, so that a model of a fixed window may see a
-    shorter one; waveform: whether features are the waveform itself."""
+    that the processor is for; batch_norm: whether it may have running statistics, estimated anew for an average;
+    windows: whether `collate` takes `frames`, so that a model of a fixed window may see a shorter one; waveform: whether features are the waveform itself."""
 
     name: str
     task: str

@@ -19,5 +19,4 @@ FAMILY = WaveformCtc(
     optional=("masked_spec_embed",),
     masks_input=True,
     batch_norm=True,  # where its config says conv_pos_batch_norm
-    waveform=True,
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from consomme.families import subwords
 from consomme.families.base import BART_STACKS, Subwords
-from consomme.families.translation import Translator, fits
+from consomme.families.translation import SCRATCH, Translator, fits
 
 
 @dataclass(frozen=True)
@@ -111,26 +111,7 @@ FAMILY = Marian(
     architecture="MarianMTModel",
     config="MarianConfig",
     stacks=BART_STACKS,
-    scratch={
-        "d_model": 96,
-        "encoder_layers": 3,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4,
-        "encoder_ffn_dim": 384,
-        "decoder_ffn_dim": 384,
-        "max_position_embeddings": 512,
-        "activation_function": "swish",
-        "scale_embedding": True,
-        "share_encoder_decoder_embeddings": True,
-        "tie_word_embeddings": True,
-        "dropout": 0.1,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "encoder_layerdrop": 0.0,
-        "decoder_layerdrop": 0.0,
-        "init_std": 0.02,
-    },
+    scratch={**SCRATCH, "activation_function": "swish", "share_encoder_decoder_embeddings": True},
     tokenizer=subwords.SENTENCEPIECE,
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),

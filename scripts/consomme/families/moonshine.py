@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 from consomme.families import subwords
 from consomme.families.base import Attention, Stack
 from consomme.families.transcription import Transcriber
-from consomme.families.waveform import pad_samples, samples
+from consomme.families.waveform import Waveform
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # ids 0 to 3; the first three as the published models have them
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # size and stride of each
-FEWEST = 127 + 6 * 64 + 2 * 192  # samples that the three convolutions need to give a frame
 
 
 def _attention(path: str, side: str) -> Attention:
@@ -27,7 +25,7 @@ def _attention(path: str, side: str) -> Attention:
 
 
 @dataclass(frozen=True)
-class Moonshine(Transcriber):
+class Moonshine(Waveform, Transcriber):
     """See `Family`. A group norm over all of time hears the padding of a batch."""
 
     def create(
@@ -68,20 +66,6 @@ class Moonshine(Transcriber):
         model = new_model(self, settings, {**ids, "vocab_size": pairs.get_vocab_size()}, seed)
         model.generation_config = GenerationConfig(**ids, max_length=settings["max_position_embeddings"])
         save(model, processor, out)
-
-    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
-        from transformers import Wav2Vec2Processor
-
-        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
-
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
-        """float32 [samples]."""
-        return samples(processor.feature_extractor, source, FEWEST)
-
-    def collate(
-        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
-    ) -> dict[str, Tensor]:
-        return pad_samples(processor.feature_extractor, features, labels)
 
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
         for size, stride in CONVOLUTIONS:
@@ -134,5 +118,5 @@ FAMILY = Moonshine(
     },
     tokenizer=subwords.BYTE_PAIRS,
     dropouts=("attention_dropout",),
-    waveform=True,
+    fewest=127 + 6 * 64 + 2 * 192,
 )

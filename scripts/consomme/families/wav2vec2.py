@@ -18,5 +18,4 @@ FAMILY = WaveformCtc(
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,
-    waveform=True,
 )

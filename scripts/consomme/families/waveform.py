@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
-from consomme.families.base import Attention, Stack
+from consomme.families.base import Attention, Family, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
-
-FEWEST = 400  # samples that the convolutions need to give a frame
 
 # sizes that train on a processor: frames of 20 ms, as the published models have
 SCRATCH: Mapping[str, Any] = {
@@ -64,7 +62,31 @@ def stack(base: str, anchored: bool = False) -> Mapping[str, Stack]:
 
 
 @dataclass(frozen=True)
-class WaveformCtc(CtcFamily):
+class Waveform(Family):
+    """A family whose features are samples, as a Wav2Vec2FeatureExtractor gives them.
+
+    fewest: samples that the convolutions need to give a frame."""
+
+    waveform: bool = True
+    fewest: int = 400
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import Wav2Vec2Processor
+
+        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
+        return samples(processor.feature_extractor, source, self.fewest)
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        return pad_samples(processor.feature_extractor, features, labels)
+
+
+@dataclass(frozen=True)
+class WaveformCtc(Waveform, CtcFamily):
     """See `Family`. A feature extractor that returns no attention mask says that the model was trained without: batches
     are then padded with zeros, which its group norm hears."""
 
@@ -99,20 +121,6 @@ class WaveformCtc(CtcFamily):
         from transformers import Wav2Vec2Processor
 
         return Wav2Vec2Processor(extractor, tokenizer)
-
-    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
-        from transformers import Wav2Vec2Processor
-
-        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
-
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
-        """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
-        return samples(processor.feature_extractor, source, FEWEST)
-
-    def collate(
-        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
-    ) -> dict[str, Tensor]:
-        return pad_samples(processor.feature_extractor, features, labels)
 
     def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         base = model.base_model

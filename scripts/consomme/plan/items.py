@@ -276,7 +276,7 @@ class Evaluation:
         return digest(
             {
                 "version": VERSIONS["evaluate"],
-                "settings": {k: v for k, v in self.settings.items() if k != "normaliser"},
+                "settings": given({k: v for k, v in self.settings.items() if k != "normaliser"}),
                 "corpora": {name: c.digest for name, c in self.corpora.items()},
             }
         )

@@ -39,7 +39,8 @@ def run(job: Job) -> None:
 
 def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the pruned checkpoint, its twin where heads were cut out, and its provenance."""
-    from consomme.average.mean import copy_files, precision
+    from consomme.average.mean import precision
+    from consomme.common.model_files import copy_inherited
     from consomme.families import family_of, load
     from consomme.prune.twin import save, write_twin
 
@@ -57,7 +58,7 @@ def build(job: Job, folder: Path) -> None:
         chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
     if not chosen:
         raise ConsommeError("prune: nothing to do: give layers, heads or both")
-    copy_files(parent, folder)
+    copy_inherited(parent, folder)
     save(model, folder, precision(parent))
     if getattr(model.config, "pruned_heads", None):
         write_twin(folder)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consomme.average.mean import TWIN, copy_files, precision
+from consomme.average.mean import precision
+from consomme.common.model_files import TWIN, copy_inherited
 from consomme.families import family_of
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def write_twin(folder: Path, twin: Path | None = None) -> Path:
 
     twin = twin or folder / TWIN
     twin.mkdir(parents=True, exist_ok=True)
-    copy_files(folder, twin)
+    copy_inherited(folder, twin)
     model = stock_twin(folder, family_of(folder))
     _align(model, folder)
     save(model, twin, precision(folder))

@@ -53,19 +53,3 @@ def targets(model: PreTrainedModel, family: Family, wanted: Sequence[str] | None
 def merge(adapted: LoraModel) -> PreTrainedModel:
     """The model with its adapters' updates in its weights and no adapters."""
     return adapted.merge_and_unload()
-
-
-def reset(model: PreTrainedModel) -> None:
-    """Take all updates back: an adapter's second matrix is 0 at the start."""
-    import torch
-
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.zero_()
-
-
-def inside(name: str, model: PreTrainedModel) -> str:
-    """The name of a plain model's tensor in a model with adapters."""
-    path, _, last = name.rpartition(".")
-    return f"{path}.base_layer.{last}" if f"{path}.base_layer.{last}" in model.state_dict() else name

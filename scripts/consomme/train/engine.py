@@ -114,10 +114,12 @@ class Engine(Trainer):
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
         pieces = split(inputs, self.parts.pieces)
-        self.last_loss = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+        share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+        # a batch has its share of the step's loss; what may not be too high is the whole
+        self.last_loss = share if self.batch == 1 else self.last_loss + share
         if self.last_loss.device.type == "cpu":  # elsewhere the question waits until something is logged or saved
             self.require_finite()
-        return self.last_loss
+        return share
 
     def compute_loss(
         self,

@@ -4,8 +4,6 @@ They stand under `checkpoints/` in the model's folder, weights alone, and cost o
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from consomme.common.files import hash_file, write_json
+from consomme.common.files import hash_file, link_file, read_json, write_json
+from consomme.common.model_files import KEPT
 from consomme.train import checkpoints
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from consomme.train.engine import Engine
 
-FOLDER = "checkpoints"
 INDEX = "checkpoints.json"
 EMA, MEAN = "ema", "mean"
 
@@ -41,6 +39,9 @@ class Kept(TrainerCallback):
     # -- during the training -----------------------------------------------------------------------------------------
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+        for path in self.folder.glob("*-*.safetensors"):  # an attempt that was killed got further: these come again
+            if int(path.stem.rpartition("-")[2]) > state.global_step:
+                path.unlink()
         wanted = [kind for kind in (EMA, MEAN) if self.settings.get(kind)]
         if wanted and not self.means:
             now = {name: p.detach().double() for name, p in self._weights()}
@@ -88,11 +89,8 @@ class Kept(TrainerCallback):
         if not self.settings.get("best"):
             return []
         steps = self._steps()
-        found = [e for e in evaluations(state.log_history) if e["step"] in steps]
-        # the newest may not have been evaluated yet
-        fresh = [s for s in steps if not found or s > max(e["step"] for e in found)]
-        found.sort(key=lambda e: (-e[KEY], e["step"]))
-        return [e["step"] for e in found[: self.settings["best"]]] + fresh
+        found = sorted((-e[KEY], e["step"]) for e in evaluations(state.log_history) if e["step"] in steps)
+        return [step for _, step in found[: self.settings["best"]]]
 
     def _steps(self) -> dict[int, Path]:
         return {int(p.stem.removeprefix("step-")): p for p in self.folder.glob("step-*.safetensors")}
@@ -110,20 +108,14 @@ class Kept(TrainerCallback):
         write_json(folder / "kept.json", {"counted": self.counted})
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote; weights of later steps than the checkpoint's are removed, for they come again."""
+        """Read what `save` wrote."""
         from safetensors.torch import load_file
-
-        from consomme.common.files import read_json
 
         self.counted = read_json(folder / "kept.json")["counted"]
         device = self.engine.model.device
         for kind in (EMA, MEAN):
             if self.settings.get(kind):
                 self.means[kind] = {n: t.to(device) for n, t in load_file(folder / f"{kind}.safetensors").items()}
-        step = int(folder.name.rpartition("-")[2])
-        for path in self.folder.glob("*-*.safetensors"):
-            if int(path.stem.rpartition("-")[2]) > step:
-                path.unlink()
 
     # -- at the end --------------------------------------------------------------------------------------------------
     def drop(self) -> None:
@@ -154,13 +146,10 @@ class Kept(TrainerCallback):
             index["mean"].append({**self._entry(path.stem), "step": int(path.stem.split("-")[1])})
         if EMA in self.means:
             index["ema"] = {**self._entry(EMA), "decay": self.settings[EMA]}
-        place = folder / FOLDER
+        place = folder / KEPT
         place.mkdir()
         for path in sorted(self.folder.glob("*.safetensors")):
-            try:
-                os.link(path, place / path.name)
-            except OSError:
-                shutil.copyfile(path, place / path.name)
+            link_file(path, place / path.name)
         write_json(place / INDEX, index)
         return index
 

@@ -33,7 +33,8 @@ def freeze(model: PreTrainedModel, family: Family, parts: Sequence[str]) -> None
 
 
 def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]) -> Groups:
-    """The parameters that are trained, by learning rate and weight decay.
+    """The parameters that are trained, by learning rate, weight decay, and whether they are tables: a row or a number for
+    each token (embeddings, heads), or no matrix at all.
 
     learning_rates: {part: rate}, the first that fits counts, instead of learning_rate; layerwise_lr_decay: a layer's rate
     is that times the rate of the layer above it (ULMFiT, BEiT), and what lies below the first layer of a side counts as
@@ -42,13 +43,16 @@ def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], 
     rates = settings.get("learning_rates") or {}
     rules = [(require_some(trained, family, part, "learning_rates"), rate) for part, rate in rates.items()]
     depth = _depths(model, family)
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     decayed, by = set(decayed), {}
     for name, parameter in trained.items():
         rate = next((r for wanted, r in rules if fits(name, wanted)), settings["learning_rate"])
         rate *= (settings.get("layerwise_lr_decay") or 1.0) ** depth(name)
         decay = settings["weight_decay"] if name in decayed else 0.0
-        by.setdefault((rate, decay), []).append(parameter)
-    return [{"params": params, "lr": rate, "weight_decay": decay} for (rate, decay), params in by.items()]
+        table = parameter.ndim != 2 or id(parameter) in tables or fits(name, HEADS)
+        by.setdefault((rate, decay, table), []).append(parameter)
+    names = ("lr", "weight_decay", "table")
+    return [{"params": params, **dict(zip(names, key, strict=True))} for key, params in by.items()]
 
 
 def _depths(model: PreTrainedModel, family: Family) -> Callable[[str], int]:
@@ -92,28 +96,12 @@ def _lion(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
 
 
 def _muon(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Matrices by Muon, scaled to AdamW's size of a step so that a rate means the same for both; the rest, and tables of
-    embeddings, by AdamW (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
-    matrices, rest = [], []
-    for group in given:
-        tall = [p for p in group["params"] if p.ndim == 2 and max(p.shape) <= WIDEST * min(p.shape)]
-        others = [p for p in group["params"] if all(p is not t for t in tall)]
-        matrices += [{**group, "params": tall}] if tall else []
-        rest += [{**group, "params": others}] if others else []
-    made = []
-    if matrices:
-        made.append(
-            torch.optim.Muon(
-                matrices,
-                lr=settings["learning_rate"],
-                momentum=_momentum(settings),
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return Both([*made, *([_adamw(rest, settings)] if rest else [])])
-
-
-WIDEST = 16  # a matrix with a side this many times the other is a table: an embedding, an output layer
+    """Matrices by Muon, scaled to AdamW's size of a step so that a rate means the same for both; tables by AdamW (Jordan
+    et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
+    matrices, tables = ([g for g in given if g["table"] == table] for table in (False, True))
+    rate, momentum = settings["learning_rate"], _momentum(settings)
+    muon = [torch.optim.Muon(matrices, lr=rate, momentum=momentum, adjust_lr_fn="match_rms_adamw")] if matrices else []
+    return Both([*muon, *([_adamw(tables, settings)] if tables else [])])
 
 
 class Both(torch.optim.Optimizer):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.model_files import copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import Job, finish, say
 
@@ -30,25 +30,6 @@ if TYPE_CHECKING:
 
 FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
 WORKERS = 4  # processes at most that read and augment waveforms
-# not copied from the parent: its weights in any format, and what is said of it alone
-NOT_COPIED = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.bin",
-    "*.bin.index.json",
-    "*.h5",
-    "*.msgpack",
-    "*.ot",
-    "*.pt",
-    "*.pth",
-    "*.onnx",
-    "provenance.json",
-    "progress.jsonl",
-    "zeroed",
-    "checkpoints",
-    "tensorboard",
-    ".*",
-)
 
 
 def run(job: Job) -> None:
@@ -66,7 +47,10 @@ def identity(job: Job) -> dict[str, Any]:
     parent = parent_of(job)
     key: dict[str, Any] = {
         "digest": spec["digest"],
-        "parent": {"weights": weights_hash(parent), "files": [[n, hash_file(parent / n)] for n in copied(parent)]},
+        "parent": {
+            "weights": weights_hash(parent),
+            "files": [[n.as_posix(), hash_file(parent / n)] for n in inherited(parent)],
+        },
         "corpora": {n: read_json(job.inputs[f"corpus/{n}"] / "prepared.json")["fingerprint"] for n in sorted(wanted)},
     }
     if teacher := teacher_of(job):
@@ -80,10 +64,11 @@ def identity(job: Job) -> dict[str, Any]:
 
 def build(job: Job, folder: Path, work: Path) -> None:
     """Fill `folder` with the trained model; checkpoints live in `work` until it is done."""
+    import gc
+
     import torch
 
     from consomme.families import device_named, family_of
-    from consomme.train import adapters, hybrid
     from consomme.train.engine import Diverged
     from consomme.train.examples import much_unknown
 
@@ -99,20 +84,21 @@ def build(job: Job, folder: Path, work: Path) -> None:
         try:
             record = train(made, develop(job, made, parent, work / "best"), job, family, work)
             require_finite_weights(made.engine.model)
+            model = plain(made)
             break
         except Diverged as error:
-            record = diverged(made, error, parent, work)
+            model, record = diverged(made, error, parent, work)
             break
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not out_of_memory(error) or pieces >= made.largest:
                 raise
-            pieces *= 2
-            say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
-            del made
-            if device == "cuda":
-                torch.cuda.empty_cache()
-    model = adapters.merge(made.adapted) if made.adapted else made.engine.model
-    hybrid.detach(model)
+        # only here, where the error and its frames are gone, can what the engine holds be freed
+        del made
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        pieces *= 2
+        say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
     save(model, parent, folder, made.own)
     if made.engine.parts.kept:
         record["kept"] = made.engine.parts.kept.finish(folder, made.engine.state)
@@ -354,25 +340,32 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     return record
 
 
-def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> dict[str, Any]:
-    """Give the model its last good weights: those of the newest checkpoint, or else its parent's. Returns what to record."""
-    from consomme.train import adapters, checkpoints, config_keys
+def plain(made: Made) -> PreTrainedModel:
+    """The trained model with its adapters merged, without what only training has."""
+    from consomme.train import adapters, hybrid
+
+    model = adapters.merge(made.adapted) if made.adapted else made.engine.model
+    hybrid.detach(model)
+    return model
+
+
+def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The last good model, of the newest checkpoint or else the parent itself, and what to record."""
+    from consomme.families import load
+    from consomme.train import checkpoints
 
     say(f"{error}; this run ends as diverged, with its last good checkpoint, and no soup will take it")
     checkpoint = checkpoints.newest(work / "checkpoints")
-    model, step = made.engine.model, 0
     if checkpoint:
         step = int(checkpoint.name.rpartition("-")[2])
-        checkpoints.read_weights(model, checkpoint / checkpoints.WEIGHTS)
+        checkpoints.read_weights(made.engine.model, checkpoint / checkpoints.WEIGHTS)
+        model = plain(made)
     else:
-        if made.adapted:
-            adapters.reset(model)
-        first = config_keys.load_with(made.engine.family, parent, {}, "cpu").state_dict()
-        model.load_state_dict({adapters.inside(k, model): v for k, v in first.items()}, strict=False)
+        step, model = 0, load(parent, "cpu")
     if made.engine.parts.kept:
         made.engine.parts.kept.drop()
     loss = error.loss if math.isfinite(error.loss) else str(error.loss)
-    return {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
+    return model, {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -387,9 +380,7 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
 
     own: keys that the config gets."""
     model.float().save_pretrained(folder, max_shard_size="1TB")
-    for name in copied(parent):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(parent / name, folder / name)
+    copy_inherited(parent, folder)
     config = read_json(folder / "config.json") | dict(own)
     stored = {key for key in ("dtype", "torch_dtype") if config.get(key, "float32") != "float32"}
     if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
@@ -398,21 +389,6 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
         from consomme.prune.twin import write_twin
 
         write_twin(folder)
-
-
-def copied(parent: Path) -> list[str]:
-    """The parent's files that its children inherit, sorted."""
-
-    def walk(folder: Path) -> Iterator[Path]:
-        for path in folder.iterdir():
-            if any(fnmatch(path.name, pattern) for pattern in NOT_COPIED):
-                continue
-            if path.is_dir():
-                yield from walk(path)
-            else:
-                yield path
-
-    return sorted(path.relative_to(parent).as_posix() for path in walk(parent))
 
 
 def require_finite_weights(model: PreTrainedModel) -> None:

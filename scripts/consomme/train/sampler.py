@@ -47,6 +47,7 @@ class LengthGroupedBatches(Sampler[list[Key]]):
         self.batch_size = size  # accelerate asks for this and the next
         self.drop_last = False
         drawn = sum(self.draws.values())
+        self.counts: list[int] = []  # batches of each filled pass so far
         # rows of a batch, for the size of the groups
         self.typical = size or max(
             1, round(room / float(np.median(np.concatenate([lengths[n][rows[n]] for n in rows]))))
@@ -69,12 +70,20 @@ class LengthGroupedBatches(Sampler[list[Key]]):
 
     def _from(self, place: int) -> Iterator[list[Key]]:
         """All batches from the `place`-th of the training on, without end."""
-        first = place // self.whole if self.size else 0  # filled passes must be gone through to be counted
-        skip = place - first * self.whole
+        first, skip = divmod(place, self.whole) if self.size else self._found(place)
         for number in count(first):
-            batches = self._epoch(number)
-            yield from batches[skip:]
-            skip = max(0, skip - len(batches))
+            yield from self._epoch(number)[skip:]
+            skip = 0
+
+    def _found(self, place: int) -> tuple[int, int]:
+        """Where the `place`-th batch stands: (pass, batch in it). Filled passes are made to be counted, each once."""
+        for number in count():
+            if number == len(self.counts):
+                self.counts.append(len(self._epoch(number)))
+            if place < self.counts[number]:
+                return number, place
+            place -= self.counts[number]
+        raise AssertionError("unreachable")
 
     def _epoch(self, number: int) -> list[list[Key]]:
         """The batches of one pass through what it draws."""

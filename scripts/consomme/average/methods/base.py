@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from consomme.average.judge import Judge
 
 
-KEPT = "checkpoints"  # the folder of a model that holds what its training kept
-
-
 @dataclass(frozen=True)
 class Mix:
     """What a method works on.

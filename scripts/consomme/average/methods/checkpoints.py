@@ -6,20 +6,18 @@ them: mean(a, b] = (b · M(b) - a · M(a)) / (b - a)."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from consomme.average.methods.base import KEPT, Method, Mix
+from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, read_json
+from consomme.common.model_files import KEPT, inherited
 
 WEIGHTS = "model.safetensors"
-LEFT_ASIDE = ("*.safetensors", KEPT, "tensorboard", "zeroed", "provenance.json", "progress.jsonl", ".*")
 
 
 def _last(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -110,14 +108,13 @@ def _as_models(run: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict
         found = {}
         for entry in entries:
             model = Path(place) / Path(entry["file"]).stem
-            shutil.copytree(run, model, ignore=shutil.ignore_patterns(*LEFT_ASIDE), copy_function=_link)
+            model.mkdir()
+            for path in inherited(run):
+                (model / path).parent.mkdir(parents=True, exist_ok=True)
+                link_file((run / path).resolve(), model / path)
             link_file(run / KEPT / entry["file"], model / WEIGHTS)
             found[model.name] = model
         yield found
-
-
-def _link(source: str, target: str) -> None:
-    link_file(Path(os.path.realpath(source)), Path(target))
 
 
 LAST = Method("last", _last, most=1, settings=("count",), keeps="last")

@@ -29,7 +29,7 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
 
     from ctranslate2.converters import TransformersConverter
 
-    from consomme.average.mean import copy_files
+    from consomme.common.model_files import copy_inherited
     from consomme.families import family_of
     from consomme.families.settings import quiet
 
@@ -49,7 +49,7 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
             f"format: ctranslate2's converter refuses this model: {type(error).__name__}: {error}; "
             f"export it as safetensors"
         ) from error
-    copy_files(source, folder)
+    copy_inherited(source, folder)
     for path in sorted(converted.iterdir()):
         shutil.copyfile(path, folder / path.name)
     shutil.rmtree(converted)
@@ -63,7 +63,7 @@ def _stock(model: Path, work: Path) -> Path:
     import shutil
 
     from consomme.average.checks import config
-    from consomme.average.mean import TWIN
+    from consomme.common.model_files import TWIN
     from consomme.prune.twin import write_twin
 
     if not config(model).get("pruned_heads"):

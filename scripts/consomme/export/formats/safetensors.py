@@ -20,7 +20,7 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
     """Copy the checkpoint, a head-pruned model's twin too, with its floating-point weights rounded to `quantization`.
 
     ConsommeError where a weight is too large for float16."""
-    from consomme.average.mean import TWIN
+    from consomme.common.model_files import TWIN
     from consomme.export.card import card
 
     _checkpoint(model, folder, quantization)
@@ -34,10 +34,11 @@ def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
     import numpy as np
 
     from consomme.average import tensors
-    from consomme.average.mean import PIECE, copy_files
+    from consomme.average.mean import PIECE
     from consomme.common.files import read_json, write_json
+    from consomme.common.model_files import copy_inherited
 
-    copy_files(model, folder)
+    copy_inherited(model, folder)
     with tensors.Weights(model) as weights, open(folder / tensors.SINGLE, "wb") as stream:
 
         def target(name: str) -> str:

@@ -1,0 +1,88 @@
+"""Experiments, their claims, and the whole."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SkipValidation, model_validator
+
+from consomme.plan.schema.augmentation import Augment
+from consomme.plan.schema.averaging import AverageNode
+from consomme.plan.schema.choice import Decoding
+from consomme.plan.schema.corpora import CommonVoice, Data, Folder, Generated, Hub, Manifest, Parallel, Relabelled
+from consomme.plan.schema.exporting import ExportNode
+from consomme.plan.schema.node import Node
+from consomme.plan.schema.pruning import PruneNode
+from consomme.plan.schema.section import Name, Section
+from consomme.plan.schema.starting import FromNode
+from consomme.plan.schema.training import TrainNode
+from consomme.plan.values import Integer, Number, Text
+
+VERBS: dict[str, type[Node]] = {
+    "from": FromNode,
+    "train": TrainNode,
+    "average": AverageNode,
+    "prune": PruneNode,
+    "export": ExportNode,
+}
+
+
+class Claim(Section):
+    """A comparison declared before looking."""
+
+    model: Text
+    beats: Text | None = Field(None, description="the model that should be worse")
+    keeps: Text | None = Field(None, description="the model whose quality should be kept")
+    on: Text = Field(description="a test set")
+    metric: Text | None = Field(None, description="default: the experiment's")
+    margin: Number | None = Field(None, ge=0, description="for keeps: points that may be lost")
+
+    @model_validator(mode="after")
+    def _one(self) -> Claim:
+        if (self.beats is None) == (self.keeps is None):
+            raise ValueError("a claim has one of beats, keeps")
+        if (self.margin is None) != (self.keeps is None):
+            raise ValueError("a claim with keeps, and only that, has a margin")
+        return self
+
+
+class Experiment(Section):
+    """One task, its corpora, a graph of models, its claims."""
+
+    task: Literal["asr", "nmt"]
+    languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
+    metric: Text | None = Field(None, description="default: wer for asr, bleu for nmt")
+    metrics: list[Text] | None = Field(None, description="all that is reported; default: wer, cer or bleu, chrf")
+    normaliser: Text | None = Field(
+        None, description="before errors are counted; default: basic for asr, verbatim for nmt"
+    )
+    repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
+        default_factory=lambda: [1],
+        description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
+    )
+    data: Data
+    augment: Augment | None = None
+    decoding: Decoding = Field(default_factory=Decoding)
+    models: Annotated[
+        dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
+    ]
+    claims: list[Claim] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _two_languages(self) -> Experiment:
+        if len(self.languages) != (2 if self.task == "nmt" else 1):
+            wanted = "two languages, such as [en, fr]" if self.task == "nmt" else "one language, such as [en]"
+            raise ValueError(f"languages: {self.task} needs {wanted}")
+        return self
+
+
+class Configuration(Section):
+    """A whole configuration."""
+
+    data_root: Text = Field(
+        ".", description="what relative paths of corpora start from; relative to the working directory"
+    )
+    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated | Relabelled]] = (
+        Field(default_factory=dict)
+    )
+    experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)

@@ -1,0 +1,204 @@
+"""Corpora, where they come from, and how nodes name them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from consomme.plan.schema.choice import Decoding
+from consomme.plan.schema.section import Name, Section
+from consomme.plan.values import Integer, Number, Text
+
+
+class Bounds(Section):
+    """A range of whole numbers, both ends included."""
+
+    from_: Integer = Field(alias="from", description="smallest value kept")
+    to: Integer = Field(description="largest value kept")
+
+
+class Join(Section):
+    """Single recordings of one speaker joined into longer utterances."""
+
+    length: tuple[Integer, Integer] = Field(description="fewest and most recordings in one utterance")
+    uses: Integer = Field(1, ge=1, description="how many utterances each recording stands in; 1 for test sets")
+    gap: tuple[Number, Number] = Field((0.0, 0.1), description="shortest and longest silence between two, seconds")
+    edge: tuple[Number, Number] = Field((0.0, 0.0), description="likewise before the first and after the last")
+    seed: Integer = 1
+
+
+class Corpus(Section):
+    """What every corpus may say."""
+
+    without: list[Name] = Field(
+        default_factory=list,
+        description="corpora whose rows must not recur here: same audio, recording, document, or normalised sentence",
+    )
+    where: dict[str, Bounds | list[Any]] = Field(
+        default_factory=dict,
+        description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
+    )
+    missing: Literal["target", "source"] | None = Field(
+        None, description="the side that it doesn't have, for a relabelled corpus: target (transcripts too) or source"
+    )
+    limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
+    join: Join | None = Field(None, description="asr: join single recordings of one speaker")
+    sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
+    normaliser: Text = Field("verbatim", description="applied to the text: verbatim or basic")
+    min_seconds: Number = Field(0.0, ge=0, description="asr: shorter utterances are left out")
+    max_seconds: Number = Field(30.0, gt=0, description="asr: longer utterances are left out")
+    min_characters: Integer = Field(1, ge=1, description="shorter texts are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer texts are left out")
+    max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
+    max_skipped: Number = Field(0.01, ge=0, le=1, description="share of bad rows above which preparation fails")
+
+
+class Manifest(Corpus):
+    """A table of examples: TSV, CSV or JSONL."""
+
+    source: Literal["manifest"]
+    path: Text = Field(description="the table; audio paths in it are relative to its folder")
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the table's column")
+
+
+class Folder(Corpus):
+    """A folder of recordings whose names say what they are."""
+
+    source: Literal["folder"]
+    path: Text
+    pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
+    texts: dict[str, Text] = Field(default_factory=dict, description="the text field's value: what is spoken")
+
+    @field_validator("texts", mode="before")
+    @classmethod
+    def _keys_are_text(cls, value: Any) -> Any:
+        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+
+class CommonVoice(Corpus):
+    """The unpacked folder of one language of Common Voice: clips/ and its tables."""
+
+    source: Literal["common_voice"]
+    path: Text
+    split: Literal["train", "dev", "test", "validated", "other"] = "train"
+
+
+class Parallel(Corpus):
+    """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of two columns."""
+
+    source: Literal["parallel"]
+    path: Text
+
+
+class Hub(Corpus):
+    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder of Parquet files."""
+
+    source: Literal["hub"]
+    name: Text
+    config: Text | None = None
+    split: Text = "train"
+    revision: Text | None = None
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the data set's column")
+
+
+class Generated(Corpus):
+    """Made on the spot, row by row from the seed."""
+
+    source: Literal["generated"]
+    generator: Literal["spoken-numbers", "dosage"]
+    domain: Text = Field(description="spoken-numbers: clean or shifted; dosage: general or medical")
+    split: Text = Field("train", description="a name; sentences differ between train, dev and test")
+    size: Integer = Field(ge=1, description="rows")
+    seed: Integer = 1
+
+
+class Data(Section):
+    """Which corpora a graph or a node uses."""
+
+    train: dict[Text, Number] | None = Field(
+        None, description="corpus: weight (an epoch draws weight times its rows); a list gives weight 1"
+    )
+    dev: dict[Name, list[Text]] | None = Field(None, description="development set: its corpus, or list of corpora")
+    test: dict[Name, list[Text]] | None = Field(None, description="test set: likewise; tests only report")
+    share: Number = Field(1.0, gt=0, le=1, description="share of the training rows that is used; nested subsets")
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def _weights(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        return dict.fromkeys(value, 1.0) if isinstance(value, list) else value
+
+    @field_validator("train")
+    @classmethod
+    def _positive(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        for corpus, weight in (value or {}).items():
+            if not weight > 0:
+                raise ValueError(f"the weight of {corpus} is {weight:g}; a weight is larger than 0")
+        return value
+
+    @field_validator("dev", "test", mode="before")
+    @classmethod
+    def _sets(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [value]
+        if isinstance(value, list):
+            value = {name: name for name in value}
+        if isinstance(value, dict):
+            value = {k: [v] if isinstance(v, str) else v for k, v in value.items()}
+        return value
+
+
+# Park et al. 2019, table 1: W, F, m_F, T, p, m_T
+
+
+class Keep(Section):
+    """Which relabelled rows stay; all that is given must hold."""
+
+    confidence: Number | None = Field(
+        None, gt=0, le=1, description="at least: the probability per token that the model gave its own text"
+    )
+    share: Number | None = Field(None, gt=0, le=1, description="of the rows that pass all else, the most confident")
+    wer: Number | None = Field(None, ge=0, description="asr: at most, of each row against its transcript, points")
+    cer: Number | None = Field(None, ge=0, description="likewise of characters")
+    chrf: Number | None = Field(None, ge=0, le=100, description="nmt: at least, of each row against its reference")
+
+
+class Relabelled(Section):
+    """Another corpus, one side of which a model writes anew: pseudo-labels, distillation, back-translation."""
+
+    source: Literal["relabelled"]
+    corpus: Name = Field(description="the corpus that is relabelled")
+    by: list[Text] = Field(
+        min_length=1,
+        description="NODE, NODE/best, NODE/RUN of the experiment that trains on this, or EXPERIMENT/NODE[/RUN]; several "
+        "models are an ensemble",
+    )
+    side: Literal["target", "source"] = Field(
+        "target",
+        description="what the model writes: target (transcripts; translations), or nmt: source (back-translation)",
+    )
+    tag: Text | None = Field(None, pattern=r"^\S+$", description="nmt: a word put before each source, such as <BT>")
+    decoding: Decoding | None = Field(None, description="keys laid over the decoding of the models' experiment")
+    keep: Keep = Field(default_factory=Keep)
+    normaliser: Text | None = Field(None, description="applied to the made text; default: that of `corpus`")
+    min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")
+    max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
+
+    @field_validator("by", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+CORPORA: dict[str, type[Corpus | Relabelled]] = {
+    "manifest": Manifest,
+    "folder": Folder,
+    "common_voice": CommonVoice,
+    "parallel": Parallel,
+    "hub": Hub,
+    "generated": Generated,
+    "relabelled": Relabelled,
+}

@@ -1,0 +1,71 @@
+"""`prune:` a model into a smaller one."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator, model_validator
+
+from consomme.plan.schema.choice import Goal
+from consomme.plan.schema.node import Node
+from consomme.plan.schema.section import Name, Section
+from consomme.plan.values import Integer, Share, Text
+
+
+class Layers(Section):
+    """Which layers of one side go, or stay; counted from 1."""
+
+    keep: list[Integer] | None = None
+    drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
+    by: Text | None = Field(
+        None,
+        description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular",
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Layers:
+        if (self.keep is None) == (self.drop is None):
+            raise ValueError("layers have one of keep, drop")
+        if isinstance(self.drop, str) and self.by is None:
+            raise ValueError("a fraction to drop needs `by`: uniform, greedy or another way to choose")
+        if not isinstance(self.drop, str) and self.by is not None:
+            raise ValueError("`by` goes with a fraction; here the layers are listed already")
+        return self
+
+
+class Sides(Section):
+    """Layers by side."""
+
+    encoder: Layers | None = None
+    decoder: Layers | None = None
+
+
+class Heads(Section):
+    """Attention heads to remove."""
+
+    drop: Share = Field(description="a fraction of all heads")
+    by: Text = Field("taylor", description="taylor, leave_one_out, magnitude, random")
+    per: Text = Field("model", description="model: the lowest of all heads go; layer: the same share of each module's")
+
+    @field_validator("drop")
+    @classmethod
+    def _fraction(cls, value: str | list[int]) -> str:
+        if not isinstance(value, str):
+            raise ValueError("heads are dropped by a fraction, such as 1/4")
+        return value
+
+
+class PruneNode(Node):
+    """A smaller model."""
+
+    prune: Text
+    layers: Sides | None = None
+    heads: Heads | None = None
+    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
+    metric: Text = Field("loss", description="what a search looks at")
+
+    @model_validator(mode="after")
+    def _something(self) -> PruneNode:
+        if self.heads is None and (
+            self.layers is None or (self.layers.encoder is None and self.layers.decoder is None)
+        ):
+            raise ValueError("nothing to prune: give layers, heads or both")
+        return self
