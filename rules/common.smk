@@ -11,8 +11,13 @@ sys.path.insert(0, SCRIPTS)
 # jobs find the library whether it is installed or not; a job on a cluster reads this file too
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])),
-    TOKENIZERS_PARALLELISM="false",
 )
+
+# jobs on this machine are forked from one process that has the libraries loaded; those on others start on their own
+if workflow.is_main_process:
+    os.environ["CONSOMME_FORK_FOR"] = str(os.getpid())
+elif workflow.remote_exec:
+    os.environ.pop("CONSOMME_FORK_FOR", None)
 
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES

@@ -23,6 +23,7 @@ from filelock import FileLock
 from consomme.common.digest import canonical, digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import MARKERS, link_tree, whole_folder
+from consomme.common.fork_server import hand_over
 
 START = time.monotonic()
 _who = ""
@@ -111,6 +112,11 @@ def _introduce(label: dict[str, str]) -> None:
 
 def main(run: Callable[[Job], None], description: str, argv: list[str] | None = None) -> None:
     """The `main` of every stage: parse, run, and show a user's error without a traceback (exit code 2)."""
+    # before transformers is imported: forked tokenizers stay silent, and so does its advice
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    if argv is None and (status := hand_over(sys.argv[1:])) is not None:
+        raise SystemExit(status)
     try:
         run(parse(argv, description))
     except ConsommeError as error:

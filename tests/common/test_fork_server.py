@@ -1,0 +1,146 @@
+"""Jobs forked from one process are the jobs that they would have been, and live and die as they would have."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from consomme.common.fork_server import DEVICES, VARIABLE
+
+PROBE = """
+import json, os, sys, time
+from pathlib import Path
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import main
+
+def run(job):
+    wanted = job.spec["do"]
+    if wanted == "tell":
+        job.out.write_text(json.dumps({
+            "torch": "torch" in sys.modules, "parent": os.getppid(), "where": os.getcwd(), "arguments": sys.argv[1:],
+            "threads": os.environ.get("OMP_NUM_THREADS"), "owner": os.environ.get("CONSOMME_FORK_FOR")}))
+        print("out"); print("err", file=sys.stderr)
+    if wanted == "fail":
+        raise ConsommeError("no such thing")
+    if wanted == "break":
+        raise RuntimeError("broken")
+    if wanted == "die":
+        os.kill(os.getpid(), 9)
+    if wanted == "wait":
+        job.out.write_text(str(os.getpid()))
+        time.sleep(60)
+
+if __name__ == "__main__":
+    main(run, "a probe")
+"""
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or any(map(os.path.exists, DEVICES)), reason="jobs are forked on Linux without a GPU only"
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("forked")
+    (folder / "probe.py").write_text(PROBE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def owner():
+    """A process that stands for Snakemake."""
+    process = subprocess.Popen(["sleep", "600"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def start(place, owner):
+    def start(do: str, forked: bool = True, **more: str) -> subprocess.Popen:
+        paths = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": paths, **({VARIABLE: str(owner.pid)} if forked else {}), **more}
+        command = [sys.executable, "-m", "probe", "--spec", json.dumps({"do": do}), "--out", str(place / do)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    return start
+
+
+def ended(process):
+    out, err = process.communicate(timeout=100)
+    return process.returncode, out, err
+
+
+def until(true, seconds=30.0):
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.05)
+    return true()
+
+
+def there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def test_a_forked_job_sees_what_it_would_have_seen_and_has_the_libraries_already(place, start):
+    seen = {}
+    for forked in (False, True):
+        assert ended(start("tell", forked, OMP_NUM_THREADS="3")) == (0, "out\n", "err\n")
+        seen[forked] = json.loads((place / "tell").read_text())
+    assert [seen[forked].pop("torch") for forked in (False, True)] == [False, True]
+    assert seen[False].pop("parent") != seen[True].pop("parent")
+    assert seen[False] == seen[True] and seen[True]["owner"] is None and seen[True]["threads"] == "3"
+
+
+def test_jobs_with_other_threads_have_the_same_server(place, start):
+    parents = set()
+    for threads in ("1", "2"):
+        ended(start("tell", OMP_NUM_THREADS=threads))
+        parents.add(json.loads((place / "tell").read_text())["parent"])
+    assert len(parents) == 1
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_how_it_ends_is_how_the_stage_ends(start, forked):
+    code, _, said = ended(start("fail", forked))
+    assert (code, said) == (2, "error: no such thing\n")
+    code, _, said = ended(start("break", forked))
+    assert code == 1 and "RuntimeError: broken" in said and "Traceback" in said
+    assert ended(start("die", forked))[0] == -signal.SIGKILL
+
+
+def test_a_job_ends_when_its_stage_is_killed(place, start):
+    (place / "wait").unlink(missing_ok=True)
+    stage = start("wait")
+    assert until(lambda: (place / "wait").exists() and (place / "wait").read_text())
+    pid = int((place / "wait").read_text())
+    assert there(pid) and pid != stage.pid
+    stage.kill()
+    stage.communicate()
+    assert until(lambda: not there(pid))
+
+
+def test_without_its_owner_the_server_ends(place, start):
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        ended(start("tell", CONSOMME_FORK_FOR=str(owner.pid)))
+        server = json.loads((place / "tell").read_text())["parent"]
+        assert there(server)
+        owner.kill()
+    assert until(lambda: not there(server))
+
+
+def test_where_no_server_can_be_the_job_runs_by_itself(place, start, tmp_path):
+    """Sockets have short names."""
+    deep = tmp_path / ("d" * 120)
+    deep.mkdir()
+    assert ended(start("tell", TMPDIR=str(deep)))[:2] == (0, "out\n")
+    assert json.loads((place / "tell").read_text())["torch"] is False
