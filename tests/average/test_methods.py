@@ -433,11 +433,31 @@ def trained(base, tmp_path_factory):
 
 
 def test_a_choice_on_few_rows_is_called_chance():
-    from consomme.average.judge import caution
+    from consomme.average.judge import few
     from consomme.evaluate.choice import Choice
 
     def choice(metric):
         return Choice.parse({"metric": metric, "sets": {"a": {"weight": 1.0}, "b": {"weight": 1.0}}})
 
-    assert "a (66)" in caution(choice("wer"), {"a": 66, "b": 400})
-    assert caution(choice("wer"), {"a": 266, "b": 400}) is None and caution(choice("loss"), {"a": 6, "b": 4}) is None
+    assert "a (66)" in few(choice("wer"), {"a": 66, "b": 400})
+    assert few(choice("wer"), {"a": 266, "b": 400}) is None and few(choice("loss"), {"a": 6, "b": 4}) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "dev", "said"),
+    [
+        ({"load_best_model_at_end": True}, {"d": ["x", "y"]}, True),
+        ({"early_stopping_patience": 2}, {"d": ["x"]}, True),
+        ({"load_best_model_at_end": True}, {"d": ["z"]}, False),
+        ({"load_best_model_at_end": False, "early_stopping_patience": None}, {"d": ["x"]}, False),
+    ],
+)
+def test_a_choice_on_rows_that_picked_the_runs_already_is_called_optimistic(tmp_path, settings, dev, said):
+    from consomme.average.judge import twice
+    from consomme.evaluate.choice import Choice
+
+    record = {"settings": {**settings, "choose_on": {"sets": {"d": {"weight": 1.0}}}}, "dev": dev}
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    choice = Choice.parse({"metric": "loss", "sets": {"mine": {"weight": 1.0}}})
+    found = twice(choice, {"mine": ["x"], "other": ["z"]}, {"run": tmp_path, "elsewhere": tmp_path / "none"})
+    assert ("chosen on x, where its runs" in found) if said else found is None

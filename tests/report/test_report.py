@@ -300,6 +300,6 @@ def test_a_choice_by_chance_is_called_so(tree):
         if model["name"] == "soup":
             path = Path(model["folder"]) / "provenance.json"
             record = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(json.dumps(record | {"chosen": {"caution": "chosen by wer on 6 utterances"}}))
+            path.write_text(json.dumps(record | {"chosen": {"cautions": ["chosen by wer on 6 utterances"]}}))
     report(tree)
     assert (OUT / "summary.md").read_text().count("soup: chosen by wer on 6 utterances.") == 1

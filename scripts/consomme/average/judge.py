@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.files import read_json
+from consomme.common.provenance import NAME
 from consomme.common.stage import Job, say
 from consomme.evaluate import choice as choosing
 from consomme.evaluate.metrics import metric_named
@@ -42,9 +44,10 @@ class Judge:
                 f"there are {', '.join(job.spec['dev'])}"
             )
         self._rows = {name: rows_of(job, job.spec["dev"][name]) for name in names}
-        self.caution = caution(self.choice, {name: len(rows) for name, rows in self._rows.items()})
-        if self.caution:
-            say(self.caution)
+        sizes = {name: len(rows) for name, rows in self._rows.items()}
+        self.cautions = [c for c in (few(self.choice, sizes), twice(self.choice, job.spec["dev"], parents)) if c]
+        for line in self.cautions:
+            say(line)
         self._open = Evaluator.open
         self._evaluators: dict[str, Any] = {}
         self._references: dict[str, PreTrainedModel] | None = None
@@ -110,14 +113,33 @@ class Judge:
         return found
 
 
-def caution(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
+def few(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
     """What to think of a choice by this metric on sets of so many rows, if anything."""
-    few = [f"{name} ({rows[name]})" for name in choice.weights if rows[name] < SMALL]
-    if choice.metric == "loss" or not few:
+    small = [f"{name} ({rows[name]})" for name in choice.weights if rows[name] < SMALL]
+    if choice.metric == "loss" or not small:
         return None
     return (
-        f"chosen by {choice.metric} on fewer than {SMALL} utterances, {', '.join(few)}: small gains there are mostly chance; "
+        f"chosen by {choice.metric} on fewer than {SMALL} utterances, {', '.join(small)}: small gains there are mostly chance; "
         "`metric: loss` is steadier, more development data better"
+    )
+
+
+def twice(choice: choosing.Choice, dev: Mapping[str, Sequence[str]], parents: Mapping[str, Path]) -> str | None:
+    """What to think of a choice on rows that the trainings of `parents` have looked at, if anything. dev: set -> corpora."""
+    rows = {corpus for name in choice.weights for corpus in dev[name]}
+    seen: set[str] = set()
+    for path in parents.values():
+        record = read_json(path / NAME) if (path / NAME).is_file() else {}
+        settings = record.get("settings") or {}
+        if not (settings.get("load_best_model_at_end") or settings.get("early_stopping_patience")):
+            continue
+        for name in settings["choose_on"]["sets"]:
+            seen |= rows & set(record["dev"].get(name, ()))
+    if not seen:
+        return None
+    return (
+        f"chosen on {', '.join(sorted(seen))}, where its runs were stopped or picked already, so that they look better there than "
+        "they are; other development data would tell more"
     )
 
 

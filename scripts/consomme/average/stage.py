@@ -73,8 +73,8 @@ def build(job: Job, folder: Path) -> None:
         statistics = Statistics(job, donor)
     mix = Mix(parents, settings, judge, renew=statistics.renew if statistics else None)
     chosen = method.build(mix, folder)
-    if judges and judges[0].caution:
-        chosen["caution"] = judges[0].caution
+    if judges and judges[0].cautions:
+        chosen["cautions"] = judges[0].cautions
     more: dict[str, Any] = {"left_out": left_out} if left_out else {}
     if statistics and not is_parent(mix, method, chosen):
         more["statistics"] = statistics.rewrite(folder)

@@ -82,9 +82,9 @@ class Outcomes:
         for model in self.models:
             record = Path(model.get("folder") or ".") / "provenance.json"
             chosen = read_json(record).get("chosen") if record.is_file() else None
-            what = chosen.get("caution") if isinstance(chosen, dict) else None
-            if what and model["name"] not in found.setdefault(what, []):
-                found[what].append(model["name"])
+            for what in (chosen.get("cautions") or ()) if isinstance(chosen, dict) else ():
+                if model["name"] not in found.setdefault(what, []):
+                    found[what].append(model["name"])
         return found
 
     @cached_property
