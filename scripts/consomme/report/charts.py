@@ -8,6 +8,7 @@ from typing import Any
 import altair as alt
 
 from consomme.report.landscape import BARRIER, Landscape
+from consomme.report.series import Series
 from consomme.report.tables import Score, mean_scores, metric_title
 
 # readable on white and on near-black alike
@@ -280,6 +281,36 @@ def more_ingredients(found: Landscape) -> dict[str, Any]:
         ),
         300,
     )
+
+
+def averages_by(found: Series, name: str, metric: str, higher: bool) -> dict[str, Any]:
+    """The averages of a series and the means of their runs on one test set, over the values of the key."""
+    kinds = ["average", "mean of its runs"]
+    rows = [
+        {"value": point["value"], "of": kind, "score": point[field]}
+        for point in found.points
+        if point["set"] == name
+        for kind, field in zip(kinds, ("average", "runs"), strict=True)
+    ]
+    colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=kinds, range=[COLOURS["average"], COLOURS["train"]]))
+    values = sorted({row["value"] for row in rows})
+    wide = values[0] > 0 and values[-1] >= 8 * values[0]
+    encoded = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "value:Q",
+            title=found.key,
+            scale=alt.Scale(type="log" if wide else "linear", nice=False, padding=16),
+            axis=alt.Axis(values=values),
+        ),
+        y=alt.Y(
+            "score:Q",
+            title=f"{name}: {_better(metric, higher)}",
+            scale=alt.Scale(zero=False, reverse=not higher, padding=10),
+        ),
+        color=colour,
+        tooltip=["of:N", alt.Tooltip("value:Q", title=found.key), alt.Tooltip("score:Q", format=".2f")],
+    )
+    return _finish(alt.layer(encoded.mark_line(), encoded.mark_point(filled=True, size=60, opacity=1)), 300)
 
 
 def _level() -> alt.Chart:

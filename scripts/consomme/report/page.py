@@ -17,6 +17,7 @@ from consomme.report.dag import graph_of_models, svg
 from consomme.report.evidence.claims import Comparison, is_run, named, root
 from consomme.report.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.outcomes import Outcomes, read_hypotheses
+from consomme.report.series import series, words
 from consomme.report.tables import (
     OTHER,
     VERDICTS,
@@ -100,7 +101,16 @@ def context(
         for i, landscape in enumerate(shown)
         for kind, picture in (("basin", draw.basin), ("more", draw.more_ingredients))
     }
-    charts = {k: v for k, v in {**charts, **cost_charts, **choice_charts, **landscape_charts}.items() if v}
+    sequences = series(outcomes, found, metric)
+    sign = outcomes.sign(metric)
+    series_charts = {
+        f"series_{i}_{j}": draw.averages_by(each, name, metric, higher)
+        for i, each in enumerate(sequences)
+        for j, name in enumerate(sets)
+    }
+    charts = {
+        k: v for k, v in {**charts, **series_charts, **cost_charts, **choice_charts, **landscape_charts}.items() if v
+    }
     return {
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
@@ -127,6 +137,12 @@ def context(
             for i, s in enumerate(shown)
         ],
         "barrier": f"{BARRIER:g}",
+        "series": [
+            {"title": f"{each.node} by {each.key}"}
+            | {"words": [words(each, name, sign, metric_title(metric)) for name in sets if each.gains(name, sign)]}
+            | {"charts": [f"series_{i}_{j}" for j, name in enumerate(sets) if each.gains(name, sign)]}
+            for i, each in enumerate(sequences)
+        ],
         "optimism": optimism,
         "choice_charts": [k for k in choice_charts if k in charts],
         "examples": _examples(outcomes, first, last, metric) if first and first != last else [],
