@@ -73,7 +73,7 @@ bench-augmentation: $(READY)
 
 # training beside transformers' scripts; LHOTSE=DIR names a folder that has lhotse; SECTIONS="speech sweep" measures those
 bench-training: $(READY)
-	python bench/training.py $(if $(LHOTSE),--lhotse $(LHOTSE)) $(SECTIONS)
+	PYTHONPATH=bench python -m training $(if $(LHOTSE),--lhotse $(LHOTSE)) $(SECTIONS)
 
 # after a stage's source has changed and its version was raised, or its results stay the same
 acknowledge: $(READY)

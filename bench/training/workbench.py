@@ -1,0 +1,129 @@
+"""Where trainings are made ready, run beside each other, watched and scored."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from measure import Run, timed
+from training import watch
+
+HERE = Path(__file__).parent.resolve()
+REPOSITORY = HERE.parent.parent
+PRECISIONS = ("float32", "bfloat16")
+BATCH, SENTENCES = 16, 64
+SHIPPED = 0.05  # share of full windows where none is given
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where it runs and how: place: a folder for corpora, models and runs; data: the folder of docs/data.md; lhotse: a
+    folder that has lhotse, as `pip install --target` leaves it; smoke: as little as possible, to try the script."""
+
+    place: Path
+    rounds: int
+    threads: int
+    data: Path
+    lhotse: Path | None
+    smoke: bool
+    precisions: Sequence[str] = PRECISIONS
+
+    def prepare(self, config: Mapping[str, Any], *nodes: str) -> Any:
+        """Have Snakemake make the corpora, and these nodes ("EXPERIMENT/NODE"); returns the plan."""
+        from consomme.plan.plan import Plan
+
+        path = self.place / "config.yaml"
+        path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+        with contextlib.chdir(self.place):
+            plan = Plan(config)
+        targets = [c.marker for c in plan.corpora.values()] + [t for node in nodes for t in plan.targets(node)]
+        self.snakemake(targets)
+        return plan
+
+    def snakemake(self, targets: Sequence[str]) -> float:
+        """Make these files of the configuration; returns the seconds."""
+        command = [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
+            *("--profile", str(REPOSITORY / "profiles/local"), "--cores", str(self.threads)),
+            *("--directory", str(self.place), "--configfile", str(self.place / "config.yaml"), "--", *targets),
+        ]
+        return timed(command).seconds
+
+    def ours(self, model: Any, *options: str) -> tuple[watch.Steps, Run]:
+        """Train a model of the plan, from nothing."""
+        out, record = self.place / "run", self.place / "record.json"
+        shutil.rmtree(out, ignore_errors=True)
+        command = [
+            *(sys.executable, str(HERE / "ours.py"), str(record), *options, "--spec", model.spec),
+            *("--inputs", *model.inputs.values(), "--out", str(out / "model"), "--state", str(out / "state")),
+            *("--threads", str(self.threads), "--device", "cpu"),
+        ]
+        run = timed(command, self.place)
+        return watch.read(record), run
+
+    def peer(self, script: str, *arguments: Any) -> tuple[watch.Steps, Run]:
+        """Train with a script beside this one."""
+        record = self.place / "record.json"
+        script_, *task = script.split()
+        command = [sys.executable, str(HERE / script_), *task, str(record), *map(str, arguments)]
+        run = timed([*command, "--threads", str(self.threads)], self.place)
+        return watch.read(record), run
+
+    def scored(self, plan: Any, node: str, model: Path, metric: str, window: str | None = None) -> float:
+        """The metric of the model in a folder on the development set of `node`, Whisper's in the window given."""
+        from consomme.evaluate.metrics import metric_named
+
+        evaluation = next(e for e in plan.evaluations.values() if e.model.name == node)
+        spec, out = json.loads(evaluation.spec), self.place / "scores/index.json"
+        spec["decoding"]["window"] = window
+        shutil.rmtree(out.parent, ignore_errors=True)
+        inputs = [str(model), *(c.marker for c in evaluation.corpora.values())]
+        command = [sys.executable, "-m", "consomme.evaluate", "--spec", json.dumps(spec), "--inputs", *inputs]
+        timed([*command, "--out", str(out), "--threads", str(self.threads), "--device", "cpu"], self.place)
+        entry = next(e for e in json.loads(out.read_text())["sets"] if e["split"] == "dev")
+        rows = [json.loads(row) for row in (self.place / entry["path"]).read_text(encoding="utf-8").splitlines()]
+        said = [[row[side] for row in rows] for side in ("reference", "hypothesis")]
+        kind = metric_named(metric)
+        return float(kind.value(kind.statistics(*said, spec["normaliser"]).sum(axis=0)))
+
+    def folder(self, item: Any) -> Path:
+        """Where a corpus or a model of the plan lies."""
+        return self.place / item.folder
+
+
+def model_of(plan: Any, name: str) -> Any:
+    """The model NODE or NODE/RUN of a plan with one experiment."""
+    return next(m for m in plan.models.values() if m.name == name)
+
+
+def corpus_of(plan: Any, name: str) -> Any:
+    return next(c for c in plan.corpora.values() if c.name == name)
+
+
+def utterances(steps: watch.Steps, mean: float) -> float:
+    """Utterances a second of clips of `mean` seconds: batches of like lengths are so different that what some of them
+    hold by chance would say more than what they took, so the audio is counted."""
+    return watch.rate(steps, "seconds") / mean
+
+
+def peak(threads: int, precision: str) -> float:
+    """FLOP/s of the fastest product of two matrices, in a process of its own."""
+    code = (
+        "import sys, time, torch; torch.set_num_threads(int(sys.argv[1])); best = 0\n"
+        "for n in (1024, 1536, 2048):\n"
+        f"    a, b = torch.randn(n, n).to(torch.{precision}), torch.randn(n, n).to(torch.{precision})\n"
+        "    for _ in range(8):\n"
+        "        t = time.perf_counter(); torch.mm(a, b); best = max(best, 2 * n**3 / (time.perf_counter() - t))\n"
+        "open(sys.argv[2], 'w').write(str(best))"
+    )
+    with tempfile.TemporaryDirectory() as place:
+        timed([sys.executable, "-c", code, str(threads), f"{place}/peak"])
+        return float(Path(f"{place}/peak").read_text())
