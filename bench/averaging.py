@@ -1,6 +1,6 @@
 """Averaging against mergekit, a loop in torch, and `cat` as the floor: python bench/averaging.py [--rounds 5] [SIZE...]
 
-Models of random numbers are made on the spot, with tensors named as in Llama, which mergekit knows. The floor reads the
+With mergekit, its answers are compared with ours too, method by method. Models of random numbers are made on the spot, with tensors named as in Llama, which mergekit knows. The floor reads the
 same bytes and writes as many as one model has. mergekit runs from an environment of its own: python -m venv DIR, then
 DIR/bin/pip install mergekit, and --mergekit DIR."""
 
@@ -12,17 +12,31 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from measure import Row, Run, compared, interleaved, report, timed
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 SIZES = {  # name: models, width, layers, vocabulary, dtype
     "8 x 95 M float32": (8, 768, 8, 12500, "float32"),
     "8 x 250 M bfloat16": (8, 1024, 12, 24000, "bfloat16"),
+    "4 x 446 M bfloat16": (4, 1280, 16, 24000, "bfloat16"),
     "4 x 1.1 M float32": (4, 128, 4, 1000, "float32"),  # to try the script
 }
-DEFAULT = ("8 x 95 M float32", "8 x 250 M bfloat16")
+DEFAULT = ("8 x 95 M float32", "8 x 250 M bfloat16", "4 x 446 M bfloat16")
+SMALL = "4 x 1.1 M float32"
+# our options, mergekit's settings: a base comes first among the models where the method has one
+METHODS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "uniform": ([], {"merge_method": "linear", "parameters": {"weight": 1.0}}),
+    "slerp": (["--alpha", "0.3"], {"merge_method": "slerp", "parameters": {"t": 0.3}}),
+    "task_arithmetic": (
+        ["--scale", "0.7"],
+        {"merge_method": "task_arithmetic", "parameters": {"weight": 1.0, "lambda": 0.7}},
+    ),
+    "ties": (["--density", "0.5"], {"merge_method": "ties", "parameters": {"weight": 1.0, "density": 0.5}}),
+    "model_stock": ([], {"merge_method": "model_stock", "parameters": {"filter_wise": False}}),
+}
 FLOOR, PEER, MEMORY = 1.5, {"float32": 1 / 5, "bfloat16": 1 / 4}, 100.0  # bars: times the floor, of mergekit, MiB
 
 LOOP = """
@@ -131,6 +145,53 @@ def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[
     return rows
 
 
+def agree(mergekit: Path, place: Path) -> None:
+    """Print how far our weights and mergekit's lie apart for each method that both have and chance has no part in."""
+    count = SIZES[SMALL][0]
+    folders = [place / f"model-{i}" for i in range(count)]
+    for i, folder in enumerate(folders):
+        make(folder, SMALL, i)
+    print(
+        "\n| method | largest difference | largest weight | elements further apart than 4 roundings |\n| --- | --- | --- | --- |"
+    )
+    for name, (options, recipe) in METHODS.items():
+        models = folders[:2] if name == "slerp" else folders
+        based = name not in ("uniform", "slerp")
+        outs = {who: place / f"{name}-{who}" for who in ("ours", "mergekit")}
+        base = ["--base", str(models[0])] if based else []
+        command = [
+            sys.executable,
+            "-m",
+            "consomme.average",
+            "--method",
+            name,
+            *options,
+            *base,
+            "--out",
+            str(outs["ours"]),
+        ]
+        timed([*command, *map(str, models[based:])])
+        file = place / f"{name}.yaml"
+        parameters = recipe["parameters"]
+        whole = {"models": [{"model": str(m)} for m in models], "dtype": "float32", **recipe}
+        if based or name == "slerp":
+            whole["base_model"] = str(models[0])
+        if "weight" in parameters:
+            own = {k: v for k, v in parameters.items() if k in ("weight", "density")}
+            whole["models"] = [
+                {"model": str(m)} | ({} if based and m == models[0] else {"parameters": own}) for m in models
+            ]
+            whole["parameters"] = {k: v for k, v in parameters.items() if k not in own}
+        file.write_text(json.dumps(whole))
+        timed([str(mergekit / "bin/mergekit-yaml"), str(file), str(outs["mergekit"])])
+        ours, theirs = (load_file(next(out.glob("*.safetensors"))) for out in outs.values())
+        apart = [np.abs(ours[k].astype(np.float64) - theirs[k]) for k in ours]
+        unit = [4 * np.spacing(np.abs(ours[k]).max()) for k in ours]
+        far = sum(int((a > u).sum()) for a, u in zip(apart, unit, strict=True)) / sum(a.size for a in apart)
+        largest, weight = max(float(a.max()) for a in apart), max(float(np.abs(v).max()) for v in ours.values())
+        print(f"| {name} | {largest:.2g} | {weight:.2g} | {far:.2%} |", flush=True)
+
+
 def main() -> None:
     """Measure, print the table, write results/bench/averaging.json."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -151,6 +212,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.place) as place:
             rows += measure(size, given.rounds, given.mergekit, Path(place))
     report(rows, Path("results/bench/averaging.json"))
+    if given.mergekit:
+        with tempfile.TemporaryDirectory(dir=given.place) as place:
+            agree(given.mergekit, Path(place))
 
 
 if __name__ == "__main__":
