@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -8,6 +9,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.families import load, surgery, units
 from consomme.families.base import value_of
+from consomme.prune.scores import TABLE
+from consomme.prune.scores.base import Subject
 from consomme.prune.stage import shared_copy
 from consomme.prune.sublayers import keep_sublayers
 
@@ -266,6 +269,39 @@ def test_parts_of_one_width_lose_equally_many_neurons(tiny):
         with pytest.raises(ConsommeError, match="the config has one number for all of them"):
             units.narrow(tiny.model, tiny.family, {**gone, **wrong})
     assert [p.shape for p in tiny.model.parameters()] == shapes
+
+
+class Two:
+    """Two development rows."""
+
+    lengths = np.array([2.0, 1.0])
+
+    def __init__(self, sources):
+        self.sources = sources
+
+    def __len__(self):
+        return 2
+
+    def source(self, i):
+        return self.sources[i]
+
+    def target(self, i):
+        return ["le chat", "hello"][i]
+
+
+def test_neurons_that_nobody_hears_score_zero(tiny, noise):
+    """In every family, those whose heads can't be masked included; the scores leave the model as it was."""
+    speech = tiny.family.task == "asr"
+    sources = [noise(16000, 1), noise(9000, 2)] if speech else ["the cat sat on a mat", "hello"]
+    rows = Two(sources)
+    gone = some_neurons(tiny, tiny.model)
+    quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
+    subject = Subject(quiet, tiny.family, tiny.processor, [(rows, 1.0)], tiny.languages, of="neurons")
+    before, scores = logits(quiet, tiny.batch), TABLE["taylor"].score(subject)
+    for group, by in gone.items():
+        for lost, values in zip(by, scores[group], strict=True):
+            assert all(values[n] == 0 for n in lost) and sum(v > 0 for v in values) > 8
+    assert torch.equal(logits(quiet, tiny.batch), before)
 
 
 def test_gated_feed_forward_parts(folders, bundle, tmp_path):

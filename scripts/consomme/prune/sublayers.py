@@ -5,7 +5,8 @@ What else goes is zeroed, its last projection with its bias, so that it adds not
 checkpoint keeps its stock shape, loads anywhere, and is no faster for it.
 
 A norm that stands behind a sublayer's sum (Marian, wav2vec 2.0 without stable layer norm) or at a layer's end (conformers)
-stays where a sublayer is zeroed, and goes with a layer that leaves. A search asks for the model as it will be, so it sees that."""
+stays where a sublayer is zeroed, and goes with a layer that leaves, as does what a layer has beside its sublayers (wav2vec
+2.0's language adapters). A search asks for the model as it will be, so it sees that."""
 
 from __future__ import annotations
 
