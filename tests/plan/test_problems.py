@@ -182,3 +182,27 @@ def test_every_family_of_recognisers_can_be_planned_with(change, family):
     plan = Plan(change({f"{MODELS}/raw/from": {"scratch": {"family": family}}}))
     (half,) = (m for m in plan.studies["e"].models if m.name == "half")
     assert half.family == family and half.depth["encoder"] in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "plan", "wanted"),
+    [
+        ("sublayers", {"layers": {"encoder": {"drop": "1/3", "by": "greedy", "of": "sublayers"}}}, ["half.layers.encoder.of", "doesn't say what the sublayers"]),
+        ("width", {"layers": None, "width": {"drop": "1/4"}}, ["half.width", "doesn't say where the feed-forward parts"]),
+    ],
+)  # fmt: skip
+def test_a_family_that_names_no_parts_is_refused(change, monkeypatch, field, plan, wanted):
+    """Such as another package's that was made before there were any."""
+    from dataclasses import replace
+
+    from consomme.families import TABLE
+
+    family = TABLE["ctc"]
+    stacks = {
+        side: replace(stack, **{field: {} if field == "sublayers" else None}) for side, stack in family.stacks.items()
+    }
+    monkeypatch.setitem(TABLE._items, "ctc", replace(family, stacks=stacks))
+    with pytest.raises(ConfigurationError) as caught:
+        Plan(change({f"{MODELS}/half/{key}": value for key, value in plan.items()}))
+    for words in wanted:
+        assert words in str(caught.value), f"{words!r} not in: {caught.value}"

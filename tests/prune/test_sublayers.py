@@ -87,3 +87,21 @@ def test_states_between_layers_say_nothing_of_sublayers(job, tmp_path, by):
     with pytest.raises(ConsommeError, match="compares the states between layers"):
         run(parse(job(layers={"encoder": plan(by, "1/4")}), ""))
     assert not (tmp_path / "pruned").exists()
+
+
+def test_sublayers_of_a_model_that_lost_heads(job, tmp_path, translator):
+    """And heads of one that lost sublayers: in a sublayer that adds nothing no head counts, and one stays."""
+    import transformers
+
+    run(parse(job(name="headless", heads={"drop": "1/4", "by": "magnitude"}), ""))
+    run(parse(job(parent=tmp_path / "headless", layers={"encoder": plan("truncate", "3/8")}), ""))
+    folder = tmp_path / "pruned"
+    sliced, twin = load(folder), transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
+    assert sliced.config.encoder_layers == 3 and sliced.config.pruned_heads
+    assert all(not t.any() for t in twin.model.encoder.layers[2].fc2.parameters())
+    torch.testing.assert_close(_logits(sliced, translator), _logits(twin, translator), rtol=1e-4, atol=1e-4)
+
+    layers = {"encoder": plan("truncate", "3/8")}
+    run(parse(job(name="both", layers=layers, heads={"drop": "1/4", "by": "taylor"}), ""))
+    removed = _chosen(tmp_path / "both")["heads"]["removed"]["encoder.self"]
+    assert len(removed["3"]) == 3  # of the layer that is the identity
