@@ -38,7 +38,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/thin": {"prune": "base", "width": {"drop": "1/2", "by": "magnitude"}}, f"{MODELS}/mean/average": ["base", "thin"]}, ["different widths", "'intermediate_size': 128", "'intermediate_size': 64"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": [2], "of": "sublayers"}}}, ["half.layers.encoder", "goes with a fraction"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "greedy", "of": "sublayer"}}}, ["half.layers.encoder.of", "did you mean 'sublayers'"]),
-        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "angular", "of": "sublayers"}}}, ["half.layers.encoder.by", "between layers", "uniform"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "angular", "of": "sublayers"}}}, ["half.layers.encoder.by", "looks at whole layers", "uniform"]),
         ({f"{MODELS}/soup/method": "gready"}, ["did you mean 'greedy'", "allowed"]),
         ({f"{MODELS}/soup/where": {"learning_rat": 1}}, ["no swept key 'learning_rat'", "did you mean 'learning_rate'"]),
         ({f"{MODELS}/soup/where": {"learning_rate": 7}}, ["no run has 7", "1e-05, 3e-05"]),

@@ -16,7 +16,7 @@ from consomme.prune.sublayers import keep_sublayers, names
 
 from .test_stage import PROBE, _chosen, _logits  # isort: skip
 
-SEARCHES = [name for name, chooser in CHOOSERS.items() if chooser.searches and not chooser.between_layers]
+SEARCHES = [name for name, chooser in CHOOSERS.items() if chooser.searches and not chooser.layers_only]
 
 
 def plan(by, drop, **more):
@@ -83,8 +83,8 @@ def test_a_draw_depends_on_the_seed(job, tmp_path):
 
 
 @pytest.mark.parametrize("by", ["similarity", "angular"])
-def test_states_between_layers_say_nothing_of_sublayers(job, tmp_path, by):
-    with pytest.raises(ConsommeError, match="compares the states between layers"):
+def test_states_layers_only_say_nothing_of_sublayers(job, tmp_path, by):
+    with pytest.raises(ConsommeError, match="looks at whole layers"):
         run(parse(job(layers={"encoder": plan(by, "1/4")}), ""))
     assert not (tmp_path / "pruned").exists()
 

@@ -444,9 +444,9 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
 
 def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
     """The chooser can choose sublayers, and the family names them."""
-    if CHOOSERS[by].between_layers:
-        possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.between_layers)
-        fail(f"{path}.by", f"'{by}' compares the states between layers; for sublayers there are: {possible}")
+    if CHOOSERS[by].layers_only:
+        possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.layers_only)
+        fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
     if family and not family.stacks[side].sublayers:
         fail(f"{path}.of", f"'{family.name}' doesn't say what the sublayers of its {side} are; it has: layers")
 

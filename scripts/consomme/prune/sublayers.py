@@ -68,10 +68,14 @@ def prune_sublayers(
         stack, chooser = family.stacks[side], chooser_named(plan["by"])
         depth = len(layers(model, stack))
         units = names(stack, depth)
-        if not units or chooser.between_layers:
-            why = f"'{family.name}' names none" if not units else f"{chooser.name} compares the states between layers"
+        if not units or chooser.layers_only:
+            why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
         search = _Search(model, family, side, judge) if chooser.searches else None
+        if search:  # choosers call what they count layers
+            say(
+                f"{side}: a number in the steps is that of a sublayer: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
+            )
         gone, trace = chooser.choose(Question(len(units), to_drop(share(plan["drop"]), len(units)), seed, search))
         stay, zeroed = keep_sublayers(model, family, {side: [n for n in range(len(units)) if n not in gone]})
         found[side] = {
@@ -128,10 +132,10 @@ def _named(step: Mapping[str, Any], units: Sequence[str]) -> dict[str, Any]:
     """A step of a search, in which choosers count units as layers, with the sublayers' names."""
     found: dict[str, Any] = {}
     for key, value in step.items():
-        if key == "layer":
-            found["sublayer"] = units[value - 1]
-        elif key == "layers":
+        if key == "layers":
             found["sublayers"] = [units[n - 1] for n in value]
+        elif key in ("layer", "back"):
+            found[key.replace("layer", "sublayer")] = units[value - 1]
         else:
             found[key] = value
     return found
