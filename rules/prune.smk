@@ -1,4 +1,4 @@
-# Model → smaller model: layers, heads.
+# Model → smaller model: layers, heads, feed-forward width.
 rule prune_model:
     input:
         model_inputs,

@@ -1,13 +1,18 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 import transformers
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.families import load, surgery
+from consomme.families import load, surgery, units
 from consomme.families.base import value_of
+from consomme.prune.scores import TABLE
+from consomme.prune.scores.base import Subject
+from consomme.prune.stage import shared_copy
+from consomme.prune.sublayers import keep_sublayers
 
 
 def logits(model, batch):
@@ -197,3 +202,189 @@ def test_layers_left_out_for_a_step_are_those_that_pruning_takes(tiny):
             assert torch.equal(found, logits(pruned, tiny.batch))
             seen.add(str(stay))
     assert len(seen) > 1
+
+
+def some_neurons(tiny, model):
+    """Others from every part, as many from each."""
+    generator = torch.Generator().manual_seed(5)
+    found = units.parts(model, tiny.family, units.NEURONS)
+    return {
+        group: [torch.randperm(part.count, generator=generator)[:7].tolist() for part in by]
+        for group, by in found.items()
+    }
+
+
+def silenced(tiny, model, gone):
+    """Known answer: the model with nothing heard of these neurons."""
+    for group, by in units.parts(model, tiny.family, units.NEURONS).items():
+        for part, lost in zip(by, gone[group], strict=True):
+            part.down.weight.data[:, lost] = 0
+    return model
+
+
+def test_a_narrowed_checkpoint_is_plain(tiny, tmp_path):
+    """The stock class loads it, to the bit; it computes what the whole model does without those neurons, but for the order
+    of sums. Each width is one number of the config."""
+    before = tiny.model.config.to_dict()
+    gone = some_neurons(tiny, tiny.model)
+    assert {group.partition(".")[0] for group in gone} == set(tiny.family.stacks)
+    narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
+    quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
+    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
+    assert (logits(narrow, tiny.batch) - logits(tiny.model, tiny.batch)).abs().max() > 1e-3
+
+    narrow.save_pretrained(tmp_path)
+    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path).eval()
+    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
+    decoding = {} if tiny.family.objective == "ctc" else {"max_new_tokens": 8, "num_beams": 2}
+    said = [tiny.family.generate(m, tiny.processor, tiny.inputs, tiny.languages, decoding) for m in (narrow, plain)]
+    assert said[0] == said[1]
+    config = read_json(tmp_path / "config.json")
+    assert {value_of(config, stack.width) for stack in tiny.family.stacks.values()} == {32 - 7}
+    assert tiny.model.config.to_dict() == before
+    trained = sum(p.numel() for p in narrow.parameters())
+    assert trained < sum(p.numel() for p in tiny.model.parameters())
+
+
+def test_a_narrowed_model_without_heads_and_layers_loads(tiny, tmp_path):
+    """Layers, then heads, then neurons: the sliced checkpoint loads, and its twin in the stock shape is as narrow."""
+    model = surgery.keep_layers(copy.deepcopy(tiny.model), tiny.family, kept(tiny))
+    if not tiny.family.no_slicing(model.config):
+        surgery.slice_heads(model, tiny.family, some_heads(tiny))
+    units.narrow(model, tiny.family, some_neurons(tiny, model))
+    model.save_pretrained(tmp_path)
+    assert torch.equal(logits(load(tmp_path), tiny.batch), logits(model, tiny.batch))
+    if tiny.family.no_slicing(model.config):
+        return
+    surgery.stock_twin(tmp_path, tiny.family).save_pretrained(tmp_path / "twin")
+    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "twin").eval()
+    torch.testing.assert_close(logits(plain, tiny.batch), logits(model, tiny.batch), rtol=1e-4, atol=1e-4)
+
+
+def test_parts_of_one_width_lose_equally_many_neurons(tiny):
+    gone = some_neurons(tiny, tiny.model)
+    group = next(iter(gone))
+    shapes = [p.shape for p in tiny.model.parameters()]
+    for wrong in ({group: [[0]] + [[0, 1]] * (len(gone[group]) - 1)}, {group: [list(range(32))] * len(gone[group])}):
+        with pytest.raises(ConsommeError, match="the config has one number for all of them"):
+            units.narrow(tiny.model, tiny.family, {**gone, **wrong})
+    assert [p.shape for p in tiny.model.parameters()] == shapes
+
+
+class Two:
+    """Two development rows."""
+
+    lengths = np.array([2.0, 1.0])
+
+    def __init__(self, sources):
+        self.sources = sources
+
+    def __len__(self):
+        return 2
+
+    def source(self, i):
+        return self.sources[i]
+
+    def target(self, i):
+        return ["le chat", "hello"][i]
+
+
+def test_neurons_that_nobody_hears_score_zero(tiny, noise):
+    """In every family, those whose heads can't be masked included; the scores leave the model as it was."""
+    speech = tiny.family.task == "asr"
+    sources = [noise(16000, 1), noise(9000, 2)] if speech else ["the cat sat on a mat", "hello"]
+    rows = Two(sources)
+    gone = some_neurons(tiny, tiny.model)
+    quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
+    subject = Subject(quiet, tiny.family, tiny.processor, [(rows, 1.0)], tiny.languages, of="neurons")
+    before, scores = logits(quiet, tiny.batch), TABLE["taylor"].score(subject)
+    for group, by in gone.items():
+        for lost, values in zip(by, scores[group], strict=True):
+            assert all(values[n] == 0 for n in lost) and sum(v > 0 for v in values) > 8
+    assert torch.equal(logits(quiet, tiny.batch), before)
+
+
+def test_gated_feed_forward_parts(folders, bundle, tmp_path):
+    tiny = bundle("t5", folders("t5", feed_forward_proj="gated-gelu"))
+    gone = some_neurons(tiny, tiny.model)
+    assert [len(part.up) for part in units.parts(tiny.model, tiny.family, units.NEURONS)["decoder.feed_forward"]] == [
+        2
+    ] * 3
+    narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
+    quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
+    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
+    narrow.save_pretrained(tmp_path)
+    plain = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
+
+
+def test_an_adapter_is_as_wide_as_the_layers_below_it(folders, bundle, tmp_path):
+    """Wav2Vec2-BERT's adapter and the part before it have the layers' width in the config."""
+    more = {"add_adapter": True, "num_adapter_layers": 2, "output_hidden_size": 16}
+    tiny = bundle("ctc", folders("ctc", use_intermediate_ffn_before_adapter=True, **more))
+    gone = some_neurons(tiny, tiny.model)
+    assert {group: len(by) for group, by in gone.items()} == {
+        "encoder.feed_forward1": 4, "encoder.feed_forward2": 4, "encoder.before_adapter": 1, "encoder.adapter": 2}  # fmt: skip
+    narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
+    quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
+    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
+    narrow.save_pretrained(tmp_path)
+    plain = transformers.Wav2Vec2BertForCTC.from_pretrained(tmp_path).eval()
+    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
+
+
+def states_past(model, stack, batch):
+    """For each layer the states that enter it and those that leave it."""
+    seen = []
+
+    def watch(module, arguments, named, output):
+        given = arguments[0] if arguments else named["hidden_states"]
+        seen.append((given, output[0] if isinstance(output, tuple) else output))
+
+    handles = [m.register_forward_hook(watch, with_kwargs=True) for m in surgery.layers(model, stack)]
+    logits(model, batch)
+    for handle in handles:
+        handle.remove()
+    return seen
+
+
+def test_a_sublayer_without_its_last_projection_adds_nothing(tiny):
+    """A layer whose sublayers are all silent hands its states on: its norms, where they stand on the way, are set to norm
+    again what is normed. So no sublayer was forgotten."""
+    still = copy.deepcopy(tiny.model)
+    for stack in tiny.family.stacks.values():
+        for layer in surgery.layers(still, stack):
+            for path in stack.sublayers.values():
+                silence(surgery.sub(layer, path))
+            for module in layer.modules():
+                if isinstance(module, torch.nn.LayerNorm):
+                    torch.nn.init.ones_(module.weight)
+                    if module.bias is not None:
+                        torch.nn.init.zeros_(module.bias)
+    for stack in tiny.family.stacks.values():
+        for before, after in states_past(still, stack, tiny.batch)[1:]:
+            torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-3)
+
+
+def test_each_sublayer_goes_by_itself_and_a_layer_with_all_of_its(tiny):
+    whole = logits(tiny.model, tiny.batch)
+    for side, stack in tiny.family.stacks.items():
+        count, depth = len(stack.sublayers), len(surgery.layers(tiny.model, stack))
+        for kind in range(count):
+            lone = shared_copy(tiny.model)
+            there = [n for n in range(depth * count) if n != count + kind]
+            assert keep_sublayers(lone, tiny.family, {side: there}) == ({side: list(range(depth))}, {side: 1})
+            assert not torch.equal(logits(lone, tiny.batch), whole)
+        gone = shared_copy(tiny.model)
+        there = [n for n in range(depth * count) if n // count != 1]
+        stay = [n for n in range(depth) if n != 1]
+        assert keep_sublayers(gone, tiny.family, {side: there}) == ({side: stay}, {side: 0})
+        cut = surgery.keep_layers(copy.deepcopy(tiny.model), tiny.family, {side: stay})
+        assert torch.equal(logits(gone, tiny.batch), logits(cut, tiny.batch))
+    assert torch.equal(logits(tiny.model, tiny.batch), whole)  # though the others share its tensors
+
+
+def silence(linear):
+    linear.weight.data.zero_()
+    if linear.bias is not None:
+        linear.bias.data.zero_()

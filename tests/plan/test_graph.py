@@ -173,3 +173,21 @@ def test_averages_of_models_with_batch_norms_see_what_the_models_were_trained_on
         ]
     statistics, models = soups({"scratch": {"family": "ctc"}})
     assert not any(statistics.values()) and not any("statistics" in i for m in models.values() for i in m.inputs)
+
+
+def test_width_and_sublayers_say_what_they_look_at_and_what_is_left(change):
+    """Scores by data have development sets, lots the seed; the width left is known before any job, the depth is not where
+    sublayers go."""
+    nodes = {
+        "taylor": {"prune": "base", "width": {"drop": "1/4"}},
+        "length": {"prune": "base", "width": {"drop": "1/4", "by": "magnitude"}},
+        "lots": {"prune": "length", "width": {"drop": "1/2", "by": "random", "sides": ["encoder"]}},
+        "finer": {"prune": "base", "layers": {"encoder": {"drop": "1/4", "by": "greedy", "of": "sublayers"}}},
+    }
+    plan = Plan(change({f"experiments/e/models/{name}": node for name, node in nodes.items()}))
+    made = {m.name: m for m in plan.studies["e"].first.models if m.name in nodes}
+    assert {name for name, m in made.items() if m.corpora} == {"taylor", "finer"}
+    assert {name for name, m in made.items() if "seed" in m.identity} == {"lots"}
+    assert {name: m.width["intermediate_size"] for name, m in made.items()} == {
+        "taylor": 96, "length": 96, "lots": 48, "finer": 128}  # fmt: skip
+    assert {name: m.depth for name, m in made.items() if m.depth != {"encoder": 6}} == {"finer": None}

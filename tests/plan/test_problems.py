@@ -26,6 +26,19 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/heads": {"drop": [1]}}, ["heads are dropped by a fraction"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "by": "tailor"}}, ["half.heads.by", "did you mean 'taylor'"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "per": "layers"}}, ["half.heads.per", "did you mean 'layer'"]),
+        ({f"{MODELS}/half/width": {"drop": [1]}}, ["neurons are dropped by a fraction"]),
+        ({f"{MODELS}/half/width": {"drop": 1}}, ["half.width.drop", "1/3"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4", "by": "tailor"}}, ["half.width.by", "did you mean 'taylor'"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4", "by": "leave_one_out"}}, ["half.width.by", "too many neurons", "taylor, magnitude, random"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4", "sides": ["encodr"]}}, ["half.width.sides", "did you mean 'encoder'"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4", "sides": ["decoder"]}}, ["half.width.sides", "'ctc' has no decoder"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4", "sides": []}}, ["half.width.sides", "one at least"]),
+        ({f"{MODELS}/half/width": {"drop": "1/4"}, f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "intermediate_size": 1}}}, ["half.width.drop", "1/4 of 1 neuron"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "intermediate_size": 0}}}, ["scratch.intermediate_size", "at least 1"]),
+        ({f"{MODELS}/thin": {"prune": "base", "width": {"drop": "1/2", "by": "magnitude"}}, f"{MODELS}/mean/average": ["base", "thin"]}, ["different widths", "'intermediate_size': 128", "'intermediate_size': 64"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": [2], "of": "sublayers"}}}, ["half.layers.encoder", "goes with a fraction"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "greedy", "of": "sublayer"}}}, ["half.layers.encoder.of", "did you mean 'sublayers'"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "angular", "of": "sublayers"}}}, ["half.layers.encoder.by", "looks at whole layers", "uniform"]),
         ({f"{MODELS}/soup/method": "gready"}, ["did you mean 'greedy'", "allowed"]),
         ({f"{MODELS}/soup/where": {"learning_rat": 1}}, ["no swept key 'learning_rat'", "did you mean 'learning_rate'"]),
         ({f"{MODELS}/soup/where": {"learning_rate": 7}}, ["no run has 7", "1e-05, 3e-05"]),
@@ -136,6 +149,9 @@ def test_all_sections_with_mistakes_are_named_at_once(change):
     ("start", "settings", "wanted"),
     [
         ("wavlm", {"half/heads": {"drop": "1/4", "by": "taylor"}}, ["half.heads.by", "'wavlm' can't be masked", "magnitude, random"]),
+        ("moonshine", {"half/width": {"drop": "1/4", "sides": ["decoder"]}}, ["half.width.sides", "intermediate_size is the width of decoder and encoder"]),
+        ("SEWForCTC", {"half/layers": None, "half/width": {"drop": "1/4", "by": "random"}}, ["half.width", "outside the table"]),
+        ("SEWForCTC", {"half/layers": {"encoder": {"drop": "1/4", "by": "random", "of": "sublayers"}}}, ["half.layers.encoder", "outside the table"]),
         ("moonshine", {"base/intermediate_ctc": {"spread": 1}}, ["base.intermediate_ctc", "'moonshine' is not trained with CTC"]),
         ("t5", {}, ["raw.from.scratch.family", "'t5' is for nmt"]),
         ("auto-ctc", {}, ["raw.from.scratch.family", "no family 'auto-ctc'"]),
@@ -166,3 +182,27 @@ def test_every_family_of_recognisers_can_be_planned_with(change, family):
     plan = Plan(change({f"{MODELS}/raw/from": {"scratch": {"family": family}}}))
     (half,) = (m for m in plan.studies["e"].models if m.name == "half")
     assert half.family == family and half.depth["encoder"] in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("field", "plan", "wanted"),
+    [
+        ("sublayers", {"layers": {"encoder": {"drop": "1/3", "by": "greedy", "of": "sublayers"}}}, ["half.layers.encoder.of", "doesn't say what the sublayers"]),
+        ("width", {"layers": None, "width": {"drop": "1/4"}}, ["half.width", "doesn't say where the feed-forward parts"]),
+    ],
+)  # fmt: skip
+def test_a_family_that_names_no_parts_is_refused(change, monkeypatch, field, plan, wanted):
+    """Such as another package's that was made before there were any."""
+    from dataclasses import replace
+
+    from consomme.families import TABLE
+
+    family = TABLE["ctc"]
+    stacks = {
+        side: replace(stack, **{field: {} if field == "sublayers" else None}) for side, stack in family.stacks.items()
+    }
+    monkeypatch.setitem(TABLE._items, "ctc", replace(family, stacks=stacks))
+    with pytest.raises(ConfigurationError) as caught:
+        Plan(change({f"{MODELS}/half/{key}": value for key, value in plan.items()}))
+    for words in wanted:
+        assert words in str(caught.value), f"{words!r} not in: {caught.value}"

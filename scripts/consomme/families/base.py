@@ -33,13 +33,28 @@ class Attention:
 
 
 @dataclass(frozen=True)
+class FeedForward:
+    """A feed-forward sublayer inside a layer: its attribute path ("" where its projections are the layer's own), the
+    projections into its neurons, of which a config may have only some, and the one out of them.
+
+    A projection into twice as many outputs as there are neurons holds two halves, as gated ones do."""
+
+    path: str
+    up: Sequence[str]
+    down: str
+
+
+@dataclass(frozen=True)
 class Stack:
     """The layers of one side (encoder or decoder).
 
     layers: path of the ModuleList in the model; count, heads, layerdrop: keys of the config, dotted where they lie in
     a part of it, layerdrop None where the architecture drops no layers by itself; attentions: "self" and, in a decoder,
     "cross"; anchored: the first layer holds what the others need (the table of relative positions), so it can't be left
-    out while training."""
+    out while training; width: the config's key of the number of neurons of each feed-forward sublayer, which another side
+    may share; feed_forwards: the sublayers that have that width; outside: likewise for those outside of the layers, by paths
+    from the model in which * is any name; sublayers: in the order of computation, the dotted path below a layer to the
+    last projection, with whose weight and bias zero the sublayer adds nothing to the states that run past it."""
 
     layers: str
     count: str
@@ -47,6 +62,10 @@ class Stack:
     layerdrop: str | None
     attentions: Mapping[str, Attention]
     anchored: bool = False
+    width: str | None = None
+    feed_forwards: Mapping[str, FeedForward] = field(default_factory=dict)
+    outside: Mapping[str, FeedForward] = field(default_factory=dict)
+    sublayers: Mapping[str, str] = field(default_factory=dict)
 
 
 def value_of(config: Any, key: str) -> Any:
@@ -73,6 +92,9 @@ def _bart(side: str, attentions: Mapping[str, Attention]) -> Stack:
         heads=f"{side}_attention_heads",
         layerdrop=f"{side}_layerdrop",
         attentions=attentions,
+        width=f"{side}_ffn_dim",
+        feed_forwards={"feed_forward": FeedForward("", ("fc1",), "fc2")},
+        sublayers={kind: f"{a.path}.{a.out}" for kind, a in attentions.items()} | {"feed_forward": "fc2"},
     )
 
 

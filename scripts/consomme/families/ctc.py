@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
-from consomme.families.base import Attention, Stack
+from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+NEURONS = (("intermediate_dense",), "output_dense")  # of every feed-forward part
 FRAME, HOP, FFT = 400, 160, 512  # samples; fixed in the stock extractor, whatever the rate
 
 
@@ -149,6 +150,18 @@ FAMILY = Ctc(
             heads="num_attention_heads",
             layerdrop="layerdrop",
             attentions={"self": Attention("self_attn", "linear_q", "linear_k", "linear_v", "linear_out")},
+            width="intermediate_size",
+            feed_forwards={f"feed_forward{n}": FeedForward(f"ffn{n}", *NEURONS) for n in (1, 2)},
+            outside={
+                "before_adapter": FeedForward("wav2vec2_bert.intermediate_ffn", *NEURONS),
+                "adapter": FeedForward("wav2vec2_bert.adapter.layers.*.ffn", *NEURONS),
+            },
+            sublayers={
+                "feed_forward1": "ffn1.output_dense",
+                "self": "self_attn.linear_out",
+                "convolution": "conv_module.pointwise_conv2",
+                "feed_forward2": "ffn2.output_dense",
+            },
         )
     },
     # sizes that train on a processor; convolution gives positions, so attention needs none

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.families import subwords
-from consomme.families.base import Attention, Stack
+from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.transcription import Transcriber
 from consomme.families.waveform import Waveform
 
@@ -22,6 +22,10 @@ CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # size and stride of each
 
 def _attention(path: str, side: str) -> Attention:
     return Attention(path, out="o_proj", heads=f"config.{side}_num_attention_heads")
+
+
+# the decoder's fc1 holds values and gates
+FEED_FORWARD = {"feed_forward": FeedForward("mlp", ("fc1",), "fc2")}
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ FAMILY = Moonshine(
             heads="encoder_num_attention_heads",
             layerdrop=None,
             attentions={"self": _attention("self_attn", "encoder")},
+            width="intermediate_size",
+            feed_forwards=FEED_FORWARD,
+            sublayers={"self": "self_attn.o_proj", "feed_forward": "mlp.fc2"},
         ),
         "decoder": Stack(
             layers="model.decoder.layers",
@@ -103,6 +110,9 @@ FAMILY = Moonshine(
                 "self": _attention("self_attn", "decoder"),
                 "cross": _attention("encoder_attn", "decoder"),
             },
+            width="intermediate_size",
+            feed_forwards=FEED_FORWARD,
+            sublayers={"self": "self_attn.o_proj", "cross": "encoder_attn.o_proj", "feed_forward": "mlp.fc2"},
         ),
     },
     scratch={

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import subwords
-from consomme.families.base import Attention, Stack
+from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -115,6 +115,16 @@ FAMILY = Parakeet(
             heads="encoder_config.num_attention_heads",
             layerdrop="encoder_config.layerdrop",
             attentions={"self": Attention("self_attn", out="o_proj", heads="config.num_attention_heads")},
+            width="encoder_config.intermediate_size",
+            feed_forwards={
+                f"feed_forward{n}": FeedForward(f"feed_forward{n}", ("linear1",), "linear2") for n in (1, 2)
+            },
+            sublayers={
+                "feed_forward1": "feed_forward1.linear2",
+                "self": "self_attn.o_proj",
+                "convolution": "conv.pointwise_conv2",
+                "feed_forward2": "feed_forward2.linear2",
+            },
         )
     },
     # twice the frames of the published models, which have a subsampling_factor of 8: short words need them

@@ -75,7 +75,7 @@ def keep_layers(model: PreTrainedModel, family: Family, kept: Mapping[str, Seque
                 f"{side}: can't keep layers {[c + 1 for c in chosen]} of {total}; "
                 f"name at least one, each once, ascending, from 1 to {total}"
             )
-    _own_config(model)
+    own_config(model)
     family.before_layers(model, kept)
     for side, chosen in kept.items():
         stack = family.stacks[side]
@@ -114,7 +114,7 @@ def slice_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTr
     if reason:
         raise ConsommeError(f"{family.name}: heads can't be cut out: {reason}; zero them instead")
     pruned = _checked(model, family, pruned)
-    _own_config(model)
+    own_config(model)
     before = _original_heads(model, family)
     remain: dict[str, dict[int, list[int]]] = {}
     for name, stack, attention in groups(family):
@@ -125,8 +125,8 @@ def slice_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTr
             size = sub(module, attention.query).out_features // count
             index = torch.cat([torch.arange(h * size, (h + 1) * size) for h in stay])
             for projection in (attention.query, attention.key, attention.value):
-                _take(sub(module, projection), index, dim=0)
-            _take(sub(module, attention.out), index, dim=1)
+                take(sub(module, projection), index, dim=0)
+            take(sub(module, attention.out), index, dim=1)
             setattr(module, attention.heads, len(stay))
             remain.setdefault(name, {})[layer] = stay
             before[name][layer] = [before[name][layer][h] for h in stay]
@@ -228,7 +228,7 @@ def stock_twin(path: Path, family: Family) -> PreTrainedModel:
     import transformers
 
     model = load_twin(path, family)
-    _own_config(model)
+    own_config(model)
     del model.config.pruned_heads
     if (path / "generation_config.json").is_file():
         model.generation_config = transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
@@ -292,7 +292,7 @@ def _gone(model: PreTrainedModel, family: Family, left: Mapping[str, list[list[i
     return result
 
 
-def _take(linear: nn.Linear, index: torch.Tensor, dim: int) -> None:
+def take(linear: nn.Linear, index: torch.Tensor, dim: int) -> None:
     """Keep these rows (dim 0) or columns (dim 1) of a linear layer."""
     from torch import nn
 
@@ -317,7 +317,7 @@ def _spread(tensor: torch.Tensor, stay: Sequence[int], count: int, dim: int) -> 
     return full
 
 
-def _own_config(model: PreTrainedModel) -> None:
+def own_config(model: PreTrainedModel) -> None:
     """Give the model a config of its own: models built from one config object share it."""
     old, new = model.config, copy.deepcopy(model.config)
     parts = {name: part for name in old.sub_configs if (part := getattr(old, name, None)) is not None}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.families import subwords
-from consomme.families.base import Attention, Stack
+from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.translation import Translator
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2, as the tokenizer and the con
 
 def _attention(path: str) -> Attention:
     return Attention(path, query="q", key="k", value="v", out="o", heads="n_heads")
+
+
+def _feed_forward(layer: int) -> FeedForward:
+    return FeedForward(f"layer.{layer}.DenseReluDense", ("wi", "wi_0", "wi_1"), "wo")  # the last two where it is gated
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,9 @@ FAMILY = T5(
             layerdrop=None,
             attentions={"self": _attention("layer.0.SelfAttention")},
             anchored=True,
+            width="d_ff",
+            feed_forwards={"feed_forward": _feed_forward(1)},
+            sublayers={"self": "layer.0.SelfAttention.o", "feed_forward": "layer.1.DenseReluDense.wo"},
         ),
         "decoder": Stack(
             layers="decoder.block",
@@ -101,6 +108,13 @@ FAMILY = T5(
             layerdrop=None,
             attentions={"self": _attention("layer.0.SelfAttention"), "cross": _attention("layer.1.EncDecAttention")},
             anchored=True,
+            width="d_ff",
+            feed_forwards={"feed_forward": _feed_forward(2)},
+            sublayers={
+                "self": "layer.0.SelfAttention.o",
+                "cross": "layer.1.EncDecAttention.o",
+                "feed_forward": "layer.2.DenseReluDense.wo",
+            },
         ),
     },
     scratch={

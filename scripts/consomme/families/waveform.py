@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
-from consomme.families.base import Attention, Family, Stack
+from consomme.families.base import Attention, Family, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ def stack(base: str, anchored: bool = False) -> Mapping[str, Stack]:
             layerdrop="layerdrop",
             attentions={"self": Attention("attention")},
             anchored=anchored,
+            width="intermediate_size",
+            feed_forwards={"feed_forward": FeedForward("feed_forward", ("intermediate_dense",), "output_dense")},
+            sublayers={"self": "attention.out_proj", "feed_forward": "feed_forward.output_dense"},
         )
     }
 

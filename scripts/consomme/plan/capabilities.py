@@ -33,13 +33,14 @@ from consomme.plan.schema import (
 from consomme.plan.values import integer, number
 from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.layers import layers_to_drop, listed
-from consomme.prune.scores import TABLE as HEAD_SCORES
+from consomme.prune.scores import TABLE as SCORES
+from consomme.prune.width import neurons_to_drop
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
     from consomme.plan.items import Model
     from consomme.prune.choosers import Chooser
-    from consomme.prune.scores import HeadScore
+    from consomme.prune.scores import Score
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
 AUGMENTATIONS = {
@@ -126,7 +127,9 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     config = json.loads(file.read_text(encoding="utf-8"))
     family = family_for(Path(folder), config)
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
-    return {"family": family.name, "depth": {side: count for side, count in depth.items() if count is not None}}
+    width = {stack.width: value_of(config, stack.width) for stack in family.stacks.values() if stack.width}
+    known = {"depth": depth, "width": width}
+    return {"family": family.name, **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()}}
 
 
 def head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
@@ -176,7 +179,7 @@ def scratch(
         fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
     settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
     for stack in family.stacks.values():
-        for key in (key_in_scratch(stack.count), key_in_scratch(stack.heads)):
+        for key in [key_in_scratch(key) for key in (stack.count, stack.heads, stack.width) if key]:
             if key in settings and settings[key] < 1:
                 fail(f"{path}.scratch.{key}", f"at least 1 is needed; given: {settings[key]}")
     return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
@@ -359,7 +362,7 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
         if not sum(weights) > 0 and node.method == "weighted":
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
-    for attribute, word in (("family", "families"), ("depth", "depths")):
+    for attribute, word in (("family", "families"), ("depth", "depths"), ("width", "widths")):
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
         if len(values) > 1:
@@ -391,28 +394,28 @@ def draws(node: PruneNode) -> bool:
     return any(way.seeded for way in _ways(node))
 
 
-def _ways(node: PruneNode) -> list[Chooser | HeadScore]:
-    """How layers are chosen and heads are scored."""
+def _ways(node: PruneNode) -> list[Chooser | Score]:
+    """How layers are chosen, heads and neurons scored."""
     sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
     ways = [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
-    return [*ways, *([HEAD_SCORES[node.heads.by]] if node.heads else [])]
+    return [*ways, *(SCORES[part.by] for part in (node.heads, node.width) if part and part.by in SCORES)]
 
 
 def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
-    """The depth that is left; choosers exist; layers are there; the family has that side."""
+    """The depth that is left, if it is known; choosers exist; layers are there; the family has that side."""
     family = FAMILIES[parent.family] if parent.family else None
     if node.heads and family and not family.stacks:
         fail(f"{path}.heads", _no_side(family, "encoder"))
     if node.heads:
-        among(f"{path}.heads.by", node.heads.by, HEAD_SCORES, "head score")
+        among(f"{path}.heads.by", node.heads.by, SCORES, "score")
         among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
-        if family and not family.head_hooks and HEAD_SCORES[node.heads.by].searches:
-            blind = ", ".join(name for name, score in HEAD_SCORES.items() if not score.searches)
+        if family and not family.head_hooks and SCORES[node.heads.by].searches:
+            blind = ", ".join(name for name, score in SCORES.items() if not score.searches)
             fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
     for name in ("choose_on", "metric"):
         if name in node.model_fields_set and not searches(node):
             fail(f"{path}.{name}", "has no use here: nothing is searched")
-    left = dict(parent.depth or {})
+    left, known = dict(parent.depth or {}), parent.depth is not None
     for side in ("encoder", "decoder"):
         plan = getattr(node.layers, side) if node.layers else None
         if plan is None:
@@ -421,6 +424,11 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
             fail(f"{path}.layers.{side}", _no_side(family, side))
         if plan.by is not None:
             among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
+        among(f"{path}.layers.{side}.of", plan.of, ["layers", "sublayers"], "unit")
+        if plan.of == "sublayers":
+            _sublayers(plan.by, family, side, f"{path}.layers.{side}")
+            known = False  # how many layers leave depends on which sublayers are chosen
+            continue
         if side not in left:
             continue
         depth = left[side]
@@ -431,7 +439,57 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
                 left[side] = len(listed(side, depth, plan.model_dump()))
         except ConsommeError as error:
             fail(f"{path}.layers.{side}", str(error))
-    return left if parent.depth is not None else None
+    return left if known else None
+
+
+def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
+    """The chooser can choose sublayers, and the family names them."""
+    if CHOOSERS[by].layers_only:
+        possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.layers_only)
+        fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
+    if family and not family.stacks[side].sublayers:
+        fail(f"{path}.of", f"'{family.name}' doesn't say what the sublayers of its {side} are; it has: layers")
+
+
+def narrowing(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
+    """The feed-forward widths that are left; the score exists; the family says where they are and has those sides."""
+    plan, path = node.width, f"{path}.width"
+    if plan is None:
+        return parent.width
+    among(f"{path}.by", plan.by, SCORES, "score")
+    if SCORES[plan.by].each:
+        possible = ", ".join(name for name, score in SCORES.items() if not score.each)
+        fail(
+            f"{path}.by", f"'{plan.by}' takes a pass for each unit, and there are too many neurons; it has: {possible}"
+        )
+    for side in plan.sides or []:
+        among(f"{path}.sides", side, ["encoder", "decoder"], "side")
+    family = FAMILIES[parent.family] if parent.family else None
+    keys = list(parent.width or {})
+    if family:
+        for side in plan.sides or ["encoder"]:
+            if side not in family.stacks:
+                fail(f"{path}.sides" if plan.sides else path, _no_side(family, side))
+        sides = plan.sides or list(family.stacks)
+        for side in sides:
+            key = family.stacks[side].width
+            if key is None:
+                fail(path, f"'{family.name}' doesn't say where the feed-forward parts of its {side} are")
+            for other in family.stacks:
+                if other not in sides and family.stacks[other].width == key:
+                    fail(f"{path}.sides", f"in '{family.name}' {key} is the width of {side} and {other}; name both")
+        keys = list(dict.fromkeys(str(family.stacks[side].width) for side in sides))
+    if parent.width is None:
+        return None
+    left = dict(parent.width)
+    for key in keys:
+        if key not in left:
+            continue
+        try:
+            left[key] -= neurons_to_drop(Fraction(plan.drop), left[key])
+        except ConsommeError as error:
+            fail(f"{path}.drop", f"{key}: {error}")
+    return left
 
 
 def _no_side(family: Family, side: str) -> str:

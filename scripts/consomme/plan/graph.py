@@ -176,7 +176,13 @@ class Graph:
             side: int(scratch[capabilities.key_in_scratch(stack.count)])
             for side, stack in FAMILIES[family].stacks.items()
         }
-        return [self._model(name, own, "from", identity, corpora=corpora, family=family, depth=depth)]
+        width = {
+            stack.width: int(scratch[capabilities.key_in_scratch(stack.width)])
+            for stack in FAMILIES[family].stacks.values()
+            if stack.width
+        }
+        known = {"family": family, "depth": depth, "width": width}
+        return [self._model(name, own, "from", identity, corpora=corpora, **known)]
 
     def _fetched(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
         """Checkpoints: each as it is, or with a new head where a tokenizer is given."""
@@ -340,7 +346,7 @@ class Graph:
         else:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
-        family, depth = group[0].family, group[0].depth
+        family = group[0].family
         statistics = {}
         if capabilities.has_statistics(settings["method"], family, self.experiment.task):
             statistics = trained_on(group)
@@ -354,7 +360,8 @@ class Graph:
             corpora=corpora,
             statistics=statistics,
             family=family,
-            depth=depth,
+            depth=group[0].depth,
+            width=group[0].width,
             stage="average",
         )
 
@@ -363,6 +370,7 @@ class Graph:
         made = []
         for parent in self.resolve(node.prune, f"{path}.prune"):
             depth = capabilities.pruning(node, parent, path)
+            width = capabilities.narrowing(node, parent, path)
             identity: dict[str, Any] = {"task": self.experiment.task, "settings": {**settings, "choose_on": None}}
             corpora: dict[str, Prepared] = {}
             references: dict[str, Model] = {}
@@ -384,6 +392,7 @@ class Graph:
                     corpora=corpora,
                     references=references,
                     depth=depth,
+                    width=width,
                     inherit=True,
                 )
             )
@@ -433,7 +442,7 @@ class Graph:
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))
             swept = {**parent.swept, **own}
-            more = {"family": parent.family, "depth": parent.depth, **more}
+            more = {"family": parent.family, "depth": parent.depth, "width": parent.width, **more}
         return Model(
             self.name,
             name,

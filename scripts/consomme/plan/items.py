@@ -88,7 +88,8 @@ class Model:
 
     identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
     parents' first; statistics: for an average, the corpora that its parents were trained on, which their digests hold
-    already, and their weights; family, depth: what is known before any job (None where a checkpoint must be read first); sources:
+    already, and their weights; family, depth, width (of the feed-forward parts, by the
+    config's keys): what is known before any job (None where a checkpoint must be read first); sources:
     files of the user's that the job reads beside what other jobs made."""
 
     experiment: str
@@ -106,6 +107,7 @@ class Model:
     swept: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     depth: dict[str, int] | None = None
+    width: dict[str, int] | None = None
     data_root: str = "."
     sources: tuple[str, ...] = ()
 

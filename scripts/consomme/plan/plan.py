@@ -319,6 +319,8 @@ def _detail(model: Model, best: bool) -> str:
         parts = [f"{side} {_words(plan)}" for side, plan in sides.items() if plan]
         if settings["heads"]:
             parts.append(f"heads −{settings['heads']['drop']} {settings['heads']['by']}")
+        if settings["width"]:
+            parts.append(f"width −{settings['width']['drop']} {settings['width']['by']}")
         return ", ".join(parts)
     steps = settings["max_steps"]
     length = f"{steps} steps" if steps else f"{settings['num_train_epochs']:g} epochs"
@@ -331,4 +333,5 @@ def _words(plan: dict[str, Any]) -> str:
     if plan["keep"] is not None:
         return "keep " + " ".join(map(str, plan["keep"]))
     drop = plan["drop"]
-    return f"−{drop} {plan['by']}" if isinstance(drop, str) else "−" + " ".join(map(str, drop))
+    what = f"{drop} of sublayers" if plan["of"] == "sublayers" else drop
+    return f"−{what} {plan['by']}" if isinstance(drop, str) else "−" + " ".join(map(str, drop))

@@ -1,1 +1,1 @@
-"""Pruning: layers and attention heads leave, what remains is a model again."""
+"""Pruning: layers, attention heads and neurons leave, what remains is a model again."""

@@ -1,10 +1,10 @@
-"""The prune stage: layers first, then heads of the layers that remain."""
+"""The prune stage: layers first, then heads of the layers that remain, then neurons of their feed-forward parts."""
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,9 @@ from consomme.prune.choosers import chooser_named
 from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
 from consomme.prune.scores import score_named
-from consomme.prune.scores.base import Subject
+from consomme.prune.scores.scored import scored
+from consomme.prune.sublayers import prune_sublayers
+from consomme.prune.width import prune_width
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,16 +50,22 @@ def build(job: Job, folder: Path) -> None:
     (parent,) = parents.values()
     family = family_of(parent)
     plans = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
-    _check_sides(family, plans)
+    _check_sides(family, plans, "layers")
+    _check_sides(family, (settings.get("width") or {}).get("sides") or [], "width.sides")
     judge = _Lazy(job, parents)
     model = load(parent)
     chosen: dict[str, Any] = {}
+    finer = {side: plan for side, plan in plans.items() if plan.get("of") == "sublayers"}
+    seed = int(job.spec.get("seed") or 0)
     if plans:
-        chosen["layers"] = prune_layers(model, family, plans, judge)
+        chosen["layers"] = prune_layers(model, family, {s: p for s, p in plans.items() if s not in finer}, judge)
+        chosen["layers"] |= prune_sublayers(model, family, finer, judge, seed)
     if settings.get("heads"):
         chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
+    if settings.get("width"):
+        chosen["width"] = prune_width(model, family, settings["width"], judge, seed)
     if not chosen:
-        raise ConsommeError("prune: nothing to do: give layers, heads or both")
+        raise ConsommeError("prune: nothing to do: give layers, heads or width")
     copy_inherited(parent, folder)
     save(model, folder, precision(parent))
     if getattr(model.config, "pruned_heads", None):
@@ -162,11 +170,11 @@ def _searches(plan: Mapping[str, Any]) -> bool:
     return plan.get("by") is not None and chooser_named(plan["by"]).searches
 
 
-def _check_sides(family: Family, plans: Mapping[str, Any]) -> None:
-    for side in plans:
+def _check_sides(family: Family, sides: Iterable[str], where: str) -> None:
+    for side in sides:
         if side not in family.stacks:
             raise ConsommeError(
-                f"layers.{side}: '{family.name}' has no {side}; it has: {', '.join(family.stacks)}"
+                f"{where}.{side}: '{family.name}' has no {side}; it has: {', '.join(family.stacks)}"
                 f"{nearest(side, family.stacks)}"
             )
 
@@ -178,16 +186,9 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
     Heads are cut out of the projections; where the family can't do that for this config they are zeroed instead."""
     from consomme.families.surgery import slice_heads, zero_heads
 
-    score, began = score_named(plan["by"]), time.monotonic()
-    seed = int(judge.job.spec.get("seed") or 0)
-    subject = Subject(model, family, seed=seed)
-    if score.searches:
-        at = judge()
-        sets = [(at.rows_of_set(name), weight) for name, weight in at.choice.weights.items() if weight]
-        languages = at.job.spec["languages"]
-        subject = Subject(model, family, at.evaluator().processor, sets, languages, at.device, seed)
-    raw = score.score(subject)
-    scores = heads.normalised(raw) if score.by_module else raw
+    began = time.monotonic()
+    raw = scored(plan["by"], "heads", model, family, judge, int(judge.job.spec.get("seed") or 0))
+    scores = heads.normalised(raw) if score_named(plan["by"]).by_module else raw
     gone = heads.choose(scores, share(plan["drop"]), plan.get("per") or "model")
     total, count = (
         sum(len(v) for by in raw.values() for v in by),
@@ -195,7 +196,6 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
     )
     say(f"heads: {count} of {total} go, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
     reason = family.no_slicing(model.config)
-    model.to("cpu")
     if reason:
         zero_heads(model, family, gone)
         say(f"heads: only zeroed, the model is no smaller: {reason}")

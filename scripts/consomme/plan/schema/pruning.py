@@ -19,6 +19,7 @@ class Layers(Section):
         None,
         description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular",
     )
+    of: Text = Field("layers", description="what a fraction counts: layers, or sublayers as units of their own")
 
     @model_validator(mode="after")
     def _one(self) -> Layers:
@@ -28,6 +29,8 @@ class Layers(Section):
             raise ValueError("a fraction to drop needs `by`: uniform, greedy or another way to choose")
         if not isinstance(self.drop, str) and self.by is not None:
             raise ValueError("`by` goes with a fraction; here the layers are listed already")
+        if not isinstance(self.drop, str) and self.of != "layers":
+            raise ValueError(f"`of: {self.of}` goes with a fraction; lists are of layers")
         return self
 
 
@@ -53,19 +56,44 @@ class Heads(Section):
         return value
 
 
+class Width(Section):
+    """Feed-forward neurons to remove, the same number from every layer of a side."""
+
+    drop: Share = Field(description="a fraction of each feed-forward sublayer's neurons")
+    by: Text = Field("taylor", description="taylor, magnitude, random")
+    sides: list[Text] | None = Field(None, description="encoder, decoder; default: all that the model has")
+
+    @field_validator("drop")
+    @classmethod
+    def _fraction(cls, value: str | list[int]) -> str:
+        if not isinstance(value, str):
+            raise ValueError("neurons are dropped by a fraction, such as 1/4")
+        return value
+
+    @field_validator("sides")
+    @classmethod
+    def _named(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and (not value or len(set(value)) < len(value)):
+            raise ValueError("each side once, and one at least: encoder, decoder")
+        return sorted(value) if value else None
+
+
 class PruneNode(Node):
     """A smaller model."""
 
     prune: Text
     layers: Sides | None = None
     heads: Heads | None = None
+    width: Width | None = None
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
     metric: Text = Field("loss", description="what a search looks at")
 
     @model_validator(mode="after")
     def _something(self) -> PruneNode:
-        if self.heads is None and (
-            self.layers is None or (self.layers.encoder is None and self.layers.decoder is None)
+        if (
+            self.heads is None
+            and self.width is None
+            and (self.layers is None or (self.layers.encoder is None and self.layers.decoder is None))
         ):
-            raise ValueError("nothing to prune: give layers, heads or both")
+            raise ValueError("nothing to prune: give layers, heads or width")
         return self

@@ -33,9 +33,11 @@ Answer = tuple[
 @dataclass(frozen=True)
 class Chooser:
     """name: the word in configurations; choose(question) -> answer; searches: whether it looks at development sets;
-    seeded: whether it draws at random."""
+    seeded: whether it draws at random; layers_only: whether it looks at the states around whole layers, so that
+    sublayers are beyond it."""
 
     name: str
     choose: Callable[[Question], Answer]
     searches: bool = False
     seeded: bool = False
+    layers_only: bool = False

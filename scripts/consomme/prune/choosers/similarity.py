@@ -27,5 +27,5 @@ def angular(question: Question) -> Answer:
     return list(range(first, first + question.drop)), [{"from": n + 1, "angle": value} for n, value in enumerate(angle)]
 
 
-SIMILARITY = Chooser("similarity", similarity, searches=True)
-ANGULAR = Chooser("angular", angular, searches=True)
+SIMILARITY = Chooser("similarity", similarity, searches=True, layers_only=True)
+ANGULAR = Chooser("angular", angular, searches=True, layers_only=True)

@@ -1,16 +1,16 @@
-"""The table of head scores. One more is one more small file and one line here, or an entry point of another package in the
-group `consomme.heads` that loads to a `HeadScore`. Importing this imports nothing heavy."""
+"""The table of scores of units, heads and neurons alike. One more is one more small file and one line here, or an entry
+point of another package in the group `consomme.scores` that loads to a `Score`. Importing this imports nothing heavy."""
 
 from __future__ import annotations
 
 from consomme.common.table import Table
-from consomme.prune.scores.base import HeadScore
+from consomme.prune.scores.base import Score
 from consomme.prune.scores.draws import RANDOM
 from consomme.prune.scores.leave_one_out import LEAVE_ONE_OUT
 from consomme.prune.scores.magnitude import MAGNITUDE
 from consomme.prune.scores.taylor import TAYLOR
 
-__all__ = ["TABLE", "HeadScore", "score_named"]
+__all__ = ["TABLE", "Score", "score_named"]
 
-TABLE: Table[HeadScore] = Table("head score", "consomme.heads", TAYLOR, LEAVE_ONE_OUT, MAGNITUDE, RANDOM)
+TABLE: Table[Score] = Table("score", "consomme.scores", TAYLOR, LEAVE_ONE_OUT, MAGNITUDE, RANDOM)
 score_named = TABLE.named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consomme.prune.scores.base import HeadScore, Scores, Subject
+from consomme.prune.scores.base import Score, Scores, Subject
 
 
 def leave_one_out(subject: Subject) -> Scores:
@@ -13,8 +13,8 @@ def leave_one_out(subject: Subject) -> Scores:
     from consomme.evaluate.evaluator import evaluating
     from consomme.prune.scores.masks import batches, losses, masked
 
-    with evaluating(subject.model, subject.device), masked(subject.model, subject.family) as masks, torch.no_grad():
-        places = {place: heads for place, (_, heads) in masks.modules.items()}
+    with evaluating(subject.model, subject.device), masked(subject) as masks, torch.no_grad():
+        places = masks.counts
         total = {place: [0.0] * heads for place, heads in places.items()}
         for batch, count, weight in batches(subject):
             masks.reset(count, subject.device)
@@ -30,4 +30,4 @@ def leave_one_out(subject: Subject) -> Scores:
     return scores
 
 
-LEAVE_ONE_OUT = HeadScore("leave_one_out", leave_one_out, searches=True)
+LEAVE_ONE_OUT = Score("leave_one_out", leave_one_out, searches=True, each=True)

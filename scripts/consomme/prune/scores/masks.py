@@ -1,4 +1,5 @@
-"""A mask on each head's output. transformers has no head masks any more; a hook before the output projection puts them there."""
+"""A mask on each unit's output, heads and neurons alike. transformers has no head masks any more; a hook before the projection
+that the units go into puts them there."""
 
 from __future__ import annotations
 
@@ -11,18 +12,15 @@ from consomme.prune.scores.base import Subject
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
-
-    from consomme.families.base import Family
 
 BATCH = 16  # utterances in one pass; of speed only, as every utterance has a mask of its own
 
 
 class Masks:
-    """One mask [utterance, head] for each attention module, in the order of groups and layers: values by (group, layer)."""
+    """One mask [utterance, unit] for each part, in the order of groups and layers: counts and values by (group, layer)."""
 
     def __init__(self) -> None:
-        self.modules: dict[tuple[str, int], tuple[nn.Module, int]] = {}
+        self.counts: dict[tuple[str, int], int] = {}
         self.values: dict[tuple[str, int], Tensor] = {}
 
     def reset(self, utterances: int, device: str) -> None:
@@ -30,38 +28,37 @@ class Masks:
         import torch
 
         self.values = {
-            place: torch.ones(utterances, heads, device=device, requires_grad=True)
-            for place, (_, heads) in self.modules.items()
+            place: torch.ones(utterances, count, device=device, requires_grad=True)
+            for place, count in self.counts.items()
         }
 
-    def hook(self, place: tuple[str, int], heads: int) -> Any:
+    def hook(self, place: tuple[str, int]) -> Any:
         def before(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            (value, *others) = inputs  # [utterance, time, head * size]
-            parted = value.unflatten(-1, (heads, -1)) * self.values[place].to(value.dtype)[:, None, :, None]
+            (value, *others) = inputs  # [utterance, time, unit * size]
+            parted = (
+                value.unflatten(-1, (self.counts[place], -1)) * self.values[place].to(value.dtype)[:, None, :, None]
+            )
             return (parted.flatten(-2), *others)
 
         return before
 
 
 @contextmanager
-def masked(model: PreTrainedModel, family: Family) -> Iterator[Masks]:
-    """The model with a mask on every head; hooks and the weights' requires_grad flags are as before afterwards."""
-    from consomme.families.surgery import groups, layers, sub
-
-    if not family.head_hooks:
-        raise ConsommeError(f"heads.by: the heads of {family.name} can't be masked one by one; choose by magnitude")
+def masked(subject: Subject) -> Iterator[Masks]:
+    """The model with a mask on every unit; hooks and the weights' requires_grad flags are as before afterwards."""
+    if subject.of == "heads" and not subject.family.head_hooks:
+        raise ConsommeError(
+            f"heads.by: the heads of {subject.family.name} can't be masked one by one; choose by magnitude"
+        )
     masks, handles = Masks(), []
-    wanted = [p for p in model.parameters() if p.requires_grad]
+    wanted = [p for p in subject.model.parameters() if p.requires_grad]
     try:
         for parameter in wanted:
             parameter.requires_grad_(False)
-        for group, stack, attention in groups(family):
-            for number, layer in enumerate(layers(model, stack)):
-                module = sub(layer, attention.path)
-                heads = sub(module, attention.heads)
-                masks.modules[group, number] = (module, heads)
-                out = sub(module, attention.out)
-                handles.append(out.register_forward_pre_hook(masks.hook((group, number), heads)))
+        for group, by in subject.parts().items():
+            for place, part in enumerate(by):
+                masks.counts[group, place] = part.count
+                handles.append(part.down.register_forward_pre_hook(masks.hook((group, place))))
         yield masks
     finally:
         for handle in handles:

@@ -1,20 +1,20 @@
 """Importance by one backward pass over the development sets.
 
 Michel, Levy and Neubig 2019, arXiv 1905.10650: with a mask on each head's output, all ones, the expected |dL/dmask| says
-how much the loss would change without the head."""
+how much the loss would change without the head. The same goes for neurons (Molchanov et al. 2017, arXiv 1611.06440)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consomme.prune.scores.base import HeadScore, Scores, Subject
+from consomme.prune.scores.base import Score, Scores, Subject
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 def taylor(subject: Subject) -> Scores:
-    """E|dL/dmask| of each head: L is an utterance's loss per token, the expectation runs over the rows of each set, and
+    """E|dL/dmask| of each unit: L is an utterance's loss per token, the expectation runs over the rows of each set, and
     sets count by their weight. Gradients are those of single utterances, so neither batch size nor order matters."""
     import torch
 
@@ -22,7 +22,7 @@ def taylor(subject: Subject) -> Scores:
     from consomme.prune.scores.masks import batches, losses, masked
 
     total: dict[tuple[str, int], Tensor] = {}
-    with evaluating(subject.model, subject.device), masked(subject.model, subject.family) as masks:
+    with evaluating(subject.model, subject.device), masked(subject) as masks:
         for batch, count, weight in batches(subject):
             masks.reset(count, subject.device)
             with torch.enable_grad():
@@ -36,4 +36,4 @@ def taylor(subject: Subject) -> Scores:
     return scores
 
 
-TAYLOR = HeadScore("taylor", taylor, searches=True, by_module=True)
+TAYLOR = Score("taylor", taylor, searches=True, by_module=True)

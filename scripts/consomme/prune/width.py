@@ -1,0 +1,68 @@
+"""Feed-forward width: the neurons of least score go, the same number from every layer, so that one number of the config says it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.stage import say
+from consomme.prune.layers import share, to_drop
+from consomme.prune.scores.base import Scores
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+
+
+def neurons_to_drop(fraction: Fraction, width: int) -> int:
+    """How many of `width` neurons go: halves rounded up, at least 1, at most width - 1."""
+    if width < 2:
+        raise ConsommeError(f"{fraction} of {width} neuron: at least one goes and at least one stays")
+    return to_drop(fraction, width)
+
+
+def choose(scores: Scores, fraction: Fraction) -> dict[str, list[list[int]]]:
+    """The neurons of each part that go, from 0: those of lowest score, of equals the first."""
+    return {
+        group: [sorted(sorted(range(len(v)), key=lambda n: (v[n], n))[: neurons_to_drop(fraction, len(v))]) for v in by]
+        for group, by in scores.items()
+    }
+
+
+def prune_width(
+    model: PreTrainedModel, family: Family, plan: Mapping[str, Any], judge: Callable[[], Any], seed: int
+) -> dict[str, Any]:
+    """Take neurons out of the feed-forward parts of `model` in place; returns how many stay by the config's key, of how many,
+    and for each part, layers from below, the share that those that went had of the sum of its scores."""
+    from consomme.families.base import value_of
+    from consomme.families.units import narrow, widths
+    from consomme.prune.scores.scored import scored
+
+    began, sides = time.monotonic(), plan.get("sides") or []
+    keys = {
+        key: groups
+        for key, groups in widths(family).items()
+        if not sides or {g.partition(".")[0] for g in groups} & {*sides}
+    }
+    if not keys:
+        raise ConsommeError(f"width: where the feed-forward parts of '{family.name}' are is unknown")
+    before = {key: value_of(model.config, key) for key in keys}
+    scores = scored(plan["by"], "neurons", model, family, judge, seed, sides)
+    gone = choose(scores, share(plan["drop"]))
+    narrow(model, family, gone)
+    after = {key: value_of(model.config, key) for key in keys}
+    told = ", ".join(f"{key} {before[key]} → {after[key]}" for key in keys)
+    say(f"width: {told}, scored in {time.monotonic() - began:.1f} s")
+    lost = {group: [_part(values, gone[group][n]) for n, values in enumerate(by)] for group, by in scores.items()}
+    return {"by": plan["by"], "width": after, "of": before, "lost": lost}
+
+
+def _part(values: Sequence[float], numbers: Sequence[int]) -> float:
+    """What these have of the sum of all, four digits; 0 of nothing."""
+    whole = sum(values)
+    return float(f"{sum(values[n] for n in numbers) / whole:.4g}") if whole else 0.0
