@@ -37,7 +37,7 @@ from consomme.prune.scores import TABLE as HEAD_SCORES
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
-    from consomme.plan.items import Model
+    from consomme.plan.items import Model, Prepared
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import HeadScore
 
@@ -263,6 +263,51 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
             count = getattr(taps, word)
             if count is not None and below is not None and count > below:
                 fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
+
+
+def distilling(node: TrainNode, student: Model, teacher: Model, corpora: Mapping[str, Prepared], path: str) -> None:
+    """Labels are there where they are needed; the student's layers can come from the teacher's."""
+    family = FAMILIES[student.family] if student.family else None
+    for corpus in corpora.values():
+        if corpus.settings.get("missing") and family and family.objective != "ctc":
+            fail(
+                f"{path}.data.train",
+                f"'{corpus.name}' has no transcripts, and the decoder of '{family.name}' is given them: have a model write "
+                f"them (a corpus of source relabelled, corpus: {corpus.name})",
+            )
+    if not (node.distil and node.distil.hidden):
+        return
+    where = f"{path}.distil.hidden"
+    if teacher.ensemble:
+        fail(where, f"'{teacher.name}' is an ensemble, which has no layers of its own; leave `hidden` out")
+    if family and not family.stacks:
+        fail(where, _no_side(family, "encoder"))
+    if student.depth is None or teacher.depth is None or student.depth == teacher.depth:
+        return
+    for side, depth in student.depth.items():
+        if depth > teacher.depth.get(side, depth):
+            fail(
+                where,
+                f"'{student.name}' has {depth} {side} layers and its teacher '{teacher.name}' {teacher.depth[side]}; a "
+                "student has as many, or some of them",
+            )
+    if not _ancestors(student) & _ancestors(teacher):
+        fail(
+            where,
+            f"'{student.name}' ({student.depth}) and '{teacher.name}' ({teacher.depth}) come from different models, so "
+            "nothing says which layers belong together; distil from the model that the student was pruned from",
+        )
+
+
+def _ancestors(model: Model) -> set[str]:
+    """The digests of a model and of all that it was made of."""
+    found, waiting = set(), [model]
+    while waiting:
+        one = waiting.pop()
+        if one.digest not in found:
+            found.add(one.digest)
+            waiting += one.parents.values()
+    return found
 
 
 def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:

@@ -219,7 +219,9 @@ class Graph:
 
     def _train(self, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
         data = self._data(node.data)
-        weights, corpora = self._train_corpora(data, f"{path}.data.train")
+        # a recogniser that learns from its teacher alone may need no transcripts: its family tells
+        alone = node.distil is not None and node.distil.weight == 1 and self.experiment.task == "asr"
+        weights, corpora = self._train_corpora(data, f"{path}.data.train", "target" if alone else None)
         settings = node.model_dump(
             by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
         )
@@ -237,6 +239,7 @@ class Graph:
             if node.distil_from:
                 teacher = self._partner(node.distil_from, parent, f"{path}.distil_from")
                 teachers = {teacher.name: teacher}
+                capabilities.distilling(node, parent, teacher, corpora, path)
             capabilities.training(node, settings, parent, self.experiment.task, path)
             choosing: dict[str, Any] = {}
             used, references = dict(corpora), {}
@@ -496,14 +499,16 @@ class Graph:
         """The corpora of the test sets: corpus -> set."""
         return {c.name: t for t, s in self.test.items() for c in s.values()}
 
-    def _train_corpora(self, data: Data, path: str) -> tuple[dict[str, float], dict[str, Prepared]]:
-        """Weights and corpora by the corpora's filled-in names."""
+    def _train_corpora(
+        self, data: Data, path: str, missing: str | None = None
+    ) -> tuple[dict[str, float], dict[str, Prepared]]:
+        """Weights and corpora by the corpora's filled-in names. missing: the side that a corpus may lack."""
         if not data.train:
             fail(path, "training data is needed: a corpus, or {corpus: weight}")
         weights: dict[str, float] = {}
         found: dict[str, Prepared] = {}
         for name, weight in data.train.items():
-            corpus = self.trained_on(self._fill(name, path), path)
+            corpus = self.trained_on(self._fill(name, path), path, missing)
             if corpus.name in self.reported:
                 fail(path, f"'{corpus.name}' is a test set; test sets only report")
             found[corpus.name] = corpus
