@@ -173,3 +173,30 @@ def test_averages_of_models_with_batch_norms_see_what_the_models_were_trained_on
         ]
     statistics, models = soups({"scratch": {"family": "ctc"}})
     assert not any(statistics.values()) and not any("statistics" in i for m in models.values() for i in m.inputs)
+
+
+def test_the_smallest_is_chosen_among_models_of_any_shape(change):
+    depths = {
+        "prune": "base",
+        "sweep": {"grid": {"layers.encoder.drop": ["1/6", "1/3", "1/2", "2/3"], "layers.encoder.by": ["uniform"]}},
+    }
+    limit = {"lose_at_most": 1, "of": "base"}
+    least = {"average": ["base", "depths"], "method": "smallest", "choose_on": {"a": limit}}
+    graph = {"experiments/e/models/depths": depths, "experiments/e/models/least": least}
+    after = {"experiments/e/models/after": {"train": "least", "max_steps": 1}}
+    study = Plan(change(graph | after)).studies["e"]
+    found = {m.name: m for m in study.models}
+    model = found["least"]
+    assert len(model.parents) == 5 and model.family == "ctc" and model.depth is None and found["after"].depth is None
+    # the set of the limit is also the goal, unless there is another
+    choice = model.identity["settings"]["choose_on"]
+    assert choice["sets"] == {"a": {"weight": 1.0, "lose_at_most": 1, "of": "base", "metric": "wer"}}
+    other = Plan(change(graph | {"experiments/e/models/least": {**least, "choose_on": {"a": limit, "b": "best"}}}))
+    (changed,) = [m for m in other.studies["e"].models if m.node == "least"]
+    assert {s: "weight" in goal for s, goal in changed.identity["settings"]["choose_on"]["sets"].items()} == {
+        "a": False,
+        "b": True,
+    }
+    assert changed.digest != model.digest
+    # it is no mix: nothing lies between its models
+    assert all(landscape.node != "depths" for landscape in study.landscapes)

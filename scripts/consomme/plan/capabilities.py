@@ -384,6 +384,21 @@ def holds_limits(method: str) -> bool:
     return METHODS[method].limits
 
 
+def needs_limits(method: str) -> bool:
+    """Whether the method is nothing without `lose_at_most`."""
+    return METHODS[method].needs_limits
+
+
+def choice(method: str) -> bool:
+    """Whether the method takes one of its models as it is: they may then be of any shape, and what it makes is no average."""
+    return not METHODS[method].mixes and METHODS[method].chooses({})
+
+
+def common(values: list[Any]) -> Any:
+    """What all have, None where they differ or one isn't known."""
+    return values[0] if all(value == values[0] for value in values) else None
+
+
 def seeded(node: AverageNode) -> bool:
     """Whether the method draws at random."""
     return METHODS[node.method].seeded
@@ -404,7 +419,7 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
         if not sum(weights) > 0 and node.method == "weighted":
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
-    for attribute, word in (("family", "families"), ("depth", "depths")):
+    for attribute, word in (("family", "families"), ("depth", "depths")) if not choice(node.method) else ():
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
         if len(values) > 1:

@@ -337,13 +337,15 @@ class Graph:
             data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
             if not capabilities.holds_limits(settings["method"]):
                 goals = _no_constraints(goals, path)
+            limits = capabilities.needs_limits(settings["method"])
             choosing, settings["choose_on"], corpora, references = self._choosing(
-                goals, metric, data, path, settings.get("rank_by")
+                goals, metric, data, path, settings.get("rank_by"), limits=settings["method"] if limits else None
             )
         else:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
-        family, depth = group[0].family, group[0].depth
+        # a choice may be among models of different shapes
+        family, depth = (capabilities.common([getattr(m, a) for m in group]) for a in ("family", "depth"))
         statistics = {}
         if capabilities.has_statistics(settings["method"], family, self.experiment.task):
             statistics = trained_on(group)
@@ -532,9 +534,18 @@ class Graph:
         return sets
 
     def _choosing(
-        self, goals: dict[str, Any] | None, metric: str, data: Data, path: str, rank_by: str | None = None
+        self,
+        goals: dict[str, Any] | None,
+        metric: str,
+        data: Data,
+        path: str,
+        rank_by: str | None = None,
+        limits: str | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Prepared], dict[str, Model]]:
-        """What a choice on development sets depends on: (part of the identity, choice, corpora, references)."""
+        """What a choice on development sets depends on: (part of the identity, choice, corpora, references).
+
+        limits: the method that can't do without them; the sets that they are on then count as the goal too where no
+        other does."""
         dev = self._sets(data, "dev")
         if not dev:
             fail(f"{self.path}.data.dev", f"{path} chooses on development sets, and there is none")
@@ -554,6 +565,13 @@ class Graph:
                 sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
             else:
                 sets[name] = {"weight": 1.0 if goal == "best" else goal}
+        if limits and not references:
+            fail(
+                f"{path}.choose_on",
+                f"{limits} needs a limit, such as {next(iter(dev))}: {{lose_at_most: 1, of: MODEL}}: what may be lost",
+            )
+        if limits and not any("weight" in s for s in sets.values()):
+            sets = {name: {"weight": 1.0, **s} for name, s in sets.items()}
         if not any("weight" in s for s in sets.values()):
             fail(f"{path}.choose_on", "at least one development set must be `best`: constraints alone choose nothing")
         corpora = {c.name: c for name in sets for c in dev[name].values()}
@@ -639,6 +657,6 @@ def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] |
         if isinstance(goal, Constraint):
             fail(
                 f"{path}.choose_on.{name}",
-                "lose_at_most belongs to best, greedy and interpolate; give a weight or best",
+                "lose_at_most belongs to best, greedy, interpolate and smallest; give a weight or best",
             )
     return goals

@@ -454,7 +454,7 @@ def _path(
         chosen = (provenance.get((name, outcomes.replicates[0])) or {}).get("chosen") or {}
         points: dict[float, dict[str, float]] = {}
         for row in chosen.get("curve") or []:
-            if row["metric"] == metric:
+            if row["metric"] == metric and "alpha" in row:
                 points.setdefault(float(row["alpha"]), {})[row["set"]] = float(row["value"])
         if points and len(sets) == 2 and all(s in values for s in sets for values in points.values()):
             return name, [(alpha, *(values[s] for s in sets)) for alpha, values in sorted(points.items())]
