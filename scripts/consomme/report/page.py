@@ -29,9 +29,11 @@ from consomme.report.tables import (
     headline,
     mean_scores,
     metric_title,
+    not_faster,
     p_text,
     reading,
     short,
+    shown_speed,
     signed,
     spread,
     standing,
@@ -108,7 +110,7 @@ def context(
         "journey": first_to_last(outcomes, found, costs),
         "verdicts": [_verdict(c, claims) for c in claims],
         "has_margin": any(c.hypothesis == "keeps" for c in claims),
-        "cautions": cautions(outcomes, claims),
+        "cautions": [*cautions(outcomes, claims), *not_faster(outcomes, costs)],
         "sets": sets,
         "metric_word": metric_title(metric),
         "higher": higher,
@@ -459,8 +461,3 @@ def _path(
         if points and len(sets) == 2 and all(s in values for s in sets for values in points.values()):
             return name, [(alpha, *(values[s] for s in sets)) for alpha, values in sorted(points.items())]
     return "", []
-
-
-def shown_speed(value: float) -> str:
-    """Three digits, and thousands written out: 14.2, 3,550."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
