@@ -12,9 +12,10 @@ from consomme.report.pruning import PRUNED, RECOVERED, WHOLE
 
 # readable on white and on near-black alike, and apart for eyes that see less red or green
 WAYS = ("#4589d6", "#e0762b", "#2f9e6b", "#9a6ad0", "#c2981f", "#d4504a", "#3fa7ad", "#a1715a")
-SHAPES = {WHOLE: "diamond", PRUNED: "triangle-down", RECOVERED: "circle"}
+SHAPES = {WHOLE: "diamond", PRUNED: "triangle-up", RECOVERED: "circle"}
 STATES = {"chosen": COLOURS["average"], "within": COLOURS["prune"], "outside": COLOURS["from"]}
 CELL = 22  # pixels
+NEAR, STEP = 0.005, 0.014  # shares of the axis: costs that are alike, and how far apart they are drawn
 
 
 def front(
@@ -24,24 +25,31 @@ def front(
     recovered from it; dashed, the Pareto front: the best at this size or less, at this speed or more."""
     if len(rows) < 2 or len({row["cost"] for row in rows}) < 2:
         return None
+    rows = side_by_side(rows)
     title = "million parameters" if field == "parameters" else f"{unit} (more is faster)"
     x_scale, scale = alt.Scale(zero=False, padding=28), alt.Scale(zero=False, reverse=not higher, padding=14)
-    x = alt.X("cost:Q", title=title, scale=x_scale, axis=alt.Axis(tickCount=6))
+    x = alt.X("at:Q", title=title, scale=x_scale, axis=alt.Axis(tickCount=6))
     y = alt.Y("value:Q", title=f"{test}, {better(metric, higher)}", scale=scale)
     ways = list(dict.fromkeys(row["how"] for row in rows if row["how"] != WHOLE))
     present = [way for way in (WHOLE,) if any(row["how"] == way for row in rows)]
     colours = [*(COLOURS["from"] for _ in present), *(WAYS[i % len(WAYS)] for i in range(len(ways)))]
-    colour = alt.Color("how:N", title=None, scale=alt.Scale(domain=[*present, *ways], range=colours))
+    words, grey = alt.Legend(values=ways), COLOURS["from"]
+    colour = alt.Color("how:N", title=None, scale=alt.Scale(domain=[*present, *ways], range=colours), legend=words)
     states = [s for s in SHAPES if any(row["state"] == s for row in rows)]
-    shape = alt.Shape("state:N", title=None, scale=alt.Scale(domain=states, range=[SHAPES[s] for s in states]))
+    shape = alt.Shape(
+        "state:N",
+        title=None,
+        scale=alt.Scale(domain=states, range=[SHAPES[s] for s in states]),
+        legend=alt.Legend(symbolFillColor=grey, symbolStrokeColor=grey),
+    )
     before = {row["model"]: row for row in rows if row["state"] == PRUNED}
     healed = [row for row in rows if row["state"] == RECOVERED and row["of"] in before]
     lines = [
-        {"how": row["how"], "cost": a["cost"], "value": a["value"], "to_cost": row["cost"], "to": row["value"]}
+        {"how": row["how"], "at": a["at"], "value": a["value"], "to_at": row["at"], "to": row["value"]}
         for row in healed
         for a in (before[row["of"]],)
     ]
-    best = sorted((row for row in rows if row["front"]), key=lambda row: row["cost"])
+    best = sorted((row for row in rows if row["front"]), key=lambda row: row["at"])
     base = alt.Chart(alt.Data(values=list(rows)))
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("model", "state", "how")),
@@ -52,26 +60,39 @@ def front(
         alt.Chart(alt.Data(values=best))
         .mark_line(
             strokeDash=[5, 4],
-            color=COLOURS["from"],
+            color=grey,
             strokeWidth=1.6,
             interpolate="step-after" if field == "parameters" else "step-before",
         )
-        .encode(x=x, y=y, order="cost:Q"),
-        base.mark_rule(strokeWidth=1.2, opacity=0.45).encode(
+        .encode(x=x, y=y, order="at:Q"),
+        base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
             x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour
         ),
-        base.mark_rule(strokeWidth=1.2, opacity=0.45).encode(
+        base.mark_rule(strokeWidth=1.2, opacity=0.3).encode(
             x=alt.X("cost_low:Q", scale=x_scale), x2="cost_high:Q", y=y, color=colour
         ),
         alt.Chart(alt.Data(values=lines))
         .mark_rule(strokeWidth=2.2, opacity=0.8)
-        .encode(x=x, y=y, x2="to_cost:Q", y2="to:Q", color=colour),
+        .encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
         base.mark_point(filled=True, size=95, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
         alt.Chart(alt.Data(values=best))
         .mark_text(align="left", dx=9, dy=-8, fontSize=11.5)
         .encode(x=x, y=y, text="label:N"),
     ]
     return finish(alt.layer(*(layer for layer in layers if layer is not layers[3] or lines)), 360)
+
+
+def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `at`, where they are drawn: models of one size stand beside each other, a place a way of choosing."""
+    costs = [row["cost"] for row in rows]
+    span = max(costs) - min(costs)
+    ways = list(dict.fromkeys(row["how"] for row in rows))
+    found = []
+    for row in rows:
+        there = [w for w in ways if any(o["how"] == w and abs(o["cost"] - row["cost"]) < NEAR * span for o in rows)]
+        place = there.index(row["how"]) - (len(there) - 1) / 2
+        found.append({**row, "at": row["cost"] + place * STEP * span})
+    return found
 
 
 def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool) -> dict[str, Any]:
@@ -95,7 +116,7 @@ def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool
             base.mark_point(filled=True, size=95, opacity=1).encode(y=y, tooltip=tooltip),
             base.transform_filter("datum.state == 'chosen'")
             .mark_text(align="left", dx=9, dy=-9, fontSize=12)
-            .encode(y=y, text="model:N", color=alt.value(COLOURS["average"])),
+            .encode(y=y, text="label:N"),
         ),
         300,
     )

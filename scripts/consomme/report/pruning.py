@@ -107,7 +107,7 @@ def how_pruned(model: Mapping[str, Any], provenance: Provenance) -> str:
 def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
     """For each model that is the smallest within its limits (of the first replicate): title, set, metric, and the rows of
     its curve on that set: model, parameters (millions), value, low, high, state."""
-    found = []
+    found, labels = [], {m["name"]: label(m) for m in outcomes.models}
     for model in outcomes.models:
         record = provenance.get((model["name"], outcomes.replicates[0])) or {}
         if model["replicate"] != outcomes.replicates[0] or (record.get("settings") or {}).get("method") != "smallest":
@@ -115,7 +115,8 @@ def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
         curve = (record.get("chosen") or {}).get("curve") or []
         for place in dict.fromkeys((row["set"], row["metric"]) for row in curve):
             rows = [
-                {"model": row["model"], "parameters": row["parameters"] / 1e6, "value": row["value"]}
+                {"model": row["model"], "label": labels.get(row["model"], row["model"]), "value": row["value"]}
+                | {"parameters": row["parameters"] / 1e6}
                 | {"low": row["ci_low"], "high": row["ci_high"]}
                 | {"state": "chosen" if row["chosen"] else "within" if row["admissible"] else "outside"}
                 for row in curve
