@@ -82,7 +82,7 @@ class Dial:
     def text(self, objective):
         return f"loss {-objective:.4f}"
 
-    def rows(self, model):
+    def rows(self, model, folder=None):
         return [{"set": "d", "metric": "loss", "value": self._dial(model), "ci_low": 0.0, "ci_high": None}]
 
 
@@ -202,6 +202,69 @@ def test_interpolate_where_no_point_keeps_the_limit(tmp_path, parents, capsys):
     (tmp_path / "other").mkdir()
     with pytest.raises(ConsommeError, match="no point between base and b"):
         _make("interpolate", found, Dial(most=0.0, of="another"), tmp_path / "other", alpha=None, points=3)
+
+
+@pytest.fixture
+def shapes(tmp_path, base):
+    """shapes(a=(2, 0.5)): name -> a model with so many encoder layers whose dial shows that value."""
+
+    def make(**values):
+        found = {}
+        for name, (depth, value) in values.items():
+            found[name] = tmp_path / "shapes" / name
+            shutil.copytree(base, found[name])
+            weights, first = load_file(base / "model.safetensors"), "encoder.layers.0."
+            for layer in range(1, depth):
+                weights |= {n.replace(first, f"encoder.layers.{layer}."): t for n, t in weights.items() if first in n}
+            weights[DIAL] = weights[DIAL].copy()
+            weights[DIAL][0] = value
+            save_file(weights, found[name] / "model.safetensors", metadata={"format": "pt"})
+            config = json.loads((base / "config.json").read_text())
+            write_json(found[name] / "config.json", {**config, "encoder_layers": depth})
+        return found
+
+    return make
+
+
+def test_the_smallest_that_keeps_the_limits_is_taken(tmp_path, shapes, capsys):
+    found = shapes(whole=(4, 0.0), tiny=(1, 3.0), half=(2, 0.4), third=(3, 0.3))
+    chosen, _ = _make("smallest", found, Dial(most=0.5), tmp_path)
+    assert chosen["ingredients"] == ["half"] and chosen["tried"] == list(found)
+    assert chosen["admissible"] == {"whole": True, "tiny": False, "half": True, "third": True}
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (found["half"] / "model.safetensors").read_bytes()
+    sizes = {name: sum(p.numel() for p in load(path).parameters()) for name, path in found.items()}
+    assert {row["model"]: row["parameters"] for row in chosen["curve"]} == sizes
+    header, *lines = [line.split("\t") for line in (tmp_path / "out" / "curve.tsv").read_text().splitlines()]
+    assert header[:4] == ["model", "parameters", "set", "metric"] and header[-2:] == ["admissible", "chosen"]
+    assert [(line[0], line[-1]) for line in lines] == [
+        ("whole", "false"), ("tiny", "false"), ("half", "true"), ("third", "false"),
+    ]  # fmt: skip
+    assert "tiny: " in (said := capsys.readouterr().err) and "may be 9.00 worse than base (0.5 allowed)" in said
+
+
+def test_of_equally_small_models_the_better_of_equals_the_first(tmp_path, shapes):
+    found = shapes(whole=(2, 1.0), worse=(1, 0.2), better=(1, 0.7), twin=(1, 0.7))
+    assert _make("smallest", found, Dial(most=2.0), tmp_path)[0]["ingredients"] == ["better"]
+
+
+def test_nothing_within_the_limits_says_how_far_off_each_is(tmp_path, shapes):
+    with pytest.raises(
+        ConsommeError, match=r"a: g may be 9.00 worse than base \(0.5 allowed\); b: g may be 9.00 .*lose_at_most"
+    ):
+        _make("smallest", shapes(a=(1, 1.0), b=(2, 1.0)), Dial(most=0.0), tmp_path)
+
+
+def test_the_smallest_on_development_data(job, shapes, tmp_path, capsys):
+    found = shapes(whole=(2, 0.0), small=(1, 0.0))
+    for allowed, wanted in ((100, "small"), (0, "whole")):
+        limits = {"d": {"weight": 1.0, "lose_at_most": allowed, "of": "of"}}
+        choice, name = {"metric": "loss", "sets": limits}, f"made{allowed}"
+        run(parse(job("smallest", found, choice, reference=found["whole"], name=name), ""))
+        record = json.loads((tmp_path / name / "provenance.json").read_text())
+        assert record["chosen"]["ingredients"] == [wanted]
+        # its layers come from where those of the chosen model come from
+        assert record["origin"]["weights"] == record["parents"][wanted == "small"]["weights"]
+        assert load(tmp_path / name).config.encoder_layers == (1 if wanted == "small" else 2)
 
 
 # -- the whole stage ---------------------------------------------------------------------------------------------------

@@ -191,3 +191,30 @@ def test_width_and_sublayers_say_what_they_look_at_and_what_is_left(change):
     assert {name: m.width["intermediate_size"] for name, m in made.items()} == {
         "taylor": 96, "length": 96, "lots": 48, "finer": 128}  # fmt: skip
     assert {name: m.depth for name, m in made.items() if m.depth != {"encoder": 6}} == {"finer": None}
+
+
+def test_the_smallest_is_chosen_among_models_of_any_shape(change):
+    depths = {
+        "prune": "base",
+        "sweep": {"grid": {"layers.encoder.drop": ["1/6", "1/3", "1/2", "2/3"], "layers.encoder.by": ["uniform"]}},
+    }
+    limit = {"lose_at_most": 1, "of": "base"}
+    least = {"average": ["base", "depths"], "method": "smallest", "choose_on": {"a": limit}}
+    graph = {"experiments/e/models/depths": depths, "experiments/e/models/least": least}
+    after = {"experiments/e/models/after": {"train": "least", "max_steps": 1}}
+    study = Plan(change(graph | after)).studies["e"]
+    found = {m.name: m for m in study.models}
+    model = found["least"]
+    assert len(model.parents) == 5 and model.family == "ctc" and model.depth is None and found["after"].depth is None
+    # the set of the limit is also the goal, unless there is another
+    choice = model.identity["settings"]["choose_on"]
+    assert choice["sets"] == {"a": {"weight": 1.0, "lose_at_most": 1, "of": "base", "metric": "wer"}}
+    other = Plan(change(graph | {"experiments/e/models/least": {**least, "choose_on": {"a": limit, "b": "best"}}}))
+    (changed,) = [m for m in other.studies["e"].models if m.node == "least"]
+    assert {s: "weight" in goal for s, goal in changed.identity["settings"]["choose_on"]["sets"].items()} == {
+        "a": False,
+        "b": True,
+    }
+    assert changed.digest != model.digest
+    # it is no mix: nothing lies between its models
+    assert all(landscape.node != "depths" for landscape in study.landscapes)

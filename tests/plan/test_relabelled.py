@@ -302,3 +302,23 @@ def test_a_missing_side_changes_no_other_corpus(small, change):
         {c.name: c.digest for c in Plan(raw).corpora.values()} for raw in (small, change({"corpora.a-train.seed": 1}))
     )
     assert before == after and not any("missing" in c.spec for c in Plan(small).corpora.values())
+
+
+def test_a_recogniser_that_learns_from_its_teacher_alone_needs_no_transcripts(change):
+    heard = {"source": "generated", "generator": "spoken-numbers", "domain": "clean", "size": 9, "missing": "target"}
+    healed = {"train": "half", "distil_from": "line", "max_steps": 3, "data": {"train": "heard"}}
+    node = "experiments/e/models/healed"
+    alone = {**healed, "distil": {"weight": 1.0}}
+    plan = Plan(change({"corpora/heard": heard, node: alone}))
+    (model,) = [m for m in plan.studies["e"].models if m.node == "healed"]
+    assert list(model.identity["train"]) == ["heard"]
+    for settings, words in (
+        ({node: {**healed, "distil": {"weight": 0.9}}}, "'heard' has no target side"),
+        ({node: {**healed, "train": "base", "distil_from": "base"}}, "'heard' has no target side"),
+        (
+            {node: alone, "experiments/e/models/raw/from": {"scratch": {"family": "whisper"}}},
+            "decoder of 'whisper' is given them",
+        ),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            Plan(change({"corpora/heard": heard, **settings}))

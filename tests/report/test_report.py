@@ -303,3 +303,29 @@ def test_a_choice_by_chance_is_called_so(tree):
             path.write_text(json.dumps(record | {"chosen": {"cautions": ["chosen by wer on 6 utterances"]}}))
     report(tree)
     assert (OUT / "summary.md").read_text().count("soup: chosen by wer on 6 utterances.") == 1
+
+
+def test_a_pruned_model_that_is_not_faster_says_so(tree):
+    path = OUT / "costs.tsv"
+    header, *lines = path.read_text().splitlines()
+
+    def said(half, balanced, size=51_000_000):
+        rows = []
+        for line in lines:
+            cells = line.split("\t")
+            low, high = {"half": half, "balanced": balanced}.get(cells[0], (30.0, 34.0))
+            cells[2] = str(size) if cells[0] == "half" else cells[2]
+            rows.append("\t".join([*cells[:5], str((low + high) / 2), *cells[6:], str(low), str(high)]))
+        path.write_text("\n".join([f"{header}\tspeed_low\tspeed_high", *rows]) + "\n")
+        report(tree)
+        text = (OUT / "summary.md").read_text()
+        assert ("Pruned, " in text) == ("Pruned, " in (OUT / "report.html").read_text())
+        return [line for line in text.splitlines() if line.startswith("Pruned, ")]
+
+    assert said((50.0, 52.0), (30.0, 34.0)) == []
+    assert said((33.0, 37.0), (30.0, 34.0)) == [
+        "Pruned, but not measurably faster than before (speeds overlap over rounds): half (33 – 37; balanced 30 – 34 tokens/s)."
+    ]
+    assert said((20.0, 25.0), (30.0, 34.0), 74_000_000) == [
+        "Pruned, and slower than before: half (20 – 25; balanced 30 – 34 tokens/s; no smaller either)."
+    ]

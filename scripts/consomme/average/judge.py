@@ -91,7 +91,7 @@ class Judge:
         """An objective for the log, such as `wer 12.34`."""
         return f"{self.choice.metric} {self.score(objective):.{4 if self.choice.metric == 'loss' else 2}f}"
 
-    def rows(self, model: PreTrainedModel) -> list[dict[str, Any]]:
+    def rows(self, model: PreTrainedModel, folder: Path | None = None) -> list[dict[str, Any]]:
         """For each set and metric of the choice: set, metric, value and its 95 % percentile interval from 2,000
         resamples of the set's units (None for a set of a single unit)."""
         import numpy as np
@@ -102,7 +102,7 @@ class Judge:
         wanted += [(s, limit.metric) for s, limit in self.choice.limits.items()]
         found = []
         for name, metric in dict.fromkeys(wanted):
-            statistics = self.evaluator().statistics(model, name, metric)
+            statistics = self.evaluator(folder).statistics(model, name, metric)
             units = np.asarray(self._rows[name].units)
             low = high = None
             if len(np.unique(units)) > 1:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,41 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
         "versions": versions(),
         "weights": hash_weights(folder),
     }
+    if found := _inherited_origin(job, more.get("chosen")):
+        record["origin"] = found
     taken = sorted(set(record) & set(more))
     if taken:
         raise ValueError(f"provenance has its own {', '.join(taken)}")
     record.update(more)
     write_json(folder / NAME, record)
     return record
+
+
+def origin(folder: Path | str) -> dict[str, Any]:
+    """The oldest ancestor that the layers of a model can be followed to, through training, averaging and pruning:
+    {"weights": its hash, "layers": {side: which of its layers these are, from 1}}, where a side that isn't named has all
+    of them. A model that says nothing is its own."""
+    path = Path(folder) / NAME
+    record = read_json(path) if path.exists() else {}
+    if record.get("origin"):
+        return record["origin"]
+    return {"weights": weights_hash(folder), "layers": {}}
+
+
+def _inherited_origin(job: Job, chosen: Any) -> dict[str, Any] | None:
+    """The origin of the parents, of those that were chosen among them, if they have one in common; what was pruned is
+    taken out of it."""
+    chosen = chosen if isinstance(chosen, Mapping) else {}
+    parents = job.labelled("parent")
+    taken = [name for name in chosen.get("ingredients") or [] if name in parents] or list(parents)
+    found = [origin(parents[name]) for name in taken]
+    if not found or any(other != found[0] for other in found):
+        return None
+    layers = dict(found[0]["layers"])
+    for side, plan in (chosen.get("layers") or {}).items():
+        before = layers.get(side)
+        layers[side] = [before[n - 1] for n in plan["kept"]] if before else list(plan["kept"])
+    return {"weights": found[0]["weights"], "layers": layers}
 
 
 def versions() -> dict[str, str]:

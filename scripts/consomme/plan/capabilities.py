@@ -38,7 +38,7 @@ from consomme.prune.width import neurons_to_drop
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
-    from consomme.plan.items import Model
+    from consomme.plan.items import Model, Prepared
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import Score
 
@@ -268,6 +268,51 @@ def training(node: TrainNode, settings: dict[str, Any], parent: Model, task: str
                 fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
 
 
+def distilling(node: TrainNode, student: Model, teacher: Model, corpora: Mapping[str, Prepared], path: str) -> None:
+    """Labels are there where they are needed; the student's layers can come from the teacher's."""
+    family = FAMILIES[student.family] if student.family else None
+    for corpus in corpora.values():
+        if corpus.settings.get("missing") and family and family.objective != "ctc":
+            fail(
+                f"{path}.data.train",
+                f"'{corpus.name}' has no transcripts, and the decoder of '{family.name}' is given them: have a model write "
+                f"them (a corpus of source relabelled, corpus: {corpus.name})",
+            )
+    if not (node.distil and node.distil.hidden):
+        return
+    where = f"{path}.distil.hidden"
+    if teacher.ensemble:
+        fail(where, f"'{teacher.name}' is an ensemble, which has no layers of its own; leave `hidden` out")
+    if family and not family.stacks:
+        fail(where, _no_side(family, "encoder"))
+    if student.depth is None or teacher.depth is None or student.depth == teacher.depth:
+        return
+    for side, depth in student.depth.items():
+        if depth > teacher.depth.get(side, depth):
+            fail(
+                where,
+                f"'{student.name}' has {depth} {side} layers and its teacher '{teacher.name}' {teacher.depth[side]}; a "
+                "student has as many, or some of them",
+            )
+    if not _ancestors(student) & _ancestors(teacher):
+        fail(
+            where,
+            f"'{student.name}' ({student.depth}) and '{teacher.name}' ({teacher.depth}) come from different models, so "
+            "nothing says which layers belong together; distil from the model that the student was pruned from",
+        )
+
+
+def _ancestors(model: Model) -> set[str]:
+    """The digests of a model and of all that it was made of."""
+    found, waiting = set(), [model]
+    while waiting:
+        one = waiting.pop()
+        if one.digest not in found:
+            found.add(one.digest)
+            waiting += one.parents.values()
+    return found
+
+
 def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:
     """Augmentations fit the task, and the tokenizer."""
     for key, value in augment.items():
@@ -342,6 +387,21 @@ def holds_limits(method: str) -> bool:
     return METHODS[method].limits
 
 
+def needs_limits(method: str) -> bool:
+    """Whether the method is nothing without `lose_at_most`."""
+    return METHODS[method].needs_limits
+
+
+def choice(method: str) -> bool:
+    """Whether the method takes one of its models as it is: they may then be of any shape, and what it makes is no average."""
+    return not METHODS[method].mixes and METHODS[method].chooses({})
+
+
+def common(values: list[Any]) -> Any:
+    """What all have, None where they differ or one isn't known."""
+    return values[0] if all(value == values[0] for value in values) else None
+
+
 def seeded(node: AverageNode) -> bool:
     """Whether the method draws at random."""
     return METHODS[node.method].seeded
@@ -362,7 +422,8 @@ def ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
         if not sum(weights) > 0 and node.method == "weighted":
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
-    for attribute, word in (("family", "families"), ("depth", "depths"), ("width", "widths")):
+    shapes = (("family", "families"), ("depth", "depths"), ("width", "widths"))
+    for attribute, word in shapes if not choice(node.method) else ():
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
         if len(values) > 1:

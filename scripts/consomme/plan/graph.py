@@ -225,7 +225,9 @@ class Graph:
 
     def _train(self, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
         data = self._data(node.data)
-        weights, corpora = self._train_corpora(data, f"{path}.data.train")
+        # a recogniser that learns from its teacher alone may need no transcripts: its family tells
+        alone = node.distil is not None and node.distil.weight == 1 and self.experiment.task == "asr"
+        weights, corpora = self._train_corpora(data, f"{path}.data.train", "target" if alone else None)
         settings = node.model_dump(
             by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
         )
@@ -243,6 +245,7 @@ class Graph:
             if node.distil_from:
                 teacher = self._partner(node.distil_from, parent, f"{path}.distil_from")
                 teachers = {teacher.name: teacher}
+                capabilities.distilling(node, parent, teacher, corpora, path)
             capabilities.training(node, settings, parent, self.experiment.task, path)
             choosing: dict[str, Any] = {}
             used, references = dict(corpora), {}
@@ -340,13 +343,17 @@ class Graph:
             data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
             if not capabilities.holds_limits(settings["method"]):
                 goals = _no_constraints(goals, path)
+            limits = capabilities.needs_limits(settings["method"])
             choosing, settings["choose_on"], corpora, references = self._choosing(
-                goals, metric, data, path, settings.get("rank_by")
+                goals, metric, data, path, settings.get("rank_by"), limits=settings["method"] if limits else None
             )
         else:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
-        family = group[0].family
+        # a choice may be among models of different shapes
+        family, depth, width = (
+            capabilities.common([getattr(m, a) for m in group]) for a in ("family", "depth", "width")
+        )
         statistics = {}
         if capabilities.has_statistics(settings["method"], family, self.experiment.task):
             statistics = trained_on(group)
@@ -360,8 +367,8 @@ class Graph:
             corpora=corpora,
             statistics=statistics,
             family=family,
-            depth=group[0].depth,
-            width=group[0].width,
+            depth=depth,
+            width=width,
             stage="average",
         )
 
@@ -505,14 +512,16 @@ class Graph:
         """The corpora of the test sets: corpus -> set."""
         return {c.name: t for t, s in self.test.items() for c in s.values()}
 
-    def _train_corpora(self, data: Data, path: str) -> tuple[dict[str, float], dict[str, Prepared]]:
-        """Weights and corpora by the corpora's filled-in names."""
+    def _train_corpora(
+        self, data: Data, path: str, missing: str | None = None
+    ) -> tuple[dict[str, float], dict[str, Prepared]]:
+        """Weights and corpora by the corpora's filled-in names. missing: the side that a corpus may lack."""
         if not data.train:
             fail(path, "training data is needed: a corpus, or {corpus: weight}")
         weights: dict[str, float] = {}
         found: dict[str, Prepared] = {}
         for name, weight in data.train.items():
-            corpus = self.trained_on(self._fill(name, path), path)
+            corpus = self.trained_on(self._fill(name, path), path, missing)
             if corpus.name in self.reported:
                 fail(path, f"'{corpus.name}' is a test set; test sets only report")
             found[corpus.name] = corpus
@@ -536,9 +545,18 @@ class Graph:
         return sets
 
     def _choosing(
-        self, goals: dict[str, Any] | None, metric: str, data: Data, path: str, rank_by: str | None = None
+        self,
+        goals: dict[str, Any] | None,
+        metric: str,
+        data: Data,
+        path: str,
+        rank_by: str | None = None,
+        limits: str | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Prepared], dict[str, Model]]:
-        """What a choice on development sets depends on: (part of the identity, choice, corpora, references)."""
+        """What a choice on development sets depends on: (part of the identity, choice, corpora, references).
+
+        limits: the method that can't do without them; the sets that they are on then count as the goal too where no
+        other does."""
         dev = self._sets(data, "dev")
         if not dev:
             fail(f"{self.path}.data.dev", f"{path} chooses on development sets, and there is none")
@@ -558,6 +576,13 @@ class Graph:
                 sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
             else:
                 sets[name] = {"weight": 1.0 if goal == "best" else goal}
+        if limits and not references:
+            fail(
+                f"{path}.choose_on",
+                f"{limits} needs a limit, such as {next(iter(dev))}: {{lose_at_most: 1, of: MODEL}}: what may be lost",
+            )
+        if limits and not any("weight" in s for s in sets.values()):
+            sets = {name: {"weight": 1.0, **s} for name, s in sets.items()}
         if not any("weight" in s for s in sets.values()):
             fail(f"{path}.choose_on", "at least one development set must be `best`: constraints alone choose nothing")
         corpora = {c.name: c for name in sets for c in dev[name].values()}
@@ -643,6 +668,6 @@ def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] |
         if isinstance(goal, Constraint):
             fail(
                 f"{path}.choose_on.{name}",
-                "lose_at_most belongs to best, greedy and interpolate; give a weight or best",
+                "lose_at_most belongs to best, greedy, interpolate and smallest; give a weight or best",
             )
     return goals

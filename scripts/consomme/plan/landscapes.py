@@ -45,7 +45,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
 def _sweeps(average: Model) -> list[list[Model]]:
     """The ingredients of an average of weights by the node whose runs they are, each in the order of their digests."""
     settings = average.identity["settings"]
-    if average.verb != "average" or average.ensemble or settings.get("method") == "best_run":
+    if average.verb != "average" or average.ensemble or capabilities.choice(settings["method"]):
         return []
     ingredients = list(average.parents.values())[bool(settings.get("base")) :]
     by_node: dict[str, list[Model]] = {}

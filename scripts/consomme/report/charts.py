@@ -37,7 +37,8 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
     return colour, shape
 
 
-def _better(metric: str, higher: bool) -> str:
+def better(metric: str, higher: bool) -> str:
+    """A metric's name, and which way it runs."""
     return f"{metric_title(metric)} ({'higher' if higher else 'lower'} is better)"
 
 
@@ -73,8 +74,8 @@ def pareto(
     rows.sort(key=lambda row: not row["run"])  # what is drawn later lies on top
     scale = alt.Scale(zero=False, reverse=not higher, nice=True, padding=18)
     numbers = alt.Axis(grid=True)
-    x = alt.X("x:Q", title=f"{x_set}, {_better(metric, higher)}", scale=scale, axis=numbers)
-    y = alt.Y("y:Q", title=f"{y_set}, {_better(metric, higher)}", scale=scale, axis=numbers)
+    x = alt.X("x:Q", title=f"{x_set}, {better(metric, higher)}", scale=scale, axis=numbers)
+    y = alt.Y("y:Q", title=f"{y_set}, {better(metric, higher)}", scale=scale, axis=numbers)
     colour, shape = _kinds(rows)
     faint = alt.when("datum.run").then(alt.value(0.22)).otherwise(alt.value(0.65))
     base = alt.Chart(alt.Data(values=rows))
@@ -116,7 +117,7 @@ def pareto(
                 point={"size": 20, "filled": True, "color": COLOURS["average"]},
             ),
         )
-    return _finish(alt.layer(*layers), 420)
+    return finish(alt.layer(*layers), 420)
 
 
 def quality_against_cost(
@@ -147,10 +148,10 @@ def quality_against_cost(
     colour, shape = _kinds(rows)
     x = alt.X("cost:Q", title=unit, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=6))
     scale = alt.Scale(zero=False, reverse=not higher, padding=12)
-    y = alt.Y("value:Q", title=f"{test}, {_better(metric, higher)}", scale=scale)
+    y = alt.Y("value:Q", title=f"{test}, {better(metric, higher)}", scale=scale)
     base = alt.Chart(alt.Data(values=sorted(rows, key=lambda r: r["model"])))
     tooltip = ["model:N", alt.Tooltip("cost:Q", title=unit, format=".3f"), alt.Tooltip("value:Q", format=".2f")]
-    return _finish(
+    return finish(
         alt.layer(
             base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
                 x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour
@@ -189,7 +190,7 @@ def dev_against_test(
         scale=alt.Scale(domain=["chosen", "not chosen"], range=[COLOURS["average"], COLOURS["train"]]),
     )
     chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=75, opacity=0.85)
-    return _finish(
+    return finish(
         chart.encode(
             x=alt.X("dev:Q", title=f"{name}, development", scale=scale),
             y=alt.Y("test:Q", title=f"{name}, test", scale=scale),
@@ -234,7 +235,7 @@ def basin(found: Landscape) -> dict[str, Any]:
         alt.Tooltip("above:Q", title="above the best run's", format="+.3f"),
     ]
     lines = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=colour, detail=["run:N", "replicate:N"])
-    return _finish(
+    return finish(
         alt.layer(
             _level(),
             lines.mark_line(strokeWidth=1.2, opacity=0.5),
@@ -270,7 +271,7 @@ def more_ingredients(found: Landscape) -> dict[str, Any]:
     base = alt.Chart(alt.Data(values=rows))
     lines = base.encode(x=x, y=alt.Y("above:Q", title=title, scale=scale), color=colour)
     tooltip = [alt.Tooltip("order:N"), alt.Tooltip("k:Q", title="runs"), alt.Tooltip("above:Q", format="+.3f")]
-    return _finish(
+    return finish(
         alt.layer(
             _level(),
             base.transform_filter("isValid(datum.low)")
@@ -304,13 +305,13 @@ def averages_by(found: Series, name: str, metric: str, higher: bool) -> dict[str
         ),
         y=alt.Y(
             "score:Q",
-            title=f"{name}: {_better(metric, higher)}",
+            title=f"{name}: {better(metric, higher)}",
             scale=alt.Scale(zero=False, reverse=not higher, padding=10),
         ),
         color=colour,
         tooltip=["of:N", alt.Tooltip("value:Q", title=found.key), alt.Tooltip("score:Q", format=".2f")],
     )
-    return _finish(alt.layer(encoded.mark_line(), encoded.mark_point(filled=True, size=60, opacity=1)), 300)
+    return finish(alt.layer(encoded.mark_line(), encoded.mark_point(filled=True, size=60, opacity=1)), 300)
 
 
 def _level() -> alt.Chart:
@@ -318,7 +319,8 @@ def _level() -> alt.Chart:
     return alt.Chart(alt.Data(values=[{"above": 0}])).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(y="above:Q")
 
 
-def _finish(chart: Any, height: int) -> dict[str, Any]:
+def finish(chart: Any, height: int) -> dict[str, Any]:
+    """The spec of a chart as wide as its place and so high, in pixels."""
     # counters in names of views would differ with what was drawn before
     spec = chart.properties(width="container", height=height).to_dict()
     spec.pop("$schema", None)

@@ -27,9 +27,12 @@ from consomme.common.stage import Job, main, say
 from consomme.families import device_named
 from consomme.families.ensemble import FILE
 
-COLUMNS = ["model", "replicate", "parameters", "bytes", "flops", "speed", "speed_unit", "memory", "device"]
+COLUMNS = [
+    *("model", "replicate", "parameters", "bytes", "flops", "speed", "speed_unit", "memory", "device"),
+    *("speed_low", "speed_high"),
+]
 UTTERANCES = 16
-ROUNDS = 3
+ROUNDS = 5
 WEIGHTS = "model.safetensors"
 # what a config says of where it comes from, not of what is computed
 VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash")
@@ -143,7 +146,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
 
     parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
     for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
-    generation, median of three rounds after a warm-up; memory: peak in MiB, of the process (cpu) or the device."""
+    generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak in MiB, of the process (cpu) or the device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -188,6 +191,8 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops": float(counter.get_total_flops()) / amount,
         "speed": written / statistics.median(times[1:]),
+        "speed_low": written / max(times[1:]),
+        "speed_high": written / min(times[1:]),
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
     }

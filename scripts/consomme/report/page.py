@@ -30,9 +30,11 @@ from consomme.report.tables import (
     headline,
     mean_scores,
     metric_title,
+    not_faster,
     p_text,
     reading,
     short,
+    shown_speed,
     signed,
     spread,
     standing,
@@ -108,9 +110,11 @@ def context(
         for i, each in enumerate(sequences)
         for j, name in enumerate(sets)
     }
-    charts = {
-        k: v for k, v in {**charts, **series_charts, **cost_charts, **choice_charts, **landscape_charts}.items() if v
-    }
+    pruning = _pruning(outcomes, found, costs, provenance, metric, higher)
+    pruning_charts = {key: chart for group in pruning.values() for key, chart in group["charts"].items()}
+    every = {**charts, **series_charts, **cost_charts, **choice_charts, **landscape_charts, **pruning_charts}
+    charts = {k: v for k, v in every.items() if v}
+    shown_pruning = {k: {**g, "charts": [c for c in g["charts"] if c in charts]} for k, g in pruning.items()}
     return {
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
@@ -118,7 +122,7 @@ def context(
         "journey": first_to_last(outcomes, found, costs),
         "verdicts": [_verdict(c, claims) for c in claims],
         "has_margin": any(c.hypothesis == "keeps" for c in claims),
-        "cautions": cautions(outcomes, claims),
+        "cautions": [*cautions(outcomes, claims), *not_faster(outcomes, costs)],
         "sets": sets,
         "metric_word": metric_title(metric),
         "higher": higher,
@@ -130,6 +134,8 @@ def context(
         "path_of": path_of,
         "cost_charts": [k for k in cost_charts if k in charts],
         "cost_device": ", ".join(sorted({c.get("device", "") for c in costs} - {""})) or "an unnamed device",
+        "pruning": shown_pruning,
+        "has_pruning": any(group["charts"] for group in shown_pruning.values()),
         "averages": _averages(outcomes, comparisons),
         "landscapes": [
             {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
@@ -252,6 +258,46 @@ def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dic
             cells.append(c and {"state": state, "words": words + claim, "numbers": numbers})
         rows.append({"average": row["average"], "best": row["best"], "cells": cells})
     return rows
+
+
+def _pruning(
+    outcomes: Outcomes,
+    found: Sequence[Score],
+    costs: Sequence[Mapping[str, str]],
+    provenance: Mapping[tuple[str, str], Mapping[str, Any]],
+    metric: str,
+    higher: bool,
+) -> dict[str, dict[str, Any]]:
+    """The pictures of pruning by kind: charts by key (None where there is nothing to draw), and the titles that they need."""
+    from consomme.report import prune_charts as draw
+    from consomme.report import pruning
+
+    fronts = {}
+    for i, name in enumerate(outcomes.sets("test")[:2]):
+        for field in ("parameters", "speed"):
+            rows = pruning.points(outcomes, found, costs, provenance, name, metric, field)
+            unit = next((c["speed_unit"] for c in costs if c.get("speed_unit")), "")
+            fronts[f"front_{field}_{i}"] = draw.front(rows, name, metric, higher, field, unit)
+    chosen = pruning.budgets(outcomes, provenance)
+    heads = pruning.head_maps(outcomes, provenance)
+    layers = pruning.layer_rows(outcomes, provenance)
+    return {
+        "fronts": {"charts": fronts},
+        "budgets": {
+            "charts": {
+                f"budget_{i}": draw.budget(
+                    b["rows"], b["set"], b["metric"], outcomes.metric(b["metric"]).higher_is_better
+                )
+                for i, b in enumerate(chosen)
+            },
+            "titles": {f"budget_{i}": b["title"] for i, b in enumerate(chosen)},
+        },
+        "layers": {"charts": {f"layers_{side}": draw.layers(rows, side) for side, rows in layers.items()}},
+        "heads": {
+            "charts": {f"heads_{i}": draw.heads(h["rows"]) for i, h in enumerate(heads)},
+            "titles": {f"heads_{i}": f"{h['title']}, by {h['by']}" for i, h in enumerate(heads)},
+        },
+    }
 
 
 def _test_means(found: Sequence[Score], metric: str, sets: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -470,13 +516,8 @@ def _path(
         chosen = (provenance.get((name, outcomes.replicates[0])) or {}).get("chosen") or {}
         points: dict[float, dict[str, float]] = {}
         for row in chosen.get("curve") or []:
-            if row["metric"] == metric:
+            if row["metric"] == metric and "alpha" in row:
                 points.setdefault(float(row["alpha"]), {})[row["set"]] = float(row["value"])
         if points and len(sets) == 2 and all(s in values for s in sets for values in points.values()):
             return name, [(alpha, *(values[s] for s in sets)) for alpha, values in sorted(points.items())]
     return "", []
-
-
-def shown_speed(value: float) -> str:
-    """Three digits, and thousands written out: 14.2, 3,550."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

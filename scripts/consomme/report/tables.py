@@ -255,7 +255,11 @@ def summary(
     if journey:
         foot += [journey]
     foot += best_lines(outcomes, comparisons)
-    foot += [*cautions(outcomes, claims), "Positive differences are better, whichever way the metric runs."]
+    foot += [
+        *cautions(outcomes, claims),
+        *not_faster(outcomes, costs),
+        "Positive differences are better, whichever way the metric runs.",
+    ]
     foot += ["", "All of it: report.html, comparisons.tsv, scores.tsv."]
     lines = [f"- {claim_line(c)}" for c in claims]
     room = SUMMARY_LINES - len(head) - len(foot)
@@ -298,6 +302,46 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     if split:
         lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
     return lines
+
+
+def not_faster(outcomes: Outcomes, costs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Which pruned models are no faster than what they were pruned from: the rounds of both overlap, or theirs were
+    slower. In a line, and a line more for those that are slower."""
+    cost = {c["model"]: c for c in reversed(costs) if c.get("speed")}
+    parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
+    groups: dict[str, list[str]] = {
+        "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
+        "Pruned, and slower than before": [],
+    }
+    same, slower = groups.values()
+    for name, parent in parents.items():
+        if name in cost and parent in cost and rounds(cost[name])[0] <= rounds(cost[parent])[1]:
+            words = f"{name} ({speed_range(cost[name])}; {parent} {speed_range(cost[parent])} {cost[name].get('speed_unit', '')}"
+            sizes = [cost[m].get("parameters") for m in (name, parent)]
+            words += "; no smaller either)" if sizes[0] == sizes[1] else ")"
+            (slower if rounds(cost[name])[1] < rounds(cost[parent])[0] else same).append(words)
+    return [
+        f"{title}: {'; '.join(found[:SHOWN])}{f'; and {len(found) - SHOWN} more' if len(found) > SHOWN else ''}."
+        for title, found in groups.items()
+        if found
+    ]
+
+
+def rounds(cost: Mapping[str, str]) -> tuple[float, float]:
+    """The speed of the slowest and of the fastest round of a row of costs.tsv; the median, where it has no others."""
+    low, high = (float(cost.get(key) or cost["speed"]) for key in ("speed_low", "speed_high"))
+    return low, high
+
+
+def speed_range(cost: Mapping[str, str]) -> str:
+    """Slowest to fastest, such as 14.2 – 15.1."""
+    low, high = map(shown_speed, rounds(cost))
+    return low if low == high else f"{low} – {high}"
+
+
+def shown_speed(value: float) -> str:
+    """Three digits, and thousands written out: 14.2, 3,550."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def first_to_last(outcomes: Outcomes, found: Sequence[Score], costs: Sequence[Mapping[str, str]]) -> str:

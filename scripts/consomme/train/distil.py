@@ -1,8 +1,10 @@
-"""Distillation of logits from a frozen teacher (Hinton, Vinyals, Dean 2015): loss = (1 - w) task + w T² KL."""
+"""Distillation from a frozen teacher (Hinton, Vinyals, Dean 2015): loss = (1 - w) task + w T² KL, and perhaps that
+of hidden states beside."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
+    from consomme.train.hidden import Heard, Hidden
 
 
 def divergence(student: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
@@ -31,10 +34,13 @@ def divergence(student: Tensor, teacher: Tensor, weights: Tensor, temperature: f
 
 
 class Teacher:
-    """A frozen model that says what it thinks of a batch. weight: 0..1 of the divergence; temperature > 0."""
+    """A frozen model that says what it thinks of a batch. weight: 0..1 of the divergence; temperature > 0; hidden: how
+    its layers are compared with the student's (None: they aren't)."""
 
-    def __init__(self, model: PreTrainedModel, family: Family, settings: Mapping[str, Any]) -> None:
-        self.family = family
+    def __init__(
+        self, model: PreTrainedModel, family: Family, settings: Mapping[str, Any], hidden: Hidden | None = None
+    ) -> None:
+        self.family, self.hidden = family, hidden
         self.model = model.eval().requires_grad_(False)
         self.weight, self.temperature = float(settings["weight"]), float(settings["temperature"])
         if not 0 <= self.weight <= 1 or self.temperature <= 0:
@@ -42,14 +48,37 @@ class Teacher:
                 f"distil: weight {self.weight}, temperature {self.temperature}: weight is 0..1, temperature above 0"
             )
 
+    @property
+    def alone(self) -> bool:
+        """Whether the student learns from it alone: the task's loss then counts nothing, and need not be computed."""
+        return self.weight == 1
+
+    @contextmanager
+    def listening(self, student: PreTrainedModel) -> Iterator[Heard]:
+        """Within the block, what the student's layers say is left in the mapping, where they are compared."""
+        if self.hidden is None:
+            yield {}
+            return
+        with self.hidden.listening(student) as heard:
+            yield heard
+
     def mixed(
-        self, task: Tensor, logits: Tensor, inputs: Mapping[str, Any], weights: Tensor, items: Tensor | int
+        self,
+        task: Tensor | float,
+        logits: Tensor,
+        inputs: Mapping[str, Any],
+        weights: Tensor,
+        items: Tensor | int,
+        heard: Heard | None = None,
+        places: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """(1 - weight) * task + weight * the divergence a label (seq2seq), or a frame, meaned by utterance (CTC).
+        """(1 - weight) * task + weight * the divergence a label (seq2seq), or a frame, meaned by utterance (CTC); and what
+        the hidden states add.
 
         inputs: what the student was given, augmented as it was; weights: of the places [batch, places]; items: what to
-        divide by, the labels or the utterances of all batches of the step."""
-        with torch.no_grad(), self.family.fitted(self.model, inputs):
+        divide by, the labels or the utterances of all batches of the step; heard: the student's states; places: side ->
+        what each of their places counts [batch, places]."""
+        with torch.no_grad(), self.family.fitted(self.model, inputs), self.listening(self.model) as own:
             said = self.model(**inputs).logits
         if said.shape != logits.shape:
             raise ConsommeError(
@@ -57,7 +86,8 @@ class Teacher:
                 f"{tuple(logits.shape[1:])}: distil from a model with the same frames and vocabulary"
             )
         found = divergence(logits, said, weights, self.temperature) / items
-        return (1 - self.weight) * task + self.weight * found
+        mixed = (1 - self.weight) * task + self.weight * found
+        return mixed + self.hidden.loss(heard, own, places) if self.hidden and heard else mixed
 
 
 def check(family: Family, processor: Any, teacher_family: Family, teacher: Path) -> None:

@@ -16,7 +16,7 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from consomme.common.errors import ConsommeError
-from consomme.train import checkpoints, hybrid, losses
+from consomme.train import checkpoints, hidden, hybrid, losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +129,7 @@ class Engine(Trainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
-        labels, step = inputs.pop("labels"), self.state.global_step
+        labels, step, teacher = inputs.pop("labels"), self.state.global_step, self.parts.teacher
         heard = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = self.family.decoder_inputs(self.model, labels)
@@ -138,21 +138,27 @@ class Engine(Trainer):
             tapped: list[Tensor] = []
             if self.parts.taps:
                 tapped = around.enter_context(self.parts.taps.listening(step))
+            said = around.enter_context(teacher.listening(self.model)) if teacher else {}
             if self.parts.layer_drop:
                 around.enter_context(self.parts.layer_drop.dropping(step, self.batch))
             outputs = model(**inputs)
         logits = outputs.logits
         if self.ctc:
             frames = self.family.frames(self.model, inputs).to(logits.device)
-            loss = self._ctc(logits, labels, frames, tapped, lambda s: self.family.head(self.model, s, inputs))
+            loss = 0.0
+            if not (teacher and teacher.alone):  # labels are not looked at then: there may be none
+                loss = self._ctc(logits, labels, frames, tapped, lambda s: self.family.head(self.model, s, inputs))
             weights, items = losses.frame_weights(frames, logits.shape[1]), self.utterances
         else:
             weights, items = (labels != losses.IGNORED).float(), num_items_in_batch
             loss = losses.seq2seq(logits, labels, self.parts.smoothing, items)
             if self.parts.ctc_weight:
                 loss = self._hybrid(loss, outputs.encoder_last_hidden_state, heard, tapped)
-        if self.parts.teacher:
-            loss = self.parts.teacher.mixed(loss, logits, inputs, weights, items)
+        if teacher:
+            places = hidden.place_weights(
+                self.family, self.model, inputs, labels, said, self.utterances, num_items_in_batch
+            )
+            loss = teacher.mixed(loss, logits, inputs, weights, items, said, places)
         return (loss, outputs) if return_outputs else loss
 
     def _ctc(self, logits: Tensor, labels: Tensor, frames: Tensor, tapped: list[Tensor], head: Any) -> Tensor:

@@ -43,7 +43,8 @@ class Corpus:
 
     features, labels: of all its rows; lengths: frames or tokens of each row; usable: numbers of the rows to train on;
     left_out: reason -> number of rows; room: how many labels each row has room for, 0 where that doesn't matter;
-    languages: of the experiment; unknown: share of the labels' tokens that the tokenizer doesn't know, 0 to 1."""
+    languages: of the experiment; unknown: share of the labels' tokens that the tokenizer doesn't know, 0 to 1; labelled:
+    whether labels are looked at, which are empty otherwise."""
 
     rows: Rows
     ids: Sequence[str]
@@ -56,6 +57,7 @@ class Corpus:
     room: np.ndarray
     languages: Sequence[str]
     unknown: float = 0.0
+    labelled: bool = True
 
     @property
     def longer(self) -> np.ndarray:
@@ -127,7 +129,7 @@ class Examples(Dataset):
         return np.concatenate(sources) if self.family.task == "asr" else " ".join(sources)
 
     def _target(self, corpus: Corpus, together: Sequence[int]) -> str:
-        return " ".join(corpus.rows.targets[row] for row in together)
+        return " ".join(corpus.rows.targets[row] for row in together) if corpus.labelled else ""
 
     def _features(self, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
         if encode := self.augmenter.encode.get("source"):
@@ -180,13 +182,21 @@ def open_corpus(
     cache: Path,
     processor_key: str,
     fastest: float = 1.0,
+    labelled: bool = True,
 ) -> Corpus:
-    """Read a prepared corpus for training. fastest: the largest factor of speed perturbation, which shortens.
+    """Read a prepared corpus for training. fastest: the largest factor of speed perturbation, which shortens; labelled:
+    whether the training looks at labels. ConsommeError if it does and the corpus has none.
 
     The features are those of the whole corpus, whatever the share of it that is trained on: the runs of a sweep over
     shares have one cache."""
     from consomme.data.features import features_of
 
+    for corpus, _, _ in rows.parts():
+        if labelled and corpus.about.get("missing"):
+            raise ConsommeError(
+                f"data.train: {corpus.name} has no {corpus.about['missing']} side, which this training looks at: only a CTC "
+                "student with distil.weight 1 needs no labels; else have a model write them (a corpus of source relabelled)"
+            )
     ids = list(rows.ids)
     chosen = np.arange(len(ids))
     if share < 1:
@@ -198,7 +208,7 @@ def open_corpus(
     reasons: dict[str, int] = {}
     fitting = []
     family.labels(processor, "", languages)  # an error with no text at all is one of the languages
-    targets = rows.targets
+    targets = rows.targets if labelled else [""] * len(ids)
     for i in chosen:
         try:
             labels[i] = np.asarray(family.labels(processor, targets[i], languages), dtype=np.int32)
@@ -218,7 +228,7 @@ def open_corpus(
         reasons[reason] = reasons.get(reason, 0) + int((~fits).sum())
     chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
-    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown)
+    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown, labelled)
 
 
 def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:

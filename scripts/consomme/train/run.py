@@ -55,6 +55,8 @@ def identity(job: Job) -> dict[str, Any]:
     }
     if teacher := teacher_of(job):
         key["teacher"] = weights_hash(teacher)
+        if layers := layers_of_teacher(job):
+            key["layers"] = layers  # the provenance of both, which says so, is no part of their weights
     from consomme.train.augment import folders
 
     for name, paths in folders(settings["augment"], root(spec)).items():
@@ -99,6 +101,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
             torch.cuda.empty_cache()
         pieces *= 2
         say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
+    if layers := layers_of_teacher(job):
+        record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
     if made.engine.parts.kept:
         record["kept"] = made.engine.parts.kept.finish(folder, made.engine.state)
@@ -211,6 +215,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
             cache=job.cache,
             processor_key=processor_key(parent, family, spec["languages"]),
             fastest=max(settings["augment"].get("speed") or [1.0]),
+            labelled=not label_free(family, settings),
         )
         for name in spec["train"]
     }
@@ -269,6 +274,7 @@ def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | 
     """The model to distil from, loaded, if the settings want one."""
     from consomme.families import family_of, load
     from consomme.train import distil
+    from consomme.train.hidden import Hidden
 
     settings = job.spec["settings"]["distil"]
     if not settings:
@@ -277,7 +283,11 @@ def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | 
     if place is None:
         raise ConsommeError("distil: no teacher among the inputs; name one with distil_from")
     distil.check(family, processor, family_of(place), place)
-    return distil.Teacher(load(place, device), family, settings)
+    layers = layers_of_teacher(job)
+    hidden = Hidden(layers, family, float(settings["hidden"])) if layers else None
+    for side, numbers in (layers or {}).items():
+        say(f"distil: the {side}'s layers learn from the teacher's layers {numbers}")
+    return distil.Teacher(load(place, device), family, settings, hidden)
 
 
 def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | None:
@@ -427,6 +437,30 @@ def parent_of(job: Job) -> Path:
 def teacher_of(job: Job) -> Path | None:
     """The model to distil from, if the settings want one."""
     return next(iter(job.labelled("teacher").values()), None) if job.spec["settings"].get("distil") else None
+
+
+def label_free(family: Family, settings: Mapping[str, Any]) -> bool:
+    """Whether a teacher says all that is to be learnt. Not in an encoder-decoder, whose decoder is given the labels."""
+    return family.objective == "ctc" and bool(settings.get("distil")) and settings["distil"]["weight"] == 1
+
+
+def layers_of_teacher(job: Job) -> dict[str, list[int]] | None:
+    """Side -> the teacher's layer for each of the student's, from 1, where hidden states are distilled."""
+    from consomme.families import family_of
+    from consomme.families.ensemble import FILE
+    from consomme.train.hidden import teachers_layers
+
+    place = teacher_of(job)
+    if place is None or not job.spec["settings"]["distil"].get("hidden"):
+        return None
+    if (place / FILE).is_file():
+        raise ConsommeError(
+            f"distil.hidden: {place} is an ensemble, which has no layers of its own; leave `hidden` out"
+        )
+    family = family_of(parent_of(job))
+    if not family.stacks:
+        raise ConsommeError(f"distil.hidden: where the layers of '{family.name}' are is unknown; leave `hidden` out")
+    return teachers_layers(family, parent_of(job), place)
 
 
 def chooses(settings: Mapping[str, Any]) -> bool:

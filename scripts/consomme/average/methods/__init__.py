@@ -14,6 +14,7 @@ from consomme.average.methods.learned import LEARNED
 from consomme.average.methods.model_stock import MODEL_STOCK
 from consomme.average.methods.regmean import REGMEAN
 from consomme.average.methods.slerp import SLERP
+from consomme.average.methods.smallest import SMALLEST
 from consomme.average.methods.task_vectors import DARE_LINEAR, DARE_TIES, TASK_ARITHMETIC, TIES
 from consomme.average.methods.uniform import UNIFORM
 from consomme.average.methods.weighted import WEIGHTED
@@ -23,7 +24,7 @@ __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
     *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST_RUN),
-    *(LAST, BEST, EMA, WINDOW, ENSEMBLE),
+    *(LAST, BEST, EMA, WINDOW, ENSEMBLE, SMALLEST),
     *(SLERP, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, MODEL_STOCK),
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.average.judge import Judge
+
+CURVE = "curve.tsv"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Method:
     it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
     needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
     seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on; keeps: what
-    the training of its one parent must have kept (a key of `checkpoints`); mixes: whether it makes weights of its own."""
+    the training of its one parent must have kept (a key of `checkpoints`); mixes: whether it makes weights of its own, which its
+    ingredients then need one shape for; needs_limits: whether it is nothing without those of choose_on, which are then
+    enough to choose by."""
 
     name: str
     build: Callable[[Mix, Path], dict[str, Any]]
@@ -66,6 +70,7 @@ class Method:
     limits: bool = True
     keeps: str | None = None
     mixes: bool = True
+    needs_limits: bool = False
 
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError where the number of ingredients does not fit."""
@@ -73,3 +78,28 @@ class Method:
             exactly = self.least == self.most
             wanted = f"exactly {self.least}" if exactly else f"at least {self.least}"
             raise ConsommeError(f"the averaging method '{self.name}' takes {wanted} models, {count} given")
+
+
+def broken_limits(limits: Mapping[str, Mapping[str, Any]]) -> str:
+    """By how much a model breaks the limits of choose_on, in words; empty where it keeps them all."""
+    return ", ".join(
+        f"{s} may be {d['bound']:.2f} worse than {d['of']} ({d['lose_at_most']:g} allowed)"
+        for s, d in limits.items()
+        if not d["admissible"]
+    )
+
+
+def write_curve(folder: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what was tried, and what was taken of it, beside the model: curve.tsv."""
+    from consomme.common.files import write_text
+
+    lines = ["\t".join(columns), *("\t".join(_cell(row[c]) for c in columns) for row in rows)]
+    write_text(folder / CURVE, "\n".join(lines) + "\n")
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # + 0.0: no "-0"

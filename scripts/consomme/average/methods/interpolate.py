@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from consomme.average.methods.base import Method, Mix
+from consomme.average.methods.base import Method, Mix, broken_limits, write_curve
 from consomme.common.errors import ConsommeError
 from consomme.common.stage import say
 
-CURVE = "curve.tsv"
 COLUMNS = ("alpha", "set", "metric", "value", "ci_low", "ci_high", "objective", "admissible", "chosen")
 
 
@@ -31,10 +30,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     write_mean(folder, mix.parents, [1 - alpha, alpha])
     chosen: dict[str, Any] = {"ingredients": list(mix.parents), "alpha": alpha}
     if curve:
-        from consomme.common.files import write_text
-
-        lines = ["\t".join(COLUMNS), *("\t".join(_cell(row[c]) for c in COLUMNS) for row in curve)]
-        write_text(folder / CURVE, "\n".join(lines) + "\n")
+        write_curve(folder, COLUMNS, curve)
         chosen |= {"metric": mix.settings["choose_on"]["metric"], "curve": curve}
     return chosen
 
@@ -56,12 +52,8 @@ def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
             tried.append((alpha, objective, able))
             for row in judge.rows(model):
                 curve.append({"alpha": alpha, **row, "objective": objective, "admissible": able})
-            broken = "".join(
-                f", {s} may be {d['bound']:.2f} worse than {d['of']} ({d['lose_at_most']:g} allowed)"
-                for s, d in limits.items()
-                if not d["admissible"]
-            )
-            say(f"alpha {alpha:.3g}: {judge.text(objective)}{broken}")
+            broken = broken_limits(limits)
+            say(f"alpha {alpha:.3g}: {judge.text(objective)}{', ' * bool(broken)}{broken}")
     able = [(objective, -alpha) for alpha, objective, keeps in tried if keeps]
     if able:
         chosen = -max(able)[1]
@@ -77,14 +69,6 @@ def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
         row["chosen"] = row["alpha"] == chosen
     say(f"interpolate: alpha {chosen:.3g}")
     return abs(chosen), curve
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return ""
-    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # + 0.0: no "-0"
 
 
 def _chooses(settings: Mapping[str, Any]) -> bool:

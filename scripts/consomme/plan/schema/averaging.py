@@ -13,7 +13,7 @@ from consomme.plan.values import Integer, Number, Text
 
 
 class AverageNode(Node):
-    """Weights averaged over models of one ancestor."""
+    """Weights averaged over models of one ancestor, or a choice among models."""
 
     average: list[Text] = Field(description="a node (all its runs), or a list of models")
     where: dict[str, Any] = Field(default_factory=dict, description="which runs: swept key: value, or list of values")
@@ -21,7 +21,8 @@ class AverageNode(Node):
     method: Text = Field(
         "uniform",
         description="uniform, weighted, greedy, learned, interpolate, fisher, regmean, slerp, task_arithmetic, ties, dare_linear, "
-        "dare_ties, model_stock; of one run's checkpoints: last, best, ema, window; ensemble",
+        "dare_ties, model_stock; of one run's checkpoints: last, best, ema, window; ensemble; smallest: of models of any shape the one with the fewest "
+        "parameters that keeps the limits of choose_on",
     )
     alpha: Number | None = Field(None, ge=0, le=1, description="interpolate, slerp: 0 is the first model, 1 the second")
     points: Integer = Field(11, ge=2, description="interpolate: how many alphas are tried where none is given")

@@ -15,10 +15,15 @@ from consomme.plan.values import Integer, Number, Text
 
 
 class Distil(Section):
-    """Distillation from a teacher's logits (Hinton et al. 2015, arXiv 1503.02531)."""
+    """Distillation from a teacher's logits (Hinton et al. 2015, arXiv 1503.02531), and from its hidden states."""
 
-    weight: Number = Field(0.5, ge=0, le=1, description="of the teacher's loss; the rest is the task's")
+    weight: Number = Field(
+        0.5, ge=0, le=1, description="of the teacher's loss; the rest is the task's. 1: CTC needs no labels"
+    )
     temperature: Number = Field(2.0, gt=0)
+    hidden: Number | None = Field(
+        None, gt=0, description="beside these: of the distance between the layers' states and the teacher's"
+    )
 
 
 class IntermediateCtc(Section):
@@ -195,4 +200,10 @@ class TrainNode(Node):
             raise ValueError("early_stopping_patience and load_best_model_at_end need eval_steps")
         if self.distil and not self.distil_from:
             raise ValueError("distil needs distil_from: the teacher's name")
+        if self.distil and self.distil.weight == 1:
+            for key in ("intermediate_ctc", "ctc_weight", "label_smoothing_factor"):
+                if getattr(self, key):
+                    raise ValueError(f"{key} is part of the task's loss, which distil.weight 1 leaves out")
+        if self.distil and self.distil.hidden and self.torch_compile:
+            raise ValueError("torch_compile doesn't see what distil.hidden listens to; leave one of them out")
         return self

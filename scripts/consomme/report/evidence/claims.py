@@ -154,7 +154,9 @@ def averages(outcomes: Outcomes) -> dict[str, str]:
     for model in outcomes.models:
         nodes = [runs[p] for p in model.get("parents", []) if p in runs]
         best = f"{max(nodes, key=nodes.count)}/best" if nodes else ""
-        several = len(nodes) > 1 and model["verb"] == "average" and model.get("run") != "best"
+        several = (
+            len(nodes) > 1 and model["verb"] == "average" and model.get("run") != "best" and not model.get("choice")
+        )
         if several and {model["name"], best} <= evaluated:
             found[model["name"]] = best
     return found

@@ -1,0 +1,150 @@
+"""The charts of pruning: Vega-Lite specs, as in `charts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from consomme.report.charts import COLOURS, better, finish
+from consomme.report.pruning import PRUNED, RECOVERED, WHOLE
+
+# readable on white and on near-black alike, and apart for eyes that see less red or green
+WAYS = ("#4589d6", "#e0762b", "#2f9e6b", "#9a6ad0", "#c2981f", "#d4504a", "#3fa7ad", "#a1715a")
+SHAPES = {WHOLE: "diamond", PRUNED: "triangle-up", RECOVERED: "circle"}
+STATES = {"chosen": COLOURS["average"], "within": COLOURS["prune"], "outside": COLOURS["from"]}
+CELL = 22  # pixels
+NEAR, STEP = 0.005, 0.014  # shares of the axis: costs that are alike, and how far apart they are drawn
+
+
+def front(
+    rows: Sequence[dict[str, Any]], test: str, metric: str, higher: bool, field: str, unit: str
+) -> dict[str, Any] | None:
+    """Quality against size or speed: a point a model, with its intervals; a line from each pruned model to what was
+    recovered from it; dashed, the Pareto front: the best at this size or less, at this speed or more."""
+    if len(rows) < 2 or len({row["cost"] for row in rows}) < 2:
+        return None
+    rows = side_by_side(rows)
+    title = "million parameters" if field == "parameters" else f"{unit} (more is faster)"
+    x_scale, scale = alt.Scale(zero=False, padding=28), alt.Scale(zero=False, reverse=not higher, padding=14)
+    x = alt.X("at:Q", title=title, scale=x_scale, axis=alt.Axis(tickCount=6))
+    y = alt.Y("value:Q", title=f"{test}, {better(metric, higher)}", scale=scale)
+    ways = list(dict.fromkeys(row["how"] for row in rows if row["how"] != WHOLE))
+    present = [way for way in (WHOLE,) if any(row["how"] == way for row in rows)]
+    colours = [*(COLOURS["from"] for _ in present), *(WAYS[i % len(WAYS)] for i in range(len(ways)))]
+    words, grey = alt.Legend(values=ways), COLOURS["from"]
+    colour = alt.Color("how:N", title=None, scale=alt.Scale(domain=[*present, *ways], range=colours), legend=words)
+    states = [s for s in SHAPES if any(row["state"] == s for row in rows)]
+    shape = alt.Shape(
+        "state:N",
+        title=None,
+        scale=alt.Scale(domain=states, range=[SHAPES[s] for s in states]),
+        legend=alt.Legend(symbolFillColor=grey, symbolStrokeColor=grey),
+    )
+    before = {row["model"]: row for row in rows if row["state"] == PRUNED}
+    healed = [row for row in rows if row["state"] == RECOVERED and row["of"] in before]
+    lines = [
+        {"how": row["how"], "at": a["at"], "value": a["value"], "to_at": row["at"], "to": row["value"]}
+        for row in healed
+        for a in (before[row["of"]],)
+    ]
+    best = sorted((row for row in rows if row["front"]), key=lambda row: row["at"])
+    base = alt.Chart(alt.Data(values=list(rows)))
+    tooltip = [
+        *(alt.Tooltip(f"{name}:N") for name in ("model", "state", "how")),
+        alt.Tooltip("cost:Q", title=title, format=".3f"),
+        *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high")),
+    ]
+    layers = [
+        alt.Chart(alt.Data(values=best))
+        .mark_line(
+            strokeDash=[5, 4],
+            color=grey,
+            strokeWidth=1.6,
+            interpolate="step-after" if field == "parameters" else "step-before",
+        )
+        .encode(x=x, y=y, order="at:Q"),
+        base.mark_rule(strokeWidth=1.2, opacity=0.6).encode(
+            x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour
+        ),
+        base.mark_rule(strokeWidth=1.2, opacity=0.3).encode(
+            x=alt.X("cost_low:Q", scale=x_scale), x2="cost_high:Q", y=y, color=colour
+        ),
+        alt.Chart(alt.Data(values=lines))
+        .mark_rule(strokeWidth=2.2, opacity=0.8)
+        .encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
+        base.mark_point(filled=True, size=95, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
+        alt.Chart(alt.Data(values=best))
+        .mark_text(align="left", dx=9, dy=-8, fontSize=11.5)
+        .encode(x=x, y=y, text="label:N"),
+    ]
+    return finish(alt.layer(*(layer for layer in layers if layer is not layers[3] or lines)), 360)
+
+
+def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with `at`, where they are drawn: models of one size stand beside each other, a place a way of choosing."""
+    costs = [row["cost"] for row in rows]
+    span = max(costs) - min(costs)
+    ways = list(dict.fromkeys(row["how"] for row in rows))
+    found = []
+    for row in rows:
+        there = [w for w in ways if any(o["how"] == w and abs(o["cost"] - row["cost"]) < NEAR * span for o in rows)]
+        place = there.index(row["how"]) - (len(there) - 1) / 2
+        found.append({**row, "at": row["cost"] + place * STEP * span})
+    return found
+
+
+def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool) -> dict[str, Any]:
+    """Parameters against the development score of the models that a smallest one was chosen among."""
+    scale = alt.Scale(zero=False, reverse=not higher, padding=14)
+    x = alt.X("parameters:Q", title="million parameters", scale=alt.Scale(zero=False, padding=28))
+    y = alt.Y("value:Q", title=f"{place}, development, {better(metric, higher)}", scale=scale)
+    present = [s for s in STATES if any(row["state"] == s for row in rows)]
+    words = alt.Scale(domain=present, range=[STATES[s] for s in present])
+    colour = alt.Color("state:N", title=None, scale=words)
+    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, color=colour)
+    tooltip = [
+        *(alt.Tooltip(f"{name}:N") for name in ("model", "state")),
+        alt.Tooltip("parameters:Q", format=".3f"),
+        alt.Tooltip("value:Q", format=".3f"),
+    ]
+    whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.2, opacity=0.6)
+    return finish(
+        alt.layer(
+            whiskers.encode(y=alt.Y("low:Q", scale=scale), y2="high:Q"),
+            base.mark_point(filled=True, size=95, opacity=1).encode(y=y, tooltip=tooltip),
+            base.transform_filter("datum.state == 'chosen'")
+            .mark_text(align="left", dx=9, dy=-9, fontSize=12)
+            .encode(y=y, text="label:N"),
+        ),
+        300,
+    )
+
+
+def layers(rows: Sequence[dict[str, Any]], side: str) -> dict[str, Any]:
+    """A heat map, a line a model and a column a layer: the fuller, the more the layer matters; × went."""
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    return _heat(rows, ("layer", f"{side} layer"), "model", models)
+
+
+def heads(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A heat map, a line an attention module and a column a head."""
+    return _heat(rows, ("head", "head"), "place", list(dict.fromkeys(row["place"] for row in rows)))
+
+
+def _heat(rows: Sequence[dict[str, Any]], across: tuple[str, str], down: str, order: Sequence[str]) -> dict[str, Any]:
+    # strength is opacity, so that one colour does on white and on near-black
+    field, title = across
+    x = alt.X(f"{field}:O", title=title, axis=alt.Axis(labelAngle=0, grid=False))
+    y = alt.Y(f"{down}:N", title=None, sort=list(order), axis=alt.Axis(grid=False, labelLimit=260))
+    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y)
+    strength = alt.Opacity("worth:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.06, 1]))
+    tooltip = [alt.Tooltip(f"{down}:N"), alt.Tooltip(f"{field}:O"), alt.Tooltip("words:N", title=" ")]
+    return finish(
+        alt.layer(
+            base.mark_rect(color=COLOURS["train"]).encode(opacity=strength, tooltip=tooltip),
+            base.transform_filter("!datum.kept").mark_text(fontSize=14).encode(text=alt.value("×")),
+        ),
+        CELL * len(order),
+    )

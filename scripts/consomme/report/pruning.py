@@ -1,0 +1,209 @@
+"""What pruning did, for the page: models before and after recovery, the choice within a budget, what layers and heads
+are worth. Plain rows; `prune_charts` draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from consomme.evaluate.metrics import metric_named
+from consomme.report.outcomes import Outcomes
+from consomme.report.tables import Score, mean_scores, metric_title, rounds
+
+WHOLE, PRUNED, RECOVERED = "whole", "pruned", "recovered"
+Provenance = Mapping[tuple[str, str], Mapping[str, Any]]
+HEAD_MAPS = 4  # models whose heads are drawn
+
+
+def pruned_from(outcomes: Outcomes) -> dict[str, str]:
+    """Model -> the pruned model that it is, or that it was trained or averaged from; in the order of the experiment.
+    What is chosen among models is one of them, and stands for itself no second time."""
+    models = {m["name"]: m for m in reversed(outcomes.models) if m["verb"] != "export"}
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(m["name"] for m in outcomes.models):
+        at, seen = models.get(name), set()
+        if at is None or at.get("choice") or name.endswith("/best"):
+            continue
+        while at is not None and at["name"] not in seen:
+            seen.add(at["name"])
+            if at["verb"] == "prune":
+                found[name] = at["name"]
+                break
+            at = models.get(at["parents"][0]) if at.get("parents") else None
+    return found
+
+
+def points(
+    outcomes: Outcomes,
+    found: Sequence[Score],
+    costs: Sequence[Mapping[str, str]],
+    provenance: Provenance,
+    test: str,
+    metric: str,
+    field: str,
+) -> list[dict[str, Any]]:
+    """A row for each pruned model, for each that was recovered from one, and for what they were pruned from: quality on a
+    test set (mean over replicates, with the interval) and a column of costs.tsv, parameters (in millions) or speed.
+
+    model, label (shorter), state, how (it was pruned), of (the pruned model behind it), cost, cost_low, cost_high, value,
+    low, high, front: whether none is at once cheaper (or as cheap) and better (or as good)."""
+    means = mean_scores([s for s in found if s.split == "test" and s.set == test and s.metric == metric])
+    cost = {c["model"]: c for c in reversed(costs) if c.get(field)}
+    behind, models = pruned_from(outcomes), {m["name"]: m for m in reversed(outcomes.models)}
+    states = {name: PRUNED if name == pruned else RECOVERED for name, pruned in behind.items()}
+    for name in behind.values():
+        states.setdefault(models[name]["parents"][0], WHOLE)
+    rows = []
+    for name, state in states.items():
+        score = means.get((name, "test", test, metric))
+        if score is None or name not in cost:
+            continue
+        if field == "parameters":
+            amounts = [float(cost[name][field]) / 1e6] * 3
+        else:
+            low, high = rounds(cost[name])
+            amounts = [float(cost[name][field]), low, high]
+        pruned = behind.get(name)
+        rows.append(
+            {"model": name, "label": label(models[name]), "state": state, "of": pruned or ""}
+            | {"how": how_pruned(models[pruned], provenance) if pruned else WHOLE}
+            | dict(zip(("cost", "cost_low", "cost_high"), amounts, strict=True))
+            | dict(zip(("value", "low", "high"), score, strict=True))
+        )
+    sign = outcomes.sign(metric)
+    for row in rows:
+        row["front"] = on_front(row, rows, sign, -1.0 if field == "parameters" else 1.0)
+    return rows
+
+
+def on_front(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], value: float, cost: float) -> bool:
+    """Whether no other row is as good in both and better in one. value, cost: 1 where more is better, else -1."""
+    gains = [(value * (o["value"] - row["value"]), cost * (o["cost"] - row["cost"])) for o in rows]
+    return not any(min(pair) >= 0 and max(pair) > 0 for pair in gains)
+
+
+def label(model: Mapping[str, Any]) -> str:
+    """A short name: of a run its node and the values of what was swept."""
+    if model.get("run") in (None, "", "best"):
+        return model["name"]
+    values = [str(v) for v in (model.get("swept") or {}).values()]
+    return f"{model['node']} {' '.join(values)}" if values else model["name"]
+
+
+def how_pruned(model: Mapping[str, Any], provenance: Provenance) -> str:
+    """In words how a model was pruned, such as `greedy`, or `encoder greedy, heads taylor`; its node where nothing says."""
+    settings = next((r.get("settings") or {} for (name, _), r in provenance.items() if name == model["name"]), {})
+    layers = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
+    ways = {side: plan.get("by") or "listed" for side, plan in layers.items()}
+    if len(set(ways.values())) == 1:
+        ways = {"": next(iter(ways.values()))}
+    others = {k: v for k, v in settings.items() if k != "layers" and isinstance(v, Mapping) and v.get("by")}
+    ways |= {what: plan["by"] for what, plan in others.items()}
+    return ", ".join(f"{what} {way}".strip() for what, way in ways.items()) or model["node"]
+
+
+# -- the choice within a budget ----------------------------------------------------------------------------------------
+def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
+    """For each model that is the smallest within its limits (of the first replicate): title, set, metric, and the rows of
+    its curve on that set: model, parameters (millions), value, low, high, state."""
+    found, labels = [], {m["name"]: label(m) for m in outcomes.models}
+    for model in outcomes.models:
+        record = provenance.get((model["name"], outcomes.replicates[0])) or {}
+        if model["replicate"] != outcomes.replicates[0] or (record.get("settings") or {}).get("method") != "smallest":
+            continue
+        curve = (record.get("chosen") or {}).get("curve") or []
+        for place in dict.fromkeys((row["set"], row["metric"]) for row in curve):
+            rows = [
+                {"model": row["model"], "label": labels.get(row["model"], row["model"]), "value": row["value"]}
+                | {"parameters": row["parameters"] / 1e6}
+                | {"low": row["ci_low"], "high": row["ci_high"]}
+                | {"state": "chosen" if row["chosen"] else "within" if row["admissible"] else "outside"}
+                for row in curve
+                if (row["set"], row["metric"]) == place
+            ]
+            found.append({"title": model["name"], "set": place[0], "metric": place[1], "rows": rows})
+    return found
+
+
+# -- what layers and heads are worth -----------------------------------------------------------------------------------
+def layer_rows(outcomes: Outcomes, provenance: Provenance) -> dict[str, list[dict[str, Any]]]:
+    """Side -> a row a layer of every model that was searched, in the first replicate: model (and what was measured), layer
+    (from 1, of what was pruned), worth (0 for the least in its model, 1 for the most), kept, words."""
+    sides: dict[str, list[dict[str, Any]]] = {}
+    for model in outcomes.models:
+        record = provenance.get((model["name"], outcomes.replicates[0])) or {}
+        plans = ((record.get("chosen") or {}) if model["verb"] == "prune" else {}).get("layers") or {}
+        if model["replicate"] != outcomes.replicates[0]:
+            continue
+        for side, plan in plans.items():
+            worth, words = layer_worth(plan)
+            scaled = scale(worth)
+            kept = set(plan["kept"])
+            sides.setdefault(side, []).extend(
+                {"model": label(model), "layer": n, "worth": scaled[n], "kept": n in kept, "words": words[n]}
+                for n in sorted(worth)
+            )
+    return {side: rows for side, rows in sides.items() if rows}
+
+
+def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, str]]:
+    """Layer, from 1 -> how much it matters, in whatever unit, and that in words; from the trace of a search: learned
+    scores, the result without the layer, how much it changes its input, or the order in which layers went. Nothing where
+    no number belongs to a layer."""
+    trace, metric = plan.get("trace") or [], plan.get("metric") or "loss"
+    layers = sorted([*plan["kept"], *plan["dropped"]])
+    if scores := plan.get("scores"):
+        given = scores.items() if isinstance(scores, Mapping) else enumerate(scores, 1)
+        worth = {int(n): float(v) for n, v in given}
+        return worth, {n: f"learned score {v:.3g}" for n, v in worth.items()}
+    by_layer = {step["layer"]: step for step in trace if isinstance(step.get("layer"), int)}
+    if len(by_layer) == len(layers) and all("influence" in step for step in by_layer.values()):
+        worth = {n: float(step["influence"]) for n, step in by_layer.items()}
+        return worth, {n: f"changes its input by {v:.3g}" for n, v in worth.items()}
+    if len(by_layer) == len(layers) and not any("step" in step for step in by_layer.values()):
+        # a score in the metric's own direction: what is lost without the layer is what it is worth
+        without = {n: float(step["objective"]) for n, step in by_layer.items()}
+        worth = {n: -metric_named(metric).gain(v) for n, v in without.items()}
+        return worth, {n: f"{metric_title(metric)} {v:.3g} without it" for n, v in without.items()}
+    gone = [step for step in trace if "step" in step and step.get("layer") in plan["dropped"]]
+    if gone:
+        order = {step["layer"]: i for i, step in enumerate(gone, 1)}
+        worth = {n: float(order.get(n, len(gone) + 1)) for n in layers}
+        result = {step["layer"]: f", {metric_title(metric)} {step['objective']:.3g} then" for step in gone}
+        return worth, {n: f"went as number {order[n]}{result[n]}" if n in order else "stays" for n in layers}
+    return {}, {}
+
+
+def scale(worth: Mapping[int, float]) -> dict[int, float]:
+    """The same from 0 (least) to 1 (most); what can't be measured is worth most."""
+    finite = [v for v in worth.values() if math.isfinite(v)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    span = (high - low) or 1.0
+    return {n: (v - low) / span if math.isfinite(v) else 1.0 for n, v in worth.items()}
+
+
+def head_maps(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
+    """For up to four models whose heads were scored, in the first replicate: title, by, and a row a head: place (group and
+    layer), layer, head (from 1), worth (0 to 1), kept, words."""
+    found = []
+    for model in outcomes.models:
+        record = provenance.get((model["name"], outcomes.replicates[0])) or {}
+        plan = ((record.get("chosen") or {}) if model["verb"] == "prune" else {}).get("heads") or {}
+        if model["replicate"] != outcomes.replicates[0] or not plan.get("scores"):
+            continue
+        places = [
+            (g, n, h, v)
+            for g, by in plan["scores"].items()
+            for n, row in enumerate(by, 1)
+            for h, v in enumerate(row, 1)
+        ]
+        scaled = scale({i: float(v) for i, (*_, v) in enumerate(places)})
+        removed = {(g, int(n), h) for g, by in (plan.get("removed") or {}).items() for n, hs in by.items() for h in hs}
+        rows = [
+            {"place": f"{g} {n}", "head": h, "worth": scaled[i], "kept": (g, n, h) not in removed}
+            | {"words": f"score {v:.3g}"}
+            for i, (g, n, h, v) in enumerate(places)
+        ]
+        found.append({"title": label(model), "by": plan.get("by", ""), "rows": rows})
+    return found[:HEAD_MAPS]

@@ -1,0 +1,152 @@
+"""The pictures of pruning: which model came from which, the Pareto front, what layers and heads are worth."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from consomme.report import prune_charts, pruning
+from consomme.report.outcomes import Outcomes
+from consomme.report.tables import Score
+from consomme.report.write import write_report
+
+OUT = Path("results/medical-translator")
+
+
+def model(name, verb, *parents, **more):
+    node, _, run = name.partition("/")
+    return {"name": name, "node": node, "run": run, "verb": verb, "replicate": "", "parents": list(parents), **more}
+
+
+MODELS = [
+    model("base", "train"),
+    model("half", "prune", "base"),
+    model("third", "prune", "base"),
+    model("healed", "train", "half"),
+    model("again", "train", "healed"),
+    model("soup", "average", "again", "healed"),
+    model("least", "average", "base", "half", "third", choice=True),
+    model("deeper", "prune", "healed"),
+    model("small", "export", "healed"),
+]
+
+
+def outcomes(models=MODELS, metric="wer"):
+    spec = {"models": models, "replicates": [""], "metric": metric, "sets": {"": {"test": {}}}, "claims": []}
+    return Outcomes(spec, Path("cache"))
+
+
+def test_recovered_models_belong_to_the_pruned_one_behind_them():
+    assert pruning.pruned_from(outcomes()) == {
+        "half": "half", "third": "third", "healed": "half", "again": "half", "soup": "half", "deeper": "deeper",
+    }  # fmt: skip
+
+
+def scored(**values):
+    return [Score(n, "", "", "test", "t", "d", "wer", v, v - 1, v + 1, 9, "") for n, v in values.items()]
+
+
+def costed(**sizes):
+    return [
+        {"model": n, "parameters": str(p * 1e6), "speed": str(s), "speed_low": str(s - 1), "speed_high": str(s + 1)}
+        for n, (p, s) in sizes.items()
+    ]
+
+
+def test_the_front_is_what_nothing_beats_in_both():
+    found = scored(base=10.0, half=30.0, third=20.0, healed=12.0, deeper=40.0)
+    costs = costed(base=(8, 10), half=(4, 20), third=(6, 14), healed=(4, 20), deeper=(2, 20))
+    rows = {r["model"]: r for r in pruning.points(outcomes(), found, costs, {}, "t", "wer", "parameters")}
+    assert {n: r["state"] for n, r in rows.items()} == {
+        "base": "whole", "half": "pruned", "third": "pruned", "healed": "recovered", "deeper": "pruned",
+    }  # fmt: skip
+    assert {n for n, r in rows.items() if r["front"]} == {"base", "healed", "deeper"}
+    assert rows["healed"]["of"] == "half" and rows["healed"]["cost"] == 4 and rows["base"]["how"] == "whole"
+    rows = pruning.points(outcomes(), found, costs, {}, "t", "wer", "speed")
+    assert {r["model"] for r in rows if r["front"]} == {"base", "healed"}  # as fast as the deeper, and better
+    assert {(r["cost_low"], r["cost_high"]) for r in rows if r["model"] == "base"} == {(9.0, 11.0)}
+
+
+def test_how_a_model_was_pruned_in_words():
+    def words(**settings):
+        return pruning.how_pruned(MODELS[1], {("half", ""): {"settings": settings}})
+
+    greedy, listed = {"drop": "1/2", "by": "greedy"}, {"keep": [1, 2], "by": None}
+    assert words(layers={"encoder": greedy, "decoder": None}, heads=None) == "greedy"
+    assert words(layers={"encoder": greedy, "decoder": listed}) == "encoder greedy, decoder listed"
+    assert words(layers={"encoder": listed}, heads={"drop": "1/4", "by": "taylor"}) == "listed, heads taylor"
+    assert words(layers=None) == pruning.how_pruned(MODELS[1], {}) == "half"
+    assert pruning.label(model("half/a=1,b=greedy", "prune", swept={"a": 1, "b": "greedy"})) == "half 1 greedy"
+
+
+@pytest.mark.parametrize(
+    ("plan", "worth", "words"),
+    [
+        ({"trace": [{"layer": n, "objective": v} for n, v in ((1, 3.0), (2, 1.0), (3, 2.0))]}, {1: 1, 2: 0, 3: 0.5}, "loss 1 without it"),
+        ({"trace": [{"layer": n, "objective": v} for n, v in ((1, 5.0), (2, 9.0), (3, 7.0))], "metric": "bleu"}, {1: 1, 2: 0, 3: 0.5}, "BLEU 9 without it"),
+        ({"trace": [{"layer": n, "objective": v} for n, v in ((1, math.inf), (2, 1.0), (3, 2.0))]}, {1: 1, 2: 0, 3: 1}, "loss 1 without it"),
+        ({"trace": [{"layer": n, "influence": v} for n, v in ((1, 0.4), (2, 0.1), (3, 0.2))]}, {1: 1, 2: 0, 3: 1 / 3}, "changes its input by 0.1"),
+        ({"trace": [{"step": 1, "layer": 2, "objective": 4.0}]}, {1: 1, 2: 0, 3: 1}, "went as number 1, loss 4 then"),
+        ({"scores": [0.9, 0.1, 0.5], "trace": []}, {1: 1, 2: 0, 3: 0.5}, "learned score 0.1"),
+    ],
+)  # fmt: skip
+def test_what_layers_are_worth_by_what_the_search_saw(plan, worth, words):
+    given = {"kept": [1, 3], "dropped": [2], **plan}
+    raw, said = pruning.layer_worth(given)
+    assert pruning.scale(raw) == pytest.approx(worth) and said[2] == words
+
+
+def test_choices_that_give_no_layer_a_number_have_no_map():
+    draws = [{"draw": 1, "layers": [2], "objective": 1.0}, {"draw": 2, "layers": [1], "objective": 2.0}]
+    for trace in ([], draws, [{"from": 1, "angle": 0.5}]):
+        assert pruning.layer_worth({"kept": [1, 3], "dropped": [2], "trace": trace}) == ({}, {})
+
+
+def write_pruning(tree):
+    """Give the tree's pruned model a provenance as the stage writes it, and a choice within a budget beside it."""
+    for entry in tree["models"]:
+        path = Path(entry["folder"]) / "provenance.json"
+        record = json.loads(path.read_text())
+        if entry["name"] == "half":
+            trace = [{"layer": n, "objective": 2 + 0.1 * ((n * 7) % 5)} for n in range(1, 7)]
+            layers = {"encoder": {"kept": [1, 3, 4, 6], "dropped": [2, 5], "metric": "loss", "trace": trace}}
+            scores = {"encoder.self": [[0.1 * ((n * h) % 7) for h in range(1, 9)] for n in range(1, 5)]}
+            heads = {"by": "taylor", "removed": {"encoder.self": {"2": [1, 4]}}, "of": 32, "scores": scores}
+            record |= {"chosen": {"layers": layers, "heads": heads}}
+            record["settings"] = {"layers": {"encoder": {"drop": "1/3", "by": "leave_one_out"}}}
+        if entry["name"] == "soup":
+            curve = [
+                {"model": n, "parameters": p, "set": "general", "metric": "bleu", "value": v, "ci_low": v - 2, "ci_high": v + 2}
+                | {"objective": v, "admissible": v > 40, "chosen": n == "healed"}
+                for n, p, v in (("balanced", 74e6, 50.0), ("healed", 51e6, 47.0), ("half", 51e6, 30.0))
+            ]  # fmt: skip
+            record |= {"settings": {"method": "smallest"}, "chosen": {"ingredients": ["healed"], "curve": curve}}
+        path.write_text(json.dumps(record))
+    return tree
+
+
+def test_the_page_draws_them(tree):
+    spec = write_pruning(json.loads(json.dumps(tree)))
+    write_report(spec, OUT, Path("results/cache"))
+    text = (OUT / "report.html").read_text()
+    line = next(part for part in text.splitlines() if part.startswith("const charts = "))
+    charts = json.loads(line.removeprefix("const charts = ").removesuffix(";"))
+    for key in ("front_parameters_0", "front_speed_1", "budget_0", "layers_encoder", "heads_0"):
+        assert key in charts and f'id="chart-{key}"' in text
+    assert 'id="pruning"' in text and "half, by taylor" in text
+    cells = (
+        charts["layers_encoder"]["layer"][0]["data"]["values"]
+        if "data" in charts["layers_encoder"]["layer"][0]
+        else charts["layers_encoder"]["data"]["values"]
+    )
+    assert [c["layer"] for c in cells if not c["kept"]] == [2, 5]
+    heads = json.dumps(charts["heads_0"])
+    assert heads.count('"kept": false') == 2
+
+
+def test_nothing_pruned_nothing_drawn():
+    rows = pruning.points(
+        outcomes([model("base", "train")]), scored(base=1.0), costed(base=(1, 1)), {}, "t", "wer", "speed"
+    )
+    assert rows == [] and prune_charts.front(rows, "t", "wer", False, "speed", "s") is None
