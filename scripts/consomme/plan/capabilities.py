@@ -32,12 +32,14 @@ from consomme.plan.schema import (
 )
 from consomme.plan.values import integer, number
 from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.choosers.base import OPTIONS, Question
 from consomme.prune.layers import layers_to_drop, listed
 from consomme.prune.scores import TABLE as HEAD_SCORES
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
     from consomme.plan.items import Model
+    from consomme.plan.schema.pruning import Layers
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import HeadScore
 
@@ -421,17 +423,39 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
             fail(f"{path}.layers.{side}", _no_side(family, side))
         if plan.by is not None:
             among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
+        _options(plan, f"{path}.layers.{side}")
         if side not in left:
             continue
         depth = left[side]
         try:
             if isinstance(plan.drop, str):
-                left[side] = depth - layers_to_drop(Fraction(plan.drop), depth)
+                gone = layers_to_drop(Fraction(plan.drop), depth)
+                left[side] = depth - gone
+                _ranked(plan, depth, gone, f"{path}.layers.{side}")
             else:
                 left[side] = len(listed(side, depth, plan.model_dump()))
         except ConsommeError as error:
             fail(f"{path}.layers.{side}", str(error))
     return left if parent.depth is not None else None
+
+
+def _options(plan: Layers, path: str) -> None:
+    """Options belong to the chooser."""
+    for name in OPTIONS:
+        if name in plan.model_fields_set and (plan.by is None or name not in CHOOSERS[plan.by].options):
+            owners = ", ".join(other for other, chooser in CHOOSERS.items() if name in chooser.options)
+            given = f"belongs to another chooser than {plan.by}" if plan.by else "has no use where layers are listed"
+            fail(f"{path}.{name}", f"{given}; it goes with a fraction and `by`: {owners}")
+
+
+def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
+    """The search tries as many sets as the rank asks for."""
+    tries = CHOOSERS[plan.by].tries if plan.by else None
+    if tries is None:
+        return
+    tried = tries(Question(depth, drop, beam=plan.beam, swaps=plan.swaps))
+    if plan.rank > tried:
+        fail(f"{path}.rank", f"{plan.rank} given; the search tries at most {tried} sets of {depth - drop} layers")
 
 
 def _no_side(family: Family, side: str) -> str:
