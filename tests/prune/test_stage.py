@@ -90,6 +90,43 @@ def test_a_search_answers_the_same_to_the_bit_with_states_kept_and_without(job, 
     assert found[0] == found[1]
 
 
+def test_a_recogniser_with_ctc_keeps_states_for_its_error_rate_too(tmp_path):
+    import numpy as np
+
+    from consomme.average.judge import Judge
+    from consomme.common.files import write_json
+    from consomme.common.stage import Job
+    from consomme.data.prepared import Writer
+    from consomme.prune.choosers.base import Question
+    from consomme.prune.search import Search
+
+    family, folder, corpus = family_named("ctc"), tmp_path / "model", tmp_path / "dev"
+    folder.mkdir()
+    corpus.mkdir()
+    settings = {"hidden_size": 16, "num_hidden_layers": 5, "intermediate_size": 16, "initializer_range": 0.5}
+    family.create(folder, settings, {}, lambda: iter(["ab c"]), ["en"], seed=1)
+    noise = np.random.default_rng(1)
+    with Writer(corpus / "rows.arrow", "asr") as writer:
+        for i, text in enumerate(["ab", "c a", "b c a"]):
+            wave = (noise.standard_normal(6000 + 2000 * i) * 3000).astype(np.int16)
+            row = {"id": f"u{i}", "speaker": None, "document": None, "recordings": [], "audio_hash": f"u{i}"}
+            writer.add({**row, "text": text, "seconds": len(wave) / 16000, "audio": wave})
+    about = {"task": "asr", "name": "dev", "fingerprint": writer.fingerprint(16000), "rows": 3, "version": 1}
+    write_json(corpus / "prepared.json", {**about, "sampling_rate": 16000, "seconds": writer.seconds})
+    found = []
+    for limit in (2**30, 0):
+        choose_on = {"metric": "cer", "sets": {"d": {"weight": 1.0}}}
+        spec = {"dev": {"d": ["dev"]}, "languages": ["en"], "metric": "cer", "normaliser": "basic",
+                "settings": {"choose_on": choose_on}}  # fmt: skip
+        job = Job(spec, {"corpus/dev": corpus}, tmp_path, tmp_path, tmp_path / f"cache{limit}", 1, "cpu")
+        search = Search(load(folder), family, "encoder", {}, Judge(job, {"m": folder}), limit)
+        question = Question(5, 3, objective=search, near=search.near, beam=2)
+        found.append((CHOOSERS["greedy"].choose(question), [(kept, value) for kept, value, *_ in search.asked]))
+        if limit:
+            assert search.replay.bytes > 0
+    assert found[0] == found[1] and len({value for _, value in found[0][1]}) > 1
+
+
 def test_a_killed_search_goes_on_where_it_was(job, tmp_path, monkeypatch):
     """The second search asks as often and computes the rest; what it chose and its provenance are those of a whole one."""
     from consomme.prune.search import Search
@@ -251,6 +288,10 @@ def test_precision_is_kept(job, tmp_path, translator):
     "given, message",
     [
         ({"layers": {"encoder": {"keep": [9]}}}, "there is no layer 9; the encoder has layers 1 to 4"),
+        (
+            {"layers": {"encoder": {"drop": "1/2", "by": "uniform", "beam": 2}}},
+            "layers.encoder.beam: uniform has no such",
+        ),
         ({"heads": {"drop": "1/4", "by": "tailor"}}, "did you mean 'taylor'"),
         ({}, "nothing to do"),
         (

@@ -126,7 +126,7 @@ def prune_layers(
             kept[side] = listed(side, depth, plan)
             continue
         chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
-        question = Question(depth, drop, seed=int(judge.job.spec.get("seed") or 0), **_options(plan))
+        question = Question(depth, drop, seed=int(judge.job.spec.get("seed") or 0), **_options(side, plan))
         if chooser.searches:
             search = searches[side] = Search(model, family, side, kept, judge())
             question = replace(
@@ -137,6 +137,7 @@ def prune_layers(
         if chooser.searches:
             traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
             say(f"{side}: {searches[side].summary()}")
+            searches[side].replay = None  # the states that it kept are of no more use
     keep_layers(model, family, kept)
     found = {}
     for side in plans:
@@ -149,9 +150,13 @@ def prune_layers(
     return found
 
 
-def _options(plan: Mapping[str, Any]) -> dict[str, Any]:
+def _options(side: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the chooser that are not as they are by default."""
-    return {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
+    given = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
+    for name in given:
+        if name not in chooser_named(plan["by"]).options:
+            raise ConsommeError(f"layers.{side}.{name}: {plan['by']} has no such option")
+    return given
 
 
 def _searches(plan: Mapping[str, Any]) -> bool:
