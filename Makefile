@@ -11,7 +11,7 @@ READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-training demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-training demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 setup: $(READY)
 
@@ -70,6 +70,10 @@ bench-averaging: $(READY)
 # what augmentations cost, pitch beside torchaudio's
 bench-augmentation: $(READY)
 	python bench/augmentation.py
+
+# the search for layers with kept states against without; half an encoder against the whole
+bench-pruning: $(READY)
+	python bench/pruning.py
 
 # training beside transformers' scripts; LHOTSE=DIR names a folder that has lhotse; SECTIONS="speech sweep" measures those
 bench-training: $(READY)

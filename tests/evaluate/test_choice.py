@@ -19,7 +19,7 @@ class Told:
     def statistics(self, model, name, metric):
         return np.asarray(self.told[model, name, metric], dtype=float)
 
-    def value(self, model, name, metric):
+    def value(self, model, name, metric, around=None):
         return float(metric_named(metric).value(self.statistics(model, name, metric).sum(axis=0)))
 
 

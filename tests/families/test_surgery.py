@@ -11,7 +11,7 @@ from consomme.families import load, surgery, units
 from consomme.families.base import value_of
 from consomme.prune.scores import TABLE
 from consomme.prune.scores.base import Subject
-from consomme.prune.stage import shared_copy
+from consomme.prune.search import shared_copy
 from consomme.prune.sublayers import keep_sublayers
 
 

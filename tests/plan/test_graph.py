@@ -55,6 +55,32 @@ def test_mapping_verbs_keep_the_runs_of_their_parent_and_averages_reduce_them(ch
     assert "one" in found and "soups" in found
 
 
+def test_the_ranks_of_a_search_are_each_trained_and_the_best_is_taken(change):
+    """Late ranking: three jobs with one question each to the same search; the first is the search without a rank."""
+    half = {"encoder": {"drop": "1/2", "by": "greedy", "swaps": True}}
+    plan = Plan(change({"experiments/e/models/half": {"prune": "tuned/best", "layers": half},
+                        "experiments/e/models/last": {"prune": "tuned/best", "layers": half,
+                                                      "sweep": {"grid": {"layers.encoder.rank": [1, 2, 3]}}},
+                        "experiments/e/models/again": {"train": "last", "max_steps": 2},
+                        "experiments/e/models/out": {"export": "again/best"}}))  # fmt: skip
+    runs = {m.name: m for m in plan.models.values() if m.node in ("half", "last", "again")}
+    ranks = [runs[f"last/layers.encoder.rank={rank}"] for rank in (1, 2, 3)]
+    assert len({m.digest for m in ranks}) == 3 and ranks[0].digest == runs["half"].digest
+    assert {m.depth["encoder"] for m in ranks} == {3}
+    assert [m.identity["settings"]["layers"]["encoder"].get("rank") for m in ranks] == [None, 2, 3]
+    assert sorted(runs["again/best"].parents) == [f"again/layers.encoder.rank={rank}" for rank in (1, 2, 3)]
+
+
+def test_an_option_as_it_is_by_default_is_the_same_model(change):
+    def digest(**options):
+        half = {"prune": "tuned/best", "layers": {"encoder": {"drop": "1/2", "by": "greedy", **options}}}
+        plan = Plan(change({"experiments/e/models/half": half}))
+        return next(m.digest for m in plan.models.values() if m.node == "half")
+
+    assert digest() == digest(beam=1, swaps=False, rank=1) == digest(beam="1")
+    assert len({digest(), digest(beam=2), digest(swaps=True), digest(rank=2)}) == 4
+
+
 def test_by_makes_one_soup_for_each_value(change):
     plan = Plan(change({"experiments/e/models/soups": {"average": "tuned", "by": ["data.share"]}}))
     soups = {m.run: sorted(m.parents) for m in plan.models.values() if m.node == "soups" and m.run != "best"}

@@ -82,7 +82,9 @@ def translator(tmp_path_factory):
 def job(tmp_path, corpus, translator):
     """job(layers=..., heads=..., **spec) -> the arguments of the prune command; the result is `tmp_path / name`."""
 
-    def arguments(name="pruned", parent=translator, layers=None, heads=None, width=None, choose_on=None, **spec):
+    def arguments(
+        name="pruned", parent=translator, layers=None, heads=None, width=None, choose_on=None, cache=None, **spec
+    ):
         sides = {"encoder": None, "decoder": None, **(layers or {})}
         spec = {
             "stage": "prune", "version": 1, "digest": f"d{abs(hash(str((sides, heads, width))))}", "label": {}, "task": "nmt",
@@ -92,6 +94,6 @@ def job(tmp_path, corpus, translator):
             "inputs": ["parent/base", "corpus/dev"], **spec,
         }  # fmt: skip
         return ["--spec", json.dumps(spec), "--inputs", str(parent), str(corpus), "--out", str(tmp_path / name),
-                "--cache", str(tmp_path / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
+                "--cache", str(cache or tmp_path / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
 
     return arguments

@@ -1,8 +1,9 @@
 """Which layers: known answers and what holds for every depth."""
 
 import math
+import random
 from fractions import Fraction
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 
@@ -108,6 +109,104 @@ def test_greedy_takes_the_layer_that_is_missed_least_again_and_again():
 def test_greedy_keeps_what_can_not_be_measured_without():
     question = Question(3, 1, objective=lambda kept: float("nan") if 0 not in kept else -len(kept))
     assert TABLE["greedy"].choose(question)[0] == [1]
+
+
+def _random_objective(seed):
+    """A value for each set, without any order in it, and the list of what was asked."""
+    asked = []
+
+    def objective(kept):
+        asked.append(tuple(kept))
+        return random.Random(f"{seed} {tuple(kept)}").random()
+
+    return objective, asked
+
+
+def _value(objective, depth, gone):
+    return objective([n for n in range(depth) if n not in gone])
+
+
+def test_a_beam_finds_what_the_best_first_step_hides():
+    # without layer 1 it looks best, but only 2 and 3 go together
+    worth = {(1, 2, 3): 3, (0, 2, 3): 2, (0, 1, 3): 1, (0, 1, 2): 0, (0, 3): 9}
+
+    def objective(kept):
+        return worth.get(tuple(kept), -1)
+
+    greedy, _ = TABLE["greedy"].choose(Question(4, 2, objective=objective))
+    assert greedy[0] == 0
+    gone, trace = TABLE["greedy"].choose(Question(4, 2, objective=objective, beam=2))
+    assert gone == [1, 2]
+    assert [(t["step"], t["layers"]) for t in trace[:3]] == [(1, [1]), (1, [2]), (2, [2, 3])]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_beam_as_wide_as_all_sets_is_a_whole_search(seed):
+    objective, asked = _random_objective(seed)
+    gone, _ = TABLE["greedy"].choose(Question(6, 3, objective=objective, beam=20))
+    assert len(asked) == len(set(asked)) == 6 + 15 + 20
+    assert _value(objective, 6, gone) == max(_value(objective, 6, g) for g in combinations(range(6), 3))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("beam", [1, 3])
+def test_swaps_never_do_harm_and_end_where_no_swap_helps(seed, beam):
+    objective, asked = _random_objective(seed)
+    before, _ = TABLE["greedy"].choose(Question(8, 4, objective=objective, beam=beam))
+    asked.clear()
+    gone, trace = TABLE["greedy"].choose(Question(8, 4, objective=objective, beam=beam, swaps=True))
+    assert len(asked) == len(set(asked))
+    best = _value(objective, 8, gone)
+    swaps = [t for t in trace if "swap" in t]
+    there = set(before)
+    for swap, value in zip(swaps, [_value(objective, 8, before), *(s["objective"] for s in swaps)], strict=False):
+        assert swap["objective"] > value
+        there = there - {swap["back"] - 1} | {swap["layer"] - 1}
+    assert there == set(gone) and best >= _value(objective, 8, before)
+    for out in set(range(8)) - set(gone):
+        assert all(_value(objective, 8, set(gone) - {back} | {out}) <= best for back in gone)
+
+
+@pytest.mark.parametrize("chooser, options", [("greedy", {}), ("greedy", {"swaps": True}), ("random_search", {})])
+def test_a_rank_is_the_place_among_all_that_was_tried(chooser, options):
+    objective, asked = _random_objective(1)
+    found = [TABLE[chooser].choose(Question(6, 3, 1, objective, rank=rank, **options)) for rank in (1, 2, 3)]
+    tried = sorted({objective(kept) for kept in set(asked) if len(kept) == 3}, reverse=True)
+    assert [_value(objective, 6, gone) for gone, _ in found] == tried[:3]
+    assert [t["objective"] for t in found[2][1] if "rank" in t] == tried[:3]
+    assert not any("rank" in t for t in found[0][1])
+
+
+def test_no_set_has_a_rank_beyond_those_tried():
+    with pytest.raises(ConsommeError, match="rank: 5 given; the search tries 4 sets"):
+        TABLE["greedy"].choose(Question(5, 2, objective=lambda kept: 0.0, rank=5))
+    assert TABLE["greedy"].tries(Question(5, 2)) == 4 and TABLE["greedy"].tries(Question(5, 2, beam=2)) == 10
+    assert TABLE["random_search"].tries(Question(12, 3)) == 12 + 11 + 10
+
+
+@pytest.mark.parametrize("chooser", ["greedy", "leave_one_out", "random_search"])
+def test_a_search_says_what_its_next_questions_are_near_to(chooser):
+    """So that what they begin with need not be computed again."""
+    near, shared = [], []
+
+    def objective(kept):
+        shared.append(next((i for i, (a, b) in enumerate(zip(near[-1], kept, strict=False)) if a != b), len(kept)))
+        return float(sum(kept))
+
+    TABLE[chooser].choose(Question(9, 3, 1, objective, near=lambda kept: near.append(tuple(kept))))
+    assert sum(shared) >= len(shared) * 3  # of 6 to 8 layers
+
+
+def test_learned_lets_the_lowest_scores_go():
+    asked = []
+
+    def learnt(drop, seed):
+        asked.append((drop, seed))
+        return [0.3, -1.0, 2.0, -1.0, 0.1], [{"step": 10, "loss": 1.5}]
+
+    gone, trace = TABLE["learned"].choose(Question(5, 2, 7, learnt=learnt))
+    assert gone == [1, 3] and asked == [(2, 7)]
+    assert trace[0] == {"step": 10, "loss": 1.5} and trace[3] == {"layer": 3, "score": 2.0}
 
 
 def test_leave_one_out_asks_once_for_each_layer_and_is_blind_to_pairs():

@@ -65,6 +65,145 @@ def test_every_search_lets_the_identity_layer_go_first(job, tmp_path, translator
     assert _chosen(tmp_path / "pruned")["layers"]["encoder"]["dropped"] == [3]
 
 
+@pytest.mark.parametrize("options", [{"beam": 2}, {"swaps": True}, {"beam": 3, "swaps": True}])
+def test_so_do_the_options_of_greedy(job, tmp_path, translator, options):
+    run(parse(job(layers={"encoder": {"drop": "1/4", "by": "greedy", **options}}), ""))
+    assert _chosen(tmp_path / "pruned")["layers"]["encoder"]["dropped"] == [3]
+
+
+@pytest.mark.parametrize("side, metric", [("encoder", "loss"), ("decoder", "loss"), ("encoder", "bleu")])
+def test_a_search_answers_the_same_to_the_bit_with_states_kept_and_without(job, tmp_path, translator, side, metric):
+    from consomme.average.judge import Judge
+    from consomme.prune.choosers.base import Question
+    from consomme.prune.search import Search
+
+    found = []
+    for name, limit in (("with", 2**30), ("without", 0)):
+        arguments = job(cache=tmp_path / name)
+        judge = Judge(parse(arguments, ""), {"t": translator}, metric)
+        search = Search(load(translator), family_named("marian"), side, {}, judge, limit)
+        depth = {"encoder": 4, "decoder": 3}[side]
+        question = Question(depth, 2, objective=search, near=search.near, swaps=True)
+        found.append((CHOOSERS["greedy"].choose(question), [(kept, value) for kept, value, *_ in search.asked]))
+        assert all(computed for *_, computed, _ in search.asked)
+        assert (search.replay is not None) == (limit > 0 and metric == "loss")
+    assert found[0] == found[1]
+
+
+def test_a_recogniser_with_ctc_keeps_states_for_its_error_rate_too(tmp_path):
+    import numpy as np
+
+    from consomme.average.judge import Judge
+    from consomme.common.files import write_json
+    from consomme.common.stage import Job
+    from consomme.data.prepared import Writer
+    from consomme.prune.choosers.base import Question
+    from consomme.prune.search import Search
+
+    family, folder, corpus = family_named("ctc"), tmp_path / "model", tmp_path / "dev"
+    folder.mkdir()
+    corpus.mkdir()
+    settings = {"hidden_size": 16, "num_hidden_layers": 5, "intermediate_size": 16, "initializer_range": 0.5}
+    family.create(folder, settings, {}, lambda: iter(["ab c"]), ["en"], seed=1)
+    noise = np.random.default_rng(1)
+    with Writer(corpus / "rows.arrow", "asr") as writer:
+        for i, text in enumerate(["ab", "c a", "b c a"]):
+            wave = (noise.standard_normal(6000 + 2000 * i) * 3000).astype(np.int16)
+            row = {"id": f"u{i}", "speaker": None, "document": None, "recordings": [], "audio_hash": f"u{i}"}
+            writer.add({**row, "text": text, "seconds": len(wave) / 16000, "audio": wave})
+    about = {"task": "asr", "name": "dev", "fingerprint": writer.fingerprint(16000), "rows": 3, "version": 1}
+    write_json(corpus / "prepared.json", {**about, "sampling_rate": 16000, "seconds": writer.seconds})
+    found = []
+    for limit in (2**30, 0):
+        choose_on = {"metric": "cer", "sets": {"d": {"weight": 1.0}}}
+        spec = {"dev": {"d": ["dev"]}, "languages": ["en"], "metric": "cer", "normaliser": "basic",
+                "settings": {"choose_on": choose_on}}  # fmt: skip
+        job = Job(spec, {"corpus/dev": corpus}, tmp_path, tmp_path, tmp_path / f"cache{limit}", 1, "cpu")
+        search = Search(load(folder), family, "encoder", {}, Judge(job, {"m": folder}), limit)
+        question = Question(5, 3, objective=search, near=search.near, beam=2)
+        found.append((CHOOSERS["greedy"].choose(question), [(kept, value) for kept, value, *_ in search.asked]))
+        if limit:
+            assert search.replay.bytes > 0
+    assert found[0] == found[1] and len({value for _, value in found[0][1]}) > 1
+
+
+def test_a_killed_search_goes_on_where_it_was(job, tmp_path, monkeypatch):
+    """The second search asks as often and computes the rest; what it chose and its provenance are those of a whole one."""
+    from consomme.prune.search import Search
+
+    plan = {"encoder": {"drop": "1/2", "by": "greedy"}}
+    ask, count = Search.__call__, []
+
+    def killed(self, kept):
+        count.append(kept)
+        if len(count) == 6:
+            raise KeyboardInterrupt
+        return ask(self, kept)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "__call__", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(parse(job(layers=plan), ""))
+    run(parse(job(layers=plan), ""))
+    run(parse(job(name="whole", layers=plan, cache=tmp_path / "other"), ""))
+    assert _computed(tmp_path / "pruned") == [0] * 5 + [1] * 2 and _computed(tmp_path / "whole") == [1] * 7
+    # a search that took two attempts and one that took one
+    assert (tmp_path / "pruned/provenance.json").read_bytes() == (tmp_path / "whole/provenance.json").read_bytes()
+    assert _chosen(tmp_path / "whole")["layers"]["encoder"]["search"] == {"evaluations": 7}
+
+
+def test_ranks_are_different_sets_and_cost_one_search(job, tmp_path):
+    found = []
+    for rank in (1, 2, 3):
+        name = f"rank-{rank}"
+        run(parse(job(name=name, layers={"encoder": {"drop": "1/2", "by": "greedy", "rank": rank}}), ""))
+        found.append(_chosen(tmp_path / name)["layers"]["encoder"])
+        assert sum(_computed(tmp_path / name)) == (7 if rank == 1 else 0)
+    assert len({tuple(side["kept"]) for side in found}) == 3
+    ranks = [step for step in found[2]["trace"] if "rank" in step]
+    assert [step["layers"] for step in ranks] == [side["dropped"] for side in found]
+    assert [step["objective"] for step in ranks] == sorted(step["objective"] for step in ranks)
+    with pytest.raises(ConsommeError, match="rank: 4 given; the search tries 3 sets"):
+        run(parse(job(name="none", layers={"encoder": {"drop": "1/2", "by": "greedy", "rank": 4}}), ""))
+
+
+def _computed(folder):
+    header, *lines = [line.split("\t") for line in (folder / "search.tsv").read_text().splitlines()]
+    assert header == ["side", "kept", "metric", "value", "computed", "seconds"]
+    return [int(line[4]) for line in lines]
+
+
+def test_gates_leave_the_model_as_it_was_and_are_the_same_again(job, translator, monkeypatch):
+    from consomme.average.judge import Judge
+    from consomme.prune import gates
+    from consomme.prune.gates import learn
+
+    monkeypatch.setattr(gates, "STEPS", 15)
+
+    family, model = family_named("marian"), load(translator)
+    before = _logits(model.eval(), translator)
+    judge = Judge(parse(job(), ""), {"t": translator}, "loss")
+    scores = [learn(model, family, "encoder", judge, 1, seed) for seed in (1, 1, 2)]
+    assert scores[0] == scores[1] != scores[2]
+    assert all(min(range(4), key=found.__getitem__) == 2 for found, _ in scores)  # the identity
+    assert torch.equal(_logits(model, translator), before)
+    assert all(p.grad is None for p in model.parameters()) and model.model.shared.weight.requires_grad
+
+
+def test_a_search_on_the_decoder_sees_the_encoder_that_is_left(job, tmp_path, translator):
+    """Similarity of the decoder's states under a cut encoder, not under the whole one."""
+    from consomme.average.judge import Judge
+    from consomme.families.surgery import keep_layers
+    from consomme.prune.search import Search
+    from consomme.prune.states import cosines
+
+    judge = Judge(parse(job(), ""), {"t": translator}, "loss")
+    family, cut = family_named("marian"), {"encoder": [1, 3]}
+    seen = Search(load(translator), family, "decoder", cut, judge).similarity()
+    assert seen == cosines(keep_layers(load(translator), family, cut), family, "decoder", judge)
+    assert seen != cosines(load(translator), family, "decoder", judge)
+
+
 def test_states_are_compared_side_by_side(job, tmp_path, translator):
     """The cosines of the decoder's states against those of the stock model's hidden states."""
     from consomme.average.judge import Judge
@@ -149,6 +288,10 @@ def test_precision_is_kept(job, tmp_path, translator):
     "given, message",
     [
         ({"layers": {"encoder": {"keep": [9]}}}, "there is no layer 9; the encoder has layers 1 to 4"),
+        (
+            {"layers": {"encoder": {"drop": "1/2", "by": "uniform", "beam": 2}}},
+            "layers.encoder.beam: uniform has no such",
+        ),
         ({"heads": {"drop": "1/4", "by": "tailor"}}, "did you mean 'taylor'"),
         ({}, "nothing to do"),
         (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.data.prepared import Rows
+    from consomme.evaluate.evaluator import Around
 
 INTERVAL = (0.025, 0.975)
 SMALL = 200  # utterances: on fewer, differences in an error rate or BLEU are mostly chance, and the loss is steadier
@@ -66,10 +67,17 @@ class Judge:
         """The rows of a development set of the choice."""
         return self._rows[name]
 
-    def objective(self, model: PreTrainedModel, folder: Path | None = None, metric: str | None = None) -> float:
-        """The weighted mean over the sets, turned so that higher is better; of another metric, where one is named."""
+    def objective(
+        self,
+        model: PreTrainedModel,
+        folder: Path | None = None,
+        metric: str | None = None,
+        around: Around | None = None,
+    ) -> float:
+        """The weighted mean over the sets, turned so that higher is better; of another metric, where one is named.
+        around: as in `Evaluator.statistics`."""
         choice = replace(self.choice, metric=metric) if metric else self.choice
-        return choosing.objective(self.evaluator(folder), model, choice)
+        return choosing.objective(self.evaluator(folder), model, choice, around)
 
     def admissible(self, model: PreTrainedModel, folder: Path | None = None) -> tuple[bool, dict[str, Any]]:
         """Whether the model keeps every limit, and the figures by set."""

@@ -12,7 +12,7 @@ from consomme.evaluate.metrics import metric_named
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.evaluate.evaluator import Evaluator
+    from consomme.evaluate.evaluator import Around, Evaluator
 
 CONFIDENCE = 0.95
 
@@ -61,11 +61,18 @@ class Choice:
         return list(dict.fromkeys(limit.of for limit in self.limits.values()))
 
 
-def objective(evaluator: Evaluator, model: PreTrainedModel, choice: Choice | Mapping[str, Any]) -> float:
-    """The weighted mean of the metric over the choice's sets, turned so that higher is better."""
+def objective(
+    evaluator: Evaluator,
+    model: PreTrainedModel,
+    choice: Choice | Mapping[str, Any],
+    around: Around | None = None,
+) -> float:
+    """The weighted mean of the metric over the choice's sets, turned so that higher is better; around: as in
+    `Evaluator.statistics`."""
     choice = Choice.parse(choice)
     metric = metric_named(choice.metric)
-    total = sum(w * metric.gain(evaluator.value(model, s, choice.metric)) for s, w in choice.weights.items() if w)
+    weighted = {s: w for s, w in choice.weights.items() if w}
+    total = sum(w * metric.gain(evaluator.value(model, s, choice.metric, around)) for s, w in weighted.items())
     return total / sum(choice.weights.values())
 
 

@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
+Around = Callable[[str, Sequence[int]], AbstractContextManager]  # a set and the rows of one batch -> in what to ask
 VERSION = 1  # of what is cached: raise it when the same question gets another answer
 DIGITS = 24
 LABEL_PAD = -100
@@ -102,19 +104,24 @@ class Evaluator:
             processor_key=processor_key(model_folder, family, languages),
         )
 
-    def value(self, model: PreTrainedModel, set_name: str, metric: str) -> float:
-        """The metric on the whole set; rates are times 100."""
-        return float(metric_named(metric).value(self.statistics(model, set_name, metric).sum(axis=0)))
+    def value(self, model: PreTrainedModel, set_name: str, metric: str, around: Around | None = None) -> float:
+        """The metric on the whole set; rates are times 100. around: as in `statistics`."""
+        return float(metric_named(metric).value(self.statistics(model, set_name, metric, around).sum(axis=0)))
 
-    def statistics(self, model: PreTrainedModel, set_name: str, metric: str) -> np.ndarray:
-        """The metric's statistics of each utterance, float64 [n, k], in the order of the rows."""
+    def statistics(
+        self, model: PreTrainedModel, set_name: str, metric: str, around: Around | None = None
+    ) -> np.ndarray:
+        """The metric's statistics of each utterance, float64 [n, k], in the order of the rows.
+
+        around: makes the context in which the model is asked for a batch, where it has to be asked; it may save work
+        but must not change the answer, which is kept under what `model` is."""
         wanted, rows = metric_named(metric), self._rows(set_name)
         began = time.monotonic()
         if wanted.needs == "loss":
-            counted, fresh = self._loss(model, set_name)
+            counted, fresh = self._loss(model, set_name, around)
         else:
             key = self._key(model, set_name, wanted.needs)
-            said, fresh = self._said(model, set_name, key)
+            said, fresh = self._said(model, set_name, key, around)
             if (key, metric) not in self._counted:
                 self._counted[key, metric] = wanted.statistics(rows.targets, said, self.normaliser)
             counted = self._counted[key, metric]
@@ -162,27 +169,35 @@ class Evaluator:
             content["generation"] = _stable(getattr(model, "generation_config", None))
         return digest(content, DIGITS)
 
-    def _said(self, model: PreTrainedModel, set_name: str, key: str) -> tuple[list[str], bool]:
+    def _said(
+        self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None
+    ) -> tuple[list[str], bool]:
         """The hypotheses, and whether the model had to be asked."""
         path = self.cache / "evaluations" / f"{key}.json"
         if path.exists():
             return read_json(path), False
-        said = self._in_row_order(model, set_name, self._generate)
+        said = self._in_row_order(model, set_name, self._generate, around)
         write_json(path, said)
         return said, True
 
-    def _loss(self, model: PreTrainedModel, set_name: str) -> tuple[np.ndarray, bool]:
+    def _loss(self, model: PreTrainedModel, set_name: str, around: Around | None = None) -> tuple[np.ndarray, bool]:
         """[nll, tokens] of each row, and whether the model had to be asked."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False), False
-        found = np.array(self._in_row_order(model, set_name, self._nll), dtype=np.float64).reshape(-1, 2)
+        found = np.array(self._in_row_order(model, set_name, self._nll, around), dtype=np.float64).reshape(-1, 2)
         with whole_file(path, "wb") as stream:
             np.save(stream, found, allow_pickle=False)
         return found, True
 
     # -- asking the model --------------------------------------------------------------------------------------------
-    def _in_row_order(self, model: PreTrainedModel, set_name: str, ask: Callable[..., Sequence[Any]]) -> list:
+    def _in_row_order(
+        self,
+        model: PreTrainedModel,
+        set_name: str,
+        ask: Callable[..., Sequence[Any]],
+        around: Around | None = None,
+    ) -> list:
         """`ask(model, set_name, which)` of all rows, longest first so that batches pad little and memory shows its peak
         at once."""
         import torch
@@ -193,7 +208,9 @@ class Evaluator:
         # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
         with evaluating(model, self.device), torch.no_grad():
             for batch in self._batches(model, set_name, order):
-                for i, answer in zip(batch, ask(model, set_name, batch), strict=True):
+                with around(set_name, batch) if around else nullcontext():
+                    answers = ask(model, set_name, batch)
+                for i, answer in zip(batch, answers, strict=True):
                     results[i] = answer
         return results
 

@@ -32,13 +32,15 @@ from consomme.plan.schema import (
 )
 from consomme.plan.values import integer, number
 from consomme.prune.choosers import TABLE as CHOOSERS
-from consomme.prune.layers import layers_to_drop, listed
+from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.layers import layers_to_drop, listed, to_drop
 from consomme.prune.scores import TABLE as SCORES
 from consomme.prune.width import neurons_to_drop
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
     from consomme.plan.items import Model, Prepared
+    from consomme.plan.schema.pruning import Layers
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import Score
 
@@ -486,8 +488,12 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
         if plan.by is not None:
             among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
         among(f"{path}.layers.{side}.of", plan.of, ["layers", "sublayers"], "unit")
+        _options(plan, f"{path}.layers.{side}")
         if plan.of == "sublayers":
             _sublayers(plan.by, family, side, f"{path}.layers.{side}")
+            if family and side in left:
+                units = left[side] * len(family.stacks[side].sublayers)
+                _ranked(plan, units, to_drop(Fraction(plan.drop), units), f"{path}.layers.{side}")
             known = False  # how many layers leave depends on which sublayers are chosen
             continue
         if side not in left:
@@ -495,7 +501,9 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
         depth = left[side]
         try:
             if isinstance(plan.drop, str):
-                left[side] = depth - layers_to_drop(Fraction(plan.drop), depth)
+                gone = layers_to_drop(Fraction(plan.drop), depth)
+                left[side] = depth - gone
+                _ranked(plan, depth, gone, f"{path}.layers.{side}")
             else:
                 left[side] = len(listed(side, depth, plan.model_dump()))
         except ConsommeError as error:
@@ -551,6 +559,25 @@ def narrowing(node: PruneNode, parent: Model, path: str) -> dict[str, int] | Non
         except ConsommeError as error:
             fail(f"{path}.drop", f"{key}: {error}")
     return left
+
+
+def _options(plan: Layers, path: str) -> None:
+    """Options belong to the chooser."""
+    for name in OPTIONS:
+        if name in plan.model_fields_set and (plan.by is None or name not in CHOOSERS[plan.by].options):
+            owners = ", ".join(other for other, chooser in CHOOSERS.items() if name in chooser.options)
+            given = f"belongs to another chooser than {plan.by}" if plan.by else "has no use where layers are listed"
+            fail(f"{path}.{name}", f"{given}; it goes with a fraction and `by`: {owners}")
+
+
+def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
+    """The search tries as many sets as the rank asks for."""
+    tries = CHOOSERS[plan.by].tries if plan.by else None
+    if tries is None:
+        return
+    tried = tries(Question(depth, drop, beam=plan.beam, swaps=plan.swaps))
+    if plan.rank > tried:
+        fail(f"{path}.rank", f"{plan.rank} given; the search tries at most {tried} sets of {depth - drop} layers")
 
 
 def _no_side(family: Family, side: str) -> str:

@@ -18,6 +18,7 @@ from consomme.plan.landscapes import landscapes
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.stages import VERSIONS
+from consomme.prune.choosers.base import OPTIONS
 
 UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
 NOTHING = r"[^\w\W]"  # a pattern that no name matches
@@ -336,5 +337,8 @@ def _words(plan: dict[str, Any]) -> str:
     if plan["keep"] is not None:
         return "keep " + " ".join(map(str, plan["keep"]))
     drop = plan["drop"]
-    what = f"{drop} of sublayers" if plan["of"] == "sublayers" else drop
-    return f"−{what} {plan['by']}" if isinstance(drop, str) else "−" + " ".join(map(str, drop))
+    if not isinstance(drop, str):
+        return "−" + " ".join(map(str, drop))
+    what = f"{drop} of sublayers" if plan.get("of") == "sublayers" else drop
+    options = [name if plan[name] is True else f"{name} {plan[name]}" for name in OPTIONS if plan.get(name)]
+    return " ".join([f"−{what} {plan['by']}", *options])

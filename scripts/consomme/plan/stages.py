@@ -11,7 +11,7 @@ VERSIONS: dict[str, int] = {
     "start": 3,
     "train": 2,
     "average": 2,
-    "prune": 1,
+    "prune": 2,
     "evaluate": 1,
     "landscape": 1,
     "relabel": 1,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +13,11 @@ from consomme.common.provenance import write_provenance
 from consomme.common.stage import Job, finish, say
 from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
-from consomme.prune.choosers.base import Question
+from consomme.prune.choosers.base import OPTIONS, Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
 from consomme.prune.scores import score_named
 from consomme.prune.scores.scored import scored
+from consomme.prune.search import Search
 from consomme.prune.sublayers import prune_sublayers
 from consomme.prune.width import prune_width
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 METRIC = "loss"  # what a search looks at where the configuration names no metric
+SEARCH = "search.tsv"
+COLUMNS = ("side", "kept", "metric", "value", "computed", "seconds")
 
 
 def run(job: Job) -> None:
@@ -57,8 +60,10 @@ def build(job: Job, folder: Path) -> None:
     chosen: dict[str, Any] = {}
     finer = {side: plan for side, plan in plans.items() if plan.get("of") == "sublayers"}
     seed = int(job.spec.get("seed") or 0)
+    searches: dict[str, Search] = {}
     if plans:
-        chosen["layers"] = prune_layers(model, family, {s: p for s, p in plans.items() if s not in finer}, judge)
+        whole = {side: plan for side, plan in plans.items() if side not in finer}
+        chosen["layers"] = prune_layers(model, family, whole, judge, searches)
         chosen["layers"] |= prune_sublayers(model, family, finer, judge, seed)
     if settings.get("heads"):
         chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
@@ -71,6 +76,19 @@ def build(job: Job, folder: Path) -> None:
     if getattr(model.config, "pruned_heads", None):
         write_twin(folder)
     write_provenance(job, folder, chosen=chosen)
+    if any(search.asked for search in searches.values()):
+        _write_search(folder / SEARCH, searches, judge())
+
+
+def _write_search(path: Path, searches: Mapping[str, Search], judge: Judge) -> None:
+    """Every set of layers that was asked for. It lies beside the provenance because it tells times."""
+    lines = ["\t".join(COLUMNS)]
+    for side, search in searches.items():
+        for kept, objective, computed, seconds in search.asked:
+            numbers = " ".join(map(str, from_one(kept)))
+            value = f"{judge.score(objective):.6g}"
+            lines.append("\t".join([side, numbers, judge.choice.metric, value, str(int(computed)), f"{seconds:.3f}"]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 class _Lazy:
@@ -94,9 +112,14 @@ class _Lazy:
 
 # -- layers ------------------------------------------------------------------------------------------------------------
 def prune_layers(
-    model: PreTrainedModel, family: Family, plans: Mapping[str, Mapping[str, Any]], judge: _Lazy
+    model: PreTrainedModel,
+    family: Family,
+    plans: Mapping[str, Mapping[str, Any]],
+    judge: _Lazy,
+    searches: dict[str, Search] | None = None,
 ) -> dict[str, Any]:
-    """Take layers out of `model` in place; by side: what was kept, dropped, and the steps of a search (from 1).
+    """Take layers out of `model` in place; by side: what was kept, dropped, and the steps of a search (from 1), with the
+    number of its evaluations. The searches themselves go to `searches`, by side.
 
     Sides without a search are settled first; a search then goes on with what they left, the encoder's before the
     decoder's."""
@@ -105,20 +128,25 @@ def prune_layers(
     depths = {side: len(layers(model, family.stacks[side])) for side in plans}
     kept: dict[str, list[int]] = {}
     traces: dict[str, list[dict[str, Any]]] = {}
+    searches = {} if searches is None else searches
     for side, plan in sorted(plans.items(), key=lambda item: (_searches(item[1]), item[0] != "encoder")):
         depth = depths[side]
         if plan.get("by") is None:
             kept[side] = listed(side, depth, plan)
             continue
         chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
-        search = _Search(model, family, side, kept, judge) if chooser.searches else None
-        seed = int(judge.job.spec.get("seed") or 0)
-        question = Question(depth, drop, seed, search, search.similarity if search else None)
+        question = Question(depth, drop, seed=int(judge.job.spec.get("seed") or 0), **_options(side, plan))
+        if chooser.searches:
+            search = searches[side] = Search(model, family, side, kept, judge())
+            question = replace(
+                question, objective=search, similarity=search.similarity, learnt=search.learnt, near=search.near
+            )
         gone, trace = chooser.choose(question)
         kept[side] = [n for n in range(depth) if n not in gone]
-        if search:
+        if chooser.searches:
             traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
-            say(f"{side}: {search.count} evaluations in {search.seconds:.1f} s")
+            say(f"{side}: {searches[side].summary()}")
+            searches[side].replay = None  # the states that it kept are of no more use
     keep_layers(model, family, kept)
     found = {}
     for side in plans:
@@ -126,44 +154,18 @@ def prune_layers(
         found[side] = {"kept": from_one(kept[side]), "dropped": from_one(gone)}
         if side in traces:
             found[side] |= {"metric": judge().choice.metric, "trace": traces[side]}
+            found[side]["search"] = {"evaluations": len(searches[side].asked)}
         say(f"{side}: layers {found[side]['kept']} of {depths[side]} stay")
     return found
 
 
-class _Search:
-    """The development objective of the model with only some layers of one side."""
-
-    def __init__(
-        self, model: PreTrainedModel, family: Family, side: str, kept: Mapping[str, list[int]], judge: _Lazy
-    ) -> None:
-        self.family, self.side, self.judge = family, side, judge
-        self.model = model.to(judge().device)
-        self.others = dict(kept)
-        self.count, self.seconds = 0, 0.0
-
-    def __call__(self, kept: Sequence[int]) -> float:
-        from consomme.families.surgery import keep_layers
-
-        began = time.monotonic()
-        smaller = keep_layers(shared_copy(self.model), self.family, {**self.others, self.side: list(kept)})
-        found = self.judge().objective(smaller)
-        self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
-        return found
-
-    def similarity(self) -> list[list[float]]:
-        """Mean cosines between the states before, between and after this side's layers, [depth + 1, depth + 1]."""
-        from consomme.prune.states import cosines
-
-        began = time.monotonic()
-        found = cosines(self.model, self.family, self.side, self.judge())
-        self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
-        return found
-
-
-def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A model of its own modules and config that shares the tensors: layers can leave it without a copy of the weights."""
-    tensors = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy(model, {id(t): t for t in tensors})
+def _options(side: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the chooser that are not as they are by default."""
+    given = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
+    for name in given:
+        if name not in chooser_named(plan["by"]).options:
+            raise ConsommeError(f"layers.{side}.{name}: {plan['by']} has no such option")
+    return given
 
 
 def _searches(plan: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError
 from consomme.common.stage import say
 from consomme.prune.choosers import chooser_named
-from consomme.prune.choosers.base import Question
+from consomme.prune.choosers.base import OPTIONS, Question
 from consomme.prune.layers import from_one, share, to_drop
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ def prune_sublayers(
             say(
                 f"{side}: a number in the steps is that of a sublayer: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
             )
-        gone, trace = chooser.choose(Question(len(units), to_drop(share(plan["drop"]), len(units)), seed, search))
+        drop = to_drop(share(plan["drop"]), len(units))
+        options = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
+        gone, trace = chooser.choose(Question(len(units), drop, seed, search, **options))
         stay, zeroed = keep_sublayers(model, family, {side: [n for n in range(len(units)) if n not in gone]})
         found[side] = {
             "kept": from_one(stay[side]),
@@ -107,7 +109,7 @@ class _Search:
         self.count, self.seconds = 0, 0.0
 
     def __call__(self, kept: Sequence[int]) -> float:
-        from consomme.prune.stage import shared_copy
+        from consomme.prune.search import shared_copy
 
         began = time.monotonic()
         smaller = shared_copy(self.model)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
 from consomme.plan.schema.section import Name, Section
 from consomme.plan.values import Integer, Share, Text
+from consomme.prune.choosers.base import OPTIONS
 
 
 class Layers(Section):
@@ -17,7 +20,14 @@ class Layers(Section):
     drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
     by: Text | None = Field(
         None,
-        description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular",
+        description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular, learned",
+    )
+    beam: Integer = Field(1, ge=1, description="greedy: so many sets of layers go on at each step")
+    swaps: bool = Field(
+        False, description="greedy: in the end layers that stay and layers that went change places while it helps"
+    )
+    rank: Integer = Field(
+        1, ge=1, description="greedy, random_search: the k-th best set that the search has tried, instead of the best"
     )
     of: Text = Field("layers", description="what a fraction counts: layers, or sublayers as units of their own")
 
@@ -32,6 +42,12 @@ class Layers(Section):
         if not isinstance(self.drop, str) and self.of != "layers":
             raise ValueError(f"`of: {self.of}` goes with a fraction; lists are of layers")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An option that is as it is by default is no part of a model's identity."""
+        found = serialize(self)
+        return {k: v for k, v in found.items() if k not in (*OPTIONS, "of") or v != type(self).model_fields[k].default}
 
 
 class Sides(Section):

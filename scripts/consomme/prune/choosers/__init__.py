@@ -7,6 +7,7 @@ from consomme.common.table import Table
 from consomme.prune.choosers.base import Chooser
 from consomme.prune.choosers.draws import RANDOM, RANDOM_SEARCH
 from consomme.prune.choosers.greedy import GREEDY, LEAVE_ONE_OUT
+from consomme.prune.choosers.learned import LEARNED
 from consomme.prune.choosers.similarity import ANGULAR, SIMILARITY
 from consomme.prune.choosers.truncate import TRUNCATE
 from consomme.prune.choosers.uniform import SPACED, UNIFORM
@@ -15,7 +16,7 @@ __all__ = ["TABLE", "Chooser", "chooser_named"]
 
 _CHOOSERS = (
     *(UNIFORM, SPACED, TRUNCATE, RANDOM),
-    *(GREEDY, LEAVE_ONE_OUT, RANDOM_SEARCH, SIMILARITY, ANGULAR),
+    *(GREEDY, LEAVE_ONE_OUT, RANDOM_SEARCH, SIMILARITY, ANGULAR, LEARNED),
 )
 TABLE: Table[Chooser] = Table("layer chooser", "consomme.choosers", *_CHOOSERS)
 chooser_named = TABLE.named

@@ -7,6 +7,7 @@ import random as lots
 
 from consomme.common.stage import say
 from consomme.prune.choosers.base import Answer, Chooser, Question
+from consomme.prune.choosers.tried import Tried
 
 
 def random(question: Question) -> Answer:
@@ -15,22 +16,29 @@ def random(question: Question) -> Answer:
 
 
 def random_search(question: Question) -> Answer:
-    """The best of as many different draws as `greedy` evaluates (of all choices, where there are no more than that)."""
-    assert question.objective is not None, "random_search needs an objective"
-    depth, drop = question.depth, question.drop
-    count = min(sum(depth - i for i in range(drop)), math.comb(depth, drop))
-    draw, seen = lots.Random(question.seed), {}
-    while len(seen) < count:
-        gone = tuple(sorted(draw.sample(range(depth), drop)))
-        if gone not in seen:
-            value = question.objective([n for n in range(depth) if n not in gone])
-            seen[gone] = -math.inf if math.isnan(value) else value
-    best = max(seen, key=lambda gone: seen[gone])
-    say(f"best of {count} draws: objective {seen[best]:.4f}")
-    return list(best), [
-        {"draw": i, "layers": [n + 1 for n in gone], "objective": v} for i, (gone, v) in enumerate(seen.items(), 1)
+    """The best of as many different draws as `greedy` evaluates (of all choices, where there are no more than that);
+    rank: the k-th best."""
+    tried, count = Tried(question), _count(question)
+    draw, draws = lots.Random(question.seed), {}
+    while len(draws) < count:
+        gone = draw.sample(range(question.depth), question.drop)
+        draws[tuple(n for n in range(question.depth) if n not in gone)] = None
+    for kept in sorted(draws):  # neighbours begin alike
+        question.near(kept)
+        tried.value(kept)
+    chosen, ranked = tried.ranked()
+    say(f"best of {count} draws: objective {max(map(tried.value, draws)):.4f}")
+    trace = [
+        {"draw": i, "layers": [n + 1 for n in tried.gone(kept)], "objective": tried.value(kept)}
+        for i, kept in enumerate(draws, 1)
     ]
+    return tried.gone(chosen), [*trace, *ranked]
+
+
+def _count(question: Question) -> int:
+    depth, drop = question.depth, question.drop
+    return min(sum(depth - i for i in range(drop)), math.comb(depth, drop))
 
 
 RANDOM = Chooser("random", random, seeded=True)
-RANDOM_SEARCH = Chooser("random_search", random_search, searches=True, seeded=True)
+RANDOM_SEARCH = Chooser("random_search", random_search, searches=True, seeded=True, options=("rank",), tries=_count)

@@ -1,0 +1,49 @@
+"""The sets of layers that a search has tried."""
+
+from __future__ import annotations
+
+import math
+
+from consomme.common.errors import ConsommeError
+from consomme.prune.choosers.base import Question, Steps
+
+Kept = tuple[int, ...]  # the layers that stay, from 0, ascending
+
+
+class Tried:
+    """Asks for each set once."""
+
+    def __init__(self, question: Question) -> None:
+        assert question.objective is not None, "a search needs an objective"
+        self.question, self._objective = question, question.objective
+        self._values: dict[Kept, float] = {}
+
+    def value(self, kept: Kept) -> float:
+        """The objective of a set; what can't be measured is the worst."""
+        if kept not in self._values:
+            value = self._objective(list(kept))
+            self._values[kept] = -math.inf if math.isnan(value) else value
+        return self._values[kept]
+
+    def gone(self, kept: Kept) -> list[int]:
+        """The layers that go, from 0."""
+        return [n for n in range(self.question.depth) if n not in kept]
+
+    def ranked(self) -> tuple[Kept, Steps]:
+        """The `rank`-th best set of the wanted depth, of equals the one tried first; where that isn't the best, the sets
+        up to it as steps."""
+        depth, drop, rank = self.question.depth, self.question.drop, self.question.rank
+        sets = {kept: value for kept, value in self._values.items() if len(kept) == depth - drop}
+        best = sorted(sets, key=lambda kept: -sets[kept])
+        if rank > len(best):
+            raise too_high(rank, len(best))
+        steps: Steps = [
+            {"rank": i, "layers": [n + 1 for n in self.gone(kept)], "objective": sets[kept]}
+            for i, kept in enumerate(best[:rank], 1)
+        ]
+        return best[rank - 1], steps if rank > 1 else []
+
+
+def too_high(rank: int, tried: int) -> ConsommeError:
+    """The error for a rank that no set has."""
+    return ConsommeError(f"rank: {rank} given; the search tries {tried} sets of that depth, so 1 to {tried}")

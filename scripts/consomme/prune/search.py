@@ -1,0 +1,111 @@
+"""What a search for layers asks: how good the model is with only some layers of one side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from consomme.evaluate.metrics import metric_named
+from consomme.prune.replay import LIMIT, Replay
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from consomme.average.judge import Judge
+    from consomme.families.base import Family
+
+
+class Search:
+    """The development objective of `model` with only some layers of one side, numbers from 0; it is never changed.
+
+    kept: the layers that stay on the other sides; limit: bytes of hidden states to keep between evaluations (0: every
+    candidate runs in full). asked: for each question the layers, the objective, whether it had to be computed, and
+    seconds."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        family: Family,
+        side: str,
+        kept: Mapping[str, Sequence[int]],
+        judge: Judge,
+        limit: int = LIMIT,
+    ) -> None:
+        from consomme.families.surgery import keep_layers
+
+        self.family, self.side, self.judge = family, side, judge
+        self.model = keep_layers(shared_copy(model.to(judge.device)), family, dict(kept))
+        # the states of a decoder that writes word by word are those of its own words
+        same = metric_named(judge.choice.metric).needs == "loss" or family.objective == "ctc"
+        self.replay = Replay(family, side, limit) if limit and same else None
+        self.asked: list[tuple[tuple[int, ...], float, bool, float]] = []
+        self.looks, self.looked = 0, 0.0  # at what is inside the model, and seconds
+
+    def __call__(self, kept: Sequence[int]) -> float:
+        from consomme.families.surgery import keep_layers
+
+        began, batches = time.monotonic(), 0
+        smaller = keep_layers(shared_copy(self.model), self.family, {self.side: list(kept)})
+
+        def around(set_name: str, rows: Sequence[int]) -> AbstractContextManager:
+            nonlocal batches
+            batches += 1
+            return self.replay.playing(smaller, kept, (set_name, tuple(rows))) if self.replay else nullcontext()
+
+        found = self.judge.objective(smaller, around=around)
+        self.asked.append((tuple(kept), found, batches > 0, time.monotonic() - began))
+        return found
+
+    def near(self, kept: Sequence[int]) -> None:
+        """The next questions are about sets that begin like this one."""
+        if self.replay:
+            self.replay.near(kept)
+
+    def similarity(self) -> list[list[float]]:
+        """Mean cosines between the states before, between and after this side's layers, [depth + 1, depth + 1]."""
+        from consomme.prune.states import cosines
+
+        return self._looking(cosines, self.model, self.family, self.side, self.judge)
+
+    def learnt(self, drop: int, seed: int) -> tuple[list[float], list[dict[str, Any]]]:
+        """A score for each layer of this side, learnt by gradient for a depth of `drop` fewer; the losses on the way."""
+        from consomme.prune.gates import learn
+
+        return self._looking(learn, self.model, self.family, self.side, self.judge, drop, seed)
+
+    def _looking(self, look: Any, *arguments: Any) -> Any:
+        began = time.monotonic()
+        found = look(*arguments)
+        self.looks, self.looked = self.looks + 1, self.looked + time.monotonic() - began
+        return found
+
+    def summary(self) -> str:
+        """For the log, such as `7 evaluations, 5 of them computed, in 1.2 s`."""
+        seconds = sum(s for *_, s in self.asked) + self.looked
+        if not self.asked:
+            return f"{self.looks} look at the layers in {seconds:.1f} s"
+        computed = sum(fresh for *_, fresh, _ in self.asked)
+        return f"{len(self.asked)} evaluations, {computed} of them computed, in {seconds:.1f} s"
+
+
+def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """A model of its own modules that shares the tensors, and the config until `keep_layers` gives it its own: layers can
+    leave it without a copy of the weights.
+
+    By hand, because copy.deepcopy of the modules takes as long as a layer takes for a batch."""
+    made: dict[int, nn.Module] = {}
+
+    def copied(module: nn.Module) -> nn.Module:
+        if id(module) not in made:
+            new = made[id(module)] = module.__class__.__new__(module.__class__)
+            # hooks, parameters and buffers lie in dictionaries of the module's own
+            new.__dict__ = {k: v.copy() if isinstance(v, dict | set) else v for k, v in module.__dict__.items()}
+            new._modules = {n: None if m is None else copied(m) for n, m in module._modules.items()}
+        return made[id(module)]
+
+    return copied(model)
