@@ -18,6 +18,7 @@ CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
+    "depth": 6 * (1 + 4 + 2 * 6 + 1 + 1),
     "digits": 3 * (19 + 19),
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),

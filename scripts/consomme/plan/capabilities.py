@@ -464,8 +464,9 @@ def _ways(node: PruneNode) -> list[Chooser | Score]:
     return [*ways, *(SCORES[part.by] for part in (node.heads, node.width) if part and part.by in SCORES)]
 
 
-def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
-    """The depth that is left, if it is known; choosers exist; layers are there; the family has that side."""
+def pruning(node: PruneNode, parent: Model, path: str, swept: bool = False) -> dict[str, int] | None:
+    """The depth that is left, if it is known; choosers exist; layers are there; the family has that side. swept: whether the
+    node is one of many runs, of which some may choose where this one doesn't."""
     family = FAMILIES[parent.family] if parent.family else None
     if node.heads and family and not family.stacks:
         fail(f"{path}.heads", _no_side(family, "encoder"))
@@ -476,7 +477,7 @@ def pruning(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
             blind = ", ".join(name for name, score in SCORES.items() if not score.searches)
             fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
     for name in ("choose_on", "metric"):
-        if name in node.model_fields_set and not searches(node):
+        if name in node.model_fields_set and not searches(node) and not swept:
             fail(f"{path}.{name}", "has no use here: nothing is searched")
     left, known = dict(parent.depth or {}), parent.depth is not None
     for side in ("encoder", "decoder"):

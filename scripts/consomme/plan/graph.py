@@ -376,7 +376,7 @@ class Graph:
         settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
         made = []
         for parent in self.resolve(node.prune, f"{path}.prune"):
-            depth = capabilities.pruning(node, parent, path)
+            depth = capabilities.pruning(node, parent, path, swept=bool(own))
             width = capabilities.narrowing(node, parent, path)
             identity: dict[str, Any] = {"task": self.experiment.task, "settings": {**settings, "choose_on": None}}
             corpora: dict[str, Prepared] = {}
