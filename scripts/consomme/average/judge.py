@@ -123,11 +123,11 @@ class Judge:
 
 def few(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
     """What to think of a choice by this metric on sets of so many rows, if anything."""
-    small = [f"{name} ({rows[name]})" for name in choice.weights if rows[name] < SMALL]
+    small = [name for name in choice.weights if rows[name] < SMALL]
     if choice.metric == "loss" or not small:
         return None
     return (
-        f"chosen by {choice.metric} on fewer than {SMALL} utterances, {', '.join(small)}: small gains there are mostly chance; "
+        f"chosen by {choice.metric} on fewer than {SMALL} utterances ({', '.join(small)}): small gains there are mostly chance; "
         "`metric: loss` is steadier, more development data better"
     )
 
