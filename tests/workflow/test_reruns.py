@@ -1,6 +1,7 @@
 """What reruns after a change, and what does not: each row of the design's table, as jobs that Snakemake starts."""
 
 import os
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -180,6 +181,7 @@ def test_an_experiment_added(place):
 def test_code_that_changes_a_stages_results(place, tmp_path):
     clone = clone_of(place.repository, tmp_path)
     stages = clone / "scripts/consomme/plan/stages.py"
-    stages.write_text(stages.read_text().replace('"prune": 1', '"prune": 2'))
+    raised = re.sub(r'"prune": (\d+)', lambda found: f'"prune": {int(found[1]) + 1}', stages.read_text())
+    stages.write_text(raised)
     place.repository = clone
     assert place.run(dry=True).jobs == jobs(prune_half=1, evaluate_half=1) + TABLES
