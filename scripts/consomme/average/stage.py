@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from consomme.average.mean import set_threads
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
@@ -31,6 +33,7 @@ def run(job: Job) -> None:
     """Make one model of the job's parents by the method of its settings."""
     method, parents = method_named(job.spec["settings"]["method"]), fit(job)[0]
     method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
+    set_threads(job.threads)
     if method.chooses(job.spec["settings"]) or needed(job, next(iter(parents.values()))):
         import torch
 
@@ -136,6 +139,7 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
+    set_threads(os.cpu_count() or 1)
     method = method_named(given.method)
     settings = _settings(method, given, free)
     method.check_parents(len(given.models))

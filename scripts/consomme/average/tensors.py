@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -70,6 +71,7 @@ class Weights:
         self.folder = Path(folder)
         self.name = name or str(folder)
         self._files: dict[Path, int] = {}
+        self._opening = Lock()
         self.slots: dict[str, Slot] = {}
         for path in self._paths():
             for tensor, slot in header(path, self.name).items():
@@ -115,9 +117,10 @@ class Weights:
         return self.read(tensor).reshape(self.slots[tensor].shape)
 
     def _file(self, path: Path) -> int:
-        if path not in self._files:
-            self._files[path] = os.open(path, os.O_RDONLY)
-        return self._files[path]
+        with self._opening:
+            if path not in self._files:
+                self._files[path] = os.open(path, os.O_RDONLY)
+            return self._files[path]
 
     def close(self) -> None:
         for handle in self._files.values():
@@ -171,6 +174,11 @@ def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     if dtype == "BF16":
         return (values.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
     return values.astype(np.float64)
+
+
+def plain(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Stored elements of a floating dtype in one that numpy adds to float64 exactly: bfloat16 as float32, others as stored."""
+    return to_float32(values, dtype) if dtype == "BF16" else values
 
 
 def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 # written last, so that each stands for the folder it lies in
 MARKERS = ("provenance.json", "prepared.json")
 
@@ -72,9 +74,10 @@ def read_json(path: Path | str) -> Any:
 
 
 def hash_file(path: Path | str) -> str:
-    """BLAKE2b of the file's bytes, 32 hex digits."""
+    """XXH3 of the file's bytes, 128 bits as 32 hex digits: it tells files apart by accident, not by intent, and reads
+    checkpoints as fast as they can be copied."""
     with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
 def link_file(source: Path, target: Path) -> None:

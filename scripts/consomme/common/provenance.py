@@ -5,8 +5,11 @@ Equal inputs give equal bytes, so it holds no time, no host and no path but thos
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -111,15 +114,29 @@ def weights_hash(folder: Path | str) -> str:
 
 
 def hash_weights(folder: Path | str) -> str:
-    """BLAKE2b of model.safetensors, 32 hex digits; of all files and their names where there is none (exports)."""
+    """`hash_file` of model.safetensors; of all files and their names where there is none (exports)."""
     folder = Path(folder)
     if (folder / WEIGHTS).exists():
-        return hash_file(folder / WEIGHTS)
+        now = (folder / WEIGHTS).stat()
+        return _hashed(folder / WEIGHTS, now.st_size, now.st_mtime_ns)
     found = hashlib.blake2b(digest_size=16)
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / NAME):
         found.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
     return found.hexdigest()
 
 
+@cache
+def _hashed(path: Path, size: int, modified: int) -> str:
+    """A job asks more than once."""
+    return hash_file(path)
+
+
 def _models(job: Job, kind: str) -> list[dict[str, str]]:
-    return [{"name": name, "weights": weights_hash(path)} for name, path in job.labelled(kind).items()]
+    models = job.labelled(kind)
+    with ThreadPoolExecutor(
+        min(4, os.cpu_count() or 1)
+    ) as pool:  # files of gigabytes, where models come from elsewhere
+        return [
+            {"name": name, "weights": found}
+            for name, found in zip(models, pool.map(weights_hash, models.values()), strict=True)
+        ]
