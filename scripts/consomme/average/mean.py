@@ -109,10 +109,13 @@ class Mixture:
             for begin, end in spans:
                 yield self.models[0].read(tensor, begin, end)
             return
-        for total in self.combine(tensor, spans):
+
+        def stored(total: np.ndarray) -> np.ndarray:
             if not np.isfinite(total).all():  # one NaN or infinity among the terms leaves its mark on the sum
                 raise not_finite(self.models)
-            yield rounded(total, self.divisor, dtype)
+            return rounded(total, self.divisor, dtype)
+
+        yield from in_order(stored, self.combine(tensor, spans))
 
     def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
         """The sums, float64, of the elements begin..end of a floating tensor, span by span."""

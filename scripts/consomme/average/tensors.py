@@ -172,7 +172,7 @@ def header(path: Path, name: str) -> dict[str, Slot]:
 def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     """Stored elements of a floating dtype as float64, exactly."""
     if dtype == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
+        return np.left_shift(values, 16, dtype=np.uint32).view(np.float32).astype(np.float64)
     return values.astype(np.float64)
 
 
@@ -185,9 +185,19 @@ def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     """float64 rounded once, to nearest with ties to even, to a stored dtype (bfloat16 as its bits)."""
     if dtype != "BF16":
         return values.astype(DTYPES[dtype])
-    # By way of float32 rounded to odd: the result then carries, in its last bit, that something was cut off, so that
-    # the second rounding cannot take an inexact value for a tie (Boldo and Melquiond 2008). float32 has sixteen bits
-    # more than bfloat16 and the same exponents, which is enough for that.
+    # By way of float32. Two roundings differ from one only where the first ends in the middle between two bfloat16.
+    single = values.astype(np.float32)
+    bits = single.view(np.uint32)
+    found = ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    middle = np.flatnonzero((bits & np.uint32(0xFFFF)) == 0x8000)
+    found[middle] = _through_odd(values[middle])
+    return found
+
+
+def _through_odd(values: np.ndarray) -> np.ndarray:
+    """float64 as bfloat16 by way of float32 rounded to odd: the result then carries, in its last bit, that something was
+    cut off, so that the second rounding cannot take an inexact value for a tie (Boldo and Melquiond 2008). float32 has
+    sixteen bits more than bfloat16 and the same exponents, which is enough for that."""
     single = values.astype(np.float32)
     back = single.astype(np.float64)
     bits = single.view(np.uint32).copy()
@@ -200,7 +210,7 @@ def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
 def to_float32(values: np.ndarray, dtype: str) -> np.ndarray:
     """Stored elements of a floating dtype as float32 (exact, but for F64)."""
     if dtype == "BF16":
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
     return values.astype(np.float32)
 
 
