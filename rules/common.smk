@@ -15,7 +15,7 @@ os.environ.update(
 
 # jobs on this machine are forked from one process that has the libraries loaded; those on others start on their own
 if workflow.is_main_process:
-    os.environ["CONSOMME_FORK_FOR"] = str(os.getpid())
+    os.environ.update(CONSOMME_FORK_FOR=str(os.getpid()))
 elif workflow.remote_exec:
     os.environ.pop("CONSOMME_FORK_FOR", None)
 
