@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.choosers.base import Question
 from consomme.report import prune_charts, pruning
 from consomme.report.outcomes import Outcomes
 from consomme.report.tables import Score
@@ -88,13 +90,36 @@ def test_how_a_model_was_pruned_in_words():
         ({"trace": [{"layer": n, "objective": v} for n, v in ((1, math.inf), (2, 1.0), (3, 2.0))]}, {1: 1, 2: 0, 3: 1}, "loss 1 without it"),
         ({"trace": [{"layer": n, "influence": v} for n, v in ((1, 0.4), (2, 0.1), (3, 0.2))]}, {1: 1, 2: 0, 3: 1 / 3}, "changes its input by 0.1"),
         ({"trace": [{"step": 1, "layer": 2, "objective": 4.0}]}, {1: 1, 2: 0, 3: 1}, "went as number 1, loss 4 then"),
-        ({"scores": [0.9, 0.1, 0.5], "trace": []}, {1: 1, 2: 0, 3: 0.5}, "learned score 0.1"),
+        ({"trace": [{"step": 10, "loss": 4.0}, *({"layer": n, "score": v} for n, v in ((1, 0.9), (2, 0.1), (3, 0.5)))]}, {1: 1, 2: 0, 3: 0.5}, "learned score 0.1"),
     ],
 )  # fmt: skip
 def test_what_layers_are_worth_by_what_the_search_saw(plan, worth, words):
     given = {"kept": [1, 3], "dropped": [2], **plan}
     raw, said = pruning.layer_worth(given)
     assert pruning.scale(raw) == pytest.approx(worth) and said[2] == words
+
+
+@pytest.mark.parametrize("name", CHOOSERS)
+@pytest.mark.parametrize("options", [{}, {"beam": 2}, {"swaps": True}, {"rank": 2}])
+def test_the_trace_of_every_chooser_is_understood(name, options):
+    # layer 2 is worth least alone, layers 1 and 4 as a pair, so that a swap follows
+    value = {(0, 2, 3): 9.0, (1, 2): 8.0, (0, 2): 3.0, (2, 3): 2.0}
+    question = Question(
+        4,
+        2,
+        objective=lambda kept: value.get(tuple(kept), 1.0),
+        similarity=lambda: [[1 - 0.1 * abs(i - j) for j in range(5)] for i in range(5)],
+        learnt=lambda drop, seed: ([0.4, 0.1, 0.3, 0.2], [{"step": 10, "loss": 3.0}]),
+        **{k: v for k, v in options.items() if k in CHOOSERS[name].options},
+    )
+    gone, trace = CHOOSERS[name].choose(question)
+    kept = [n + 1 for n in range(4) if n not in gone]
+    worth, words = pruning.layer_worth({"kept": kept, "dropped": [n + 1 for n in gone], "trace": trace})
+    assert set(worth) == set(words) and set(worth) <= {1, 2, 3, 4}
+    if name in ("learned", "similarity", "leave_one_out") or (name == "greedy" and "beam" not in options):
+        assert set(worth) == {1, 2, 3, 4}
+    if name == "greedy" and options == {"swaps": True}:
+        assert any("swap" in step for step in trace) and "went by a swap" in words.values()
 
 
 def test_choices_that_give_no_layer_a_number_have_no_map():

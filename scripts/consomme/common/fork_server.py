@@ -57,7 +57,10 @@ def hand_over(argv: list[str]) -> int | None:
         socket.send_fds(connection, [json.dumps([module, argv, threads]).encode() + b"\n"], [0, 1, 2])
         if not connection.recv(len(TAKEN)):
             return None
-        answer = connection.recv(STATUS.size)
+        try:
+            answer = connection.recv(STATUS.size)
+        except ConnectionResetError:
+            answer = b""
     if len(answer) < STATUS.size:
         print("error: the process that ran this job has disappeared", file=sys.stderr)
         return 1
@@ -151,7 +154,11 @@ def _loop(listener: socket.socket, owner: int) -> None:
                 if len(files) < 3:  # the stage is gone already
                     connection.close()
                     continue
-                pid = os.fork()
+                try:
+                    pid = os.fork()
+                except OSError:  # too many processes or too little memory: the stage runs itself
+                    connection.close()
+                    continue
                 if pid == 0:
                     for unneeded in (listener, connection, *(c for _, c in jobs.values())):
                         unneeded.close()

@@ -153,11 +153,10 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
     no number belongs to a layer."""
     trace, metric = plan.get("trace") or [], plan.get("metric") or "loss"
     layers = sorted([*plan["kept"], *plan["dropped"]])
-    if scores := plan.get("scores"):
-        given = scores.items() if isinstance(scores, Mapping) else enumerate(scores, 1)
-        worth = {int(n): float(v) for n, v in given}
-        return worth, {n: f"learned score {v:.3g}" for n, v in worth.items()}
     by_layer = {step["layer"]: step for step in trace if isinstance(step.get("layer"), int)}
+    if len(by_layer) == len(layers) and all("score" in step for step in by_layer.values()):
+        worth = {n: float(step["score"]) for n, step in by_layer.items()}
+        return worth, {n: f"learned score {v:.3g}" for n, v in worth.items()}
     if len(by_layer) == len(layers) and all("influence" in step for step in by_layer.values()):
         worth = {n: float(step["influence"]) for n, step in by_layer.items()}
         return worth, {n: f"changes its input by {v:.3g}" for n, v in worth.items()}
@@ -169,9 +168,13 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
     gone = [step for step in trace if "step" in step and step.get("layer") in plan["dropped"]]
     if gone:
         order = {step["layer"]: i for i, step in enumerate(gone, 1)}
-        worth = {n: float(order.get(n, len(gone) + 1)) for n in layers}
+        # what a swap took in the end has no place in the order
+        last = {n: "went by a swap" for n in plan["dropped"] if n not in order}
+        worth = {n: float(order.get(n, len(gone) + (n not in last))) for n in layers}
         result = {step["layer"]: f", {metric_title(metric)} {step['objective']:.3g} then" for step in gone}
-        return worth, {n: f"went as number {order[n]}{result[n]}" if n in order else "stays" for n in layers}
+        return worth, {
+            n: f"went as number {order[n]}{result[n]}" if n in order else last.get(n, "stays") for n in layers
+        }
     return {}, {}
 
 
