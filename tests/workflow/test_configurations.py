@@ -18,10 +18,11 @@ CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
-    "depth": 6 * (1 + 4 + 2 * 6 + 1 + 1),
+    "depth": 6 * (1 + 4 + 2 * 6 + 1 + 1) + (1 + 3 + 4 + 4 + 4 + 8),
     "digits": 3 * (19 + 19),
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
+    "translator-depth": 3 * (1 + 1 + 3 + 1),
     "whisper-swedish": 16 + 2,
 }
 
