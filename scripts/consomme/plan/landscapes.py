@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consomme.plan import capabilities
+from consomme.plan.capabilities import averaging
 from consomme.plan.graph import BEST, Graph, trained_on
 from consomme.plan.items import Landscape, Model, Prepared
 
@@ -22,7 +22,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
     for key, runs in models.items():
         sets, corpora = _judged(graph, averages[key], runs[0].node)
         # what a mix of weights needs, whichever method weighs them
-        statistics = capabilities.has_statistics("uniform", runs[0].family, graph.experiment.task)
+        statistics = averaging.has_statistics("uniform", runs[0].family, graph.experiment.task)
         if sets:
             found.append(
                 Landscape(
@@ -45,7 +45,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
 def _sweeps(average: Model) -> list[list[Model]]:
     """The ingredients of an average of weights by the node whose runs they are, each in the order of their digests."""
     settings = average.identity["settings"]
-    if average.verb != "average" or average.ensemble or capabilities.choice(settings["method"]):
+    if average.verb != "average" or average.ensemble or averaging.is_choice(settings["method"]):
         return []
     ingredients = list(average.parents.values())[bool(settings.get("base")) :]
     by_node: dict[str, list[Model]] = {}

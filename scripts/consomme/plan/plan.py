@@ -11,7 +11,7 @@ from typing import Any
 
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
-from consomme.plan.capabilities import choice
+from consomme.plan.capabilities import averaging
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Landscape, Model, Prepared, Relabelled
 from consomme.plan.landscapes import landscapes
@@ -108,7 +108,11 @@ class Study:
                 "parents": list(m.parents),
                 "swept": m.swept,
                 # a choice among models is one of them, and no average that could be better
-                **({"choice": True} if m.stage == "average" and choice(m.identity["settings"]["method"]) else {}),
+                **(
+                    {"choice": True}
+                    if m.stage == "average" and averaging.is_choice(m.identity["settings"]["method"])
+                    else {}
+                ),
             }
             for g in self.graphs.values()
             for m in g.models

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.evaluate.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
-from consomme.plan import capabilities
+from consomme.plan.capabilities import experiments
 from consomme.plan.items import Model, Prepared
 from consomme.plan.items import Relabelled as Made
 from consomme.plan.problems import among, fail
@@ -76,12 +76,12 @@ def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
         if given and task != "nmt":
             fail(f"{path}.{key}", "belongs to sentence pairs, and the experiment's task is asr")
     for metric in ("wer", "cer", "chrf"):
-        if getattr(settings.keep, metric) is not None and metric not in capabilities.metrics(task):
+        if getattr(settings.keep, metric) is not None and metric not in experiments.metrics(task):
             fail(f"{path}.keep.{metric}", f"is no metric of {task}; there are: {', '.join(_bounds(task))}")
 
 
 def _bounds(task: str) -> list[str]:
-    return [m for m in ("wer", "cer", "chrf") if m in capabilities.metrics(task)]
+    return [m for m in ("wer", "cer", "chrf") if m in experiments.metrics(task)]
 
 
 def _refuse_tests(graph: Graph, origin: Prepared, path: str) -> None:

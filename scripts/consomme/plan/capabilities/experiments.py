@@ -1,0 +1,57 @@
+"""What a task needs of an experiment and its corpora, checked before any job starts."""
+
+from __future__ import annotations
+
+from consomme.common.digest import digest
+from consomme.evaluate.metrics import TABLE as METRICS
+from consomme.evaluate.normalisers import TABLE as NORMALISERS
+from consomme.plan.problems import among, fail
+from consomme.plan.schema import Corpus, Decoding, Experiment, Folder, Generated, Parallel
+
+METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
+GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
+
+
+def metrics(task: str) -> list[str]:
+    """The metrics of a task."""
+    return [name for name, metric in METRICS.items() if task in metric.tasks]
+
+
+def decoding_digest(decoding: Decoding) -> str:
+    """Eight digits for the names of hypotheses files."""
+    return digest(decoding.model_dump(exclude_none=True), 8)
+
+
+def check(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
+    """Metric and normaliser exist, and fit the task."""
+    allowed = metrics(experiment.task)
+    among(f"{path}.metric", metric, allowed, f"{experiment.task} metric")
+    for name in reported:
+        among(f"{path}.metrics", name, [m for m in allowed if m != "loss"], f"reported {experiment.task} metric")
+    if metric not in (*reported, "loss"):
+        fail(
+            f"{path}.metrics", f"the experiment's metric '{metric}' is not among those reported: {', '.join(reported)}"
+        )
+    among(f"{path}.normaliser", normaliser, NORMALISERS, "normaliser")
+
+
+def check_corpus(corpus: Corpus, task: str, path: str) -> None:
+    """The source can give what the task needs."""
+    among(f"{path}.normaliser", corpus.normaliser, NORMALISERS, "normaliser")
+    if isinstance(corpus, Parallel) and task != "nmt":
+        fail(f"{path}.source", "parallel text has no audio; an asr experiment needs another source")
+    if isinstance(corpus, Generated):
+        made_for, domains = GENERATORS[corpus.generator]
+        if made_for != task:
+            fail(
+                f"{path}.generator", f"'{corpus.generator}' makes {made_for} data, and the experiment's task is {task}"
+            )
+        among(f"{path}.domain", corpus.domain, domains, "domain")
+    if corpus.missing == "source" and task != "nmt":
+        fail(f"{path}.missing", "what recordings can lack is their transcripts: target")
+    if isinstance(corpus, Folder) and task != "asr":
+        fail(f"{path}.source", "a folder of recordings serves asr; translation needs parallel, manifest or hub")
+    if corpus.join and task != "asr":
+        fail(f"{path}.join", "joins recordings, and the experiment's task is nmt")
+    if corpus.join and corpus.join.length[0] > corpus.join.length[1]:
+        fail(f"{path}.join.length", f"fewest and most, in this order; given: {list(corpus.join.length)}")

@@ -1,0 +1,158 @@
+"""What can be pruned how, and what is left of it, checked before any job starts."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from consomme.common.errors import ConsommeError
+from consomme.families import TABLE as FAMILIES
+from consomme.families import Family
+from consomme.plan.capabilities.sides import no_side
+from consomme.plan.problems import among, fail
+from consomme.plan.schema import PruneNode
+from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.layers import layers_to_drop, listed, to_drop
+from consomme.prune.scores import TABLE as SCORES
+from consomme.prune.width import neurons_to_drop
+
+if TYPE_CHECKING:
+    from consomme.plan.items import Model
+    from consomme.plan.schema.pruning import Layers
+    from consomme.prune.choosers import Chooser
+    from consomme.prune.scores import Score
+
+
+def searches(node: PruneNode) -> bool:
+    """Whether pruning looks at development sets."""
+    return any(way.searches for way in _ways(node))
+
+
+def draws(node: PruneNode) -> bool:
+    """Whether pruning draws at random."""
+    return any(way.seeded for way in _ways(node))
+
+
+def _ways(node: PruneNode) -> list[Chooser | Score]:
+    """How layers are chosen, heads and neurons scored."""
+    sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
+    ways = [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
+    return [*ways, *(SCORES[part.by] for part in (node.heads, node.width) if part and part.by in SCORES)]
+
+
+def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -> dict[str, int] | None:
+    """The depth that is left, if it is known; choosers exist; layers are there; the family has that side. swept: whether the
+    node is one of many runs, of which some may choose where this one doesn't."""
+    family = FAMILIES[parent.family] if parent.family else None
+    if node.heads and family and not family.stacks:
+        fail(f"{path}.heads", no_side(family, "encoder"))
+    if node.heads:
+        among(f"{path}.heads.by", node.heads.by, SCORES, "score")
+        among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
+        if family and not family.head_hooks and SCORES[node.heads.by].searches:
+            blind = ", ".join(name for name, score in SCORES.items() if not score.searches)
+            fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
+    for name in ("choose_on", "metric"):
+        if name in node.model_fields_set and not searches(node) and not swept:
+            fail(f"{path}.{name}", "has no use here: nothing is searched")
+    left, known = dict(parent.depth or {}), parent.depth is not None
+    for side in ("encoder", "decoder"):
+        plan = getattr(node.layers, side) if node.layers else None
+        if plan is None:
+            continue
+        if family and side not in family.stacks:
+            fail(f"{path}.layers.{side}", no_side(family, side))
+        if plan.by is not None:
+            among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
+        among(f"{path}.layers.{side}.of", plan.of, ["layers", "sublayers"], "unit")
+        _options(plan, f"{path}.layers.{side}")
+        if plan.of == "sublayers":
+            _sublayers(plan.by, family, side, f"{path}.layers.{side}")
+            if family and side in left:
+                units = left[side] * len(family.stacks[side].sublayers)
+                _ranked(plan, units, to_drop(Fraction(plan.drop), units), f"{path}.layers.{side}")
+            known = False  # how many layers leave depends on which sublayers are chosen
+            continue
+        if side not in left:
+            continue
+        depth = left[side]
+        try:
+            if isinstance(plan.drop, str):
+                gone = layers_to_drop(Fraction(plan.drop), depth)
+                left[side] = depth - gone
+                _ranked(plan, depth, gone, f"{path}.layers.{side}")
+            else:
+                left[side] = len(listed(side, depth, plan.model_dump()))
+        except ConsommeError as error:
+            fail(f"{path}.layers.{side}", str(error))
+    return left if known else None
+
+
+def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
+    """The chooser can choose sublayers, and the family names them."""
+    if CHOOSERS[by].layers_only:
+        possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.layers_only)
+        fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
+    if family and not family.stacks[side].sublayers:
+        fail(f"{path}.of", f"'{family.name}' doesn't say what the sublayers of its {side} are; it has: layers")
+
+
+def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
+    """The feed-forward widths that are left; the score exists; the family says where they are and has those sides."""
+    plan, path = node.width, f"{path}.width"
+    if plan is None:
+        return parent.width
+    among(f"{path}.by", plan.by, SCORES, "score")
+    if SCORES[plan.by].each:
+        possible = ", ".join(name for name, score in SCORES.items() if not score.each)
+        fail(
+            f"{path}.by", f"'{plan.by}' takes a pass for each unit, and there are too many neurons; it has: {possible}"
+        )
+    for side in plan.sides or []:
+        among(f"{path}.sides", side, ["encoder", "decoder"], "side")
+    family = FAMILIES[parent.family] if parent.family else None
+    keys = list(parent.width or {})
+    if family:
+        for side in plan.sides or ["encoder"]:
+            if side not in family.stacks:
+                fail(f"{path}.sides" if plan.sides else path, no_side(family, side))
+        sides = plan.sides or list(family.stacks)
+        for side in sides:
+            key = family.stacks[side].width
+            if key is None:
+                fail(path, f"'{family.name}' doesn't say where the feed-forward parts of its {side} are")
+            for other in family.stacks:
+                if other not in sides and family.stacks[other].width == key:
+                    fail(f"{path}.sides", f"in '{family.name}' {key} is the width of {side} and {other}; name both")
+        keys = list(dict.fromkeys(str(family.stacks[side].width) for side in sides))
+    if parent.width is None:
+        return None
+    left = dict(parent.width)
+    for key in keys:
+        if key not in left:
+            continue
+        try:
+            left[key] -= neurons_to_drop(Fraction(plan.drop), left[key])
+        except ConsommeError as error:
+            fail(f"{path}.drop", f"{key}: {error}")
+    return left
+
+
+def _options(plan: Layers, path: str) -> None:
+    """Options belong to the chooser."""
+    for name in OPTIONS:
+        if name in plan.model_fields_set and (plan.by is None or name not in CHOOSERS[plan.by].options):
+            owners = ", ".join(other for other, chooser in CHOOSERS.items() if name in chooser.options)
+            given = f"belongs to another chooser than {plan.by}" if plan.by else "has no use where layers are listed"
+            fail(f"{path}.{name}", f"{given}; it goes with a fraction and `by`: {owners}")
+
+
+def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
+    """The search tries as many sets as the rank asks for."""
+    tries = CHOOSERS[plan.by].tries if plan.by else None
+    if tries is None:
+        return
+    tried = tries(Question(depth, drop, beam=plan.beam, swaps=plan.swaps))
+    if plan.rank > tried:
+        fail(f"{path}.rank", f"{plan.rank} given; the search tries at most {tried} sets of {depth - drop} layers")

@@ -1,0 +1,130 @@
+"""What a starting point holds and can be made of, checked before any job starts."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consomme.families import TABLE as FAMILIES
+from consomme.families import family_for
+from consomme.families.base import value_of
+from consomme.plan.problems import among, fail
+from consomme.plan.values import integer, number
+
+
+def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, Path]:
+    """The folders below `root` that the patterns name, by a short label; relative as the patterns are."""
+    found: list[Path] = []
+    for pattern in patterns:
+        matches = sorted(Path(p) for p in glob.glob(pattern, root_dir=root) if (root / p).is_dir())
+        if not matches:
+            fail(path, f"no folder matches '{pattern}' in {root}")
+        found += [m for m in matches if m not in found]
+    labels = [m.name for m in found]
+    if len(set(labels)) < len(labels):
+        labels = ["_".join(m.parts[-2:]) for m in found]
+    if len(set(labels)) < len(labels):
+        labels = [f"{label}_{i}" for i, label in enumerate(labels, 1)]
+    return dict(zip(labels, found, strict=True))
+
+
+def read_checkpoint(folder: Path | str) -> dict[str, Any]:
+    """Family and depth of a checkpoint folder, so far as its config.json is there to be read."""
+    file = Path(folder) / "config.json"
+    if not file.is_file():
+        return {}
+    config = json.loads(file.read_text(encoding="utf-8"))
+    family = family_for(Path(folder), config)
+    depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
+    width = {stack.width: value_of(config, stack.width) for stack in family.stacks.values() if stack.width}
+    known = {"depth": depth, "width": width}
+    return {"family": family.name, **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()}}
+
+
+def check_head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
+    """A CTC family's checkpoint has a head, or gets one, so far as its config.json is there to be read."""
+    file = folder / "config.json"
+    if tokenizer or not file.is_file():
+        return
+    config = json.loads(file.read_text(encoding="utf-8"))
+    family = family_for(folder, config)
+    (name, *_) = config.get("architectures") or [family.architecture]
+    if family.objective == "ctc" and family.tokenizer and not name.endswith("ForCTC"):
+        fail(
+            path,
+            f"{folder} holds a {name}, which has no CTC head; tokenizer: {{type: {family.tokenizer['type']}}} beside it "
+            "makes a tokenizer of the training texts, and a head for it",
+        )
+
+
+def new_tokenizer(given: Mapping[str, Any], family: str | None, task: str, path: str) -> dict[str, Any]:
+    """The settings of a checkpoint's new tokenizer, every default filled in: they follow from its type alone, because
+    the family is known only where the checkpoint can be read already."""
+    makers = [f for f in FAMILIES.values() if f.objective == "ctc" and f.tokenizer]
+    if family is not None and FAMILIES[family] not in makers:
+        names = ", ".join(f.name for f in makers)
+        fail(path, f"'{family}' keeps its own tokenizer; a new one, with a new CTC head, is for: {names}")
+    if task != "asr":
+        fail(path, f"makes a CTC head for a checkpoint that has none, and the experiment's task is {task}")
+    kinds = {f.tokenizer["type"]: f.tokenizer for f in makers}
+    allowed = list(kinds) if family is None else [FAMILIES[family].tokenizer["type"]]
+    if "type" not in given:
+        fail(f"{path}.type", f"this key is needed beside a checkpoint: {', '.join(allowed)}")
+    among(f"{path}.type", given["type"], allowed, "tokenizer")
+    return _filled(given, kinds[given["type"]], path, set())
+
+
+def scratch(
+    given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """The architecture of a model from scratch, every default filled in: (architecture, tokenizer, family)."""
+    made = [name for name, family in FAMILIES.items() if family.scratch]
+    if "family" not in given:
+        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(made)}")
+    name = given["family"]
+    among(f"{path}.scratch.family", name, made, "family")
+    family = FAMILIES[name]
+    if family.task != task:
+        fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
+    settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
+    for stack in family.stacks.values():
+        for key in [key_in_scratch(key) for key in (stack.count, stack.heads, stack.width) if key]:
+            if key in settings and settings[key] < 1:
+                fail(f"{path}.scratch.{key}", f"at least 1 is needed; given: {settings[key]}")
+    return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
+
+
+def key_in_scratch(key: str) -> str:
+    """The name in `scratch` of a config's key, which may lie in a part of the config."""
+    return key.rpartition(".")[2]
+
+
+def files_in(folder: Path) -> tuple[str, ...]:
+    """The files of a folder that a job reads, or the folder's own name where it isn't there: the plan then says so."""
+    return tuple(str(p) for p in sorted(folder.iterdir()) if p.is_file()) if folder.is_dir() else (str(folder),)
+
+
+def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, others: set[str]) -> dict[str, Any]:
+    result = dict(defaults)
+    for key, value in given.items():
+        if key in others:
+            continue
+        among(f"{path}.{key}", key, defaults, "setting")
+        default = defaults[key]
+        try:
+            if isinstance(default, bool):
+                if not isinstance(value, bool):
+                    raise ValueError("true or false is wanted here")
+            elif isinstance(default, int):
+                value = integer(value)
+            elif isinstance(default, float):
+                value = float(number(value))
+            elif isinstance(default, str) and not isinstance(value, str):
+                raise ValueError("text is wanted here")
+        except (ValueError, TypeError) as error:
+            fail(f"{path}.{key}", f"{error}; given: {value!r}")
+        result[key] = value
+    return result

@@ -1,0 +1,144 @@
+"""What can be trained how: by task, family and parent, checked before any job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.families import TABLE as FAMILIES
+from consomme.families import Family
+from consomme.plan.capabilities.sides import no_side
+from consomme.plan.problems import fail
+from consomme.plan.schema import TrainNode
+
+if TYPE_CHECKING:
+    from consomme.plan.items import Model, Prepared
+
+AUGMENTATIONS = {
+    "concatenate": ("asr", "nmt"),
+    "speed": ("asr",),
+    "pitch": ("asr",),
+    "gain": ("asr",),
+    "reverb": ("asr",),
+    "noise": ("asr",),
+    "word_dropout": ("nmt",),
+    "subwords": ("nmt",),
+    "spec_augment": ("asr",),
+}
+
+
+def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
+    """Settings that the task or the family can't use."""
+    for key, wanted in (("batch_seconds", "asr"), ("batch_tokens", "nmt"), ("ctc_weight", "asr")):
+        if getattr(node, key) is not None and task != wanted:
+            fail(f"{path}.{key}", f"belongs to {wanted}, and the experiment's task is {task}")
+    family = FAMILIES[parent.family] if parent.family else None
+    _augmenting(settings["augment"], family, task, path)
+    if family is None:
+        return
+    for key in ("window", "full_windows"):
+        if getattr(node, key) is not None and not family.windows:
+            fail(f"{path}.{key}", f"'{family.name}' takes audio of any length; it has no window")
+    if node.ctc_weight is not None and family.objective == "ctc":
+        fail(f"{path}.ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders")
+    if node.ctc_weight is not None and type(family).output_frames is Family.output_frames:
+        fail(f"{path}.ctc_weight", f"how many frames the encoder of '{family.name}' makes is not known")
+    if node.label_smoothing_factor and family.objective == "ctc":
+        fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
+    for side, probability in (("encoder", node.encoder_layerdrop), ("decoder", node.decoder_layerdrop)):
+        if probability and side not in family.stacks:
+            fail(f"{path}.{side}_layerdrop", no_side(family, side))
+    if node.dropout is not None and not family.dropouts:
+        fail(f"{path}.dropout", f"the dropouts of '{family.name}' are unknown: its architecture is outside the table")
+    if taps := node.intermediate_ctc:
+        if family.objective != "ctc" and node.ctc_weight is None:
+            fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given")
+        if not family.stacks:
+            fail(f"{path}.intermediate_ctc", no_side(family, "encoder"))
+        below = parent.depth["encoder"] - 1 if parent.depth else None
+        for layer in taps.layers or []:
+            if layer < 1 or (below is not None and layer > below):
+                top = f"layers 1 to {below} lie below the top of this one" if below else "layers count from 1"
+                fail(f"{path}.intermediate_ctc.layers", f"{layer} given; {top}")
+        for word in ("spread", "random"):
+            count = getattr(taps, word)
+            if count is not None and below is not None and count > below:
+                fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
+
+
+def check_distilling(
+    node: TrainNode, student: Model, teacher: Model, corpora: Mapping[str, Prepared], path: str
+) -> None:
+    """Labels are there where they are needed; the student's layers can come from the teacher's."""
+    family = FAMILIES[student.family] if student.family else None
+    for corpus in corpora.values():
+        if corpus.settings.get("missing") and family and family.objective != "ctc":
+            fail(
+                f"{path}.data.train",
+                f"'{corpus.name}' has no transcripts, and the decoder of '{family.name}' is given them: have a model write "
+                f"them (a corpus of source relabelled, corpus: {corpus.name})",
+            )
+    if not (node.distil and node.distil.hidden):
+        return
+    where = f"{path}.distil.hidden"
+    if teacher.ensemble:
+        fail(where, f"'{teacher.name}' is an ensemble, which has no layers of its own; leave `hidden` out")
+    if family and not family.stacks:
+        fail(where, no_side(family, "encoder"))
+    if student.depth is None or teacher.depth is None or student.depth == teacher.depth:
+        return
+    for side, depth in student.depth.items():
+        if depth > teacher.depth.get(side, depth):
+            fail(
+                where,
+                f"'{student.name}' has {depth} {side} layers and its teacher '{teacher.name}' {teacher.depth[side]}; a "
+                "student has as many, or some of them",
+            )
+    if not _ancestors(student) & _ancestors(teacher):
+        fail(
+            where,
+            f"'{student.name}' ({student.depth}) and '{teacher.name}' ({teacher.depth}) come from different models, so "
+            "nothing says which layers belong together; distil from the model that the student was pruned from",
+        )
+
+
+def recordings(augment: Mapping[str, Any], root: Path) -> tuple[str, ...]:
+    """The files below the folders that augmentations draw from, or a folder's own name where it isn't there."""
+    folders = [root / s["folder"] for s in augment.values() if isinstance(s, Mapping) and s.get("folder")]
+    return tuple(
+        str(path)
+        for folder in folders
+        for path in ([p for p in sorted(folder.rglob("*")) if p.is_file()] if folder.is_dir() else [folder])
+    )
+
+
+def _ancestors(model: Model) -> set[str]:
+    """The digests of a model and of all that it was made of."""
+    found, waiting = set(), [model]
+    while waiting:
+        one = waiting.pop()
+        if one.digest not in found:
+            found.add(one.digest)
+            waiting += one.parents.values()
+    return found
+
+
+def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:
+    """Augmentations fit the task, and the tokenizer."""
+    for key, value in augment.items():
+        if value and task not in AUGMENTATIONS[key]:
+            works = "audio" if task == "nmt" else "sentences to translate"
+            possible = ", ".join(name for name, tasks in AUGMENTATIONS.items() if task in tasks)
+            fail(
+                f"{path}.augment.{key}",
+                f"works on {works}, and the experiment's task is {task}; possible: {possible}",
+            )
+    for key in ("frequency_masks", "time_warp"):
+        if (augment.get("spec_augment") or {}).get(key) and family and family.waveform:
+            fail(
+                f"{path}.augment.spec_augment.{key}",
+                f"'{family.name}' reads waveforms, which have no mel bins and aren't warped; possible: time masks",
+            )
+    if augment.get("subwords") and family and type(family).subwords is Family.subwords:
+        fail(f"{path}.augment.subwords", f"'{family.name}' doesn't say how its tokenizer chooses pieces")
