@@ -1,6 +1,7 @@
 """p-values and intervals against exact enumeration, closed forms and simulated truth."""
 
 import itertools
+from dataclasses import fields
 from math import comb
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.report.evidence import bootstrap
 from consomme.report.evidence.bootstrap import Stratum, differences, interval, non_inferiority, resampled_differences
+from consomme.report.evidence.claims import Comparison
 from consomme.report.evidence.holm import holm
 from consomme.report.evidence.randomisation import randomisation, randomised_differences
 
@@ -164,3 +166,21 @@ def test_agrees_with_sacrebleu():
     metric = metric_named("bleu")
     sums = [metric.statistics(references, h, "verbatim")[None, None] for h in (first, second)]
     assert randomisation([Stratum(*sums)], metric.value, 3000)[0] == pytest.approx(theirs, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("hypothesis", "margin", "difference", "high", "p", "wanted"),
+    [
+        ("beats", None, 2, 3, 0.01, "holds"),
+        ("beats", None, -2, -1, 0.01, "fails"),
+        ("beats", None, -2, 1, 0.2, "open"),
+        ("beats", None, 0, 0, 0.01, "open"),
+        ("keeps", 3, -1, 0, 0.01, "holds"),
+        ("keeps", 3, -2, 0, 0.2, "open"),
+        ("keeps", 3, -6, -4, 1.0, "fails"),
+    ],
+)
+def test_verdicts(hypothesis, margin, difference, high, p, wanted):
+    given = {"hypothesis": hypothesis, "margin": margin, "difference": difference, "ci_high": high, "p_holm": p}
+    others = {f.name: None for f in fields(Comparison) if f.name not in given}
+    assert Comparison(**given, **others).verdict == wanted

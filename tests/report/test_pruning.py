@@ -175,3 +175,26 @@ def test_nothing_pruned_nothing_drawn():
         outcomes([model("base", "train")]), scored(base=1.0), costed(base=(1, 1)), {}, "t", "wer", "speed"
     )
     assert rows == [] and prune_charts.front(rows, "t", "wer", False, "speed", "s") is None
+
+
+def test_the_smallest_is_put_beside_the_largest_that_was_tried():
+    curve = [{"model": name, "parameters": size, "set": "d"} for name, size in (("base", 400), ("half", 200))]
+    record = {"settings": {"method": "smallest"}, "chosen": {"ingredients": ["half"], "curve": curve}}
+    costs = [{"model": "base", "replicate": "", "speed": "10"}, {"model": "half", "replicate": "", "speed": "19"}]
+    words = "least is half: 50% of the parameters and 1.90 times the speed of base, the largest of 2."
+    assert pruning.compact(outcomes(), costs, {("least", ""): record}) == [words]
+    assert pruning.compact(outcomes(), [], {("least", ""): record}) == [words.replace(" and 1.90 times the speed", "")]
+    assert pruning.compact(outcomes(), costs, {}) == []
+
+
+def test_replicates_that_chose_alike_share_a_line():
+    models = [{**m, "replicate": r} for r in "123" for m in MODELS]
+    spec = {"models": models, "replicates": list("123"), "metric": "wer", "sets": {}, "claims": []}
+
+    def record(chosen):
+        curve = [{"model": name, "parameters": size, "set": "d"} for name, size in (("base", 400), ("half", 200))]
+        return {"settings": {"method": "smallest"}, "chosen": {"ingredients": [chosen], "curve": curve}}
+
+    records = {("least", "1"): record("half"), ("least", "2"): record("base"), ("least", "3"): record("half")}
+    lines = pruning.compact(Outcomes(spec, Path("cache")), [], records)
+    assert [line.partition(":")[0] for line in lines] == ["least is half in 1, 3", "least is base in 2"]

@@ -54,10 +54,15 @@ def write_page(
     """Render the page. Equal inputs give equal bytes."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from consomme.report import charts as draw
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    write_text(path, environment.get_template("page.html").render(context(outcomes, found, comparisons, costs)))
+    shown = context(outcomes, found, comparisons, costs)
+    charts = json.dumps(shown["charts"], sort_keys=True, ensure_ascii=False).replace("</", "<\\/")
+    library = draw.library() if shown["charts"] else ""
+    write_text(path, environment.get_template("page.html").render(shown | {"charts": charts, "library": library}))
 
 
 def context(
@@ -66,8 +71,9 @@ def context(
     comparisons: Sequence[Comparison],
     costs: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Everything the template shows, as plain values."""
+    """Everything that a page shows, as plain values; charts: key -> Vega-Lite spec."""
     from consomme.report import charts as draw
+    from consomme.report import pruning
 
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
     higher = outcomes.metric(metric).higher_is_better
@@ -110,11 +116,11 @@ def context(
         for i, each in enumerate(sequences)
         for j, name in enumerate(sets)
     }
-    pruning = _pruning(outcomes, found, costs, provenance, metric, higher)
-    pruning_charts = {key: chart for group in pruning.values() for key, chart in group["charts"].items()}
+    pictures = _pruning(outcomes, found, costs, provenance, metric, higher)
+    pruning_charts = {key: chart for group in pictures.values() for key, chart in group["charts"].items()}
     every = {**charts, **series_charts, **cost_charts, **choice_charts, **landscape_charts, **pruning_charts}
     charts = {k: v for k, v in every.items() if v}
-    shown_pruning = {k: {**g, "charts": [c for c in g["charts"] if c in charts]} for k, g in pruning.items()}
+    shown_pruning = {k: {**g, "charts": [c for c in g["charts"] if c in charts]} for k, g in pictures.items()}
     return {
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
@@ -136,6 +142,7 @@ def context(
         "cost_device": ", ".join(sorted({c.get("device", "") for c in costs} - {""})) or "an unnamed device",
         "pruning": shown_pruning,
         "has_pruning": any(group["charts"] for group in shown_pruning.values()),
+        "compact": pruning.compact(outcomes, costs, provenance),
         "averages": _averages(outcomes, comparisons),
         "landscapes": [
             {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
@@ -162,8 +169,7 @@ def context(
         "run_provenance": [_made(m) for m in outcomes.models if is_run(m)],
         "settings": _settings(outcomes, provenance),
         "versions": _versions(provenance),
-        "charts": json.dumps(charts, sort_keys=True, ensure_ascii=False).replace("</", "<\\/"),
-        "library": draw.library() if charts else "",
+        "charts": charts,
     }
 
 

@@ -33,7 +33,7 @@ def front(
     ways = list(dict.fromkeys(row["how"] for row in rows if row["how"] != WHOLE))
     present = [way for way in (WHOLE,) if any(row["how"] == way for row in rows)]
     colours = [*(COLOURS["from"] for _ in present), *(WAYS[i % len(WAYS)] for i in range(len(ways)))]
-    words, grey = alt.Legend(values=ways), COLOURS["from"]
+    words, grey = alt.Legend(values=ways, labelLimit=260), COLOURS["from"]
     colour = alt.Color("how:N", title=None, scale=alt.Scale(domain=[*present, *ways], range=colours), legend=words)
     states = [s for s in SHAPES if any(row["state"] == s for row in rows)]
     shape = alt.Shape(

@@ -126,6 +126,28 @@ def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
     return found
 
 
+def compact(outcomes: Outcomes, costs: Sequence[Mapping[str, str]], provenance: Provenance) -> list[str]:
+    """For each model that is the smallest within its limits, a line for each that it is in some replicates: how much smaller
+    and faster than the largest that it was chosen among."""
+    cost = {(c["model"], c["replicate"]): c for c in costs}
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for model in outcomes.models:
+        record = provenance.get((model["name"], model["replicate"])) or {}
+        if (record.get("settings") or {}).get("method") != "smallest":
+            continue
+        sizes = {row["model"]: row["parameters"] for row in record["chosen"]["curve"]}
+        (chosen,), largest = record["chosen"]["ingredients"], max(sizes, key=lambda name: sizes[name])
+        words = f"{sizes[chosen] / sizes[largest]:.0%} of the parameters"
+        ours, theirs = (cost.get((name, model["replicate"])) or {} for name in (chosen, largest))
+        if ours.get("speed") and theirs.get("speed"):
+            words += f" and {float(ours['speed']) / float(theirs['speed']):.2f} times the speed"
+        line = f"{words} of {largest}, the largest of {len(sizes)}"
+        found.setdefault((model["name"], chosen, line), []).append(model["replicate"])
+    if len(outcomes.replicates) == 1:
+        return [f"{name} is {chosen}: {line}." for name, chosen, line in found]
+    return [f"{name} is {chosen} in {', '.join(where)}: {line}." for (name, chosen, line), where in found.items()]
+
+
 # -- what layers and heads are worth -----------------------------------------------------------------------------------
 def layer_rows(outcomes: Outcomes, provenance: Provenance) -> dict[str, list[dict[str, Any]]]:
     """Side -> a row a layer of every model that was searched, in the first replicate: model (and what was measured), layer

@@ -1,6 +1,7 @@
-"""`python -m consomme.report.publish CONFIG --out FILE.md`: the tables of a finished run as a page of Markdown.
+"""`python -m consomme.report.publish CONFIG --out FILE.md`: the tables and pictures of a finished run, in Markdown and SVG.
 
-The page says by which command, from which commit, on which machine and in how many minutes the numbers came about."""
+The page says by which command, from which commit, on which machine and in how many minutes the numbers came about. What it
+shows is what report.html shows; the pictures lie in a folder of the page's name beside it."""
 
 from __future__ import annotations
 
@@ -12,16 +13,18 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
-from consomme.report.landscape import basin_words, landscapes, rows_words, steps_words
 
 Row = dict[str, str]
+CACHE = Path("results/cache")
+WIDTH = 640  # pixels
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -31,28 +34,28 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(argv)
     try:
-        write_text(given.out, page(given.config))
+        publish(given.config, given.out)
     except ConsommeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def page(config: Path) -> str:
-    """The page's text; an experiment that is not finished is named as such."""
-    studies = Plan(read([config])).studies
-    parts = [f"# Measured: `{config}`", provenance(config, list(studies.values()))]
-    for study in studies.values():
-        if not (Path(study.folder) / "report.html").exists():
-            parts += [f"## {study.name}", "Not run to the end."]
-            continue
-        parts += [f"## {study.name}", models(study), "### Claims", claims(study)]
-        if words := between(study):
-            parts += ["### Between the runs", words]
-    return "\n\n".join(parts) + "\n"
+def publish(config: Path, out: Path) -> None:
+    """Write the page, and its pictures in a folder of its name; an experiment that is not finished is named as such."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    studies = list(Plan(read([config])).studies.values())
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.get_template("publish.md").render(
+        config=config, made=provenance(studies), studies=[section(study, out.with_suffix("")) for study in studies]
+    )
+    write_text(out, text.rstrip("\n") + "\n")
 
 
-def provenance(config: Path, studies: Sequence[Study]) -> str:
-    """Command, commit, machine, minutes."""
+def provenance(studies: Sequence[Study]) -> dict[str, str]:
+    """Commit, machine, minutes, replicates."""
     seconds = sum(
         float(row["s"])
         for study in studies
@@ -61,16 +64,76 @@ def provenance(config: Path, studies: Sequence[Study]) -> str:
         if row.get("s")
     )
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    replicates = ", ".join(f"{s.name} {len(s.graphs)}" for s in studies)
-    return "\n".join(
-        [
-            f"- command: `snakemake --profile profiles/local --configfile {config}`",
-            f"- commit: {commit.stdout.strip() or 'unknown'}",
-            f"- machine: {_processor()}, {os.cpu_count()} cores, no GPU; Python {platform.python_version()}",
-            f"- jobs' time, added up: {seconds / 60:.0f} minutes",
-            f"- replicates: {replicates}",
-        ]
-    )
+    return {
+        "commit": commit.stdout.strip() or "unknown",
+        "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU; Python {platform.python_version()}",
+        "minutes": f"{seconds / 60:.0f}",
+        "replicates": ", ".join(f"{s.name} {len(s.graphs)}" for s in studies),
+    }
+
+
+def section(study: Study, pictures: Path) -> dict[str, Any]:
+    """What the page says of one experiment; its pictures are written into the folder."""
+    if not (Path(study.folder) / "report.html").exists():
+        return {"name": study.name, "finished": False}
+    from consomme.report.page import context
+    from consomme.report.tables import VERDICTS
+    from consomme.report.write import by_decoding, measured
+
+    outcomes, scores, comparisons, costs = measured(study.report, CACHE)
+    shown = context(outcomes, by_decoding(outcomes, scores), comparisons, costs)
+    words = {c.claim: VERDICTS[c.verdict] for c in comparisons if c.declared}
+    kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
+    return {k: shown[k] for k in kept} | {
+        "name": study.name,
+        "finished": True,
+        "models": models(study),
+        "claims": [c | {"word": words[c["claim"]]} for c in shown["claims"]],
+        "pictures": [
+            {"words": caption, "path": f"{pictures.name}/{draw(shown['charts'][key], pictures, f'{study.name}-{key}')}"}
+            for key, caption in captions(shown).items()
+        ],
+    }
+
+
+def captions(shown: Mapping[str, Any]) -> dict[str, str]:
+    """The charts of the page that are published, and what is written below each."""
+    sets, charts = shown["sets"], shown["charts"]
+    found = {
+        "pareto": f"Test sets: {', '.join(sets[:2])}. Up and to the right is better; bars are 95 % intervals, small points runs.",
+        "pareto_dev": "The same on the development sets, where the choices were made"
+        + (f"; dashed: the path on which {shown['path_of']} was chosen." if shown["path_of"] else "."),
+    }
+    for i, name in enumerate(sets[:2]):
+        front = f"Pruned models on the test set {name}; lines lead to what was recovered; dashed: the Pareto front."
+        found |= {f"front_{field}_{i}": front for field in ("parameters", "speed")}
+    found |= {
+        key: f"What {title} was chosen among, on the development set."
+        for key, title in shown["pruning"]["budgets"]["titles"].items()
+    }
+    layers = "What layers are worth, the fuller the more, to each way of choosing; × went."
+    found |= dict.fromkeys(shown["pruning"]["layers"]["charts"], layers)
+    found |= {
+        key: f"What heads are worth: {title}; × went." for key, title in shown["pruning"]["heads"]["titles"].items()
+    }
+    for i, s in enumerate(shown["landscapes"]):
+        found[f"basin_{i}"] = f"{s['title']}: the loss on the line from the best run to each other one."
+        found[f"more_{i}"] = (
+            f"{s['title']}: the loss of the mean of the first runs, in random orders and by their loss."
+        )
+    found |= {key: s["title"] for s in shown["series"] for key in s["charts"]}
+    return {key: words for key, words in found.items() if key in charts}
+
+
+def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
+    """The chart as an SVG on white; its file's name."""
+    import altair as alt
+    import vl_convert
+
+    spec = {**chart, "width": WIDTH, "background": "white"}
+    version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+    write_text(folder / f"{name}.svg", vl_convert.vegalite_to_svg(spec, vl_version=version))
+    return f"{name}.svg"
 
 
 def models(study: Study) -> str:
@@ -78,7 +141,7 @@ def models(study: Study) -> str:
     main = study.first.decoding_digest
     rows = _table(Path(study.folder) / "scores.tsv")
     scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
-    costs = {r["model"]: r for r in _table(Path(study.folder) / "costs.tsv")}
+    costs = {r["model"]: r for r in reversed(_table(Path(study.folder) / "costs.tsv"))}  # the first replicate's
     sets = list(study.first.test)
     metrics = study.first.metrics
     by: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -103,41 +166,7 @@ def models(study: Study) -> str:
             lines.append([shown, *cells, parameters, speed])
     unit = next((c["speed_unit"] for c in costs.values() if c.get("speed_unit")), "")
     head = ["model", *(f"{m} {s}" for m in metrics for s in sets), "M parameters", f"speed, {unit}"]
-    note = "Means over replicates and runs on the test sets, smallest and largest in brackets; rates times 100."
-    return note + "\n\n" + _markdown(head, lines)
-
-
-def claims(study: Study) -> str:
-    """The declared claims."""
-    rows = [r for r in _table(Path(study.folder) / "comparisons.tsv") if r["claim"] != "exploratory"]
-    lines = []
-    for r in rows:
-        words = f"{r['model']} {r['hypothesis']} {r['against']} on {r['set']}"
-        if r["hypothesis"] == "keeps":
-            words += f" within {float(r['margin']):g}"
-        cells = [f"{float(r[k]):+.2f}" for k in ("difference", "ci_low", "ci_high")]
-        p = [f"{float(r[k]):.4f}" for k in ("p", "p_holm")]
-        lines.append([words, r["metric"], cells[0], f"{cells[1]} to {cells[2]}", *p, answer(r)])
-    head = ["claim", "metric", "difference", "95 % interval", "p", "p, Holm", "answer"]
-    return "Positive differences are better, whichever way the metric runs.\n\n" + _markdown(head, lines)
-
-
-def between(study: Study) -> str:
-    """Whether the runs that averages are made of share a basin, and what one more brings; empty where nothing was measured."""
-    made = [entry for entry in study.report["landscapes"] if Path(entry["path"]).exists()]
-    return "\n".join(
-        f"- {s.title}, on {rows_words(s)}. {basin_words(s)} {steps_words(s)}" for s in landscapes({"landscapes": made})
-    )
-
-
-def answer(row: Row) -> str:
-    """Shown, refuted or not shown, by the rules of `evidence.claims`, from a row of comparisons.tsv."""
-    difference, margin, significant = float(row["difference"]), float(row["margin"] or 0), float(row["p_holm"]) < 0.05
-    beats = row["hypothesis"] == "beats"
-    if significant and difference > (0 if beats else -margin):
-        return "shown"
-    refuted = significant and difference < 0 if beats else float(row["ci_high"]) < -margin
-    return "refuted" if refuted else "not shown"
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *lines])
 
 
 def _folded(study: Study) -> list[tuple[list[str], str]]:
@@ -147,11 +176,6 @@ def _folded(study: Study) -> list[tuple[list[str], str]]:
         run = bool(model.run) and model.stage == "train"
         folded.setdefault(model.node if run else model.name, []).append(model.name)
     return [(names, f"{line} (each of {len(names)})" if len(names) > 1 else line) for line, names in folded.items()]
-
-
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _table(path: Path) -> list[Row]:
