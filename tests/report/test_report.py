@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import re
+import statistics
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -230,6 +231,24 @@ def test_the_page_stands_alone_and_answers_first(written):
     assert "bleu|nrefs:1" in text
     charts = json.loads(re.search(r"const charts = (.*);\n", text)[1])
     assert {"pareto", "pareto_dev", "parameters_0", "speed_1", "choice_0"} <= charts.keys()
+
+
+def test_the_median_run_stands_beside_the_best(written):
+    rows = table("scores.tsv")
+    values = {
+        replicate: sorted(
+            float(r["value"])
+            for r in rows
+            if r["model"].startswith("tuned/learning_rate=")
+            and (r["replicate"], r["split"], r["set"], r["metric"]) == (replicate, "test", "medical", "bleu")
+        )
+        for replicate in {r["replicate"] for r in rows}
+    }
+    median = sum(statistics.median(v) for v in values.values()) / len(values)
+    runs = len(next(iter(values.values())))
+    page = (OUT / "report.html").read_text()
+    line = re.search(rf"tuned, median of {runs} runs</td>.*", page)[0]
+    assert runs > 1 and f">{median:.2f}<" in line
 
 
 def test_the_page_escapes_what_models_say(build_tree):

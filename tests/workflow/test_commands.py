@@ -27,7 +27,9 @@ def test_answers_overview_and_tables(there, capsys):
     assert "models: 8, 8 there" in told and "corpora: 3, 3 prepared" in told
     publish.main(["config.yaml", "--out", "page.md"])
     page = Path("page.md").read_text()
-    assert "| tuned (each of 2) |" in page and "| half keeps mean within 50 on t |" in page and "- commit:" in page
+    assert (
+        "| tuned, median of 2 runs |" in page and "| half keeps mean within 50 on t |" in page and "- commit:" in page
+    )
     assert "### Averages against the best of their runs" in page and "comparisons</summary>" in page
     shown = re.findall(r"\]\((page/.*\.svg)\)", page)
     assert shown and sorted(shown) == sorted(str(p) for p in Path("page").iterdir())

@@ -29,6 +29,7 @@ from consomme.report.tables import (
     first_to_last,
     headline,
     mean_scores,
+    median_runs,
     metric_title,
     not_faster,
     p_text,
@@ -335,6 +336,14 @@ def _model_tables(
             | {"parameters": short(float(own["parameters"])) if own.get("parameters") else ""}
             | {"speed": f"{shown_speed(float(own['speed']))} {own.get('speed_unit', '')}" if own.get("speed") else ""}
         )
+    # the control of every choice among runs: what one of them, taken blindly, is as likely above as below
+    nodes = swept_nodes(outcomes)
+    for node, values in median_runs(outcomes, found).items():
+        places = [values.get((column["split"], column["set"], metric)) for column in columns]
+        row = {"name": f"{node}, median of {len(nodes[node])} runs", "run": False, "colour": COLOURS["train"]}
+        row["cells"] = [v if v is None else {"value": f"{v:.2f}", "interval": ""} for v in places]
+        at = next(i for i, r in enumerate(rows) if r["name"] in nodes[node])
+        rows.insert(at, row | {"parameters": "", "speed": ""})
     return {
         "columns": columns,
         "has_costs": bool(costs),

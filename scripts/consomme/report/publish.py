@@ -137,7 +137,8 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
 
 
 def models(study: Study) -> str:
-    """Means over replicates on every test set, the range over replicates in brackets; runs of a sweep folded."""
+    """Means over replicates on every test set, the range over replicates in brackets; runs of a trained sweep are a line with
+    the median over runs and replicates."""
     main = study.first.decoding_digest
     rows = _table(Path(study.folder) / "scores.tsv")
     scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
@@ -158,7 +159,8 @@ def models(study: Study) -> str:
                 elif len(values) == 1:
                     cells.append(f"{values[0]:.1f}")
                 else:
-                    cells.append(f"{statistics.fmean(values):.1f} ({min(values):.1f}–{max(values):.1f})")
+                    middle = statistics.median(values) if len(names) > 1 else statistics.fmean(values)
+                    cells.append(f"{middle:.1f} ({min(values):.1f}–{max(values):.1f})")
         cost = costs.get(names[0], {})
         parameters = f"{int(float(cost['parameters'])) / 1e6:.2f}" if cost.get("parameters") else ""
         speed = f"{float(cost['speed']):.0f}" if cost.get("speed") else ""
@@ -175,7 +177,9 @@ def _folded(study: Study) -> list[tuple[list[str], str]]:
     for model in study.first.models:
         run = bool(model.run) and model.stage == "train"
         folded.setdefault(model.node if run else model.name, []).append(model.name)
-    return [(names, f"{line} (each of {len(names)})" if len(names) > 1 else line) for line, names in folded.items()]
+    return [
+        (names, f"{line}, median of {len(names)} runs" if len(names) > 1 else line) for line, names in folded.items()
+    ]
 
 
 def _table(path: Path) -> list[Row]:

@@ -244,6 +244,23 @@ def mean_scores(found: Sequence[Score]) -> dict[tuple[str, str, str, str], tuple
     }
 
 
+def median_runs(outcomes: Outcomes, found: Sequence[Score]) -> dict[str, dict[tuple[str, str, str], float]]:
+    """Node of several trained runs -> (split, set, metric) -> the median over its runs, the mean of that over replicates."""
+    trained = {m["node"] for m in outcomes.models if m["verb"] == "train"}
+    runs = {name: node for node, names in swept_nodes(outcomes).items() if node in trained for name in names}
+    values: dict[tuple, list[float]] = defaultdict(list)
+    for s in found:
+        if s.model in runs:
+            values[runs[s.model], s.split, s.set, s.metric, s.replicate].append(s.value)
+    medians: dict[tuple, list[float]] = defaultdict(list)
+    for (*place, _), of_replicate in values.items():
+        medians[tuple(place)].append(float(np.median(of_replicate)))
+    shown: dict[str, dict[tuple[str, str, str], float]] = {}
+    for (node, *place), each in medians.items():
+        shown.setdefault(node, {})[tuple(place)] = float(np.mean(each))
+    return shown
+
+
 def summary(
     outcomes: Outcomes, comparisons: Sequence[Comparison], found: Sequence[Score], costs: Sequence[Mapping[str, str]]
 ) -> str:
