@@ -1,6 +1,7 @@
 """The command without a configuration."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,19 +11,63 @@ from safetensors.numpy import load_file
 
 from consomme.average.stage import entry
 
+WITHOUT_DATA = {
+    "uniform": [],
+    "weighted": ["--weights", "1", "2"],
+    "interpolate": ["--alpha", "0.5"],
+    "slerp": ["--alpha", "0.5"],
+    "task_arithmetic": ["--base"],
+    "ties": ["--base", "--density", "0.5"],
+    "dare_linear": ["--base", "--density", "0.5"],
+    "dare_ties": ["--base", "--density", "0.5"],
+    "model_stock": ["--base"],
+}
 
-def test_uniform_by_hand_imports_neither_torch_nor_transformers(tmp_path, checkpoint, some):
-    folders = [str(checkpoint(f"m{i}", some(i))) for i in range(2)]
-    out = tmp_path / "soup"
+
+@pytest.mark.parametrize("method", WITHOUT_DATA)
+def test_without_data_neither_torch_nor_transformers_is_imported_and_no_hash_seed_counts(
+    tmp_path, checkpoint, some, method
+):
+    base, *folders = (str(checkpoint(f"m{i}", some(i))) for i in range(3))
+    options = [part for o in WITHOUT_DATA[method] for part in ([o, base] if o == "--base" else [o])]
     command = "import sys; from consomme.average.stage import entry; entry(sys.argv[1:]); "
     command += "sys.exit(any(m in sys.modules for m in ('torch', 'transformers', 'pandas')))"
-    subprocess.run([sys.executable, "-c", command, "--method", "uniform", "--out", out, *folders], check=True)
+    made = []
+    for seed in ("1", "2"):
+        out = tmp_path / f"out {seed}"
+        line = [sys.executable, "-c", command, "--method", method, *options, "--out", str(out), "--", *folders]
+        subprocess.run(line, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        made.append((out / "model.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_uniform_by_hand(tmp_path, checkpoint, some):
+    folders = [str(checkpoint(f"m{i}", some(i))) for i in range(2)]
+    out = tmp_path / "soup"
+    entry(["--method", "uniform", "--out", str(out), *folders])
     expected = (some(0)["layer.bias"].astype(np.float64) + some(1)["layer.bias"]) / 2
     np.testing.assert_array_equal(load_file(out / "model.safetensors")["layer.bias"], expected.astype(np.float32))
     provenance = json.loads((out / "provenance.json").read_text())
     assert provenance["verb"] == "average"
     assert provenance["chosen"] == {"ingredients": folders}
     assert [p["name"] for p in provenance["parents"]] == folders
+
+
+@pytest.mark.parametrize("method", ["uniform", "ensemble"])
+def test_models_that_do_not_fit_leave_nothing_behind(tmp_path, checkpoint, some, capsys, method):
+    good = checkpoint("good", some(0))
+    other = checkpoint("other", some(1), vocabulary={"</s>": 0, "<unk>": 1, "a": 3, "b": 2})
+    damaged = checkpoint("damaged", some(2))
+    content = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(content[:-10])
+    pickled = checkpoint("pickled", some(3))
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    for wrong, words in ((other, "different vocabularies"), (damaged, "truncated"), (pickled, "a pickle")):
+        with pytest.raises(SystemExit):
+            entry(["--method", method, "--out", str(tmp_path / "out"), str(good), str(wrong)])
+        told = capsys.readouterr().err
+        assert words in told and str(wrong) in told
+        assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_interpolate_by_hand(tmp_path, checkpoint, some):
@@ -42,6 +87,9 @@ def test_interpolate_by_hand(tmp_path, checkpoint, some):
         (["--method", "unifrom"], "did you mean 'uniform'?"),
         (["--method", "uniform", "--alpha", "0.5"], "takes none"),
         (["--method", "interpolate", "--alpha", "1.5"], "alpha: 1.5 given"),
+        (["--method", "last", "--count", "0"], "count: 0 given; allowed: 1 and more"),
+        (["--method", "last", "--count", "-1"], "count: -1 given"),
+        (["--method", "window", "--from-step", "-1"], "from_step: -1 given"),
     ],
 )
 def test_what_can_not_be_done_by_hand_is_said(tmp_path, checkpoint, some, capsys, arguments, message):
@@ -51,6 +99,13 @@ def test_what_can_not_be_done_by_hand_is_said(tmp_path, checkpoint, some, capsys
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_under_two_names_counts_once(tmp_path, checkpoint, some, capsys):
+    folder = checkpoint("m", some(1))
+    with pytest.raises(SystemExit):
+        entry(["--method", "uniform", "--out", str(tmp_path / "o"), str(folder), str(folder / ".." / "m")])
+    assert "a model is given twice" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(tmp_path, checkpoint, some, capsys):
@@ -65,7 +120,6 @@ def test_nothing_is_overwritten(tmp_path, checkpoint, some, capsys):
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_bar_on_a_terminal_and_nothing_elsewhere(tmp_path, checkpoint, terminal):
-    import os
     import pty
 
     folders = [checkpoint(f"m{i}", {"w": np.full(5_000_000, i, np.float32)}) for i in range(3)]

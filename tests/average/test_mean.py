@@ -12,6 +12,9 @@ from safetensors.numpy import load_file, save_file
 from consomme.average.mean import write_mean
 from consomme.common.errors import ConsommeError
 
+CONFIG = {"model_type": "some", "architectures": ["SomeModel"], "dtype": "float32"}
+VOCABULARY = {"</s>": 0, "<unk>": 1, "a": 2, "b": 3}
+
 
 def _mean(tmp_path, folders, coefficients=None, name="mean"):
     out = tmp_path / name
@@ -155,6 +158,79 @@ def test_the_same_vocabulary_in_another_order_fits(tmp_path, checkpoint, some):
 def test_different_architectures(tmp_path, checkpoint, some):
     other = checkpoint("b", some(2), config={"model_type": "another", "architectures": ["SomeModel"]})
     _refused(tmp_path, [checkpoint("a", some(1)), other], "different architectures", "some and another")
+
+
+@pytest.mark.parametrize(
+    "key, one, two",
+    [
+        ("encoder_attention_heads", 4, 8),
+        ("scale_embedding", True, False),
+        ("activation_function", "relu", "gelu"),
+        ("hidden_act", "relu", "gelu"),
+        ("layer_norm_eps", 1e-5, 1e-6),
+        ("pad_token_id", 0, 1),
+    ],
+)
+def test_what_is_computed_of_the_same_tensors_differs(tmp_path, checkpoint, some, key, one, two):
+    a, b = (checkpoint(n, some(1), config={**CONFIG, key: value}) for n, value in (("a", one), ("b", two)))
+    _refused(tmp_path, [a, b], "compute different things", f"{key} {one!r} and {two!r}")
+
+
+def test_settings_of_training_may_differ(tmp_path, checkpoint, some):
+    a = checkpoint("a", some(1), config={**CONFIG, "dropout": 0.1, "encoder_layerdrop": 0.0, "use_cache": True})
+    b = checkpoint("b", some(2), config={**CONFIG, "dropout": 0.3, "encoder_layerdrop": 0.2, "attention_heads": 4})
+    _mean(tmp_path, [a, b])
+
+
+def test_vocabularies_in_different_files(tmp_path, checkpoint, some):
+    a, same, other, binary = (checkpoint(n, some(i)) for i, n in enumerate(("a", "same", "other", "binary")))
+    for folder, pieces in ((same, VOCABULARY), (other, {**VOCABULARY, "a": 3, "b": 2})):
+        (folder / "vocab.json").unlink()
+        (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": pieces}}))
+    (binary / "vocab.json").unlink()
+    (binary / "source.spm").write_bytes(b"pieces")
+    _mean(tmp_path, [a, same])
+    for folder in (other, binary):
+        with pytest.raises(ConsommeError, match=r"can't be compared or differ: vocab\.json"):
+            _mean(tmp_path, [a, folder], name=f"of {folder.name}")
+
+
+def test_a_damaged_config_is_named(tmp_path, checkpoint, some):
+    a, b = checkpoint("a", some(1)), checkpoint("b", some(2))
+    for text in ("{", "[]"):
+        (b / "config.json").write_text(text)
+        with pytest.raises(ConsommeError, match=r"b/config\.json is damaged"):
+            _mean(tmp_path, [a, b], name=f"of {text}")
+
+
+@pytest.mark.parametrize("dtype, value", [(np.float16, 60000.0), (np.float32, 3e38)])
+def test_what_the_dtype_can_not_hold_is_refused(tmp_path, checkpoint, dtype, value):
+    folders = [checkpoint(name, {"w": np.array([0, value], dtype)}) for name in "ab"]
+    with pytest.raises(ConsommeError, match="w: the result is larger than F"):
+        _mean(tmp_path, folders, [1.0, 1.0])
+    assert _read(_mean(tmp_path, folders, [0.5, 0.5], name="half"))["w"][1] == dtype(value)
+    largest = np.finfo(dtype).max
+    ends = [checkpoint(f"{name} end", {"w": np.array([-largest, largest], dtype)}) for name in "ab"]
+    assert _read(_mean(tmp_path, ends, name="ends"))["w"].tolist() == [-largest, largest]
+
+
+def test_a_sharded_model_becomes_one_file(tmp_path, checkpoint, some):
+    whole, parts = checkpoint("whole", some(1)), checkpoint("parts", some(2))
+    names = sorted(some(2))
+    shards = {f"model-{i}.safetensors": names[i::2] for i in range(2)}
+    (parts / "model.safetensors").unlink()
+    for file, held in shards.items():
+        save_file({n: some(2)[n] for n in held}, parts / file, metadata={"format": "pt"})
+    index = {"weight_map": {n: file for file, held in shards.items() for n in held}}
+    (parts / "model.safetensors.index.json").write_text(json.dumps(index))
+    mean = _mean(tmp_path, [parts, whole])
+    expected = (some(1)["layer.weight"].astype(np.float64) + some(2)["layer.weight"]) / 2
+    np.testing.assert_array_equal(_read(mean)["layer.weight"], expected.astype(np.float32))
+    assert sorted(f.name for f in mean.glob("*.safetensors*")) == ["model.safetensors"]
+    index["weight_map"]["lost"] = "model-0.safetensors"
+    (parts / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ConsommeError, match="names tensors that no shard holds: lost"):
+        _mean(tmp_path, [parts, whole], name="lost")
 
 
 def test_different_heads_lost(tmp_path, checkpoint, some):

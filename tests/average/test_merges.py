@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_weighted(tmp_path, models):
     got, chosen = merge(tmp_path, folders, "weighted", weights=[1, 2, 0, 5])
     same(got, {n: (values[0][n] + 2 * values[1][n] + 5 * values[3][n]) / 8 for n in values[0]})
     assert chosen["weights"] == [1, 2, 0, 5]
+
+
+def test_weighted_means_of_half_precision_are_correctly_rounded(tmp_path, checkpoint):
+    """Against exact fractions; shares of the sum would be rounded themselves before they count."""
+    random = np.random.default_rng(5)
+    values = random.normal(size=(2, 3000)).astype(np.float16)
+    folders = [checkpoint(f"w{i}", {"w": v}) for i, v in enumerate(values)]
+    got, _ = merge(tmp_path, folders, "weighted", weights=[3, 7])
+    exact = [(3 * Fraction(float(a)) + 7 * Fraction(float(b))) / 10 for a, b in values.T]
+    for found, value in zip(got["w"], exact, strict=True):
+        neighbours = [np.nextafter(found, np.float16(end)) for end in (-np.inf, np.inf)]
+        assert all(abs(Fraction(float(found)) - value) <= abs(Fraction(float(n)) - value) for n in neighbours)
 
 
 def test_weights_by_name(tmp_path, models):
@@ -194,6 +207,18 @@ def test_dare_keeps_the_expected_task_vector(tmp_path, checkpoint):
         stayed = got["w"] != 0
         np.testing.assert_allclose(got["w"][stayed], 1 / 0.3, rtol=1e-6)
         assert abs(stayed.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / size)
+
+
+@pytest.mark.parametrize("method", ["dare_linear", "dare_ties"])
+def test_tied_weights_that_all_models_store_twice_stay_tied(tmp_path, checkpoint, method):
+    config = {"model_type": "some", "architectures": ["SomeModel"], "tie_word_embeddings": True, "vocab_size": 50}
+    folders = []
+    for i in range(3):
+        table = np.random.default_rng(i).normal(size=(50, 8)).astype(np.float32)
+        others = {"proj": np.random.default_rng(9).normal(size=(50, 8)).astype(np.float32) * (i + 1)}
+        folders.append(checkpoint(f"t{i}", {"shared": table, "lm_head": table, **others}, config=config))
+    got, _ = merge(tmp_path, folders, method, density=0.5, seed=1)
+    assert np.array_equal(got["shared"], got["lm_head"]) and not np.array_equal(got["shared"], got["proj"])
 
 
 def test_dare_depends_on_the_seed_alone(tmp_path, models):

@@ -114,7 +114,10 @@ def test_greedy_keeps_what_strictly_helps(tmp_path, parents, capsys):
     assert weights[DIAL][0] == np.float32((0.5 + np.float64(np.float32(1.7))) / 2)
     # what was judged is what was written, to the bit
     assert sum(_same(weights, seen) for seen in judge.seen) == 1
-    lines = [line for line in capsys.readouterr().err.splitlines() if "step" in line]
+    assert len(judge.seen) <= 2 * 4 - 1
+    told = capsys.readouterr().err.splitlines()
+    assert sum("alone: " in line for line in told) == 4
+    lines = [line for line in told if "step" in line]
     assert len(lines) == 4 and "step 2: with twin: loss 0.2500: not kept" in lines[1]
 
 
@@ -157,6 +160,31 @@ def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == (found["b"] / "model.safetensors").read_bytes()
     assert not (tmp_path / "out" / "provenance.json").exists() and (tmp_path / "out" / "source.spm").exists()
     assert weights[DIAL][0] == 0.5
+
+
+@pytest.mark.parametrize("method", ["best_run", "greedy", "smallest"])
+def test_a_score_that_is_no_number_is_never_the_best(job, parents, tmp_path, method):
+    from consomme.average.judge import Judge
+
+    found = parents(broken=0.0, sound=0.5)
+    heavy = load_file(found["broken"] / "model.safetensors")
+    save_file(
+        {n: np.full_like(v, 3e38) for n, v in heavy.items()}, found["broken"] / "model.safetensors", {"format": "pt"}
+    )
+    limits = {
+        "choose_on": {
+            "metric": "loss",
+            "sets": {"d": {"weight": 1.0, "lose_at_most": 9, "of": "sound", "metric": "loss"}},
+        }
+    }
+    spec = parse(job(method, found, **(limits if method == "smallest" else {})), "")
+    judge = Judge(spec, found)
+    from consomme.families import load
+
+    assert judge.objective(load(found["broken"], "cpu"), found["broken"]) == -np.inf
+    run(spec)
+    chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
+    assert chosen["ingredients"] == ["sound"]
 
 
 def test_best_under_a_limit(tmp_path, parents):
@@ -355,6 +383,12 @@ def test_learned_weights_go_to_the_model_that_fits_the_data(job, parents, tmp_pa
             assert sum(weights.values()) == pytest.approx(1)
     assert set(chosen["weights"]) == {"encoder.1", "decoder.1", "rest"}
     assert chosen["weights"]["rest"]["fit"] > 0.8
+
+
+def test_where_learned_takes_the_plain_mean_its_weights_are_those(job, parents, tmp_path):
+    run(parse(job("learned", parents(a=0.0, b=0.0), steps=1, learning_rate=1e-12), ""))  # nothing is gained
+    chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
+    assert chosen["taken"] == "uniform" and chosen["weights"] == {"model": {"a": 0.5, "b": 0.5}}
 
 
 def test_what_learned_writes_is_the_mix_that_it_reports(job, parents, tmp_path, trained):

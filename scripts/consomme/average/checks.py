@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,37 @@ VOCABULARIES = (
     "added_tokens.json",
     "tokenizer.json",
 )
+# keys of config.json that change what a model computes of the same tensors
+COMPUTED = (
+    *("*attention_heads", "*num_heads", "*key_value_heads", "head_dim", "d_kv", "scale_embedding", "scale_input"),
+    *(
+        "*activation_function",
+        "hidden_act",
+        "*_hidden_act",
+        "feat_extract_activation",
+        "feed_forward_proj",
+        "dense_act_fn",
+    ),
+    *(
+        "normalize_before",
+        "*layer_norm_eps",
+        "*layer_norm_epsilon",
+        "*norm_eps",
+        "do_stable_layer_norm",
+        "feat_extract_norm",
+    ),
+    *(
+        "*stride",
+        "*stride_*",
+        "*dilation",
+        "position_embeddings_type",
+        "relative_attention_*",
+        "*num_buckets",
+        "rope_*",
+    ),
+    *("max_bucket_distance", "partial_rotary_factor", "*_position_embedding_groups", "tie_word_embeddings"),
+    *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
+)
 SHOWN = 3
 COUNTER = ".num_batches_tracked"  # of a batch norm: no weight, and nothing in evaluation looks at it
 
@@ -34,8 +66,17 @@ def check(models: Sequence[Weights]) -> None:
     first = models[0]
     for other in models[1:]:
         _same_architecture(first, other)
+        _same_computation(first, other)
         _same_vocabulary(first, other)
         _same_tensors(first, other)
+
+
+def check_words(models: Sequence[Weights]) -> None:
+    """Raise ConsommeError unless all `models` are of the first one's architecture and mean the same by every id. Their
+    tensors may differ: for models that answer together, but are not averaged."""
+    for other in models[1:]:
+        _same_architecture(models[0], other)
+        _same_vocabulary(models[0], other)
 
 
 def config(folder: Path) -> dict[str, Any]:
@@ -43,7 +84,13 @@ def config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ConsommeError(f"{folder}: no config.json: not a model folder")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConsommeError(f"{path} is damaged: no JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ConsommeError(f"{path} is damaged: a mapping is wanted there")
+    return found
 
 
 def _same_architecture(first: Weights, other: Weights) -> None:
@@ -61,7 +108,29 @@ def _same_architecture(first: Weights, other: Weights) -> None:
         )
 
 
+def _same_computation(first: Weights, other: Weights) -> None:
+    """What tensors alone don't tell: heads, activations, scales. A key that one config leaves out is at its default there,
+    which isn't known here."""
+    one, two = config(first.folder), config(other.folder)
+    keys = [k for k in one if k in two and any(fnmatchcase(k, pattern) for pattern in COMPUTED)]
+    differ = sorted(k for k in keys if one[k] != two[k])
+    if differ:
+        shown = "; ".join(f"{k} {one[k]!r} and {two[k]!r}" for k in differ[:SHOWN])
+        raise ConsommeError(
+            f"{first.name} and {other.name} compute different things of their tensors: config.json differs in {shown}. Only "
+            "models of one ancestor can be averaged"
+        )
+
+
 def _same_vocabulary(first: Weights, other: Weights) -> None:
+    ours, theirs = ({f for f in VOCABULARIES if (m.folder / f).exists()} for m in (first, other))
+    if ours and theirs and not ours & theirs:
+        one, two = (_pieces(m.folder) for m in (first, other))
+        if one is None or two is None or one != two:
+            raise ConsommeError(
+                f"{first.name} and {other.name} have vocabularies that can't be compared or differ: {', '.join(sorted(ours))} "
+                f"and {', '.join(sorted(theirs))}. Save both tokenizers by one version of transformers"
+            )
     for file in VOCABULARIES:
         one, two = first.folder / file, other.folder / file
         if one.exists() and two.exists() and one.read_bytes() != two.read_bytes():
@@ -71,6 +140,18 @@ def _same_vocabulary(first: Weights, other: Weights) -> None:
                     f"{first.name} and {other.name} have different vocabularies: {file} differs{differ}. "
                     f"The same id would mean different things; only models of one ancestor can be averaged"
                 )
+
+
+def _pieces(folder: Path) -> dict[str, int] | None:
+    """piece -> id, from whichever JSON file has it; None where only a binary one does."""
+    for name in ("vocab.json", "tokenizer.json"):
+        if (folder / name).exists():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = found.get("model", {}).get("vocab") if name == "tokenizer.json" else found
+            if isinstance(found, list):  # a unigram model's: [piece, score] by id
+                found = {piece: i for i, (piece, _) in enumerate(found)}
+            return found if isinstance(found, dict) else None
+    return None
 
 
 def _difference(one: Path, two: Path) -> str | None:
@@ -132,11 +213,29 @@ def _same_tensors(first: Weights, other: Weights) -> None:
 
 def _copy_of_another(has: Weights, lacks: Weights, tensor: str) -> bool:
     """Whether `tensor` is a tied weight that one file stores twice: equal, bit for bit, to one that both models store."""
-    slot = has.slots[tensor]
-    if len(slot.shape) < 2 or config(has.folder).get("tie_word_embeddings") is False:
-        return False
-    twins = [t for t, s in has.slots.items() if t != tensor and (s.dtype, s.shape) == (slot.dtype, slot.shape)]
-    return any(t in lacks.slots and (has.read(t) == has.read(tensor)).all() for t in twins)
+    return any(t in lacks.slots and (has.read(t) == has.read(tensor)).all() for t in _alike(has, tensor))
+
+
+def _alike(model: Weights, tensor: str) -> list[str]:
+    """Tensors that `tensor` may be tied to: embeddings and heads, of the same shape."""
+    slot, settings = model.slots[tensor], config(model.folder)
+    if len(slot.shape) < 2 or settings.get("tie_word_embeddings") is False:
+        return []
+    sizes = {v for k, v in settings.items() if k.endswith("vocab_size")}
+    if sizes and slot.shape[0] not in sizes:
+        return []
+    return [t for t, s in model.slots.items() if t != tensor and (s.dtype, s.shape) == (slot.dtype, slot.shape)]
+
+
+def copies(models: Sequence[Weights]) -> dict[str, str]:
+    """Tensor -> the first one by name that it is tied to, where every model stores both and they are equal in each."""
+    found: dict[str, str] = {}
+    for tensor in sorted(models[0].slots):
+        for twin in sorted(t for t in _alike(models[0], tensor) if t < tensor):
+            if all(twin in m.slots and tensor in m.slots and (m.read(twin) == m.read(tensor)).all() for m in models):
+                found[tensor] = found.get(twin, twin)
+                break
+    return found
 
 
 def _refuse(
@@ -172,4 +271,12 @@ def not_finite(models: Sequence[Weights]) -> ConsommeError:
     return ConsommeError(
         f"NaN or infinity in the weights: {shown}. They would spoil the mean with {others or 'every other model'}; "
         f"leave that model out"
+    )
+
+
+def too_large(tensor: str, dtype: str) -> ConsommeError:
+    """The error for finite weights whose combination the stored dtype can't hold."""
+    return ConsommeError(
+        f"{tensor}: the result is larger than {dtype} can hold; give smaller weights or a smaller scale, or store the models in "
+        "a wider dtype first"
     )

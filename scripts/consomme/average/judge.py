@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,8 @@ class Judge:
         """The weighted mean over the sets, turned so that higher is better; of another metric, where one is named.
         around: as in `Evaluator.statistics`."""
         choice = replace(self.choice, metric=metric) if metric else self.choice
-        return choosing.objective(self.evaluator(folder), model, choice, around)
+        found = choosing.objective(self.evaluator(folder), model, choice, around)
+        return -math.inf if math.isnan(found) else found  # what can't be compared is never the best
 
     def admissible(self, model: PreTrainedModel, folder: Path | None = None) -> tuple[bool, dict[str, Any]]:
         """Whether the model keeps every limit, and the figures by set."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from consomme.average import tensors
-from consomme.average.checks import check, config, not_finite
+from consomme.average.checks import check, config, copies, not_finite, too_large
 from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
@@ -93,6 +93,7 @@ class Mixture:
             raise ConsommeError(f"{len(self.coefficients)} coefficients for {len(models)} models")
         if not all(map(math.isfinite, self.coefficients)) or not any(self.coefficients):
             raise ConsommeError(f"coefficients must be finite and not all zero, got {self.coefficients}")
+        self.copies = copies(models)
         names = set(models[0].slots).intersection(*(m.slots for m in models[1:]))
         self.layout = {t: (self._dtype(t), models[0].slots[t].shape) for t in sorted(names)}
 
@@ -115,15 +116,17 @@ class Mixture:
             return
 
         def stored(total: np.ndarray) -> np.ndarray:
-            if not np.isfinite(total).all():  # one NaN or infinity among the terms leaves its mark on the sum
-                raise not_finite(self.models)
+            low, high = total.min(), total.max()  # one NaN or infinity among the terms leaves its mark on the sum
+            limit = tensors.LARGEST[dtype] * abs(self.divisor)
+            if not (-limit < low and high < limit):
+                raise too_large(tensor, dtype) if np.isfinite(total).all() else not_finite(self.models)
             return rounded(total, self.divisor, dtype)
 
         yield from in_order(stored, self.combine(tensor, spans))
 
     def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
         """The sums, float64, of the elements begin..end of a floating tensor, span by span."""
-        coefficients = self.of(tensor)
+        coefficients = self.of(self.copies.get(tensor, tensor))
 
         def total(span: tuple[int, int]) -> np.ndarray | None:
             found = None

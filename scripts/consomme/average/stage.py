@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,10 @@ STEPS = ("count", "from_step", "to_step")  # typed with dashes
 RANGES = {  # setting: what is allowed, in words and as a test
     "alpha": ("0 to 1", lambda value: 0 <= value <= 1),
     "density": ("above 0, to 1", lambda value: 0 < value <= 1),
+    "scale": ("finite numbers", math.isfinite),
+    "count": ("1 and more", lambda value: value >= 1),
+    "from_step": ("0 and more", lambda value: value >= 0),
+    "to_step": ("1 and more", lambda value: value >= 1),
 }
 
 
@@ -145,8 +150,11 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
     method.check_parents(len(given.models))
     folders = [*([given.base] if given.base else []), *given.models]
     names = [str(path) for path in folders]
-    if len(set(names)) < len(names):
-        raise ConsommeError(f"a model is given twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    places = [path.resolve() for path in folders]
+    if len(set(places)) < len(places):
+        raise ConsommeError(
+            f"a model is given twice: {', '.join(sorted({str(p) for p in places if places.count(p) > 1}))}"
+        )
     if given.out.exists() and (not given.out.is_dir() or any(given.out.iterdir())):
         raise ConsommeError(f"--out {given.out}: there is something already; remove it or name another folder")
     spec = {

@@ -32,7 +32,7 @@ class TaskVectors(Mixture):
             raise ConsommeError(f"{len(weights)} weights for {len(models) - 1} models")
 
     def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
-        thin = self.thinning(self, tensor)
+        thin = self.thinning(self, self.copies.get(tensor, tensor))  # tied weights stay tied
         for begin, end in spans:
             base, *tuned = self.exact(tensor, begin, end)
             yield base + self.scale * self._merged(thin(np.stack(tuned) - base))

@@ -38,6 +38,8 @@ DTYPES = {
     "BOOL": np.dtype("u1"),
 }
 FLOATS = ("F64", "F32", "F16", "BF16")
+# the largest magnitude that rounds to a finite value: half a step above the largest of the dtype
+LARGEST = {"F16": 65519.99, "BF16": 3.3961775e38, "F32": 3.4028235677973357e38, "F64": float("inf")}
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "pytorch_model.pt")
@@ -78,6 +80,15 @@ class Weights:
                 if tensor in self.slots:
                     raise ConsommeError(f"{self.name}: tensor {tensor} is in two shards: {path.name} and another")
                 self.slots[tensor] = slot
+        lost = sorted(set(self._indexed()) - set(self.slots))
+        if lost:
+            raise ConsommeError(f"{self.name}: {INDEX} names tensors that no shard holds: {', '.join(lost[:3])}")
+
+    def _indexed(self) -> dict[str, str]:
+        """Tensor -> its shard, where the weights are in shards."""
+        if (self.folder / SINGLE).exists():
+            return {}
+        return json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
 
     def _paths(self) -> list[Path]:
         if not self.folder.is_dir():
@@ -85,7 +96,7 @@ class Weights:
         if (self.folder / SINGLE).exists():
             return [self.folder / SINGLE]
         if (self.folder / INDEX).exists():
-            shards = sorted(set(json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = sorted(set(self._indexed().values()))
             missing = [s for s in shards if not (self.folder / s).exists()]
             if missing:
                 raise ConsommeError(f"{self.name}: {INDEX} names files that are not there: {', '.join(missing[:3])}")
@@ -152,6 +163,8 @@ def header(path: Path, name: str) -> dict[str, Slot]:
             entries: dict[str, Any] = json.loads(stream.read(length))
         except ValueError as error:
             raise damaged(f"its header is not JSON ({error})") from None
+    if not isinstance(entries, dict):
+        raise damaged("its header is no mapping")
     entries.pop("__metadata__", None)
     start, slots, last = 8 + length, {}, 0
     for tensor, entry in entries.items():

@@ -13,7 +13,7 @@ from consomme.common.files import read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PATTERNS = ["*.safetensors", "*.json", "*.spm", "*.txt", "*.model"]
+PATTERNS = ["*.safetensors", "*.json", "*.spm", "*.txt", "*.model", "*.jinja", "vocab.bpe", "bpe.codes"]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 NOT_COPIED = {"provenance.json", INDEX, "trainer_state.json", "training_args.json"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
             f"best run: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more or train gentler"
         )
     chosen = max(able, key=lambda name: objectives[name])  # the first of equals
+    if objectives[chosen] == -math.inf:
+        raise ConsommeError(f"best run: none of {', '.join(able)} has a {judge.choice.metric} that is a number")
     link_model(mix.parents[chosen], folder)
     say(f"best run: {chosen}")
     return {

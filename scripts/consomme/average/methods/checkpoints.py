@@ -91,7 +91,7 @@ def _mean(
     from consomme.average.checks import config
     from consomme.average.mean import write_mean
 
-    with _as_models(run, entries) as models:
+    with _as_models(folder, run, entries) as models:
         write_mean(folder, models, coefficients, divisor)
     if config(folder).get("pruned_heads"):
         from consomme.prune.twin import write_twin
@@ -102,9 +102,9 @@ def _mean(
 
 
 @contextmanager
-def _as_models(run: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Path]]:
-    """Each file of weights as a model folder, the run's other files beside it."""
-    with TemporaryDirectory(prefix=".checkpoints-", dir=run.resolve().parent) as place:
+def _as_models(folder: Path, run: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Path]]:
+    """Each file of weights as a model folder, the run's other files beside it; below `folder`, which is made."""
+    with TemporaryDirectory(prefix=".checkpoints-", dir=folder) as place:
         found = {}
         for entry in entries:
             model = Path(place) / Path(entry["file"]).stem

@@ -12,10 +12,14 @@ from consomme.average.methods.base import Method, Mix
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Link the members' files into `folder`/members and name them in ensemble.json; other files are the first one's."""
+    from consomme.average.checks import check_words
+    from consomme.average.tensors import Weights
     from consomme.common.files import link_file, write_json
     from consomme.common.model_files import checkpoint_files, copy_inherited
     from consomme.families.ensemble import FILE
 
+    opened = [Weights(path, name) for name, path in mix.parents.items()]  # no pickle, none damaged
+    check_words(opened)
     copy_inherited(next(iter(mix.parents.values())), folder)
     members = []
     for number, path in enumerate(mix.parents.values(), start=1):

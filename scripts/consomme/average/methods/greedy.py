@@ -32,12 +32,19 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     judge, rank_by = mix.judge(), mix.settings.get("rank_by")
     most, replacement = mix.setting("at_most", math.inf), mix.setting("replacement", False)
     with Candidates(mix.parents, judge.device, mix.renew) as candidates:
-        objectives = {name: judge.objective(candidates.single(name)) for name in mix.parents}
+        objectives = {}
+        for name in mix.parents:
+            objectives[name] = judge.objective(candidates.single(name))
+            say(f"alone: {name}: {judge.text(objectives[name])}")
         ranks = objectives
         if rank_by and rank_by != judge.choice.metric:
             ranks = {name: judge.objective(candidates.single(name), metric=rank_by) for name in mix.parents}
         ranked = sorted(mix.parents, key=lambda name: -ranks[name])  # stable: of equals the first given
         start = next((name for name in ranked if judge.admissible(candidates.single(name))[0]), None)
+        if start is not None and objectives[start] == -math.inf:
+            raise ConsommeError(
+                f"greedy: {start} comes first, and its {judge.choice.metric} is no number; leave it out"
+            )
         if start is None:
             raise ConsommeError(
                 f"greedy: each of {', '.join(mix.parents)} loses more than choose_on allows, so there is no model to "

@@ -64,7 +64,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
         of = _of(groups, names, final)
         before = judge.objective(candidates.mixed(lambda tensor: [1 / count] * count))
         after = judge.objective(candidates.mixed(of))
-    if after > before:
+    taken = after > before
+    if taken:
         write_merge(folder, mix.parents, lambda models: ByTensor(models, of))
     else:
         write_mean(folder, mix.parents)
@@ -73,8 +74,11 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
         "ingredients": list(mix.parents),
         "metric": judge.choice.metric,
         "scores": {"learned": judge.score(after), "uniform": judge.score(before)},
-        "taken": "learned" if after > before else "uniform",
-        "weights": {name: dict(zip(mix.parents, row, strict=True)) for name, row in zip(names, final, strict=True)},
+        "taken": "learned" if taken else "uniform",
+        "weights": {
+            name: dict(zip(mix.parents, row if taken else [1 / count] * count, strict=True))
+            for name, row in zip(names, final, strict=True)
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
         size = sum(p.numel() for p in model.parameters())
         objective = judge.objective(model, path)
         keeps, limits = judge.admissible(model, path)
-        if keeps:
+        if keeps and objective > -math.inf:
             able[name] = (size, -objective)
         else:
-            broken[name] = broken_limits(limits)
+            broken[name] = broken_limits(limits) or f"its {judge.choice.metric} is no number"
         for row in judge.rows(model, path):
             curve.append({"model": name, "parameters": size, **row, "objective": objective, "admissible": keeps})
         outside = "" if keeps else f", {broken[name]}"

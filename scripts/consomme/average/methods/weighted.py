@@ -21,7 +21,10 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
     given, count = mix.settings["weights"], len(mix.parents)
     if not isinstance(given, Mapping):
-        write_mean(folder, mix.parents, shares(given, count))
+        shares(given, count)
+        write_mean(
+            folder, mix.parents, given, divisor=sum(given)
+        )  # one rounding: what is divided first is rounded twice
         return {"ingredients": list(mix.parents), "weights": list(given)}
     donor = next(iter(mix.parents.values()))
     rules = [(_pattern(key, donor), shares(weights, count)) for key, weights in given.items()]
