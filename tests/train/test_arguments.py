@@ -121,3 +121,14 @@ def test_what_is_refused(tmp_path):
         arguments(tmp_path, lr_scheduler_type="constant", warmup_steps=5)
     with pytest.raises(ConsommeError, match="allowed"):
         arguments(tmp_path, lr_scheduler_type="reduce_lr_on_plateau")
+
+
+def test_a_schedule_has_to_fit_into_the_run(tmp_path):
+    assert arguments(tmp_path, lr_scheduler_type="warmup_stable_decay").lr_scheduler_kwargs == {"num_decay_steps": 20}
+    found = arguments(tmp_path, lr_scheduler_type="warmup_stable_decay", lr_scheduler_kwargs={"min_lr_ratio": 0.1})
+    assert found.lr_scheduler_kwargs == {"num_decay_steps": 20, "min_lr_ratio": 0.1}
+    with pytest.raises(ConsommeError, match=r"warmup_steps \(201\) is longer than the run, which has 200"):
+        arguments(tmp_path, warmup_steps=201)
+    with pytest.raises(ConsommeError, match="are 250 together, and the run has 200"):
+        more = {"num_decay_steps": 150}
+        arguments(tmp_path, lr_scheduler_type="warmup_stable_decay", warmup_steps=100, lr_scheduler_kwargs=more)

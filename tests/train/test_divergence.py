@@ -52,6 +52,36 @@ def test_the_last_good_checkpoint_is_kept(tmp_path, translator, pairs, broken_at
     assert weights_hash(made.out) == weights_hash(stopped.out)
 
 
+@pytest.mark.parametrize(("call", "good"), [(11, 5), (12, 10)])
+def test_a_checkpoint_is_good_when_its_own_weights_gave_a_loss_that_may_be(
+    tmp_path, translator, pairs, broken_at, job, monkeypatch, call, good
+):
+    """The weights of step 10 give the loss of step 11."""
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 5)
+    broken_at(call)
+    made = job(tmp_path, translator, {"pairs": pairs}, max_steps=20)
+    run(made)
+    assert said(made.out)["diverged"] == {"step": call, "loss": "nan", "weights_of_step": good}
+
+
+def test_a_spike_counts_also_where_nobody_looks_at_every_step(tmp_path, translator, pairs, broken_at, job, monkeypatch):
+    """As on a GPU, where the loss is looked at only when a line is due: the step is the one of the spike."""
+    from consomme.train.engine import Engine
+
+    look = Engine.require_finite
+
+    def late(engine):
+        if engine.state.global_step >= engine.state.max_steps:
+            look(engine)
+
+    monkeypatch.setattr(Engine, "require_finite", late)
+    broken_at(4, 100.0)
+    made = job(tmp_path, translator, {"pairs": pairs}, max_steps=8, max_loss=50.0)
+    run(made)
+    found = said(made.out)["diverged"]
+    assert found["step"] == 4 and found["loss"] > 50
+
+
 def test_a_loss_beyond_the_bound_is_divergence(tmp_path, translator, pairs, broken_at, job):
     broken_at(4, 100.0)
     made = job(tmp_path, translator, {"pairs": pairs}, max_loss=50.0)

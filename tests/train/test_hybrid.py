@@ -42,7 +42,7 @@ def test_the_head_does_not_depend_on_what_was_drawn_before_and_goes_without_a_tr
     hybrid.attach(model, 3)
     torch.rand(5)
     hybrid.attach(other, 3)
-    assert torch.equal(model.ctc_head.weight, other.ctc_head.weight)
+    assert torch.equal(model.hybrid_head.weight, other.hybrid_head.weight)
     hybrid.detach(model)
     assert set(model.state_dict()) == names
 
@@ -65,11 +65,11 @@ def ctc_of(folder, tones):
     with torch.no_grad(), WHISPER.fitted(model, inputs):
         states = model.model.encoder(**inputs).last_hidden_state
     hybrid.attach(model, 0)
-    optimizer = torch.optim.Adam(model.ctc_head.parameters(), lr=0.05)
+    optimizer = torch.optim.Adam(model.hybrid_head.parameters(), lr=0.05)
     frames = WHISPER.output_frames(None, batch["lengths"])
     for _ in range(60):
         optimizer.zero_grad()
-        loss = losses.ctc(model.ctc_head(states), batch["ctc_labels"], frames, model.config.pad_token_id, len(rows))
+        loss = losses.ctc(model.hybrid_head(states), batch["ctc_labels"], frames, model.config.pad_token_id, len(rows))
         loss.backward()
         optimizer.step()
     return float(loss)

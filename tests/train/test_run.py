@@ -171,6 +171,27 @@ def test_a_translator_trains_with_augmented_text(tmp_path, translator, pairs, jo
     assert weights("a", augment) == weights("b", augment) != weights("c", {})
 
 
+def test_augmentation_leaves_the_mark_of_made_sentences_alone(tmp_path, translator, sentences, monkeypatch, job):
+    """A tag says once, and in front, that a source was written by a model."""
+    from consomme.families.marian import Marian
+
+    corpus = sentences(
+        tmp_path / "made", 12, seed=0, pairs=[(f"<BT> one two three {i}", "un deux trois") for i in range(12)]
+    )
+    facts = json.loads((corpus / "prepared.json").read_text())
+    (corpus / "prepared.json").write_text(json.dumps({**facts, "tag": "<BT>"}))
+    augment = {"word_dropout": 0.5, "concatenate": {"utterances": 3, "seconds": 30.0, "probability": 0.5}}
+    read, plain = [], Marian.features
+
+    def features(self, processor, source):
+        read.append(source)
+        return plain(self, processor, source)
+
+    monkeypatch.setattr(Marian, "features", features)
+    trained(job(tmp_path / "out", translator, {"made": corpus}, max_steps=4, augment=augment))
+    assert len(set(read)) > 12 and all(s.startswith("<BT> ") and s.count("<BT>") == 1 for s in read)
+
+
 def test_layers_drop_in_training_only(tmp_path, recogniser, tones, monkeypatch, job):
     from consomme.families import family_named, surgery
     from consomme.train.engine import Engine
@@ -312,7 +333,7 @@ def test_a_share_trains_on_part_and_shares_the_features(tmp_path, translator, pa
 
 def test_what_cannot_be_done_is_said(tmp_path, recogniser, translator, tones, pairs, job):
     for match, made in {
-        "CTC has no smoothing": job(tmp_path, recogniser, {"tones": tones}, label_smoothing_factor=0.1),
+        "CTC has none": job(tmp_path, recogniser, {"tones": tones}, label_smoothing_factor=0.1),
         "reads text": job(tmp_path, translator, {"pairs": pairs}, augment={"speed": [0.9]}),
         "set eval_steps": job(tmp_path, translator, {"pairs": pairs}, load_best_model_at_end=True),
         "no teacher": job(tmp_path, translator, {"pairs": pairs}, distil={"weight": 0.5, "temperature": 2.0}),

@@ -267,8 +267,12 @@ class Rows:
     @functools.cached_property
     def untagged(self) -> list[str]:
         """nmt: the sources without the word that tells made rows from others."""
-        tags = [f"{tag} " if (tag := c.about.get("tag")) else "" for c in self._corpora]
-        return [s.removeprefix(tags[k]) for s, k in zip(self.sources, self._places[0], strict=True)]
+        return [source.removeprefix(self.tag(i)) for i, source in enumerate(self.sources)]
+
+    def tag(self, i: int) -> str:
+        """The word that tells a made row from others, with the space behind it; empty for other rows and for speech."""
+        tag = self._corpora[self._places[0][i]].about.get("tag") if self.task == "nmt" else None
+        return f"{tag} " if tag else ""
 
     @functools.cached_property
     def seconds(self) -> np.ndarray:

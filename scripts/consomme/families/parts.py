@@ -8,7 +8,12 @@ from fnmatch import fnmatchcase
 from consomme.common.errors import ConsommeError
 from consomme.families.base import Family
 
-HEADS = ("lm_head.*", "proj_out.*", "ctc_head.*")  # what transformers calls the last layer
+HEADS = (
+    "lm_head.*",
+    "proj_out.*",
+    "ctc_head.*",
+    "hybrid_head.*",
+)  # what transformers calls the last layer; train.hybrid
 
 
 def patterns(family: Family, part: str, where: str) -> tuple[str, ...]:
@@ -36,3 +41,10 @@ def require_some(names: Iterable[str], family: Family, part: str, where: str) ->
         tied = "; the head is tied to the embeddings here" if part == "head" else ""
         raise ConsommeError(f"{where}: no tensor has a name like '{wanted[0]}'{tied}; there are {some}, ...")
     return wanted
+
+
+def no_side(family: Family, side: str) -> str:
+    """Why nothing can be done to the layers of a side that the family lacks."""
+    if not family.stacks:
+        return f"where the layers of '{family.name}' are is unknown: its architecture is outside the table of families"
+    return f"'{family.name}' has no {side}; it has: {', '.join(family.stacks)}"

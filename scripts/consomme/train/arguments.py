@@ -53,10 +53,17 @@ def training_arguments(
     warmup = settings["warmup_steps"] or math.ceil(settings["warmup_ratio"] * total)
     if schedule == "constant" and warmup:
         raise ConsommeError("lr_scheduler_type: constant does not warm up; write constant_with_warmup")
+    if warmup > total:
+        raise ConsommeError(f"warmup_steps ({warmup}) is longer than the run, which has {total} steps")
     more = dict(settings.get("lr_scheduler_kwargs") or NEEDED.get(schedule, {}))
     more = {key: int(value) if float(value).is_integer() else value for key, value in more.items()}
-    if schedule == "warmup_stable_decay" and not more:
-        more = {"num_decay_steps": max(1, total // 10)}
+    if schedule == "warmup_stable_decay":
+        more = {"num_decay_steps": max(1, total // 10), **more}
+        parts = warmup + more["num_decay_steps"] + more.get("num_stable_steps", 0)
+        if parts > total:
+            raise ConsommeError(
+                f"lr_scheduler_kwargs: warm-up ({warmup}), stable and decay steps are {parts} together, and the run has {total}"
+            )
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=total,

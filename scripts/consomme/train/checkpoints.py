@@ -18,8 +18,9 @@ WEIGHTS = "model.safetensors"
 CONTENT = "content.json"  # file -> size, written last
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint under `folder`, if any. What is not whole is removed."""
+def newest(folder: Path, before: int | None = None) -> Path | None:
+    """The newest whole checkpoint under `folder` (of a step below `before`, if given), if any. What is not whole is
+    removed."""
     whole = {}
     for path in folder.iterdir() if folder.exists() else ():
         found = re.fullmatch(r"checkpoint-(\d+)", path.name)
@@ -27,7 +28,8 @@ def newest(folder: Path) -> Path | None:
             whole[int(found[1])] = path
         elif found or path.name == "saving":
             shutil.rmtree(path)
-    return whole[max(whole)] if whole else None
+    found = [step for step in whole if before is None or step < before]
+    return whole[max(found)] if found else None
 
 
 def is_whole(folder: Path) -> bool:
@@ -40,14 +42,18 @@ def is_whole(folder: Path) -> bool:
 
 
 def place(saved: Path, folder: Path) -> None:
-    """Move the checkpoint folder `saved` into `folder`, then remove the older ones there."""
+    """Move the checkpoint folder `saved` into `folder`, beside the newest one there; older ones go."""
     write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
     target = folder / saved.name
     shutil.rmtree(target, ignore_errors=True)
+    keep_newest(folder)
     os.replace(saved, target)
-    for path in folder.glob("checkpoint-*"):
-        if path != target:
-            shutil.rmtree(path)
+
+
+def keep_newest(folder: Path) -> None:
+    """Remove all checkpoints but the newest."""
+    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))[:-1]:
+        shutil.rmtree(path)
 
 
 def write_weights(model: PreTrainedModel, path: Path) -> None:

@@ -58,6 +58,6 @@ class Collator:
 
 
 def draw(examples: Sequence[Example]) -> float:
-    """A number from 0 to 1 that is the batch's own: the same in whichever process it is made, another in each epoch."""
+    """A number from 0 to 1 that is the batch's own: the same in whichever process it is made, another for other rows."""
     text = b"".join(np.asarray(e["labels"], dtype=np.int64).tobytes() for e in examples)
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) / 2**32

@@ -80,6 +80,9 @@ class Engine(Trainer):
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self.counted: list[dict[str, float]] = []  # of the batches since Progress last looked
         self.last_loss: Tensor | None = None
+        self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
+        self.tried = 0  # the step whose weights gave the latest loss
+        self.unproved: int | None = None  # the step of a checkpoint whose weights gave none yet
         self.utterances, self.batch = 1, 0  # of the step; which of its batches this is
         if parts.kept:
             parts.kept.engine = self
@@ -117,9 +120,22 @@ class Engine(Trainer):
         share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
         # a batch has its share of the step's loss; what may not be too high is the whole
         self.last_loss = share if self.batch == 1 else self.last_loss + share
+        self._watch()
         if self.last_loss.device.type == "cpu":  # elsewhere the question waits until something is logged or saved
             self.require_finite()
         return share
+
+    def _watch(self) -> None:
+        """Remember, on the device and without waiting for it, the first step whose loss may not be."""
+        loss, step = self.last_loss, self.state.global_step + 1
+        if self.bad is None:
+            self.bad = torch.zeros_like(loss, dtype=torch.float64), loss
+        self.tried = self.state.global_step
+        wrong = ~torch.isfinite(loss)
+        if self.parts.max_loss is not None:
+            wrong = wrong | (loss > self.parts.max_loss)
+        first = wrong & (self.bad[0] == 0)
+        self.bad = torch.where(first, step, self.bad[0]), torch.where(first, loss, self.bad[1])
 
     def compute_loss(
         self,
@@ -191,13 +207,16 @@ class Engine(Trainer):
         return torch.autocast(self.args.device.type, dtype=self.precision)
 
     def require_finite(self) -> None:
-        """Diverged if the latest loss is not a finite number, or is beyond what is allowed."""
-        if self.last_loss is None:
+        """Diverged if a loss was no finite number, or beyond what is allowed, at any step since the start."""
+        if self.bad is None:
             return
-        loss, limit = float(self.last_loss), self.parts.max_loss
-        if math.isfinite(loss) and (limit is None or loss <= limit):
+        step, limit = int(self.bad[0]), self.parts.max_loss
+        if step == 0:
+            if self.unproved is not None and self.tried >= self.unproved:
+                checkpoints.keep_newest(Path(self.args.output_dir))
+                self.unproved = None
             return
-        step, rate = self.state.global_step + 1, self._get_learning_rate()
+        loss, rate = float(self.bad[1]), self._get_learning_rate()
         beyond = f", above max_loss {limit:g}," if math.isfinite(loss) else ""
         raise Diverged(
             f"training diverged: the loss is {loss:g}{beyond} at step {step} of {self.state.max_steps} with "
@@ -231,6 +250,7 @@ class Engine(Trainer):
             self.args.output_dir = final
         checkpoints.place(saving / f"checkpoint-{self.state.global_step}", Path(final))
         os.rmdir(saving)
+        self.unproved = self.state.global_step  # the older one goes when these weights have given a loss that may be
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""

@@ -89,7 +89,8 @@ class Examples(Dataset):
             for change in augmenter.source:
                 source = change(source, generator)
             if len(together) > 1 or source is not original or "source" in augmenter.encode:
-                example["features"] = self._features(source, generator)
+                front = corpus.rows.tag(row)
+                example["features"] = self._features(f"{front}{source}" if front else source, generator)
         for change in augmenter.features:
             example["features"] = change(example["features"], generator)
         if len(together) > 1 or "target" in augmenter.encode:
@@ -113,7 +114,8 @@ class Examples(Dataset):
             return False
         try:
             if self.family.task != "asr":
-                self.family.features(self.processor, self._source(corpus, together))
+                source = corpus.rows.tag(together[0]) + self._source(corpus, together)
+                self.family.features(self.processor, source)
             labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages)
         except ConsommeError:  # more tokens than the tokenizer's limit
             return False
@@ -123,10 +125,11 @@ class Examples(Dataset):
         return needed(labels, True) <= corpus.room[together].sum() - (len(together) - 1)
 
     def _source(self, corpus: Corpus, together: Sequence[int]) -> np.ndarray | str:
+        """What is heard, or read but for the word that marks made sentences: that one isn't for augmentation."""
+        if self.family.task != "asr":
+            return " ".join(corpus.rows.untagged[row] for row in together)
         sources = [corpus.rows.source(row) for row in together]
-        if len(sources) == 1:
-            return sources[0]
-        return np.concatenate(sources) if self.family.task == "asr" else " ".join(sources)
+        return sources[0] if len(sources) == 1 else np.concatenate(sources)
 
     def _target(self, corpus: Corpus, together: Sequence[int]) -> str:
         return " ".join(corpus.rows.targets[row] for row in together) if corpus.labelled else ""

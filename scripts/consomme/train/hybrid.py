@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family
 
-HEAD = "ctc_head"
+HEAD = "hybrid_head"  # no name that transformers gives a head: it is taken off in the end
 
 
 def attach(model: PreTrainedModel, seed: int) -> None:

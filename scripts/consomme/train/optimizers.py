@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.families.parts import HEADS, fits, require_some
+from consomme.families.base import value_of
+from consomme.families.parts import HEADS, fits, no_side, require_some
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,12 +43,13 @@ def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], 
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     rates = settings.get("learning_rates") or {}
     rules = [(require_some(trained, family, part, "learning_rates"), rate) for part, rate in rates.items()]
-    depth = _depths(model, family)
+    decay_by_layer = settings.get("layerwise_lr_decay") or 1.0
+    depth = _depths(model, family) if decay_by_layer != 1 else lambda name: 0
     tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
     decayed, by = set(decayed), {}
     for name, parameter in trained.items():
         rate = next((r for wanted, r in rules if fits(name, wanted)), settings["learning_rate"])
-        rate *= (settings.get("layerwise_lr_decay") or 1.0) ** depth(name)
+        rate *= decay_by_layer ** depth(name)
         decay = settings["weight_decay"] if name in decayed else 0.0
         table = parameter.ndim != 2 or id(parameter) in tables or fits(name, HEADS)
         by.setdefault((rate, decay, table), []).append(parameter)
@@ -57,19 +59,36 @@ def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], 
 
 def _depths(model: PreTrainedModel, family: Family) -> Callable[[str], int]:
     """Name -> how many layers lie above it in its stack; 0 for what stands above the stacks, as many as there are layers
-    for what stands below."""
-    counts = {stack.layers: int(getattr(model.config, stack.count)) for stack in family.stacks.values()}
+    for what stands below. Modules are registered in the order in which they are used, but for two: the norm of a
+    wav2vec 2.0 encoder, and that of the embeddings behind mBART's layers."""
+    if not family.stacks:
+        raise ConsommeError(f"layerwise_lr_decay: {no_side(family, 'encoder')}")
+    counts = {stack.layers: int(value_of(model.config, stack.count)) for stack in family.stacks.values()}
     sides = {place.rpartition(".")[0]: count for place, count in counts.items()}
+    above: set[str] = set()
+    for place in counts:
+        side, _, layers = place.rpartition(".")
+        outer, _, inner = side.rpartition(".")
+        above |= {f"{side}.{n}." for n in _behind(model.get_submodule(side), layers) if "embedding" not in n}
+        above |= {f"{outer}.{n}." for n in _behind(model.get_submodule(outer), inner) if f"{outer}.{n}" not in sides}
+        if getattr(model.config, "do_stable_layer_norm", False):
+            above.add(f"{side}.layer_norm.")
 
     def depth(name: str) -> int:
         for place, count in counts.items():
             if name.startswith(f"{place}."):
                 return count - 1 - int(name[len(place) + 1 :].split(".", 1)[0])
-        if fits(name, [*HEADS, *(f"{side}.layer_norm.*" for side in sides)]):
+        if fits(name, HEADS) or any(name.startswith(module) for module in above):
             return 0
         return next((count for side, count in sides.items() if name.startswith(f"{side}.")), max(sides.values()))
 
     return depth
+
+
+def _behind(module: torch.nn.Module, name: str) -> list[str]:
+    """The parts of a module that are registered after the one of that name."""
+    names = [n for n, _ in module.named_children()]
+    return names[names.index(name) + 1 :] if name in names else []
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -71,6 +71,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
     import torch
 
     from consomme.families import device_named, family_of
+    from consomme.families.base import value_of
+    from consomme.train.checks import problems
     from consomme.train.engine import Diverged
     from consomme.train.examples import much_unknown
 
@@ -78,14 +80,16 @@ def build(job: Job, folder: Path, work: Path) -> None:
     quiet()
     settings, parent, device = job.spec["settings"], parent_of(job), device_named(job.device)
     family = family_of(parent)
-    if settings["label_smoothing_factor"] and family.objective == "ctc":
-        raise ConsommeError("label_smoothing_factor: CTC has no smoothing; allowed: 0")
+    config = read_json(parent / "config.json")
+    depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
+    for key, what in problems(settings, family, depth):
+        raise ConsommeError(f"{key}: {what}")
     pieces = 1
     while True:
         made = assemble(job, family, parent, device, work, pieces)
         try:
             record = train(made, develop(job, made, parent, work / "best"), job, family, work)
-            require_finite_weights(made.engine.model)
+            require_finite_weights(made.engine)
             model = plain(made)
             break
         except Diverged as error:
@@ -365,7 +369,8 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     from consomme.train import checkpoints
 
     say(f"{error}; this run ends as diverged, with its last good checkpoint, and no soup will take it")
-    checkpoint = checkpoints.newest(work / "checkpoints")
+    # the loss of a step is that of the weights before it: a checkpoint of that step is the one that gave it
+    checkpoint = checkpoints.newest(work / "checkpoints", before=error.step - 1)
     if checkpoint:
         step = int(checkpoint.name.rpartition("-")[2])
         checkpoints.read_weights(made.engine.model, checkpoint / checkpoints.WEIGHTS)
@@ -401,16 +406,16 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
         write_twin(folder)
 
 
-def require_finite_weights(model: PreTrainedModel) -> None:
+def require_finite_weights(engine: Engine) -> None:
     """Diverged if a weight is not a finite number: the loss of the last step was that of the weights before it."""
     import torch
 
     from consomme.train.engine import Diverged
 
-    for name, tensor in model.named_parameters():
+    for name, tensor in engine.model.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
             message = f"training diverged: {name} is not finite after the last step; lower learning_rate"
-            raise Diverged(message, 0, float("nan"))
+            raise Diverged(message, engine.state.global_step + 1, float("nan"))
 
 
 def quiet() -> None:
@@ -464,11 +469,9 @@ def layers_of_teacher(job: Job) -> dict[str, list[int]] | None:
 
 
 def chooses(settings: Mapping[str, Any]) -> bool:
-    """Whether the result depends on evaluations."""
-    return bool(
-        settings["eval_steps"]
-        and (settings["load_best_model_at_end"] or settings["early_stopping_patience"] is not None)
-    )
+    """Whether the result, or what is kept beside it, depends on evaluations."""
+    chosen = settings["load_best_model_at_end"] or settings["early_stopping_patience"] is not None
+    return bool(settings["eval_steps"] and (chosen or (settings.get("checkpoints") or {}).get("best")))
 
 
 def development_corpora(spec: Mapping[str, Any]) -> list[str]:

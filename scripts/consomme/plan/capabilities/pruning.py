@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
-from consomme.plan.capabilities.sides import no_side
+from consomme.families.parts import no_side
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import PruneNode
 from consomme.prune.choosers import TABLE as CHOOSERS

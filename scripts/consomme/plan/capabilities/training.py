@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
-from consomme.plan.capabilities.sides import no_side
+from consomme.families.parts import no_side
 from consomme.plan.problems import fail
 from consomme.plan.schema import TrainNode
+from consomme.train.checks import problems
 
 if TYPE_CHECKING:
     from consomme.plan.items import Model, Prepared
@@ -37,34 +38,8 @@ def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, p
     _augmenting(settings["augment"], family, task, path)
     if family is None:
         return
-    for key in ("window", "full_windows"):
-        if getattr(node, key) is not None and not family.windows:
-            fail(f"{path}.{key}", f"'{family.name}' takes audio of any length; it has no window")
-    if node.ctc_weight is not None and family.objective == "ctc":
-        fail(f"{path}.ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders")
-    if node.ctc_weight is not None and type(family).output_frames is Family.output_frames:
-        fail(f"{path}.ctc_weight", f"how many frames the encoder of '{family.name}' makes is not known")
-    if node.label_smoothing_factor and family.objective == "ctc":
-        fail(f"{path}.label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it")
-    for side, probability in (("encoder", node.encoder_layerdrop), ("decoder", node.decoder_layerdrop)):
-        if probability and side not in family.stacks:
-            fail(f"{path}.{side}_layerdrop", no_side(family, side))
-    if node.dropout is not None and not family.dropouts:
-        fail(f"{path}.dropout", f"the dropouts of '{family.name}' are unknown: its architecture is outside the table")
-    if taps := node.intermediate_ctc:
-        if family.objective != "ctc" and node.ctc_weight is None:
-            fail(f"{path}.intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given")
-        if not family.stacks:
-            fail(f"{path}.intermediate_ctc", no_side(family, "encoder"))
-        below = parent.depth["encoder"] - 1 if parent.depth else None
-        for layer in taps.layers or []:
-            if layer < 1 or (below is not None and layer > below):
-                top = f"layers 1 to {below} lie below the top of this one" if below else "layers count from 1"
-                fail(f"{path}.intermediate_ctc.layers", f"{layer} given; {top}")
-        for word in ("spread", "random"):
-            count = getattr(taps, word)
-            if count is not None and below is not None and count > below:
-                fail(f"{path}.intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top")
+    for key, what in problems(settings, family, parent.depth):
+        fail(f"{path}.{key}", what)
 
 
 def check_distilling(

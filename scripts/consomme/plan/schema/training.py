@@ -29,7 +29,7 @@ class Distil(Section):
 class IntermediateCtc(Section):
     """The CTC loss also at layers below the top (Lee and Watanabe 2021, arXiv 2102.03216)."""
 
-    layers: list[Integer] | None = Field(None, description="these, from 1")
+    layers: list[Integer] | None = Field(None, min_length=1, description="these, from 1")
     spread: Integer | None = Field(None, ge=1, description="so many, at even distances")
     random: Integer | None = Field(None, ge=1, description="so many, drawn anew each step")
     weight: Number = Field(0.3, gt=0, lt=1, description="of the mean of their losses; the rest is the top's")
@@ -192,6 +192,15 @@ class TrainNode(Node):
                 raise ValueError(
                     f"lr_scheduler_kwargs: {self.lr_scheduler_type} has no {key}; it has {', '.join(allowed)}"
                 )
+        given = self.lr_scheduler_kwargs or {}
+        if "min_lr" in given and "min_lr_rate" in given:
+            raise ValueError("lr_scheduler_kwargs has one of min_lr, min_lr_rate")
+        if below := next((key for key, value in given.items() if value < 0), None):
+            raise ValueError(f"lr_scheduler_kwargs: {below} is {given[below]:g}; it can't be below 0")
+        if self.max_steps is not None and self.warmup_steps + given.get("num_decay_steps", 0) > self.max_steps:
+            raise ValueError(
+                f"lr_scheduler_kwargs: warm-up and num_decay_steps are longer than max_steps {self.max_steps}"
+            )
         if self.momentum is not None and self.optim not in ("sgd", "muon"):
             raise ValueError(f"momentum belongs to sgd and muon, and optim is {self.optim}")
         if self.warmup_steps and self.warmup_ratio:

@@ -1,0 +1,55 @@
+"""What a family can't be trained with. The plan asks, and a training again where its checkpoint is first read: a plan may
+have been made before that was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from consomme.families.base import Family
+from consomme.families.parts import no_side
+
+
+def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong with it) for every setting of a train node that the family can't use. depth: side -> layers of
+    the parent, where they are known."""
+    ctc = family.objective == "ctc"
+    for key in ("window", "full_windows"):
+        if settings.get(key) is not None and not family.windows:
+            yield key, f"'{family.name}' takes audio of any length; it has no window"
+    if settings.get("ctc_weight") is not None and ctc:
+        yield "ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders"
+    elif settings.get("ctc_weight") is not None and type(family).output_frames is Family.output_frames:
+        yield "ctc_weight", f"how many frames the encoder of '{family.name}' makes is not known"
+    if settings.get("label_smoothing_factor") and ctc:
+        yield "label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it"
+    for side in ("encoder", "decoder"):
+        if settings.get(f"{side}_layerdrop") and side not in family.stacks:
+            yield f"{side}_layerdrop", no_side(family, side)
+    if settings.get("dropout") is not None and not family.dropouts:
+        yield "dropout", f"the dropouts of '{family.name}' are unknown: its architecture is outside the table"
+    if settings.get("layerwise_lr_decay") not in (None, 1) and not family.stacks:
+        yield "layerwise_lr_decay", no_side(family, "encoder")
+    if (settings.get("lora") or {}).get("target_modules") is None and settings.get("lora") and not family.stacks:
+        yield "lora", f"which modules '{family.name}' has is unknown; name some: target_modules"
+    if taps := settings.get("intermediate_ctc"):
+        yield from _taps(taps, settings, family, depth)
+
+
+def _taps(
+    taps: Mapping[str, Any], settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None
+) -> Iterator[tuple[str, str]]:
+    if family.objective != "ctc" and settings.get("ctc_weight") is None:
+        yield "intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given"
+    if not family.stacks:
+        yield "intermediate_ctc", no_side(family, "encoder")
+        return
+    below = depth["encoder"] - 1 if depth and "encoder" in depth else None
+    for layer in taps.get("layers") or []:
+        if layer < 1 or (below is not None and layer > below):
+            top = f"layers 1 to {below} lie below the top of this one" if below else "layers count from 1"
+            yield "intermediate_ctc.layers", f"{layer} given; {top}"
+    for word in ("spread", "random"):
+        count = taps.get(word)
+        if count is not None and below is not None and count > below:
+            yield f"intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top"
