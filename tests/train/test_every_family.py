@@ -115,3 +115,18 @@ def test_rates_fall_with_the_layers_below(bundle, folders, name, above, below):
     rates = {names[id(p)]: g["lr"] for g in groups(found.model, found.family, settings, []) for p in g["params"]}
     assert {rates[n] for n in above} == {1.0}
     assert all(rates[n] <= 0.5**3 for n in below)
+
+
+@pytest.mark.parametrize("weight", [None, 0.3])
+def test_hybrid_ctc_counts_transcripts_longer_than_their_frames(tmp_path, job, speech, folders, weight):
+    texts = ["abcd", "dcba", "badc", "abcd" * 10]  # the last one says forty letters in half a second
+    made = job(
+        tmp_path,
+        folders("whisper"),
+        {"said": speech(tmp_path / "said", 4, seed=0, texts=texts)},
+        max_steps=1,
+        ctc_weight=weight,
+    )
+    run(made)
+    left_out = json.loads((tmp_path / "out" / "provenance.json").read_text())["left_out"]
+    assert sum(left_out.get("said", {}).values()) == (1 if weight else 0)

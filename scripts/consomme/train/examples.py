@@ -186,9 +186,11 @@ def open_corpus(
     processor_key: str,
     fastest: float = 1.0,
     labelled: bool = True,
+    hybrid: bool = False,
 ) -> Corpus:
     """Read a prepared corpus for training. fastest: the largest factor of speed perturbation, which shortens; labelled:
-    whether the training looks at labels. ConsommeError if it does and the corpus has none.
+    whether the training looks at labels; hybrid: whether an encoder-decoder's labels have to fit CTC's frames too.
+    ConsommeError if labels are looked at and the corpus has none.
 
     The features are those of the whole corpus, whatever the share of it that is trained on: the runs of a sweep over
     shares have one cache."""
@@ -229,7 +231,15 @@ def open_corpus(
     if not fits.all():
         reason = TOO_SHORT if family.objective == "ctc" else TOO_LONG
         reasons[reason] = reasons.get(reason, 0) + int((~fits).sum())
-    chosen = chosen[fits]
+    chosen, shortened = chosen[fits], shortened[fits]
+    if hybrid and len(chosen):
+        special = set(getattr(processor, "tokenizer", processor).all_special_ids)
+        frames = family.output_frames(model, torch.as_tensor(np.maximum(shortened, 1))).numpy()
+        said = [[token for token in labels[i].tolist() if token not in special] for i in chosen]
+        fits = np.array([needed(s, True) <= f for s, f in zip(said, frames, strict=True)], dtype=bool)
+        if not fits.all():
+            reasons[TOO_SHORT] = reasons.get(TOO_SHORT, 0) + int((~fits).sum())
+        chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
     return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown, labelled)
 

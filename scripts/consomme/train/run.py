@@ -220,6 +220,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
             processor_key=processor_key(parent, family, spec["languages"]),
             fastest=max(settings["augment"].get("speed") or [1.0]),
             labelled=not label_free(family, settings),
+            hybrid=bool(settings.get("ctc_weight")),
         )
         for name in spec["train"]
     }
