@@ -74,3 +74,15 @@ def test_architecture_is_config_and_shapes_not_weights(folders):
     assert architecture(Path("other")) == architecture(Path("base"))
     Path("other/config.json").write_text(json.dumps({**config, "activation_function": "relu"}))
     assert architecture(Path("other")) != architecture(Path("base"))
+
+
+def test_attention_counts_whichever_kernel_computes_it():
+    import torch
+
+    from consomme.report.costs import flop_counter
+
+    query = torch.randn(2, 4, 50, 8)
+    with flop_counter() as counter, torch.inference_mode():
+        torch.nn.functional.scaled_dot_product_attention(query, query, query)
+    by_hand = 2 * (2 * 4) * 50 * 50 * 8 * 2  # two products of matrices for each of two rows' four heads
+    assert counter.get_total_flops() == by_hand

@@ -148,7 +148,6 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
     generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak in MiB, of the process (cpu) or the device."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
@@ -171,7 +170,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         wanted = batch.pop("labels")
         if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
             batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
-        with FlopCounterMode(display=False) as counter, family.fitted(model, batch):
+        with flop_counter() as counter, family.fitted(model, batch):
             model(**batch)
         del batch
         batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
@@ -196,6 +195,19 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
     }
+
+
+def flop_counter() -> Any:
+    """torch's counter, which also counts the attention kernel of processors: torch knows a formula for those of GPUs
+    alone, and would call attention free on this device."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def attention(query: Any, key: Any, value: Any, *others: Any, out_shape: Any = None, **more: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={kernel: attention})
 
 
 def _settle(device: str) -> None:
