@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import fields
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.report.evidence import bootstrap
 from consomme.report.evidence.bootstrap import Stratum, differences, interval, non_inferiority, resampled_differences
-from consomme.report.evidence.claims import Comparison
+from consomme.report.evidence.claims import Comparison, Question, _strata
 from consomme.report.evidence.holm import holm
 from consomme.report.evidence.randomisation import randomisation, randomised_differences
 
@@ -184,3 +185,50 @@ def test_verdicts(hypothesis, margin, difference, high, p, wanted):
     given = {"hypothesis": hypothesis, "margin": margin, "difference": difference, "ci_high": high, "p_holm": p}
     others = {f.name: None for f in fields(Comparison) if f.name not in given}
     assert Comparison(**given, **others).verdict == wanted
+
+
+@pytest.mark.parametrize("test", ["bootstrap", "randomisation"])
+def test_units_that_replicates_share_move_for_both(test):
+    """Two replicates of 200 utterances each that agree on the 100 which they share: 0.75 of the variance of one utterance
+    over 200, where replicates taken for independent would have 0.5."""
+    random = np.random.default_rng(3)
+    shared, first, second = (random.integers(-3, 4, 100) for _ in range(3))
+
+    def stratum(errors, *places):
+        model = np.stack([np.where(errors > 0, 0, -errors), np.full(100, 10)], 1).astype(float)
+        against = np.stack([np.where(errors > 0, errors, 0), np.full(100, 10)], 1).astype(float)
+        return Stratum(*(np.repeat(x[None, None], len(places), axis=1) for x in (model, against)), places)
+
+    apart = [
+        Stratum(*(np.concatenate([getattr(s, side) for s in pair], axis=2) for side in ("model", "against")), (place,))
+        for place, pair in enumerate(
+            [(stratum(shared, 0), stratum(first, 0)), (stratum(shared, 1), stratum(second, 1))]
+        )
+    ]
+    together = [stratum(shared, 0, 1), stratum(first, 0), stratum(second, 1)]
+    assert differences(together, rate, -1) == pytest.approx(differences(apart, rate, -1))
+    draw = {
+        "bootstrap": lambda strata: resampled_differences(strata, rate, -1, 4000)[0].std(),
+        "randomisation": lambda strata: randomised_differences(strata, rate, 4000)[0].std(),
+    }[test]
+    assert draw(together) / draw(apart) == pytest.approx(np.sqrt(1.5), rel=0.06)
+
+
+def test_strata_are_the_units_by_the_replicates_that_were_tested_on_them():
+    rows = {"1": ["a", "b", "c"], "2": ["c", "d", "b"], "3": ["e"]}
+    sums = {(m, r): np.array([[ord(x) + 1000 * (m == "new")] for x in rows[r]]) for m in ("new", "old") for r in rows}
+    outcomes = SimpleNamespace(
+        sheet=lambda model, replicate, split, name: (model, replicate),
+        unit_keys=lambda sheet: [frozenset([("corpus", x)]) for x in rows[sheet[1]]],
+        sums=lambda sheet, metric: sums[sheet],
+    )
+    question = Question("1", "new", "old", "test", "wer")
+    found = {
+        s.places: s.against[0, :, :, 0].astype(int).tolist() for s in _strata(outcomes, [question], "wer", list(rows))
+    }
+    assert found == {
+        (0,): [[ord("a")]],
+        (0, 1): [[ord("b"), ord("c")], [ord("b"), ord("c")]],
+        (1,): [[ord("d")]],
+        (2,): [[ord("e")]],
+    }

@@ -155,6 +155,8 @@ def test_replicates_with_their_own_test_rows_are_strata(build_tree, tmp_path):
             index = json.loads(Path(model["evaluation"]).read_text())
             for entry in index["sets"]:
                 entry["fingerprint"] += "-2"
+                spec["corpora"] |= {f"{name} 2": spec["corpora"][name] for name in entry["corpora"]}
+                entry["corpora"] = [f"{name} 2" for name in entry["corpora"]]
             Path(model["evaluation"]).write_text(json.dumps(index))
     outcomes = Outcomes(spec, tmp_path / "cache")
     found = compare(outcomes, declared(outcomes)[:1])[0]

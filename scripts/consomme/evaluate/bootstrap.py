@@ -21,14 +21,21 @@ def unit_sums(statistics: np.ndarray, units: np.ndarray) -> np.ndarray:
     return sums
 
 
-def counts(units: int, resamples: int = RESAMPLES, seed: int = SEED) -> Iterator[np.ndarray]:
+def counts(
+    units: int, resamples: int = RESAMPLES, seed: int | Sequence[int] = SEED, block: int | None = None
+) -> Iterator[np.ndarray]:
     """How often each unit is drawn in each resample, in blocks of float64 [b, units]; the same for the same seed."""
     random = np.random.default_rng(seed)
-    block = max(1, _CELLS // max(units, 1))
+    block = block or block_for(units)
     for start in range(0, resamples, block):
         size = min(block, resamples - start)
         drawn = random.integers(units, size=(size, units)) + np.arange(size)[:, None] * units
         yield np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+
+
+def block_for(units: int) -> int:
+    """How many resamples of so many units are held at once."""
+    return max(1, _CELLS // max(units, 1))
 
 
 def bootstrap(

@@ -59,6 +59,7 @@ class Outcomes:
     _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     _units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     _rows: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _keys: dict[str, list[frozenset[tuple[str, str]]]] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[dict[str, Any]]:
@@ -182,6 +183,16 @@ class Outcomes:
         if sheet.rows not in self._units:
             self._units[sheet.rows] = np.asarray(self.rows(sheet.corpora).units)
         return self._units[sheet.rows]
+
+    def unit_keys(self, sheet: Sheet) -> list[frozenset[tuple[str, str]]]:
+        """What each unit of `sums` is: its rows, (corpus, id). The same in whichever test set it stands."""
+        if sheet.rows not in self._keys:
+            rows = self.rows(sheet.corpora)
+            found: dict[int, set[tuple[str, str]]] = {}
+            for unit, corpus, identity in zip(self.units(sheet).tolist(), rows.corpora, rows.ids, strict=True):
+                found.setdefault(unit, set()).add((corpus, identity.removeprefix(f"{corpus}:")))
+            self._keys[sheet.rows] = [frozenset(found[unit]) for unit in sorted(found)]
+        return self._keys[sheet.rows]
 
     def rows(self, corpora: Iterable[str]) -> Any:
         """The prepared rows of some corpora."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from consomme.evaluate.bootstrap import counts
+from consomme.evaluate.bootstrap import block_for, counts
 
 Value = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 RESAMPLES = 10_000
@@ -21,20 +21,23 @@ SEED = 20_240_229
 
 @dataclass(frozen=True)
 class Stratum:
-    """Paired statistics of replicates that were tested on the same rows.
+    """Paired statistics of the units that the same replicates were tested on.
 
-    model, against: float64 [comparisons, replicates, units, k], sums of sufficient statistics over each unit's rows."""
+    model, against: float64 [comparisons, replicates, units, k], sums of sufficient statistics over each unit's rows;
+    places: which of all replicates, from 0; by default all of them."""
 
     model: NDArray[np.float64]
     against: NDArray[np.float64]
+    places: tuple[int, ...] | None = None
+
+    @property
+    def at(self) -> list[int]:
+        """The replicates' places."""
+        return list(range(self.model.shape[1]) if self.places is None else self.places)
 
     @property
     def units(self) -> int:
         return self.model.shape[2]
-
-    @property
-    def replicates(self) -> int:
-        return self.model.shape[1]
 
 
 def resampled_values(
@@ -57,8 +60,22 @@ def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[NDArray[
 
 
 def differences(strata: Sequence[Stratum], value: Value, sign: float) -> NDArray[np.float64]:
-    """Observed differences [comparisons, replicates], strata one after the other; positive means `model` is better."""
-    return np.concatenate([sign * (value(s.model.sum(2)) - value(s.against.sum(2))) for s in strata], axis=1)
+    """Observed differences [comparisons, replicates]; positive means `model` is better."""
+    model, against = (totals(strata, [getattr(s, side).sum(2) for s in strata]) for side in ("model", "against"))
+    return sign * (value(model) - value(against))
+
+
+def totals(strata: Sequence[Stratum], sums: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Each replicate's sums over all strata, [..., replicates, k], from those of each stratum [..., its replicates, k]."""
+    found = np.zeros((*sums[0].shape[:-2], replicates_of(strata), sums[0].shape[-1]))
+    for stratum, part in zip(strata, sums, strict=True):
+        found[..., stratum.at, :] += part
+    return found
+
+
+def replicates_of(strata: Sequence[Stratum]) -> int:
+    """How many replicates there are in all."""
+    return 1 + max(max(s.at) for s in strata)
 
 
 def resampled_differences(
@@ -66,15 +83,23 @@ def resampled_differences(
 ) -> NDArray[np.float64]:
     """Mean difference over replicates under resampling, [comparisons, resamples].
 
-    The replicates of one stratum share their resamples; strata are resampled independently."""
-    comparisons = strata[0].model.shape[0]
-    total = np.zeros((comparisons, resamples))
-    for number, stratum in enumerate(strata):
-        both = np.stack([stratum.model, stratum.against])  # [2, c, r, u, k]
-        flat = both.reshape(-1, *both.shape[3:])
-        values = resampled_values(flat, value, resamples, [seed, number]).reshape(*both.shape[:3], resamples)
-        total += sign * (values[0] - values[1]).sum(1)
-    return total / sum(s.replicates for s in strata)
+    A unit that several replicates were tested on is drawn for all of them at once; strata are resampled independently."""
+    block = min(block_for(s.units) for s in strata)
+    drawing = [counts(s.units, resamples, [seed, number], block) for number, s in enumerate(strata)]
+    flat = []
+    for s in strata:
+        both = np.stack([s.model, s.against])  # [2, c, r, u, k]
+        flat.append(np.ascontiguousarray(both.transpose(3, 0, 1, 2, 4)).reshape(s.units, -1))
+    found = []
+    for drawn in zip(*drawing, strict=True):
+        sums = [
+            (often @ each).reshape(len(often), 2, *s.model.shape[:2], s.model.shape[3])
+            for often, each, s in zip(drawn, flat, strata, strict=True)
+        ]
+        both = totals(strata, sums)  # [b, 2, c, r, k]
+        values = value(both.reshape(len(both), -1, both.shape[-1])).reshape(both.shape[:-1])
+        found.append(sign * (values[:, 0] - values[:, 1]).mean(-1))
+    return np.concatenate(found).T
 
 
 def non_inferiority(resampled: NDArray[np.float64], margin: float) -> NDArray[np.float64]:

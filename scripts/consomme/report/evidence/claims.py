@@ -205,17 +205,14 @@ def root(outcomes: Outcomes, name: str) -> str:
 def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
     """Answer the questions, in their order; Holm runs over those that were declared."""
     batches: dict[tuple, list[int]] = defaultdict(list)
-    strata_of: list[tuple[tuple[str, ...], ...]] = []
     for index, question in enumerate(questions):
-        groups = _groups(outcomes, question)
-        strata_of.append(groups)
-        batches[question.set, question.metric, groups].append(index)
+        batches[question.set, question.metric, _tested(outcomes, question)].append(index)
     answers: dict[int, Comparison] = {}
-    for (_, metric, groups), indices in batches.items():
+    for (_, metric, replicates), indices in batches.items():
         # a bounded number of comparisons at a time: their randomised sums lie in memory together
         for start in range(0, len(indices), 16):
             part = indices[start : start + 16]
-            answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], metric, groups), strict=True))
+            answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], metric, replicates), strict=True))
     found = [answers[i] for i in range(len(questions))]
     claims = [i for i, c in enumerate(found) if c.declared]
     for index, adjusted in zip(claims, holm([found[i].p for i in claims]), strict=True):
@@ -223,9 +220,9 @@ def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Compariso
     return found
 
 
-def _groups(outcomes: Outcomes, question: Question) -> tuple[tuple[str, ...], ...]:
-    """Replicates by the rows that they were tested on."""
-    groups: dict[str, list[str]] = {}
+def _tested(outcomes: Outcomes, question: Question) -> tuple[str, ...]:
+    """The replicates that were asked. ConsommeError where the two models answered different rows."""
+    found = []
     for replicate in outcomes.replicates:
         if question.set not in outcomes.spec["sets"][replicate].get("test", {}):
             continue
@@ -236,33 +233,51 @@ def _groups(outcomes: Outcomes, question: Question) -> tuple[tuple[str, ...], ..
                 f"replicate {replicate}: {question.model} and {question.against} answered different rows of the test "
                 f"set '{question.set}'; evaluate both again"
             )
-        groups.setdefault(first.rows, []).append(replicate)
-    return tuple(tuple(g) for g in groups.values())
+        found.append(replicate)
+    return tuple(found)
+
+
+def _strata(outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]) -> list[Stratum]:
+    """The units of a test set by the replicates that were tested on them: replicates may share all of their rows, some
+    (rotated speakers), or none."""
+    test = questions[0].set
+    sheets = {r: outcomes.sheet(questions[0].model, r, "test", test) for r in replicates}
+    units = {r: outcomes.unit_keys(sheet) for r, sheet in sheets.items()}
+    places: dict[frozenset, list[tuple[int, int]]] = defaultdict(list)  # unit -> (replicate's place, its number there)
+    for place, r in enumerate(replicates):
+        for number, key in enumerate(units[r]):
+            places[key].append((place, number))
+    groups: dict[tuple[int, ...], list[list[int]]] = defaultdict(list)
+    for found in places.values():
+        groups[tuple(place for place, _ in found)].append([number for _, number in found])
+
+    def sums(name: str, place: int, numbers: Sequence[int]) -> np.ndarray:
+        return outcomes.sums(outcomes.sheet(name, replicates[place], "test", test), metric)[list(numbers)]
+
+    def of(names: Sequence[str], among: tuple[int, ...], numbers: Sequence[Sequence[int]]) -> np.ndarray:
+        by_place = list(zip(*numbers, strict=True))
+        return np.stack([np.stack([sums(n, p, by_place[i]) for i, p in enumerate(among)]) for n in names])
+
+    return [
+        Stratum(
+            of([q.model for q in questions], among, numbers), of([q.against for q in questions], among, numbers), among
+        )
+        for among, numbers in groups.items()
+    ]
 
 
 def _answer(
-    outcomes: Outcomes, questions: Sequence[Question], metric: str, groups: tuple[tuple[str, ...], ...]
+    outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]
 ) -> list[Comparison]:
     value, sign = outcomes.metric(metric).value, outcomes.sign(metric)
-
-    def sums(names: Sequence[str], replicates: Sequence[str]) -> np.ndarray:
-        test = questions[0].set
-        return np.stack(
-            [
-                np.stack([outcomes.sums(outcomes.sheet(name, r, "test", test), metric) for r in replicates])
-                for name in names
-            ]
-        )
-
-    strata = [Stratum(sums([q.model for q in questions], g), sums([q.against for q in questions], g)) for g in groups]
+    strata = _strata(outcomes, questions, metric, replicates)
     observed = bootstrap.differences(strata, value, sign)
     resampled = bootstrap.resampled_differences(strata, value, sign)
     low, high = bootstrap.interval(resampled)
     smallest = bootstrap.detectable(resampled)
     p_beats = randomisation(strata, value) if any(q.hypothesis == "beats" for q in questions) else None
-    replicates = [r for g in groups for r in g]
-    units = sum(s.units for s in strata)
-    shared = "" if len(replicates) == 1 else ", replicates together" if len(groups) == 1 else f", {len(groups)} strata"
+    units, joint = sum(s.units for s in strata), len(strata) == 1
+    shared = "" if len(replicates) == 1 else ", replicates together" if joint else f", {len(strata)} strata"
     few = ", few units" if units < FEW else ""
     found = []
     for i, question in enumerate(questions):
@@ -292,7 +307,7 @@ def _answer(
                 by_replicate=tuple(sorted(zip(replicates, map(float, observed[i]), strict=True))),
                 units=units,
                 detectable=float(smallest[i]),
-                joint=len(groups) == 1,
+                joint=joint,
             )
         )
     return found

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from consomme.report.evidence.bootstrap import SEED, Stratum, Value, differences
+from consomme.report.evidence.bootstrap import SEED, Stratum, Value, differences, totals
 
 TRIALS = 10_000
 _BLOCK = 4_000_000
@@ -22,23 +22,25 @@ def randomised_differences(
 ) -> NDArray[np.float64]:
     """Mean difference over replicates under random swaps, [comparisons, trials].
 
-    The replicates of one stratum swap together (their models were tested on the same rows); strata swap on their own."""
-    comparisons = strata[0].model.shape[0]
-    total = np.zeros((comparisons, trials))
-    for number, stratum in enumerate(strata):
-        _, replicates, units, k = stratum.model.shape
-        change = (stratum.against - stratum.model).transpose(2, 0, 1, 3).reshape(units, -1)
-        model, against = stratum.model.sum(2), stratum.against.sum(2)
-        rng = np.random.default_rng([seed, number])
-        block = max(1, _BLOCK // units)
-        for start in range(0, trials, block):
-            rows = min(block, trials - start)
-            bits = rng.integers(0, 256, size=(rows, -(-units // 8)), dtype=np.uint8)
-            swapped = np.unpackbits(bits, axis=1)[:, :units].astype(np.float64) @ change
-            moved = swapped.reshape(rows, comparisons, replicates, k)
-            difference = value(model + moved) - value(against - moved)
-            total[:, start : start + rows] += difference.sum(2).T
-    return total / sum(s.replicates for s in strata)
+    A unit that several replicates were tested on is swapped in all of them at once; strata swap on their own."""
+    changes, sides = [], []
+    for s in strata:
+        changes.append((s.against - s.model).transpose(2, 0, 1, 3).reshape(s.units, -1))
+        sides.append((s.model.sum(2), s.against.sum(2)))
+    model, against = (totals(strata, [side[i] for side in sides]) for i in (0, 1))
+    generators = [np.random.default_rng([seed, number]) for number in range(len(strata))]
+    block = max(1, _BLOCK // max(s.units for s in strata))
+    found = []
+    for start in range(0, trials, block):
+        rows = min(block, trials - start)
+        moved = []
+        for s, change, rng in zip(strata, changes, generators, strict=True):
+            bits = rng.integers(0, 256, size=(rows, -(-s.units // 8)), dtype=np.uint8)
+            swapped = np.unpackbits(bits, axis=1)[:, : s.units].astype(np.float64) @ change
+            moved.append(swapped.reshape(rows, *s.model.shape[:2], s.model.shape[3]))
+        shift = totals(strata, moved)  # [rows, comparisons, replicates, k]
+        found.append((value(model + shift) - value(against - shift)).mean(-1))
+    return np.concatenate(found).T
 
 
 def randomisation(
