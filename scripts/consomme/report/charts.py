@@ -49,12 +49,12 @@ def pareto(
     metric: str,
     higher: bool,
     runs: set[str],
-    path: Sequence[tuple[float, float, float]] = (),
+    path: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any] | None:
     """The first set against the second, a point a model (mean over replicates), with 95 % intervals both ways.
 
-    Axes are turned so that up and right are better. path: (share, value on the first, value on the second) of the
-    points between two models, drawn as a line."""
+    Axes are turned so that up and right are better. path: points between two models (`report.path`), drawn as a line; those
+    that were chosen in some replicates are crossed."""
     if len(sets) < 2:
         return None
     x_set, y_set = sets[:2]
@@ -107,16 +107,24 @@ def pareto(
         base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=x, y=y, text="label:N"),
     ]
     if path:
-        points = [{"share": a, "x": px, "y": py} for a, px, py in path]
-        line = alt.Chart(alt.Data(values=points)).encode(x=x, y=y, order="share:Q")
-        layers.insert(
-            0,
-            line.mark_line(
-                strokeDash=[4, 3],
-                color=COLOURS["average"],
-                point={"size": 20, "filled": True, "color": COLOURS["average"]},
-            ),
-        )
+        line = alt.Chart(alt.Data(values=list(path))).encode(x=x, y=y, order="share:Q")
+        orange = COLOURS["average"]
+        whiskers = line.mark_rule(strokeWidth=1, opacity=0.35, color=orange)
+        about = [
+            alt.Tooltip("share:Q", format=".2f"),
+            *(alt.Tooltip(f"{a}:Q", title=n, format=".2f") for a, n in (("x", x_set), ("y", y_set))),
+            alt.Tooltip("chosen:Q", title="chosen in replicates"),
+        ]
+        layers = [
+            line.mark_line(strokeDash=[4, 3], color=orange),
+            whiskers.transform_filter("isValid(datum.x_low)").encode(x=alt.X("x_low:Q", scale=scale), x2="x_high:Q"),
+            whiskers.transform_filter("isValid(datum.y_low)").encode(y=alt.Y("y_low:Q", scale=scale), y2="y_high:Q"),
+            line.mark_point(size=22, filled=True, color=orange, opacity=1).encode(tooltip=about),
+            *layers,
+            line.transform_filter("datum.chosen > 0")
+            .mark_point(shape="cross", angle=45, size=150, filled=False, strokeWidth=2.2, color=orange, opacity=1)
+            .encode(tooltip=about),
+        ]
     return finish(alt.layer(*layers), 420)
 
 

@@ -17,6 +17,7 @@ from consomme.report.dag import graph_of_models, svg
 from consomme.report.evidence.claims import Comparison, is_run, named, root
 from consomme.report.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.outcomes import Outcomes, read_hypotheses
+from consomme.report.path import on_development, on_test
 from consomme.report.series import series, words
 from consomme.report.tables import (
     OTHER,
@@ -85,15 +86,16 @@ def context(
     explored = [c for c in comparisons if not c.declared]
     last = final_model(outcomes)
     first = root(outcomes, last) if last else None
-    path_of, path = _path(outcomes, provenance, metric)
+    path_of, path_sets, path = on_development(outcomes, provenance, metric)
+    dev_sets = path_sets or [s for s in sets if s in outcomes.sets("dev")] or outcomes.sets("dev")
     optimism = _optimism(outcomes, found, metric)
     swept = {run: node for node, names in swept_nodes(outcomes).items() for run in names}
     chosen = {f"{row['replicate']} {run}" for row in _bests(outcomes, provenance) for run in row["runs"]}
     charts = {
-        "pareto": draw.pareto(found, "test", sets, metric, higher, runs),
-        "pareto_dev": draw.pareto(
-            found, "dev", [s for s in sets if s in outcomes.sets("dev")], metric, higher, runs, path
+        "pareto": draw.pareto(
+            found, "test", sets, metric, higher, runs, on_test(outcomes, provenance, found, metric, sets)
         ),
+        "pareto_dev": draw.pareto(found, "dev", dev_sets, metric, higher, runs, path),
     }
     cost_charts = {
         f"{field}_{i}": draw.quality_against_cost(found, costs, name, metric, higher, field, runs)
@@ -520,19 +522,3 @@ def _versions(provenance: Mapping[tuple[str, str], Mapping[str, Any]]) -> str:
 
 def _signatures(outcomes: Outcomes) -> list[str]:
     return [outcomes.metric(m).signature() for m in outcomes.metrics]
-
-
-def _path(
-    outcomes: Outcomes, provenance: Mapping[tuple[str, str], Mapping[str, Any]], metric: str
-) -> tuple[str, list[tuple[float, float, float]]]:
-    """The points that an interpolation was chosen on: (share, value on the first set, on the second), if it says so."""
-    sets = [s for s in outcomes.sets("test") if s in outcomes.sets("dev")][:2]
-    for name in named(outcomes):
-        chosen = (provenance.get((name, outcomes.replicates[0])) or {}).get("chosen") or {}
-        points: dict[float, dict[str, float]] = {}
-        for row in chosen.get("curve") or []:
-            if row["metric"] == metric and "alpha" in row:
-                points.setdefault(float(row["alpha"]), {})[row["set"]] = float(row["value"])
-        if points and len(sets) == 2 and all(s in values for s in sets for values in points.values()):
-            return name, [(alpha, *(values[s] for s in sets)) for alpha, values in sorted(points.items())]
-    return "", []

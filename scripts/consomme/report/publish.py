@@ -100,9 +100,13 @@ def captions(shown: Mapping[str, Any]) -> dict[str, str]:
     """The charts of the page that are published, and what is written below each."""
     sets, charts = shown["sets"], shown["charts"]
     found = {
-        "pareto": f"Test sets: {', '.join(sets[:2])}. Up and to the right is better; bars are 95 % intervals, small points runs.",
+        "pareto": f"Test sets: {', '.join(sets[:2])}. Up and to the right is better; bars are 95 % intervals, small points runs, a dashed line mixes of two models.",
         "pareto_dev": "The same on the development sets, where the choices were made"
-        + (f"; dashed: the path on which {shown['path_of']} was chosen." if shown["path_of"] else "."),
+        + (
+            f"; dashed: the path on which {shown['path_of']} was chosen; crosses: the points chosen."
+            if shown["path_of"]
+            else "."
+        ),
     }
     for i, name in enumerate(sets[:2]):
         front = f"Pruned models on the test set {name}; lines lead to what was recovered; dashed: the Pareto front."
@@ -130,7 +134,7 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
     import altair as alt
     import vl_convert
 
-    spec = {**chart, "width": WIDTH, "background": "white"}
+    spec = {**chart, "width": WIDTH, "background": "white", "padding": 16}  # fonts differ, and legends were cut
     version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
     write_text(folder / f"{name}.svg", vl_convert.vegalite_to_svg(spec, vl_version=version))
     return f"{name}.svg"
