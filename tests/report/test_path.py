@@ -15,7 +15,7 @@ def model(name, *parents, replicate="1"):
 def outcomes(*models, test=("medical", "everyday")):
     found = [m | {"replicate": r} for r in ("1", "2") for m in models]
     spec = {"models": found, "replicates": ["1", "2"], "metric": "bleu", "claims": []}
-    return Outcomes({**spec, "sets": {r: {"test": dict.fromkeys(test, [])} for r in ("1", "2")}}, Path("cache"))
+    return Outcomes({**spec, "sets": {r: {"test": {s: [] for s in test}} for r in ("1", "2")}}, Path("cache"))
 
 
 def curve(metric="bleu", chosen=0.5):
