@@ -144,7 +144,7 @@ def test_folders_become_runs_and_need_no_training(tmp_path, change, monkeypatch)
         (tmp_path / "trained" / name / "config.json").write_text(json.dumps(config))
     plan = Plan(change({"experiments/e/models/raw": {"from": {"folders": ["trained/*"]}},
                         "experiments/e/models/base": {"average": "raw"}}))  # fmt: skip
-    assert [n for n in names(plan) if n.startswith("raw/")] == ["raw/folder=x", "raw/folder=y"]
+    assert [n for n in names(plan) if n.startswith("raw/")] == ["raw/folder=x", "raw/folder=y", "raw/best"]
 
 
 def test_jobs_that_train_or_choose_never_see_a_test_set(small):

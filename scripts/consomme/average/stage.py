@@ -14,7 +14,7 @@ from consomme.average.mean import set_threads
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
-from consomme.average.statistics import Statistics, needed
+from consomme.average.statistics import Statistics, needed, running_means
 from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
@@ -79,6 +79,11 @@ def build(job: Job, folder: Path) -> None:
     method, statistics = method_named(settings["method"]), None
     if method.mixes and needed(job, donor := next(iter(parents.values()))):
         statistics = Statistics(job, donor)
+    elif method.mixes and running_means(donor := next(iter(parents.values()))):
+        say(
+            "batch norms: no training data is known here, so their running statistics are the models' mean, which no mix "
+            "of weights would have; a job whose models were trained in the same configuration estimates them anew"
+        )
     mix = Mix(parents, settings, judge, renew=statistics.renew if statistics else None)
     chosen = method.build(mix, folder)
     if judges and judges[0].cautions:

@@ -108,7 +108,12 @@ class Statistics:
 
 def needed(job: Job, donor: Path) -> bool:
     """Whether models like `donor` have running statistics, and the job has data for them."""
-    if not job.labelled("statistics") or not (donor / "model.safetensors").is_file():
+    return bool(job.labelled("statistics")) and running_means(donor)
+
+
+def running_means(model: Path) -> bool:
+    """Whether a model has running statistics, which have no mean; not an ensemble, which has no weights of its own."""
+    if not any(model.glob("*.safetensors")):
         return False
-    with Weights(donor) as weights:
+    with Weights(model) as weights:
         return any(tensor.endswith(RUNNING) for tensor in weights.slots)

@@ -97,7 +97,8 @@ class Graph:
     # -- names ---------------------------------------------------------------------------------------------------------
     @property
     def models(self) -> list[Model]:
-        """Every model, parents first; `best` of a trained sweep always, of another family where something names it."""
+        """Every model, parents first; `best` of a trained sweep and of checkpoints given always, of other runs where
+        something names it."""
         return [m for models in self._nodes.values() for m in models]
 
     @property
@@ -111,7 +112,8 @@ class Graph:
                 made = self._make(name, self.experiment.models[name])
             self._nodes[name] = made
             self._refuse_twins(name, made)
-            if len(made) > 1 and made[0].verb == "train":
+            given = made[0].verb == "from" and self.dev and not made[0].random
+            if len(made) > 1 and (made[0].verb == "train" or given):
                 self._nodes[f"{name}/{BEST}"] = [self._best(name, made)]
         return self._nodes[name]
 

@@ -10,7 +10,7 @@ VERSIONS: dict[str, int] = {
     "data": 1,
     "start": 3,
     "train": 2,
-    "average": 2,
+    "average": 3,
     "prune": 2,
     "evaluate": 1,
     "landscape": 1,

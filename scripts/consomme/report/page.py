@@ -14,7 +14,7 @@ import numpy as np
 from consomme.common.digest import canonical
 from consomme.common.files import read_json, write_text
 from consomme.report.dag import graph_of_models, svg
-from consomme.report.evidence.claims import Comparison, is_run, named, root
+from consomme.report.evidence.claims import Comparison, averages, is_run, named, root
 from consomme.report.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.outcomes import Outcomes, read_hypotheses
 from consomme.report.path import on_development, on_test
@@ -88,7 +88,7 @@ def context(
     first = root(outcomes, last) if last else None
     path_of, path_sets, path = on_development(outcomes, provenance, metric)
     dev_sets = path_sets or [s for s in sets if s in outcomes.sets("dev")] or outcomes.sets("dev")
-    optimism = _optimism(outcomes, found, metric)
+    optimism = _optimism(outcomes, found, provenance, metric)
     swept = {run: node for node, names in swept_nodes(outcomes).items() for run in names}
     chosen = {f"{row['replicate']} {run}" for row in _bests(outcomes, provenance) for run in row["runs"]}
     charts = {
@@ -374,18 +374,30 @@ def _answers(outcomes: Outcomes, model: str, replicate: str) -> dict[tuple[str, 
     }
 
 
-def _optimism(outcomes: Outcomes, found: Sequence[Score], metric: str) -> list[dict[str, Any]]:
-    """How far the best run leads the mean of its siblings on the development set that chose it, and on the test set."""
+def _optimism(
+    outcomes: Outcomes,
+    found: Sequence[Score],
+    provenance: Mapping[tuple[str, str], Mapping[str, Any]],
+    metric: str,
+) -> list[dict[str, Any]]:
+    """How far what was chosen leads the mean of the runs on the development set that chose it, and on the test set: the
+    best run, and averages that looked at development sets."""
     sign = outcomes.sign(metric)
     values = {(s.model, s.replicate, s.split, s.set): s.value for s in found if s.metric == metric}
+    nodes = swept_nodes(outcomes)
+    winners = {f"{node}/best": names for node, names in nodes.items()}
+    for average, best in averages(outcomes).items():
+        chosen = (provenance.get((average, outcomes.replicates[0])) or {}).get("chosen") or {}
+        if "metric" in chosen and best.removesuffix("/best") in nodes:
+            winners[average] = nodes[best.removesuffix("/best")]
     rows = []
-    for node, names in swept_nodes(outcomes).items():
+    for winner, names in winners.items():
         for name in [s for s in outcomes.sets("test") if s in outcomes.sets("dev")]:
             leads = []
             for replicate in outcomes.replicates:
                 both = []
                 for split in ("dev", "test"):
-                    best = values.get((f"{node}/best", replicate, split, name))
+                    best = values.get((winner, replicate, split, name))
                     others = [values[n, replicate, split, name] for n in names if (n, replicate, split, name) in values]
                     if best is not None and len(others) > 1:
                         both.append(sign * (best - float(np.mean(others))))
@@ -394,7 +406,7 @@ def _optimism(outcomes: Outcomes, found: Sequence[Score], metric: str) -> list[d
             if leads:
                 dev, test = np.mean(leads, axis=0)
                 rows.append(
-                    {"node": node, "set": name, "runs": len(names), "dev": signed(dev), "test": signed(test)}
+                    {"chosen": winner, "set": name, "runs": len(names), "dev": signed(dev), "test": signed(test)}
                     | {"luck": signed(dev - test)}
                 )
     return rows
