@@ -55,6 +55,8 @@ def share(value: Any) -> str | list[int]:
         return numbers
     if isinstance(value, bool) or value is None:
         raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here")
+    if isinstance(value, int) and value < 1:
+        raise ValueError("layers count from 1, and a fraction lies strictly between 0 and 1")
     if isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit()):
         raise ValueError(
             f"a bare integer is ambiguous: write a list, such as [{value}], to drop the layer of that number, "
@@ -70,9 +72,23 @@ def share(value: Any) -> str | list[int]:
     return str(fraction)
 
 
+def part(value: Any) -> str:
+    """A fraction strictly between 0 and 1, in lowest terms: of units that have no numbers to be listed by."""
+    if isinstance(value, list | bool) or value is None:
+        raise ValueError("a fraction is wanted here, such as 1/4")
+    try:
+        found = Fraction(str(value).replace(" ", ""))
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a fraction is wanted here, such as 1/4") from None
+    if not 0 < found < 1:
+        raise ValueError("a fraction strictly between 0 and 1 is wanted here, such as 1/4")
+    return str(found)
+
+
 Number = Annotated[float, BeforeValidator(number), WithJsonSchema({"type": ["number", "string"]})]
 Integer = Annotated[int, BeforeValidator(integer), WithJsonSchema({"type": ["integer", "number", "string"]})]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "string"})]
+Part = Annotated[str, BeforeValidator(part), WithJsonSchema({"type": ["number", "string"]})]
 Share = Annotated[
     str | list[int],
     BeforeValidator(share),

@@ -26,7 +26,7 @@ def choose(scores: Scores, fraction: Fraction, per: str = "model") -> dict[str, 
     """The heads that go, numbers from 0: those of lowest score, of equals the first.
 
     `fraction` of all heads over all modules together, or with per "layer" of the heads of each module; halves rounded up,
-    at least one; each module keeps its best head at least. ConsommeError where no module has a second head."""
+    at least one; each module keeps its best head. ConsommeError where no module has a second head, or not that many can go."""
     modules = [(group, layer, values) for group, by in scores.items() for layer, values in enumerate(by)]
     total = sum(len(values) for _, _, values in modules)
     if total == len(modules):
@@ -38,7 +38,12 @@ def choose(scores: Scores, fraction: Fraction, per: str = "model") -> dict[str, 
                 order = sorted(range(len(values)), key=lambda head: (values[head], head))
                 found.setdefault(group, {})[layer] = sorted(order[: to_drop(fraction, len(values))])
         return found
-    wanted = to_drop(fraction, total, least_left=len(modules))
+    wanted, most = max(1, math.floor(fraction * total + Fraction(1, 2))), total - len(modules)
+    if wanted > most:
+        raise ConsommeError(
+            f"heads.drop: {fraction} of {total} heads are {wanted}; each of the {len(modules)} attention modules keeps one, so "
+            f"that {most} can go at most ({Fraction(most, total)})"
+        )
     order = sorted(
         (value, place, head) for place, (_, _, values) in enumerate(modules) for head, value in enumerate(values)
     )

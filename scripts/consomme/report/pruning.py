@@ -190,8 +190,9 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
     gone = [step for step in trace if "step" in step and step.get("layer") in plan["dropped"]]
     if gone:
         order = {step["layer"]: i for i, step in enumerate(gone, 1)}
-        # what a swap took in the end has no place in the order
-        last = {n: "went by a swap" for n in plan["dropped"] if n not in order}
+        # what a swap took in the end, or another set than the search's own (rank), has no place in the order
+        how = "went by a swap" if any("swap" in step for step in trace) else "went with the set that was taken"
+        last = {n: how for n in plan["dropped"] if n not in order}
         worth = {n: float(order.get(n, len(gone) + (n not in last))) for n in layers}
         result = {step["layer"]: f", {metric_title(metric)} {step['objective']:.3g} then" for step in gone}
         return worth, {

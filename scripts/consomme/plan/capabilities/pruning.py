@@ -56,6 +56,13 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
     for name in ("choose_on", "metric"):
         if name in node.model_fields_set and not searches(node) and not swept:
             fail(f"{path}.{name}", "has no use here: nothing is searched")
+    if (
+        "metric" in node.model_fields_set
+        and not any(getattr(way, "by_metric", False) for way in _ways(node))
+        and not swept
+    ):
+        able = ", ".join(name for name, chooser in CHOOSERS.items() if chooser.by_metric)
+        fail(f"{path}.metric", f"has no use here: of the ways to choose, these ask for a metric: layers by {able}")
     left, known = dict(parent.depth or {}), parent.depth is not None
     for side in ("encoder", "decoder"):
         plan = getattr(node.layers, side) if node.layers else None
@@ -84,6 +91,8 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
                 _ranked(plan, depth, gone, f"{path}.layers.{side}")
             else:
                 left[side] = len(listed(side, depth, plan.model_dump()))
+                if left[side] == depth:
+                    fail(f"{path}.layers.{side}.keep", f"these are all {depth} layers of the {side}; nothing would go")
         except ConsommeError as error:
             fail(f"{path}.layers.{side}", str(error))
     return left if known else None

@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
 from consomme.plan.schema.section import Name, Section
-from consomme.plan.values import Integer, Share, Text
+from consomme.plan.values import Integer, Part, Share, Text
 from consomme.prune.choosers.base import OPTIONS
 
 
@@ -60,31 +60,17 @@ class Sides(Section):
 class Heads(Section):
     """Attention heads to remove."""
 
-    drop: Share = Field(description="a fraction of all heads")
+    drop: Part = Field(description="a fraction of all heads")
     by: Text = Field("taylor", description="taylor, leave_one_out, magnitude, random")
     per: Text = Field("model", description="model: the lowest of all heads go; layer: the same share of each module's")
-
-    @field_validator("drop")
-    @classmethod
-    def _fraction(cls, value: str | list[int]) -> str:
-        if not isinstance(value, str):
-            raise ValueError("heads are dropped by a fraction, such as 1/4")
-        return value
 
 
 class Width(Section):
     """Feed-forward neurons to remove, the same number from every layer of a side."""
 
-    drop: Share = Field(description="a fraction of each feed-forward sublayer's neurons")
+    drop: Part = Field(description="a fraction of each feed-forward sublayer's neurons")
     by: Text = Field("taylor", description="taylor, magnitude, random")
     sides: list[Text] | None = Field(None, description="encoder, decoder; default: all that the model has")
-
-    @field_validator("drop")
-    @classmethod
-    def _fraction(cls, value: str | list[int]) -> str:
-        if not isinstance(value, str):
-            raise ValueError("neurons are dropped by a fraction, such as 1/4")
-        return value
 
     @field_validator("sides")
     @classmethod

@@ -39,6 +39,7 @@ class Question:
 @dataclass(frozen=True)
 class Chooser:
     """name: the word in configurations; choose(question) -> answer; searches: whether it looks at development sets;
+    by_metric: whether it asks for the metric of choose_on, and not for the loss or hidden states alone;
     seeded: whether it draws at random; layers_only: whether it looks at the states around whole layers, so that
     sublayers are beyond it; options: those of OPTIONS that it takes; tries(question): how many sets of the wanted depth it
     tries at most, where it takes `rank`."""
@@ -46,6 +47,7 @@ class Chooser:
     name: str
     choose: Callable[[Question], Answer]
     searches: bool = False
+    by_metric: bool = False
     seeded: bool = False
     layers_only: bool = False
     options: tuple[str, ...] = ()

@@ -41,4 +41,6 @@ def _count(question: Question) -> int:
 
 
 RANDOM = Chooser("random", random, seeded=True)
-RANDOM_SEARCH = Chooser("random_search", random_search, searches=True, seeded=True, options=("rank",), tries=_count)
+RANDOM_SEARCH = Chooser(
+    "random_search", random_search, searches=True, by_metric=True, seeded=True, options=("rank",), tries=_count
+)

@@ -82,5 +82,5 @@ def _tries(question: Question) -> int:
     return math.comb(question.depth, question.drop)
 
 
-GREEDY = Chooser("greedy", greedy, searches=True, options=("beam", "swaps", "rank"), tries=_tries)
-LEAVE_ONE_OUT = Chooser("leave_one_out", leave_one_out, searches=True)
+GREEDY = Chooser("greedy", greedy, searches=True, by_metric=True, options=("beam", "swaps", "rank"), tries=_tries)
+LEAVE_ONE_OUT = Chooser("leave_one_out", leave_one_out, searches=True, by_metric=True)
