@@ -68,6 +68,11 @@ def tiny(request, folders):
 
 
 @pytest.fixture(scope="session")
+def every_family():
+    return list(SETTINGS)
+
+
+@pytest.fixture(scope="session")
 def recipe():
     """Family name -> settings, tokenizer settings, texts, languages."""
     return lambda name: (*SETTINGS[name], lambda: iter(TEXTS * 5), LANGUAGES[name])

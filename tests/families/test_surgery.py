@@ -1,9 +1,13 @@
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
@@ -388,3 +392,45 @@ def silence(linear):
     linear.weight.data.zero_()
     if linear.bias is not None:
         linear.bias.data.zero_()
+
+
+PROBE = """
+import json, sys, torch, transformers
+from pathlib import Path
+from safetensors.torch import load_file, save_file
+torch.set_num_threads(1)
+for folder in map(Path, sys.argv[1:]):
+    config = json.loads((folder / "config.json").read_text())
+    model = getattr(transformers, config["architectures"][0]).from_pretrained(folder).eval()
+    batch = load_file(folder / "batch.safetensors")
+    with torch.no_grad():
+        found = {"logits": model(**batch).logits}
+        if model.can_generate() and "decoder_input_ids" in batch:
+            batch = {k: v for k, v in batch.items() if k not in ("decoder_input_ids", "labels")}
+            more = {"forced_bos_token_id": None} if config["model_type"] in ("m2m_100", "mbart") else {}
+            found["ids"] = model.generate(**batch, max_new_tokens=3, do_sample=False, **more)
+    save_file({k: v.contiguous() for k, v in found.items()}, folder / "said.safetensors")
+assert not any(name.startswith("consomme") for name in sys.modules)
+"""
+
+
+def test_pruned_checkpoints_answer_and_generate_without_this_package(every_family, bundle, folders, tmp_path):
+    """In a fresh process, with transformers alone, every family: the same logits to the bit, and words."""
+    expected = {}
+    for name in every_family:
+        found, place = bundle(name, folders(name)), tmp_path / name
+        pruned = surgery.keep_layers(found.model, found.family, {side: [0, 2] for side in found.family.stacks})
+        pruned.save_pretrained(place)
+        batch = {k: v for k, v in found.batch.items() if isinstance(v, torch.Tensor)}
+        if found.family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+            batch["decoder_input_ids"] = found.family.decoder_inputs(pruned, batch["labels"])
+        batch.pop("labels")
+        save_file({k: v.contiguous() for k, v in batch.items()}, place / "batch.safetensors")
+        expected[place] = logits(pruned.eval(), batch)
+    command = [sys.executable, "-c", PROBE, *map(str, expected)]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=tmp_path)
+    for place, wanted in expected.items():
+        said = load_file(place / "said.safetensors")
+        assert torch.equal(said["logits"], wanted), place.name
+        assert "ids" not in said or said["ids"].shape[1] > 1, place.name
+    assert sum("ids" in load_file(place / "said.safetensors") for place in expected) >= 6

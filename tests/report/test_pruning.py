@@ -177,6 +177,21 @@ def test_nothing_pruned_nothing_drawn():
     assert rows == [] and prune_charts.front(rows, "t", "wer", False, "speed", "s") is None
 
 
+def test_controls_stand_beside_what_was_pruned():
+    more = [
+        model("longer", "train", "base"),
+        model("nine", "train", "raw"),
+        model("other", "train", "raw"),
+        model("s/seed=1", "train", "base"),
+    ]
+    found = outcomes([*MODELS, *more])
+    size = {"base": "400", "half": "200", "longer": "400", "nine": "210", "other": "400"}
+    cost = {name: {"parameters": value} for name, value in size.items()}
+    states = {"base": "whole", "half": "pruned", "healed": "recovered", "again": "recovered"}
+    # one was trained on from the whole, one is of another size; what is as large and no descendant says nothing here
+    assert sorted(pruning.controls(found, states, cost)) == ["longer", "nine"]
+
+
 def test_the_smallest_is_put_beside_the_largest_that_was_tried():
     curve = [{"model": name, "parameters": size, "set": "d"} for name, size in (("base", 400), ("half", 200))]
     record = {"settings": {"method": "smallest"}, "chosen": {"ingredients": ["half"], "curve": curve}}

@@ -54,6 +54,7 @@ def points(
     states = {name: PRUNED if name == pruned else RECOVERED for name, pruned in behind.items()}
     for name in behind.values():
         states.setdefault(models[name]["parents"][0], WHOLE)
+    states |= dict.fromkeys(controls(outcomes, states, cost), WHOLE)
     rows = []
     for name, state in states.items():
         score = means.get((name, "test", test, metric))
@@ -75,6 +76,27 @@ def points(
     for row in rows:
         row["front"] = on_front(row, rows, sign, -1.0 if field == "parameters" else 1.0)
     return rows
+
+
+def controls(outcomes: Outcomes, states: Mapping[str, str], cost: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Trained models that pruned ones are held against, though none was pruned from them: a whole one that was trained as
+    much longer, a small one from scratch. cost: model -> its row of costs.tsv."""
+    models = {m["name"]: m for m in reversed(outcomes.models)}
+    wholes = {name for name, state in states.items() if state == WHOLE}
+    sizes = {cost[name].get("parameters") for name in wholes if name in cost}
+    found = []
+    for name, model in models.items():
+        if model["verb"] != "train" or model.get("run") or name in states:
+            continue
+        at, seen = model, {name}
+        while at and at.get("parents") and at["parents"][0] not in {*seen, *wholes}:
+            seen.add(at["parents"][0])
+            at = models.get(at["parents"][0])
+        longer = bool(at and at.get("parents")) and at["parents"][0] in wholes
+        smaller = name in cost and bool(sizes) and cost[name].get("parameters") not in sizes
+        if longer or smaller:
+            found.append(name)
+    return found
 
 
 def on_front(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], value: float, cost: float) -> bool:
