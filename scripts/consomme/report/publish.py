@@ -9,6 +9,7 @@ import argparse
 import csv
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def publish(config: Path, out: Path) -> None:
 
 
 def provenance(studies: Sequence[Study]) -> dict[str, str]:
-    """Commit, machine, minutes, replicates."""
+    """Commit (of the run, and of this page where it is another), machine, minutes, replicates."""
     seconds = sum(
         float(row["s"])
         for study in studies
@@ -63,9 +64,9 @@ def provenance(studies: Sequence[Study]) -> dict[str, str]:
         for row in _table(file)
         if row.get("s")
     )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    run, page = _commit(Path()), _commit(Path(__file__).parent)
     return {
-        "commit": commit.stdout.strip() or "unknown",
+        "commit": run if run == page else f"{run}; tables, tests and pictures: {page}",
         "machine": f"{_processor()}, {os.cpu_count()} cores, no GPU; Python {platform.python_version()}",
         "minutes": f"{seconds / 60:.0f}",
         "replicates": ", ".join(f"{s.name} {len(s.graphs)}" for s in studies),
@@ -120,7 +121,7 @@ def captions(shown: Mapping[str, Any]) -> dict[str, str]:
     found |= {
         key: f"What heads are worth: {title}; × went." for key, title in shown["pruning"]["heads"]["titles"].items()
     }
-    for i, s in enumerate(shown["landscapes"]):
+    for i, s in enumerate(shown["landscapes"][:1]):  # of all runs; those of parts of them are in the report
         found[f"basin_{i}"] = f"{s['title']}: the loss on the line from the best run to each other one."
         found[f"more_{i}"] = (
             f"{s['title']}: the loss of the mean of the first runs, in random orders and by their loss."
@@ -136,7 +137,8 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
 
     spec = {**chart, "width": WIDTH, "background": "white", "padding": 16}  # fonts differ, and legends were cut
     version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
-    write_text(folder / f"{name}.svg", vl_convert.vegalite_to_svg(spec, vl_version=version))
+    drawn = vl_convert.vegalite_to_svg(spec, vl_version=version)
+    write_text(folder / f"{name}.svg", re.sub(r"(\d\.\d\d)\d+", r"\1", drawn))  # a hundredth of a pixel is enough
     return f"{name}.svg"
 
 
@@ -189,6 +191,13 @@ def _folded(study: Study) -> list[tuple[list[str], str]]:
 def _table(path: Path) -> list[Row]:
     with path.open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream, delimiter="\t"))
+
+
+def _commit(place: Path) -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=place, capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
 
 
 def _processor() -> str:
