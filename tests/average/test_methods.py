@@ -291,7 +291,7 @@ def test_the_smallest_on_development_data(job, shapes, tmp_path, capsys):
         record = json.loads((tmp_path / name / "provenance.json").read_text())
         assert record["chosen"]["ingredients"] == [wanted]
         # its layers come from where those of the chosen model come from
-        assert record["origin"]["weights"] == record["parents"][wanted == "small"]["weights"]
+        assert record["lineage"]["weights"] == record["parents"][wanted == "small"]["weights"]
         assert load(tmp_path / name).config.encoder_layers == (1 if wanted == "small" else 2)
 
 

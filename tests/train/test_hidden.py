@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.common.provenance import origin, weights_hash, write_provenance
+from consomme.common.provenance import lineage, weights_hash, write_provenance
 from consomme.common.stage import Job
 from consomme.families import family_named, load
 from consomme.families.surgery import keep_layers
@@ -55,12 +55,25 @@ def test_layers_are_followed_through_prunings_trainings_and_averages(made):
     # the best of runs of many depths comes from the run that it is
     other = made("other", 4, base, **pruned(1, 2, 3, 6))
     best = made("best", 4, half, other, stage="average", chosen={"ingredients": ["other"]})
-    assert origin(best)["layers"] == {"encoder": [1, 2, 3, 6]}
+    assert lineage(best)["layers"] == {"encoder": [1, 2, 3, 6]}
 
 
-def test_a_provenance_from_elsewhere_is_its_own_origin(made, tmp_path):
+def test_a_checkpoint_that_was_fetched_or_given_can_be_trained(tmp_path, recogniser, tones, job):
+    """`from` records where it took a checkpoint from; that is no lineage of layers."""
+    from consomme.train.run import run
+
+    given = tmp_path / "given"
+    shutil.copytree(recogniser, given)
+    known = {"stage": "start", "weights": weights_hash(recogniser), "origin": {"files": {"config.json": "0"}}}
+    (given / "provenance.json").write_text(json.dumps(known))
+    made = job(tmp_path, given, {"tones": tones}, max_steps=1)
+    run(made)
+    assert lineage(made.out) == {"weights": weights_hash(recogniser), "layers": {}}
+
+
+def test_a_provenance_from_elsewhere_is_its_own_ancestor(made, tmp_path):
     base = made("base", 6, stage="start")
-    assert origin(base) == {"weights": weights_hash(base), "layers": {}}
+    assert lineage(base) == {"weights": weights_hash(base), "layers": {}}
     (base / "provenance.json").unlink()  # averaged or fetched by hand
     half = made("half", 3, base, **pruned(2, 4, 6))
     assert teachers_layers(CTC, half, base) == {"encoder": [2, 4, 6]}
@@ -221,13 +234,13 @@ def test_training_brings_the_states_closer_and_its_identity_says_so(tmp_path, te
     }
     assert away[hidden.out] < 0.8 * away[plain.out]
     record = json.loads((hidden.out / "provenance.json").read_text())
-    assert record["distilled_layers"] == {"encoder": [1, 3]} and record["origin"]["layers"] == {"encoder": [1, 3]}
+    assert record["distilled_layers"] == {"encoder": [1, 3]} and record["lineage"]["layers"] == {"encoder": [1, 3]}
     assert "distilled_layers" not in json.loads((plain.out / "provenance.json").read_text())
     # the same weights that came from other layers are another training
     moved = tmp_path / "moved"
     shutil.copytree(tmp_path / "student", moved)
     known = json.loads((moved / "provenance.json").read_text())
-    known["origin"]["layers"]["encoder"] = [1, 2]
+    known["lineage"]["layers"]["encoder"] = [1, 2]
     (moved / "provenance.json").write_text(json.dumps(known))
     for made, equal in ((plain, True), (hidden, False)):
         other = replace(made, inputs={**made.inputs, "parent/base": moved})

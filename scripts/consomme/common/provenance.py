@@ -58,8 +58,8 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
         "versions": versions(),
         "weights": hash_weights(folder),
     }
-    if found := _inherited_origin(job, more.get("chosen")):
-        record["origin"] = found
+    if found := _inherited_lineage(job, more.get("chosen")):
+        record["lineage"] = found
     taken = sorted(set(record) & set(more))
     if taken:
         raise ValueError(f"provenance has its own {', '.join(taken)}")
@@ -68,24 +68,24 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
     return record
 
 
-def origin(folder: Path | str) -> dict[str, Any]:
+def lineage(folder: Path | str) -> dict[str, Any]:
     """The oldest ancestor that the layers of a model can be followed to, through training, averaging and pruning:
     {"weights": its hash, "layers": {side: which of its layers these are, from 1}}, where a side that isn't named has all
     of them. A model that says nothing is its own."""
     path = Path(folder) / NAME
     record = read_json(path) if path.exists() else {}
-    if record.get("origin"):
-        return record["origin"]
+    if record.get("lineage"):
+        return record["lineage"]
     return {"weights": weights_hash(folder), "layers": {}}
 
 
-def _inherited_origin(job: Job, chosen: Any) -> dict[str, Any] | None:
-    """The origin of the parents, of those that were chosen among them, if they have one in common; what was pruned is
+def _inherited_lineage(job: Job, chosen: Any) -> dict[str, Any] | None:
+    """The lineage of the parents, of those that were chosen among them, if they have one in common; what was pruned is
     taken out of it."""
     chosen = chosen if isinstance(chosen, Mapping) else {}
     parents = job.labelled("parent")
     taken = [name for name in chosen.get("ingredients") or [] if name in parents] or list(parents)
-    found = [origin(parents[name]) for name in taken]
+    found = [lineage(parents[name]) for name in taken]
     if not found or any(other != found[0] for other in found):
         return None
     layers = dict(found[0]["layers"])

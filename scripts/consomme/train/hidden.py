@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.common.provenance import origin
+from consomme.common.provenance import lineage
 from consomme.families.base import value_of
 from consomme.train.losses import IGNORED, frame_weights
 
@@ -35,7 +35,7 @@ def teachers_layers(family: Family, student: Path, teacher: Path) -> dict[str, l
     layers, whatever prunings, trainings and averages lie between. Where it doesn't tell, one to one if the teacher has as
     many layers; else ConsommeError."""
     found: dict[str, list[int]] = {}
-    ours, theirs = origin(student), origin(teacher)
+    ours, theirs = lineage(student), lineage(teacher)
     for side, stack in family.stacks.items():
         depth, depths = (int(value_of(read_json(folder / "config.json"), stack.count)) for folder in (student, teacher))
         mine, its = (o["layers"].get(side) for o in (ours, theirs))
