@@ -34,6 +34,7 @@ def test_an_error_in_a_thread_is_the_error(threads):
 def test_threads_change_no_byte(threads, checkpoint, some, tmp_path, monkeypatch):
     parents = {f"m{n}": checkpoint(f"m{n}", some(n)) for n in range(3)}
     monkeypatch.setattr(mean, "PIECE", 3)
+    monkeypatch.setattr(mean, "SUMMED", 3)
     found = []
     for count in (1, 4):
         threads(count)

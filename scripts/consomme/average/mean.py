@@ -21,7 +21,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
 from consomme.common.model_files import HISTORY, TWIN, copy_inherited
 
-PIECE = 1 << 16  # elements held at once of each model: 512 KiB as float64, which stays in the cache of a core
+PIECE = 1 << 16  # elements held at once of all models together: 512 KiB each as float64
+SUMMED = 1 << 18  # elements summed at once: threads that share smaller ones wait for each other
 _threads = 1
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt(3)
 _KEPT = 32 << 20  # bytes: the largest threshold there is, and many pieces of a few threads
@@ -81,7 +82,9 @@ class Mixture:
     """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once.
 
     Other ways to combine derive from it: `of(tensor)` gives the coefficients where they differ from tensor to tensor,
-    `combine` the sum itself where it is not linear."""
+    `combine` the sum itself where it is not linear, span by span in their order."""
+
+    combine: Callable[[str, Iterator[tuple[int, int]]], Iterator[np.ndarray]] | None = None
 
     def __init__(
         self, models: Sequence[Weights], coefficients: Sequence[float] | None = None, divisor: float = 1.0
@@ -109,7 +112,8 @@ class Mixture:
         """The result's elements in order, in the stored dtype."""
         dtype, _ = self.layout[tensor]
         elements = self.models[0].slots[tensor].elements
-        spans = ((begin, min(begin + PIECE, elements)) for begin in range(0, elements, PIECE))
+        size = SUMMED if self.combine is None else PIECE
+        spans = ((begin, min(begin + size, elements)) for begin in range(0, elements, size))
         if dtype not in FLOATS:
             for begin, end in spans:
                 yield self.models[0].read(tensor, begin, end)
@@ -122,22 +126,21 @@ class Mixture:
                 raise too_large(tensor, dtype) if np.isfinite(total).all() else not_finite(self.models)
             return rounded(total, self.divisor, dtype)
 
-        yield from in_order(stored, self.combine(tensor, spans))
-
-    def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
-        """The sums, float64, of the elements begin..end of a floating tensor, span by span."""
+        if self.combine is not None:
+            yield from in_order(stored, self.combine(tensor, spans))
+            return
         coefficients = self.of(self.copies.get(tensor, tensor))
+        yield from in_order(lambda span: stored(self._sum(tensor, coefficients, *span)), spans)
 
-        def total(span: tuple[int, int]) -> np.ndarray | None:
-            found = None
-            for model, coefficient in zip(self.models, coefficients, strict=True):
-                dtype, stored = model.slots[tensor].dtype, model.read(tensor, *span)
-                found = add(found, tensors.plain(stored, dtype), coefficient)
-                if coefficient == 0 and not finite(stored, dtype):
-                    raise not_finite(self.models)
-            return found
-
-        yield from in_order(total, spans)
+    def _sum(self, tensor: str, coefficients: Sequence[float], begin: int, end: int) -> np.ndarray:
+        """The sum, float64, of the elements begin..end of a floating tensor."""
+        total = None
+        for model, coefficient in zip(self.models, coefficients, strict=True):
+            dtype, stored = model.slots[tensor].dtype, model.read(tensor, begin, end)
+            total = add(total, tensors.plain(stored, dtype), coefficient)
+            if coefficient == 0 and not finite(stored, dtype):
+                raise not_finite(self.models)
+        return total
 
     def exact(self, tensor: str, begin: int, end: int) -> list[np.ndarray]:
         """Elements begin..end of every model as float64. ConsommeError for NaN and infinity."""
