@@ -42,6 +42,15 @@ def test_every_parameter_is_in_one_group_and_only_matrices_decay(model):
     assert found[FIRST] == (1.0, 0.1) and found[FIRST.replace("weight", "bias")] == (1.0, 0.0)
 
 
+def test_settings_reach_the_optimizer(model):
+    family = family_named("ctc")
+    adamw = optimizers.build(model, family, SETTINGS | {"adam_beta1": 0.8, "adam_beta2": 0.95}, [])
+    assert adamw.defaults["betas"] == (0.8, 0.95) and adamw.defaults["fused"] and adamw.defaults["lr"] == 1.0
+    sgd = optimizers.build(model, family, SETTINGS | {"optim": "sgd", "momentum": 0.5}, [])
+    assert sgd.defaults["momentum"] == 0.5
+    assert optimizers.build(model, family, SETTINGS | {"optim": "sgd"}, []).defaults["momentum"] == 0.9
+
+
 def test_parts_have_rates_of_their_own_and_the_first_that_fits_counts(model):
     found = rates(model, learning_rates={"*.layers.1.*": 0.5, "encoder": 0.25, "head": 2.0})
     assert (found[SECOND][0], found[FIRST][0], found["lm_head.weight"][0]) == (0.5, 0.25, 2.0)

@@ -1,6 +1,8 @@
 """The stage as a whole, on tones and on numbers."""
 
+import dataclasses
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -36,6 +38,38 @@ def test_a_recogniser_learns_tones(tmp_path, place, recogniser, tones, job, spee
     last = entries(made.out)[-1]
     assert last["step"] == 90 and last["learning_rate"] == 3e-3 and last["audio_seconds_per_second"] > 0
     assert 0 < last["padding"] < 0.6
+    (events,) = (made.out / "tensorboard").glob("events.out.tfevents.*")
+    assert events.stat().st_size > 0
+
+
+def test_the_line_of_a_log_says_how_far_how_fast_and_how_full(tmp_path, recogniser, tones, monkeypatch, job, capfd):
+    monkeypatch.setattr("consomme.train.progress.SECONDS", 0.0)
+    trained(job(tmp_path, recogniser, {"tones": tones}, max_steps=2))
+    number = r"[\d.e+-]+"
+    assert re.search(
+        rf"step 1/2  loss {number}  learning rate {number}  {number} utterances/s  \d+ s of audio/s  padding \d+ %  .* left",
+        capfd.readouterr().err,
+    )
+
+
+@pytest.mark.parametrize(("threads", "augment", "workers"), [(1, True, 0), (3, True, 2), (9, True, 4), (3, False, 0)])
+def test_waveforms_are_augmented_beside_the_training(
+    tmp_path, recogniser, tones, monkeypatch, job, threads, augment, workers
+):
+    from consomme.train import arguments
+    from consomme.train.run import run
+
+    class Seen(Exception):
+        pass
+
+    def look(settings, **given):
+        raise Seen(given["workers"])
+
+    monkeypatch.setattr(arguments, "training_arguments", look)
+    made = job(tmp_path, recogniser, {"tones": tones}, augment={"speed": [0.9, 1.0]} if augment else {})
+    with pytest.raises(Seen) as seen:
+        run(dataclasses.replace(made, threads=threads))
+    assert seen.value.args == (workers,)
 
 
 def test_a_translator_learns_numbers_with_smoothing_and_accumulation(tmp_path, translator, pairs, monkeypatch, job):
