@@ -217,6 +217,23 @@ def test_interpolate_finds_the_point_and_keeps_the_curve(tmp_path, parents):
     assert lines[2].split("\t") == ["0.25", "d", "loss", "1", "0", "", "0", "true", "true"]
 
 
+def test_a_path_of_eleven_points_reads_its_models_once(tmp_path, parents, monkeypatch):
+    from collections import Counter
+
+    from consomme.average.tensors import Weights
+
+    reads, plain = Counter(), Weights.read
+
+    def read(self, tensor, begin=0, end=None):
+        if begin == 0 and end is None:  # whole tensors: those of the candidates
+            reads[self.name, tensor] += 1
+        return plain(self, tensor, begin, end)
+
+    monkeypatch.setattr(Weights, "read", read)
+    chosen, _ = _make("interpolate", parents(a=0.0, b=2.0), Dial(), tmp_path, points=11)
+    assert len({row["alpha"] for row in chosen["curve"]}) == 11 and set(reads.values()) == {1}
+
+
 def test_interpolate_within_a_limit(tmp_path, parents):
     chosen, _ = _make("interpolate", parents(a=0.0, b=4.0), Dial(most=0.5), tmp_path, alpha=None, points=9)
     assert chosen["alpha"] == 0.125
