@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -575,3 +577,28 @@ def test_a_choice_on_rows_that_picked_the_runs_already_is_called_optimistic(tmp_
     choice = Choice.parse({"metric": "loss", "sets": {"mine": {"weight": 1.0}}})
     found = twice(choice, {"mine": ["x"], "other": ["z"]}, {"run": tmp_path, "elsewhere": tmp_path / "none"})
     assert ("chosen on x, where its runs" in found) if said else found is None
+
+
+def test_a_greedy_search_that_is_killed_goes_on_where_it_was(job, parents, tmp_path):
+    """SIGKILL in the middle: no model in sight, and what was evaluated is not evaluated again."""
+    models = parents(a=0.5, b=1.7, c=3.0, d=2.0)
+    command = [sys.executable, "-u", "-m", "consomme.average", *job("greedy", models)]
+    first = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    before = []
+    for line in first.stderr:
+        before.append(line)
+        if "alone: b" in line:
+            first.kill()
+            break
+    before += first.stderr.readlines()
+    assert first.wait() == -9 and not (tmp_path / "made").exists()
+    second = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    whole = subprocess.run(
+        [sys.executable, "-m", "consomme.average", *job("greedy", models, name="again")[:-5], str(tmp_path / "other"), *job("greedy", models)[-4:]],
+        stderr=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    count = {name: text.count("d: loss") for name, text in
+             (("before", "".join(before)), ("after", second.stderr), ("whole", whole.stderr))}  # fmt: skip
+    assert count["before"] >= 1 and count["before"] + count["after"] == count["whole"]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("made", "again"))
+    assert all(np.array_equal(one[n], two[n]) for n in one)
