@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from consomme.average import mean
+
 VOCABULARY = {"</s>": 0, "<unk>": 1, "a": 2, "b": 3}
 CONFIG = {"model_type": "some", "architectures": ["SomeModel"], "dtype": "float32"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The command by hand takes all cores, and what it sets outlasts it in this process."""
+    yield
+    mean.set_threads(1)
 
 
 @pytest.fixture
