@@ -143,29 +143,33 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
 
 
 def models(study: Study) -> str:
-    """Means over replicates on every test set, the range over replicates in brackets; runs of a trained sweep are a line with
-    the median over runs and replicates."""
+    """Means over replicates on every test set, the range in brackets; runs of a trained sweep are a line with the median
+    run of each replicate, and the range over all."""
     main = study.first.decoding_digest
     rows = _table(Path(study.folder) / "scores.tsv")
     scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
     costs = {r["model"]: r for r in reversed(_table(Path(study.folder) / "costs.tsv"))}  # the first replicate's
     sets = list(study.first.test)
     metrics = study.first.metrics
-    by: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    by: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     for row in scores:
-        by[row["model"], row["set"], row["metric"]].append(float(row["value"]))
+        by[row["model"], row["set"], row["metric"]][row["replicate"]] = float(row["value"])
     lines = []
     for names, shown in _folded(study):
         cells = []
         for metric in metrics:
             for name in sets:
-                values = [v for n in names for v in by[n, name, metric]]
+                of_replicate: dict[str, list[float]] = defaultdict(list)
+                for found in (by[n, name, metric] for n in names):
+                    for replicate, value in found.items():
+                        of_replicate[replicate].append(value)
+                values = [v for found in of_replicate.values() for v in found]
                 if not values:
                     cells.append("")
                 elif len(values) == 1:
                     cells.append(f"{values[0]:.1f}")
                 else:
-                    middle = statistics.median(values) if len(names) > 1 else statistics.fmean(values)
+                    middle = statistics.fmean(statistics.median(found) for found in of_replicate.values())
                     cells.append(f"{middle:.1f} ({min(values):.1f}–{max(values):.1f})")
         cost = costs.get(names[0], {})
         parameters = f"{int(float(cost['parameters'])) / 1e6:.2f}" if cost.get("parameters") else ""
