@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from consomme.average.checks import COMPARED, copies
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Mix
 from consomme.average.stage import entry
+from consomme.average.tensors import Weights
 from consomme.common.errors import ConsommeError
 
 
@@ -219,6 +221,27 @@ def test_tied_weights_that_all_models_store_twice_stay_tied(tmp_path, checkpoint
         folders.append(checkpoint(f"t{i}", {"shared": table, "lm_head": table, **others}, config=config))
     got, _ = merge(tmp_path, folders, method, density=0.5, seed=1)
     assert np.array_equal(got["shared"], got["lm_head"]) and not np.array_equal(got["shared"], got["proj"])
+
+
+def test_tables_that_differ_are_told_apart_by_their_first_piece(checkpoint, monkeypatch):
+    """An embedding and a head of its own may be larger than memory: neither is read as a whole."""
+    config = {"model_type": "some", "architectures": ["SomeModel"], "text": {"vocab_size": 3000}}
+    random = np.random.default_rng(0)
+    tables = {name: random.normal(size=(3000, 64)).astype(np.float32) for name in ("embed", "head")}
+    same = {"embed": tables["embed"], "head": tables["embed"]}
+    apart, tied = checkpoint("apart", tables, config=config), checkpoint("tied", same, config=config)
+    sizes, plain = [], Weights.read
+
+    def read(self, tensor, begin=0, end=None):
+        values = plain(self, tensor, begin, end)
+        sizes.append(len(values))
+        return values
+
+    monkeypatch.setattr(Weights, "read", read)
+    with Weights(apart) as one, Weights(tied) as two:
+        assert copies([one, one]) == {} and sizes == [COMPARED] * 2
+        assert copies([two, two]) == {"head": "embed"} and max(sizes) == COMPARED
+        assert copies([two, one]) == {}  # tied in one of them is not tied
 
 
 def test_dare_depends_on_the_seed_alone(tmp_path, models):

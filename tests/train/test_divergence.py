@@ -64,6 +64,16 @@ def test_a_checkpoint_is_good_when_its_own_weights_gave_a_loss_that_may_be(
     assert said(made.out)["diverged"] == {"step": call, "loss": "nan", "weights_of_step": good}
 
 
+def test_half_a_loss_proves_no_checkpoint(tmp_path, translator, pairs, broken_at, job, monkeypatch):
+    """The weights of step 10 give a loss in two batches: the first of them is sound, the second isn't."""
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 5)
+    broken_at(22)
+    options = {"max_steps": 20, "gradient_accumulation_steps": 2, "per_device_train_batch_size": 4}
+    made = job(tmp_path, translator, {"pairs": pairs}, **options)
+    run(made)
+    assert said(made.out)["diverged"] == {"step": 11, "loss": "nan", "weights_of_step": 5}
+
+
 def test_a_spike_counts_also_where_nobody_looks_at_every_step(tmp_path, translator, pairs, broken_at, job, monkeypatch):
     """As on a GPU, where the loss is looked at only when a line is due: the step is the one of the spike."""
     from consomme.train.engine import Engine

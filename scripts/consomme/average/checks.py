@@ -26,38 +26,45 @@ VOCABULARIES = (
     "added_tokens.json",
     "tokenizer.json",
 )
-# keys of config.json that change what a model computes of the same tensors
-COMPUTED = (
-    *("*attention_heads", "*num_heads", "*key_value_heads", "head_dim", "d_kv", "scale_embedding", "scale_input"),
-    *(
-        "*activation_function",
-        "hidden_act",
-        "*_hidden_act",
-        "feat_extract_activation",
-        "feed_forward_proj",
-        "dense_act_fn",
-    ),
-    *(
-        "normalize_before",
-        "*layer_norm_eps",
-        "*layer_norm_epsilon",
-        "*norm_eps",
-        "do_stable_layer_norm",
-        "feat_extract_norm",
-    ),
-    *(
-        "*stride",
-        "*stride_*",
-        "*dilation",
-        "position_embeddings_type",
-        "relative_attention_*",
-        "*num_buckets",
-        "rope_*",
-    ),
-    *("max_bucket_distance", "partial_rotary_factor", "*_position_embedding_groups", "tie_word_embeddings"),
-    *("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"),
-)
+# keys of config.json that change what a model computes of the same tensors, as patterns
+COMPUTED = [
+    "*attention_heads",
+    "*num_heads",
+    "*key_value_heads",
+    "head_dim",
+    "d_kv",
+    "scale_embedding",
+    "scale_input",
+    "*activation_function",
+    "hidden_act",
+    "*_hidden_act",
+    "feat_extract_activation",
+    "feed_forward_proj",
+    "dense_act_fn",
+    "normalize_before",
+    "*layer_norm_eps",
+    "*layer_norm_epsilon",
+    "*norm_eps",
+    "do_stable_layer_norm",
+    "feat_extract_norm",
+    "*stride",
+    "*stride_*",
+    "*dilation",
+    "position_embeddings_type",
+    "relative_attention_*",
+    "*num_buckets",
+    "rope_*",
+    "max_bucket_distance",
+    "partial_rotary_factor",
+    "*_position_embedding_groups",
+    "tie_word_embeddings",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "decoder_start_token_id",
+]
 SHOWN = 3
+COMPARED = 1 << 16  # elements compared at once
 COUNTER = ".num_batches_tracked"  # of a batch norm: no weight, and nothing in evaluation looks at it
 
 
@@ -213,28 +220,41 @@ def _same_tensors(first: Weights, other: Weights) -> None:
 
 def _copy_of_another(has: Weights, lacks: Weights, tensor: str) -> bool:
     """Whether `tensor` is a tied weight that one file stores twice: equal, bit for bit, to one that both models store."""
-    return any(t in lacks.slots and (has.read(t) == has.read(tensor)).all() for t in _alike(has, tensor))
+    slot, sizes = has.slots[tensor], _vocabularies(has)
+    if len(slot.shape) < 2 or sizes is None or (sizes and slot.shape[0] not in sizes):
+        return False
+    twins = [t for t, s in has.slots.items() if t != tensor and (s.dtype, s.shape) == (slot.dtype, slot.shape)]
+    return any(t in lacks.slots and _equal(has, t, tensor) for t in twins)
 
 
-def _alike(model: Weights, tensor: str) -> list[str]:
-    """Tensors that `tensor` may be tied to: embeddings and heads, of the same shape."""
-    slot, settings = model.slots[tensor], config(model.folder)
-    if len(slot.shape) < 2 or settings.get("tie_word_embeddings") is False:
-        return []
-    sizes = {v for k, v in settings.items() if k.endswith("vocab_size")}
-    if sizes and slot.shape[0] not in sizes:
-        return []
-    return [t for t, s in model.slots.items() if t != tensor and (s.dtype, s.shape) == (slot.dtype, slot.shape)]
+def _equal(model: Weights, one: str, other: str) -> bool:
+    """Whether two tensors are the same, bit for bit: in pieces, up to the first that differs, for tables are large."""
+    a, b = model.slots[one], model.slots[other]
+    if (a.dtype, a.shape) != (b.dtype, b.shape):
+        return False
+    spans = ((begin, min(begin + COMPARED, a.elements)) for begin in range(0, a.elements, COMPARED))
+    return all((model.read(one, *span) == model.read(other, *span)).all() for span in spans)
+
+
+def _vocabularies(model: Weights) -> set[int] | None:
+    """The sizes of a model's vocabularies, so far as its config names them; None where it ties nothing."""
+    settings = config(model.folder)
+    if settings.get("tie_word_embeddings") is False:
+        return None
+    parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
+    return {size for part in parts for key, size in part.items() if key.endswith("vocab_size")}
 
 
 def copies(models: Sequence[Weights]) -> dict[str, str]:
-    """Tensor -> the first one by name that it is tied to, where every model stores both and they are equal in each."""
+    """Tensor -> the first one by name that it is tied to: embeddings and heads that every model stores, equal in each."""
+    sizes, slots = _vocabularies(models[0]), models[0].slots
+    tables = sorted(t for t, s in slots.items() if len(s.shape) > 1 and s.shape[0] in (sizes or ()))
+    tables = [t for t in tables if all(t in m.slots for m in models)]
     found: dict[str, str] = {}
-    for tensor in sorted(models[0].slots):
-        for twin in sorted(t for t in _alike(models[0], tensor) if t < tensor):
-            if all(twin in m.slots and tensor in m.slots and (m.read(twin) == m.read(tensor)).all() for m in models):
-                found[tensor] = found.get(twin, twin)
-                break
+    for i, tensor in enumerate(tables):
+        twin = next((t for t in tables[:i] if all(_equal(m, t, tensor) for m in models)), None)
+        if twin is not None:
+            found[tensor] = found.get(twin, twin)
     return found
 
 

@@ -62,26 +62,22 @@ def share(value: Any) -> str | list[int]:
             f"a bare integer is ambiguous: write a list, such as [{value}], to drop the layer of that number, "
             "or a fraction, such as 1/3, to drop that share"
         )
-    try:
-        fraction = Fraction(str(value).replace(" ", ""))
-    except (ValueError, ZeroDivisionError):
-        raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here") from None
-    if not 0 < fraction < 1:
-        raise ValueError("a fraction must lie strictly between 0 and 1")
-    # 0.33 and 1/3 differ, 0.5 and 1/2 do not
-    return str(fraction)
+    return _between(value, "a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here")
 
 
 def part(value: Any) -> str:
-    """A fraction strictly between 0 and 1, in lowest terms: of units that have no numbers to be listed by."""
-    if isinstance(value, list | bool) or value is None:
-        raise ValueError("a fraction is wanted here, such as 1/4")
+    """A fraction strictly between 0 and 1, in its shortest spelling: of units that have no numbers to be listed by."""
+    return _between(value, "a fraction is wanted here, such as 1/4")
+
+
+def _between(value: Any, wanted: str) -> str:
+    """The shortest spelling of a fraction strictly between 0 and 1: 0.33 and 1/3 differ, 0.5 and 1/2 do not."""
     try:
         found = Fraction(str(value).replace(" ", ""))
     except (ValueError, ZeroDivisionError):
-        raise ValueError("a fraction is wanted here, such as 1/4") from None
+        raise ValueError(wanted) from None
     if not 0 < found < 1:
-        raise ValueError("a fraction strictly between 0 and 1 is wanted here, such as 1/4")
+        raise ValueError("a fraction must lie strictly between 0 and 1, such as 1/4")
     return str(found)
 
 

@@ -23,10 +23,10 @@ def share(value: str | float | Fraction) -> Fraction:
     return found
 
 
-def to_drop(fraction: Fraction, count: int, least_left: int = 1) -> int:
-    """fraction * count, halves rounded up, but at least 1 and so that at least `least_left` stay."""
+def to_drop(fraction: Fraction, count: int) -> int:
+    """fraction * count, halves rounded up, but at least 1 and so that one stays."""
     whole = int(fraction * count + Fraction(1, 2))  # of a positive number: rounds down
-    return max(1, min(whole, count - least_left))
+    return max(1, min(whole, count - 1))
 
 
 def layers_to_drop(fraction: Fraction, depth: int) -> int:

@@ -81,7 +81,7 @@ class Engine(Trainer):
         self.counted: list[dict[str, float]] = []  # of the batches since Progress last looked
         self.last_loss: Tensor | None = None
         self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
-        self.tried = 0  # the step whose weights gave the latest loss
+        self.tried = -1  # the latest step whose weights have given a whole loss, of all batches of the next step
         self.unproved: int | None = None  # the step of a checkpoint whose weights gave none yet
         self.utterances, self.batch = 1, 0  # of the step; which of its batches this is
         if parts.kept:
@@ -130,7 +130,8 @@ class Engine(Trainer):
         loss, step = self.last_loss, self.state.global_step + 1
         if self.bad is None:
             self.bad = torch.zeros_like(loss, dtype=torch.float64), loss
-        self.tried = self.state.global_step
+        if self.batch == 1:
+            self.tried = self.state.global_step - 1
         wrong = ~torch.isfinite(loss)
         if self.parts.max_loss is not None:
             wrong = wrong | (loss > self.parts.max_loss)
