@@ -152,7 +152,7 @@ def test_jobs_that_train_or_choose_never_see_a_test_set(small):
     for raw in [small, *(read([file]) for file in CONFIGURATIONS)]:
         for study in Plan(raw).studies.values():
             for graph in study.graphs.values():
-                tests = {c.marker for s in graph.test.values() for c in s.values()}
+                tests = {c.marker for s in graph.data.test.values() for c in s.values()}
                 assert tests
                 for model in graph.models:
                     assert not tests & set(model.inputs.values()), model.name

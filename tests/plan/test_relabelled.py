@@ -272,7 +272,7 @@ def test_no_job_that_leads_to_a_model_reads_a_test_set(pseudo, two_ways):
         plan = Plan(raw)
         for study in plan.studies.values():
             for graph in study.graphs.values():
-                tests = {c.marker for s in graph.test.values() for c in s.values()}
+                tests = {c.marker for s in graph.data.test.values() for c in s.values()}
                 jobs = {m.marker: m for m in plan.models.values()} | {c.marker: c for c in plan.corpora.values()}
                 for model in graph.models:
                     waiting, seen = list(model.inputs.values()), set()

@@ -10,7 +10,9 @@ from typing import Any
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import relabelled
 from consomme.plan.capabilities import averaging, experiments, exporting, pruning, starting, training
+from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.corpora import Corpora
+from consomme.plan.experiment_data import ExperimentData
 from consomme.plan.items import Evaluation, Model, Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail, section
@@ -18,8 +20,6 @@ from consomme.plan.schema import (
     VERBS,
     Augment,
     AverageNode,
-    Constraint,
-    Data,
     Experiment,
     ExportNode,
     FromNode,
@@ -29,7 +29,6 @@ from consomme.plan.schema import (
     TrainNode,
 )
 from consomme.plan.selection import as_swept, groups, run_name, selected
-from consomme.plan.stages import VERSIONS
 from consomme.plan.sweeps import expand, settled
 
 STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
@@ -75,18 +74,13 @@ class Graph:
         self.name, self.experiment, self.replicate = name, experiment, replicate
         self.path = f"experiments.{name}"
         self.graphs = graphs
-        self._corpora = corpora = graphs.corpora
-        self._root = Path(corpora.data_root)
-        repeat = experiment.repeat
-        self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
+        self._data_root = graphs.corpora.data_root
         self.metric = experiment.metric or experiments.METRICS_BY_TASK[experiment.task][0]
         self.metrics = experiment.metrics or experiments.METRICS_BY_TASK[experiment.task]
         self.normaliser = experiment.normaliser or ("basic" if experiment.task == "asr" else "verbatim")
         experiments.check(experiment, self.metric, self.metrics, self.normaliser, self.path)
-        self.test = self._sets(experiment.data, "test")
-        self.dev = self._sets(experiment.data, "dev")
+        self.data = ExperimentData(experiment, replicate, self.path, graphs.corpora, self._relabelled)
         self._nodes: dict[str, list[Model]] = {}
-        self._relabelled: dict[str, Prepared] = {}
 
     def complete(self) -> Graph:
         """Make every node."""
@@ -112,7 +106,7 @@ class Graph:
                 made = self._make(name, self.experiment.models[name])
             self._nodes[name] = made
             self._refuse_twins(name, made)
-            given = made[0].verb == "from" and self.dev and not made[0].random
+            given = made[0].verb == "from" and self.data.dev and not made[0].random
             if len(made) > 1 and (made[0].verb == "train" or given):
                 self._nodes[f"{name}/{BEST}"] = [self._best(name, made)]
         return self._nodes[name]
@@ -194,13 +188,13 @@ class Graph:
         elif start.folder is not None:
             places = [(own, {"folder": start.folder})]
         else:
-            folders = starting.checkpoint_folders(start.folders or [], self._root, f"{path}.from.folders")
+            folders = starting.checkpoint_folders(start.folders or [], Path(self._data_root), f"{path}.from.folders")
             places = [(own | {"folder": label}, {"folder": str(folder)}) for label, folder in folders.items()]
         made = []
         for point, settings in places:
             known: dict[str, Any] = {}
             if "folder" in settings:
-                folder = self._root / settings["folder"]
+                folder = Path(self._data_root) / settings["folder"]
                 known = starting.read_checkpoint(folder) | {"sources": starting.files_in(folder)}
                 starting.check_head(folder, start.tokenizer, f"{path}.from")
             if start.tokenizer:
@@ -216,7 +210,7 @@ class Graph:
 
     def _drawn(self, settings: dict[str, Any], node: FromNode, path: str) -> tuple[dict[str, Any], dict[str, Prepared]]:
         """The identity of a model with random weights and a tokenizer made of training texts, and their corpora."""
-        _, corpora = self._train_corpora(self._data(node.data), f"{path}.data.train")
+        _, corpora = self.data.training(self.data.of(node.data), f"{path}.data.train")
         identity = {
             "task": self.experiment.task,
             "settings": settings,
@@ -226,10 +220,10 @@ class Graph:
         return identity, corpora
 
     def _train(self, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
-        data = self._data(node.data)
+        data = self.data.of(node.data)
         # a recogniser that learns from its teacher alone may need no transcripts: its family tells
         alone = node.distil is not None and node.distil.weight == 1 and self.experiment.task == "asr"
-        weights, corpora = self._train_corpora(data, f"{path}.data.train", "target" if alone else None)
+        weights, corpora = self.data.training(data, f"{path}.data.train", "target" if alone else None)
         settings = node.model_dump(
             by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
         )
@@ -238,7 +232,7 @@ class Graph:
         augment = node.augment or self.experiment.augment
         # what is not named is no part of the identity, so that a new kind of augmentation moves no old model
         settings["augment"] = (augment or Augment()).model_dump(exclude_none=True)
-        sources = training.recordings(settings["augment"], self._root)
+        sources = training.recordings(settings["augment"], Path(self._data_root))
         distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
         settings["distil"] = distil if node.distil_from else None
         made = []
@@ -249,22 +243,18 @@ class Graph:
                 teachers = {teacher.name: teacher}
                 training.check_distilling(node, parent, teacher, corpora, path)
             training.check(node, settings, parent, self.experiment.task, path)
-            choosing: dict[str, Any] = {}
-            used, references = dict(corpora), {}
-            settings["choose_on"] = None
+            chosen = NO_CHOICE
             if node.eval_steps:
-                choosing, settings["choose_on"], more, references = self._choosing(
-                    _no_constraints(node.choose_on, path), node.metric or self.metric, data, path
-                )
-                used |= more
+                goals = no_constraints(node.choose_on, path)
+                chosen = choice(self, goals, node.metric or self.metric, data, path)
             identity = {
                 "task": self.experiment.task,
                 "languages": self.languages,
                 "seed": self.replicate,
-                "settings": dict(settings),
+                "settings": {**settings, "choose_on": chosen.settings},
                 "train": weights,
                 "share": data.share,
-                **choosing,
+                **chosen.identity,
             }
             made.append(
                 self._model(
@@ -274,8 +264,8 @@ class Graph:
                     identity,
                     parents={parent.name: parent},
                     teachers=teachers,
-                    references=references,
-                    corpora=used,
+                    references=chosen.references,
+                    corpora={**corpora, **chosen.corpora},
                     sources=sources,
                     inherit=True,
                 )
@@ -336,22 +326,18 @@ class Graph:
         path: str,
         choose: bool,
     ) -> Model:
-        choosing: dict[str, Any] = {}
-        corpora: dict[str, Prepared] = {}
-        references: dict[str, Model] = {}
+        chosen = NO_CHOICE
         if choose:
             metric = getattr(node, "metric", None)
             metric = self.metric if metric is None or isinstance(node, PruneNode) else metric
-            data, goals = self._data(getattr(node, "data", None)), getattr(node, "choose_on", None)
+            data, goals = self.data.of(getattr(node, "data", None)), getattr(node, "choose_on", None)
             if not averaging.holds_limits(settings["method"]):
-                goals = _no_constraints(goals, path)
+                goals = no_constraints(goals, path)
             limits = averaging.needs_limits(settings["method"])
-            choosing, settings["choose_on"], corpora, references = self._choosing(
-                goals, metric, data, path, settings.get("rank_by"), limits=settings["method"] if limits else None
-            )
-        else:
-            settings["choose_on"] = None
-        identity = {"task": self.experiment.task, "settings": settings, **choosing}
+            rank_by = settings.get("rank_by")
+            chosen = choice(self, goals, metric, data, path, rank_by, limits=settings["method"] if limits else None)
+        settings["choose_on"] = chosen.settings
+        identity = {"task": self.experiment.task, "settings": settings, **chosen.identity}
         # a choice may be among models of different shapes
         family, depth, width = (averaging.common([getattr(m, a) for m in group]) for a in ("family", "depth", "width"))
         statistics = {}
@@ -363,8 +349,8 @@ class Graph:
             verb,
             identity,
             parents={m.name: m for m in group},
-            references=references,
-            corpora=corpora,
+            references=chosen.references,
+            corpora=chosen.corpora,
             statistics=statistics,
             family=family,
             depth=depth,
@@ -378,15 +364,15 @@ class Graph:
         for parent in self.resolve(node.prune, f"{path}.prune"):
             depth = pruning.depth_left(node, parent, path, swept=bool(own))
             width = pruning.width_left(node, parent, path)
-            identity: dict[str, Any] = {"task": self.experiment.task, "settings": {**settings, "choose_on": None}}
-            corpora: dict[str, Prepared] = {}
-            references: dict[str, Model] = {}
+            chosen = NO_CHOICE
             if pruning.searches(node):
-                choosing, choice, corpora, references = self._choosing(
-                    _no_constraints(node.choose_on, path), node.metric, self._data(None), path
-                )
-                identity |= choosing
-                identity["settings"]["choose_on"] = choice
+                goals = no_constraints(node.choose_on, path)
+                chosen = choice(self, goals, node.metric, self.data.of(None), path)
+            identity: dict[str, Any] = {
+                "task": self.experiment.task,
+                "settings": {**settings, "choose_on": chosen.settings},
+                **chosen.identity,
+            }
             if pruning.draws(node):
                 identity["seed"] = self.replicate
             made.append(
@@ -396,8 +382,8 @@ class Graph:
                     "prune",
                     identity,
                     parents={parent.name: parent},
-                    corpora=corpora,
-                    references=references,
+                    corpora=chosen.corpora,
+                    references=chosen.references,
                     depth=depth,
                     width=width,
                     inherit=True,
@@ -411,7 +397,7 @@ class Graph:
         for parent in self.resolve(node.export, f"{path}.export"):
             exporting.check(node, parent, path)
             # a few development examples show that the export says what the model says
-            dev = dict(list(self.dev.items())[:1])
+            dev = dict(list(self.data.dev.items())[:1])
             identity = {
                 "task": self.experiment.task,
                 "languages": self.languages,
@@ -460,7 +446,7 @@ class Graph:
             identity,
             parents=parents or {},
             swept=swept,
-            data_root=self._corpora.data_root,
+            data_root=self._data_root,
             **more,
         )
 
@@ -477,128 +463,10 @@ class Graph:
             fail(path, f"'{reference}' has {len(found)} runs and none is named like {student.name}; name one of them")
         return found[0]
 
-    # -- data ----------------------------------------------------------------------------------------------------------
-    def _data(self, override: Data | None) -> Data:
-        base = self.experiment.data
-        given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}
-        return base.model_copy(update={k: v for k, v in given.items() if v is not None})
-
-    def _fill(self, name: str, path: str) -> str:
-        try:
-            return name.format_map(self._variables)
-        except (KeyError, ValueError, IndexError):
-            known = ", ".join(f"{{{k}}}" for k in self._variables) or "none; `repeat` gives none"
-            fail(path, f"'{name}' names a variable that replicate {self.replicate} doesn't have; it has: {known}")
-
-    def _prepared(self, name: str, path: str) -> Prepared:
-        found = self._corpora.get(self._fill(name, path), self.experiment.task, self.languages, path)
-        return _whole(found, path)
-
-    def trained_on(self, name: str, path: str, written: str | None = None) -> Prepared:
-        """A corpus to train on: prepared from its source, or made by a model of the graph. It has both sides but for
-        the one that will be written, source or target."""
-        settings = self._corpora.settings_of(name, path)
-        if not isinstance(settings, Relabelled):
-            found = self._corpora.get(name, self.experiment.task, self.languages, path)
-            return found if settings.missing == written else _whole(found, path)
-        if name not in self._relabelled:
-            with self.graphs.making("", name, path):
-                made = relabelled.corpus(self, name, settings)
-            self._relabelled[name] = self._corpora.add(made)
-        return self._relabelled[name]
-
-    @property
-    def reported(self) -> dict[str, str]:
-        """The corpora of the test sets: corpus -> set."""
-        return {c.name: t for t, s in self.test.items() for c in s.values()}
-
-    def _train_corpora(
-        self, data: Data, path: str, missing: str | None = None
-    ) -> tuple[dict[str, float], dict[str, Prepared]]:
-        """Weights and corpora by the corpora's filled-in names. missing: the side that a corpus may lack."""
-        if not data.train:
-            fail(path, "training data is needed: a corpus, or {corpus: weight}")
-        weights: dict[str, float] = {}
-        found: dict[str, Prepared] = {}
-        for name, weight in data.train.items():
-            corpus = self.trained_on(self._fill(name, path), path, missing)
-            if corpus.name in self.reported:
-                fail(path, f"'{corpus.name}' is a test set; test sets only report")
-            found[corpus.name] = corpus
-            weights[corpus.name] = weight
-        return weights, found
-
-    def _sets(self, data: Data, split: str) -> dict[str, dict[str, Prepared]]:
-        path = f"{self.path}.data.{split}"
-        sets = {
-            name: {c.name: c for c in (self._prepared(corpus, f"{path}.{name}") for corpus in corpora)}
-            for name, corpora in (getattr(data, split) or {}).items()
-        }
-        if split == "dev":
-            for name, corpora in sets.items():
-                for corpus in corpora:
-                    if corpus in self.reported:
-                        fail(
-                            f"{path}.{name}",
-                            f"'{corpus}' is in the test set '{self.reported[corpus]}' too; dev sets choose",
-                        )
-        return sets
-
-    def _choosing(
-        self,
-        goals: dict[str, Any] | None,
-        metric: str,
-        data: Data,
-        path: str,
-        rank_by: str | None = None,
-        limits: str | None = None,
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Prepared], dict[str, Model]]:
-        """What a choice on development sets depends on: (part of the identity, choice, corpora, references).
-
-        limits: the method that can't do without them; the sets that they are on then count as the goal too where no
-        other does."""
-        dev = self._sets(data, "dev")
-        if not dev:
-            fail(f"{self.path}.data.dev", f"{path} chooses on development sets, and there is none")
-        among(f"{path}.metric", metric, experiments.metrics(self.experiment.task), f"{self.experiment.task} metric")
-        references: dict[str, Model] = {}
-        sets: dict[str, Any] = {}
-        used_metrics = {metric, rank_by or metric}
-        among(f"{path}.rank_by", rank_by or metric, experiments.metrics(self.experiment.task), "metric")
-        for name, goal in (goals or dict.fromkeys(dev, "best")).items():
-            among(f"{path}.choose_on", name, dev, "development set")
-            if isinstance(goal, Constraint):
-                model = self.one(goal.of, f"{path}.choose_on.{name}.of")
-                references[goal.of] = model
-                bound = goal.metric or self.metric
-                among(f"{path}.choose_on.{name}.metric", bound, experiments.metrics(self.experiment.task), "metric")
-                used_metrics.add(bound)
-                sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
-            else:
-                sets[name] = {"weight": 1.0 if goal == "best" else goal}
-        if limits and not references:
-            fail(
-                f"{path}.choose_on",
-                f"{limits} needs a limit, such as {next(iter(dev))}: {{lose_at_most: 1, of: MODEL}}: what may be lost",
-            )
-        if limits and not any("weight" in s for s in sets.values()):
-            sets = {name: {"weight": 1.0, **s} for name, s in sets.items()}
-        if not any("weight" in s for s in sets.values()):
-            fail(f"{path}.choose_on", "at least one development set must be `best`: constraints alone choose nothing")
-        corpora = {c.name: c for name in sets for c in dev[name].values()}
-        part: dict[str, Any] = {
-            "dev": {name: list(dev[name]) for name in sets},
-            "languages": self.languages,
-            "evaluator": VERSIONS["evaluate"],
-        }
-        if used_metrics - {"loss"}:
-            part |= {"decoding": self.experiment.decoding.model_dump(), "normaliser": self.normaliser}
-        return part, {"metric": metric, "sets": sets}, corpora, references
-
     # -- evaluation ----------------------------------------------------------------------------------------------------
     def evaluations(self) -> list[Evaluation]:
         """One for every model but exports, and random weights, which say nothing."""
-        sets = {"dev": self.dev, "test": self.test}
+        sets = {"dev": self.data.dev, "test": self.data.test}
         corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
         settings = {
             "task": self.experiment.task,
@@ -615,6 +483,10 @@ class Graph:
         return experiments.decoding_digest(self.experiment.decoding)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
+    def _relabelled(self, name: str, settings: Relabelled, path: str) -> Prepared:
+        with self.graphs.making("", name, path):
+            return relabelled.corpus(self, name, settings)
+
     def _node_of(self, name: str) -> Node:
         raw = self.experiment.models[name]
         verb = next(v for v in VERBS if v in raw)
@@ -649,25 +521,3 @@ def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:
         for name, weight in model.identity["train"].items():
             found[name] = model.corpora[name], weight + (found[name][1] if name in found else 0.0)
     return found
-
-
-def _whole(corpus: Prepared, path: str) -> Prepared:
-    """The corpus, which must have both sides."""
-    if missing := corpus.settings.get("missing"):
-        fail(
-            path,
-            f"'{corpus.name}' has no {missing} side; a corpus of source relabelled, corpus: {corpus.name}, "
-            f"side: {missing} has a model write it",
-        )
-    return corpus
-
-
-def _no_constraints(goals: dict[str, Any] | None, path: str) -> dict[str, Any] | None:
-    """A search that moves step by step, or along a gradient, has no model yet that a bound could hold."""
-    for name, goal in (goals or {}).items():
-        if isinstance(goal, Constraint):
-            fail(
-                f"{path}.choose_on.{name}",
-                "lose_at_most belongs to best, greedy, interpolate and smallest; give a weight or best",
-            )
-    return goals

@@ -67,4 +67,4 @@ def _judged(graph: Graph, averages: list[Model], node: str) -> tuple[dict[str, f
             sets = {name: s["weight"] for name, s in choice["sets"].items() if s.get("weight")}
             dev = model.identity["dev"]
             return sets, {name: {c: model.corpora[c] for c in dev[name]} for name in sets}
-    return dict.fromkeys(graph.dev, 1.0), graph.dev
+    return dict.fromkeys(graph.data.dev, 1.0), graph.data.dev

@@ -76,7 +76,7 @@ class Study:
                 if named.name not in scored:
                     fail(here, f"'{named.name}' is not scored: exports and random weights are not")
             metric = claim.metric or self.first.metric
-            among(f"{here}.on", claim.on, self.first.test, "test set")
+            among(f"{here}.on", claim.on, self.first.data.test, "test set")
             among(f"{here}.metric", metric, self.first.metrics, "reported metric")
             found.append(
                 {
@@ -121,7 +121,7 @@ class Study:
         sets = {
             key[r]: {
                 split: {name: list(s) for name, s in found.items()}
-                for split, found in (("dev", g.dev), ("test", g.test))
+                for split, found in (("dev", g.data.dev), ("test", g.data.test))
             }
             for r, g in self.graphs.items()
         }
@@ -159,7 +159,7 @@ class Study:
     def costs(self) -> dict[str, Any]:
         """The spec of the job that measures size and speed."""
         g = self.first
-        corpora = next(iter((g.dev or g.test).values()))
+        corpora = next(iter((g.data.dev or g.data.test).values()))
         return {
             "stage": "report",
             "version": VERSIONS["report"],

@@ -21,7 +21,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     """The corpus `name` as the experiment and replicate of `graph` train on it."""
     path = f"corpora.{name}"
     _fits(graph, settings, path)
-    origin = graph.trained_on(settings.corpus, f"{path}.corpus", settings.side)
+    origin = graph.data.trained_on(settings.corpus, f"{path}.corpus", settings.side)
     _refuse_tests(graph, origin, f"{path}.corpus")
     home, models = _models(graph, settings, path)
     if home is not graph:
@@ -58,11 +58,11 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
             fail(
                 f"{path}.decoding.num_beams", f"{decoding['num_beams']} given; '{model.family}' decodes greedily, so 1"
             )
-    if tests := sorted(made.behind & set(graph.reported)):
+    if tests := sorted(made.behind & set(graph.data.reported)):
         fail(
             f"{path}.by",
             f"{', '.join(m.name for m in models)} learnt from '{tests[0]}' or was chosen on it, and that is the test set "
-            f"'{graph.reported[tests[0]]}' of {graph.name}; test sets only report",
+            f"'{graph.data.reported[tests[0]]}' of {graph.name}; test sets only report",
         )
     return made
 
@@ -85,10 +85,10 @@ def _bounds(task: str) -> list[str]:
 
 
 def _refuse_tests(graph: Graph, origin: Prepared, path: str) -> None:
-    if origin.name in graph.reported:
+    if origin.name in graph.data.reported:
         fail(
             path,
-            f"'{origin.name}' is in the test set '{graph.reported[origin.name]}' of {graph.name}; test sets only report",
+            f"'{origin.name}' is in the test set '{graph.data.reported[origin.name]}' of {graph.name}; test sets only report",
         )
 
 

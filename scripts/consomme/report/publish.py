@@ -149,7 +149,7 @@ def models(study: Study) -> str:
     rows = _table(Path(study.folder) / "scores.tsv")
     scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
     costs = {r["model"]: r for r in reversed(_table(Path(study.folder) / "costs.tsv"))}  # the first replicate's
-    sets = list(study.first.test)
+    sets = list(study.first.data.test)
     metrics = study.first.metrics
     by: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
     for row in scores:

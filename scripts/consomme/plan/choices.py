@@ -1,0 +1,91 @@
+"""What a choice on development sets depends on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from consomme.plan.capabilities import experiments
+from consomme.plan.items import Model, Prepared
+from consomme.plan.problems import among, fail
+from consomme.plan.schema import Constraint, Data
+from consomme.plan.stages import VERSIONS
+
+if TYPE_CHECKING:
+    from consomme.plan.graph import Graph
+
+Goals = dict[str, Any]  # development set -> best, a weight, or a constraint
+
+
+class Choice(NamedTuple):
+    """What a job must be given to choose on development sets."""
+
+    identity: dict[str, Any]  # its part of the model's identity
+    settings: dict[str, Any] | None  # choose_on: the metric, and each set's weight or limit
+    corpora: dict[str, Prepared]
+    references: dict[str, Model]  # the models that limits are counted from
+
+
+NO_CHOICE = Choice({}, None, {}, {})
+
+
+def choice(
+    graph: Graph,
+    goals: Goals | None,
+    metric: str,
+    data: Data,
+    path: str,
+    rank_by: str | None = None,
+    limits: str | None = None,
+) -> Choice:
+    """The choice among models of `graph` that `goals` ask for, on the development sets of `data`.
+
+    limits: the method that can't do without them; the sets that they are on then count as the goal too where no
+    other does."""
+    task = graph.experiment.task
+    dev = graph.data.development(data)
+    if not dev:
+        fail(f"{graph.path}.data.dev", f"{path} chooses on development sets, and there is none")
+    among(f"{path}.metric", metric, experiments.metrics(task), f"{task} metric")
+    among(f"{path}.rank_by", rank_by or metric, experiments.metrics(task), "metric")
+    references: dict[str, Model] = {}
+    sets: dict[str, Any] = {}
+    used_metrics = {metric, rank_by or metric}
+    for name, goal in (goals or dict.fromkeys(dev, "best")).items():
+        among(f"{path}.choose_on", name, dev, "development set")
+        if isinstance(goal, Constraint):
+            references[goal.of] = graph.one(goal.of, f"{path}.choose_on.{name}.of")
+            bound = goal.metric or graph.metric
+            among(f"{path}.choose_on.{name}.metric", bound, experiments.metrics(task), "metric")
+            used_metrics.add(bound)
+            sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
+        else:
+            sets[name] = {"weight": 1.0 if goal == "best" else goal}
+    if limits and not references:
+        fail(
+            f"{path}.choose_on",
+            f"{limits} needs a limit, such as {next(iter(dev))}: {{lose_at_most: 1, of: MODEL}}: what may be lost",
+        )
+    if limits and not any("weight" in s for s in sets.values()):
+        sets = {name: {"weight": 1.0, **s} for name, s in sets.items()}
+    if not any("weight" in s for s in sets.values()):
+        fail(f"{path}.choose_on", "at least one development set must be `best`: constraints alone choose nothing")
+    corpora = {c.name: c for name in sets for c in dev[name].values()}
+    identity: dict[str, Any] = {
+        "dev": {name: list(dev[name]) for name in sets},
+        "languages": graph.languages,
+        "evaluator": VERSIONS["evaluate"],
+    }
+    if used_metrics - {"loss"}:
+        identity |= {"decoding": graph.experiment.decoding.model_dump(), "normaliser": graph.normaliser}
+    return Choice(identity, {"metric": metric, "sets": sets}, corpora, references)
+
+
+def no_constraints(goals: Goals | None, path: str) -> Goals | None:
+    """A search that moves step by step, or along a gradient, has no model yet that a bound could hold."""
+    for name, goal in (goals or {}).items():
+        if isinstance(goal, Constraint):
+            fail(
+                f"{path}.choose_on.{name}",
+                "lose_at_most belongs to best, greedy, interpolate and smallest; give a weight or best",
+            )
+    return goals

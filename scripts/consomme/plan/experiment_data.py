@@ -1,0 +1,108 @@
+"""The corpora of an experiment in one replicate: what is trained on, chosen on, and reported on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from consomme.plan.corpora import Corpora
+from consomme.plan.items import Prepared
+from consomme.plan.problems import fail
+from consomme.plan.schema import Data, Experiment, Relabelled
+
+Sets = dict[str, dict[str, Prepared]]  # set -> corpus -> what is prepared
+
+
+class ExperimentData:
+    """The corpora of an experiment in one replicate, whose variables fill in their names.
+
+    make: makes the corpus of that name, named at a path of the configuration, by a model of the experiment's graph."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        replicate: int,
+        path: str,
+        corpora: Corpora,
+        make: Callable[[str, Relabelled, str], Prepared],
+    ) -> None:
+        self._experiment, self._replicate, self._path = experiment, replicate, path
+        self._corpora, self._make = corpora, make
+        self._languages = tuple(experiment.languages)
+        repeat = experiment.repeat
+        self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
+        self._made: dict[str, Prepared] = {}
+        self.test = self._sets(experiment.data, "test")
+        # the corpora of the test sets: corpus -> set
+        self.reported = {c.name: t for t, s in self.test.items() for c in s.values()}
+        self.dev = self.development(experiment.data)
+
+    def of(self, override: Data | None) -> Data:
+        """The experiment's data, but for what a node says itself."""
+        given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}
+        return self._experiment.data.model_copy(update={k: v for k, v in given.items() if v is not None})
+
+    def development(self, data: Data) -> Sets:
+        """The development sets, which have nothing of the test sets."""
+        sets = self._sets(data, "dev")
+        for name, corpora in sets.items():
+            for corpus in corpora:
+                if corpus in self.reported:
+                    where = f"{self._path}.data.dev.{name}"
+                    fail(where, f"'{corpus}' is in the test set '{self.reported[corpus]}' too; dev sets choose")
+        return sets
+
+    def training(
+        self, data: Data, path: str, missing: str | None = None
+    ) -> tuple[dict[str, float], dict[str, Prepared]]:
+        """Weights and corpora by the corpora's filled-in names. missing: the side that a corpus may lack."""
+        if not data.train:
+            fail(path, "training data is needed: a corpus, or {corpus: weight}")
+        weights: dict[str, float] = {}
+        found: dict[str, Prepared] = {}
+        for name, weight in data.train.items():
+            corpus = self.trained_on(self._fill(name, path), path, missing)
+            if corpus.name in self.reported:
+                fail(path, f"'{corpus.name}' is a test set; test sets only report")
+            found[corpus.name] = corpus
+            weights[corpus.name] = weight
+        return weights, found
+
+    def trained_on(self, name: str, path: str, written: str | None = None) -> Prepared:
+        """A corpus to train on: prepared from its source, or made by a model of the graph. It has both sides but for
+        the one that will be written, source or target."""
+        settings = self._corpora.settings_of(name, path)
+        if not isinstance(settings, Relabelled):
+            found = self._corpora.get(name, self._experiment.task, self._languages, path)
+            return found if settings.missing == written else _whole(found, path)
+        if name not in self._made:
+            self._made[name] = self._corpora.add(self._make(name, settings, path))
+        return self._made[name]
+
+    def _sets(self, data: Data, split: str) -> Sets:
+        path = f"{self._path}.data.{split}"
+        return {
+            name: {c.name: c for c in (self._prepared(corpus, f"{path}.{name}") for corpus in corpora)}
+            for name, corpora in (getattr(data, split) or {}).items()
+        }
+
+    def _prepared(self, name: str, path: str) -> Prepared:
+        found = self._corpora.get(self._fill(name, path), self._experiment.task, self._languages, path)
+        return _whole(found, path)
+
+    def _fill(self, name: str, path: str) -> str:
+        try:
+            return name.format_map(self._variables)
+        except (KeyError, ValueError, IndexError):
+            known = ", ".join(f"{{{k}}}" for k in self._variables) or "none; `repeat` gives none"
+            fail(path, f"'{name}' names a variable that replicate {self._replicate} doesn't have; it has: {known}")
+
+
+def _whole(corpus: Prepared, path: str) -> Prepared:
+    """The corpus, which must have both sides."""
+    if missing := corpus.settings.get("missing"):
+        fail(
+            path,
+            f"'{corpus.name}' has no {missing} side; a corpus of source relabelled, corpus: {corpus.name}, "
+            f"side: {missing} has a model write it",
+        )
+    return corpus
