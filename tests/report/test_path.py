@@ -61,7 +61,7 @@ def test_a_curve_by_another_metric_is_drawn_by_the_loss_or_not_at_all():
 
 def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
     """A lead of 6 on the set that chose, of 2 on the test set."""
-    from consomme.report.page import _optimism
+    from consomme.report.luck import optimism
 
     runs = [model(f"tuned/seed={i}") for i in (1, 2)]
     found = outcomes(
@@ -84,12 +84,12 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
     for sets in found.spec["sets"].values():
         sets["dev"] = {"medical": []}
     found.__dict__["sheets"] = {(s.model, s.replicate, s.split, s.set): s for s in scores}
-    rows = _optimism(found, scores, {("greedy", "1"): {"chosen": {"metric": "loss"}}}, "bleu")
+    rows = optimism(found, scores, {("greedy", "1"): {"chosen": {"metric": "loss"}}}, "bleu")
     assert [(r["chosen"], r["dev"], r["test"], r["luck"]) for r in rows] == [
         ("tuned/best", "+1.00", "+1.00", "+0.00"),
         ("greedy", "+6.00", "+2.00", "+4.00"),
     ]
-    assert [r["chosen"] for r in _optimism(found, scores, {}, "bleu")] == ["tuned/best"]  # a plain mean chose nothing
+    assert [r["chosen"] for r in optimism(found, scores, {}, "bleu")] == ["tuned/best"]  # a plain mean chose nothing
 
 
 def test_on_test_the_swept_shares_stand_between_their_ends():

@@ -11,14 +11,14 @@ import numpy as np
 
 from consomme.report.evidence.claims import named
 from consomme.report.outcomes import Outcomes
+from consomme.report.provenance import Records
 from consomme.report.tables import Score, mean_scores, swept_nodes
 
-Provenance = Mapping[tuple[str, str], Mapping[str, Any]]
 Points = list[dict[str, Any]]  # share of the second model, x, y, their intervals, in how many replicates it was chosen
 BOUNDS = ("value", "ci_low", "ci_high")
 
 
-def on_development(outcomes: Outcomes, provenance: Provenance, metric: str) -> tuple[str, list[str], Points]:
+def on_development(outcomes: Outcomes, provenance: Records, metric: str) -> tuple[str, list[str], Points]:
     """The first named model that was chosen on such a line, two development sets, and the points tried there: means over
     the replicates, with the mean of their intervals. Empty where none says so, or not on two sets by one metric (the
     experiment's, else the loss)."""
@@ -50,7 +50,7 @@ def _points(rows: Sequence[Mapping[str, Any]], sets: Sequence[str]) -> Points:
 
 
 def on_test(
-    outcomes: Outcomes, provenance: Provenance, found: Sequence[Score], metric: str, sets: Sequence[str]
+    outcomes: Outcomes, provenance: Records, found: Sequence[Score], metric: str, sets: Sequence[str]
 ) -> Points:
     """The points of the first node that sweeps the share of an interpolation, and its two ends, on two test sets."""
     means = mean_scores([s for s in found if s.split == "test" and s.metric == metric])

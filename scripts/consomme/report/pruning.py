@@ -9,10 +9,11 @@ from typing import Any
 
 from consomme.evaluate.metrics import metric_named
 from consomme.report.outcomes import Outcomes
+from consomme.report.provenance import Records
 from consomme.report.tables import Score, mean_scores, metric_title, rounds
 
 WHOLE, PRUNED, RECOVERED = "whole", "pruned", "recovered"
-Provenance = Mapping[tuple[str, str], Mapping[str, Any]]
+
 HEAD_MAPS = 4  # models whose heads are drawn
 
 
@@ -38,7 +39,7 @@ def points(
     outcomes: Outcomes,
     found: Sequence[Score],
     costs: Sequence[Mapping[str, str]],
-    provenance: Provenance,
+    provenance: Records,
     test: str,
     metric: str,
     field: str,
@@ -113,7 +114,7 @@ def label(model: Mapping[str, Any]) -> str:
     return f"{model['node']} {' '.join(values)}" if values else model["name"]
 
 
-def how_pruned(model: Mapping[str, Any], provenance: Provenance) -> str:
+def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
     """In words how a model was pruned, such as `greedy`, or `encoder greedy, heads taylor`; its node where nothing says."""
     settings = next((r.get("settings") or {} for (name, _), r in provenance.items() if name == model["name"]), {})
     layers = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
@@ -126,7 +127,7 @@ def how_pruned(model: Mapping[str, Any], provenance: Provenance) -> str:
 
 
 # -- the choice within a budget ----------------------------------------------------------------------------------------
-def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
+def budgets(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
     """For each model that is the smallest within its limits (of the first replicate): title, set, metric, and the rows of
     its curve on that set: model, parameters (millions), value, low, high, state."""
     found, labels = [], {m["name"]: label(m) for m in outcomes.models}
@@ -148,7 +149,7 @@ def budgets(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
     return found
 
 
-def compact(outcomes: Outcomes, costs: Sequence[Mapping[str, str]], provenance: Provenance) -> list[str]:
+def compact(outcomes: Outcomes, costs: Sequence[Mapping[str, str]], provenance: Records) -> list[str]:
     """For each model that is the smallest within its limits, a line for each that it is in some replicates: how much smaller
     and faster than the largest that it was chosen among."""
     cost = {(c["model"], c["replicate"]): c for c in costs}
@@ -171,7 +172,7 @@ def compact(outcomes: Outcomes, costs: Sequence[Mapping[str, str]], provenance: 
 
 
 # -- what layers and heads are worth -----------------------------------------------------------------------------------
-def layer_rows(outcomes: Outcomes, provenance: Provenance) -> dict[str, list[dict[str, Any]]]:
+def layer_rows(outcomes: Outcomes, provenance: Records) -> dict[str, list[dict[str, Any]]]:
     """Side -> a row a layer of every model that was searched, in the first replicate: model (and what was measured), layer
     (from 1, of what was pruned), worth (0 for the least in its model, 1 for the most), kept, words."""
     sides: dict[str, list[dict[str, Any]]] = {}
@@ -231,7 +232,7 @@ def scale(worth: Mapping[int, float]) -> dict[int, float]:
     return {n: (v - low) / span if math.isfinite(v) else 1.0 for n, v in worth.items()}
 
 
-def head_maps(outcomes: Outcomes, provenance: Provenance) -> list[dict[str, Any]]:
+def head_maps(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
     """For up to four models whose heads were scored, in the first replicate: title, by, and a row a head: place (group and
     layer), layer, head (from 1), worth (0 to 1), kept, words."""
     found = []
