@@ -16,7 +16,7 @@ from transformers import Trainer
 from transformers.trainer_callback import PrinterCallback
 
 from consomme.common.errors import ConsommeError
-from consomme.train import checkpoints, hidden, hybrid, losses
+from consomme.train import checkpoints, dropout, hidden, hybrid, losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,9 @@ class Engine(Trainer):
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
         pieces = split(inputs, self.parts.pieces)
-        share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+        # a compiler makes its own dropout
+        with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
+            share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
         # a batch has its share of the step's loss; what may not be too high is the whole
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
