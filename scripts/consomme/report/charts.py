@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from consomme.report import labels
 from consomme.report.landscape import BARRIER, Landscape
 from consomme.report.series import Series
 from consomme.report.tables import Score, mean_scores, metric_title
@@ -104,7 +105,14 @@ def pareto(
             opacity=alt.when("datum.run").then(alt.value(0.6)).otherwise(alt.value(1)),
             tooltip=tooltip,
         ),
-        base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=x, y=y, text="label:N"),
+        *labels.layers(
+            rows,
+            "label",
+            labels.Axis("x", [row[f] for row in rows for f in ("x_low", "x_high")], turned=not higher),
+            labels.Axis("y", [row[f] for row in rows for f in ("y_low", "y_high")], turned=not higher),
+            420,
+            {"x": x, "y": y},
+        ),
     ]
     if path:
         line = alt.Chart(alt.Data(values=list(path))).encode(x=x, y=y, order="share:Q")
@@ -167,7 +175,14 @@ def quality_against_cost(
             base.mark_point(filled=True, size=110, opacity=1).encode(
                 x=x, y=y, color=colour, shape=shape, tooltip=tooltip
             ),
-            base.mark_text(align="left", dx=9, dy=-9, fontSize=12).encode(x=x, y=y, text="model:N"),
+            *labels.layers(
+                rows,
+                "model",
+                labels.Axis("cost", [row["cost"] for row in rows]),
+                labels.Axis("value", [row[f] for row in rows for f in ("low", "high")], turned=not higher),
+                300,
+                {"x": x, "y": y},
+            ),
         ),
         300,
     )

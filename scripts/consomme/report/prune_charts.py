@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from consomme.report import labels
 from consomme.report.charts import COLOURS, better, finish
 from consomme.report.pruning import PRUNED, RECOVERED, WHOLE
 
@@ -75,9 +76,14 @@ def front(
         .mark_rule(strokeWidth=2.2, opacity=0.8)
         .encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
         base.mark_point(filled=True, size=95, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
-        alt.Chart(alt.Data(values=best))
-        .mark_text(align="left", dx=9, dy=-8, fontSize=11.5)
-        .encode(x=x, y=y, text="label:N"),
+        *labels.layers(
+            best,
+            "label",
+            labels.Axis("at", [row["at"] for row in rows]),
+            labels.Axis("value", [row[f] for row in rows for f in ("low", "high")], turned=not higher),
+            360,
+            {"x": x, "y": y},
+        ),
     ]
     return finish(alt.layer(*(layer for layer in layers if layer is not layers[3] or lines)), 360)
 

@@ -126,7 +126,7 @@ def captions(shown: Mapping[str, Any]) -> dict[str, str]:
         found[f"more_{i}"] = (
             f"{s['title']}: the loss of the mean of the first runs, in random orders and by their loss."
         )
-    found |= {key: s["title"] for s in shown["series"] for key in s["charts"]}
+    found |= {key: f"{s['title']}: {sets[int(key.split('_')[-1])]}" for s in shown["series"] for key in s["charts"]}
     return {key: words for key, words in found.items() if key in charts}
 
 
