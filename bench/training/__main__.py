@@ -1,8 +1,9 @@
 """Training beside its peers: PYTHONPATH=bench python -m training [--rounds 3] [SECTION...]
 
 speech: against transformers' own speech script, the same model, clips, batch; translation: against its translation
-script; padding: what batches waste, and how long a step waits for its batch; memory: its peak by batch size; sweep: what
-16 runs take beside their own compute. quality, which has to be asked for, trains until error rates mean something.
+script; padding: what batches waste, and how long a step waits for its batch; memory: its peak by batch size; dropout: a
+step with ours and with torch's; sweep: what 16 runs take beside their own compute. quality, which has to be asked for,
+trains until error rates mean something.
 
 Each training is a process of its own, watched step by step; contenders take turns, and start-up never counts."""
 
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from training.dropout import dropout
 from training.memory import memory
 from training.padding import padding
 from training.quality import quality
@@ -31,10 +33,11 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[list[Line]]]] = {
     "translation": translation,
     "padding": padding,
     "memory": memory,
+    "dropout": dropout,
     "sweep": sweep,
     "quality": quality,
 }
-DEFAULT = ("speech", "translation", "padding", "memory", "sweep")
+DEFAULT = ("speech", "translation", "padding", "memory", "dropout", "sweep")
 
 
 def main() -> None:

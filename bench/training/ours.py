@@ -1,10 +1,11 @@
 """The train stage, watched: python bench/ours.py RECORD.json [options of python -m consomme.train]
 
 Writes the steps as `watch` has them. With --flops the training is built and not run, and what is written is one step
-for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`."""
+for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`. With --torch-dropout dropout is torch's own."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from itertools import islice
@@ -55,8 +56,12 @@ if __name__ == "__main__":
         arguments.remove("--flops")
         main(lambda job: watch.write(record, flops(job)), "count", arguments)
     else:
+        from consomme.train import dropout
         from consomme.train.run import run
 
+        if "--torch-dropout" in arguments:
+            arguments.remove("--torch-dropout")
+            dropout.quick = contextlib.nullcontext
         steps = watch.watch(held)
         main(run, "watched", arguments)
         watch.write(record, steps)
