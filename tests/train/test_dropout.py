@@ -76,6 +76,18 @@ def test_attention_is_torchs_but_for_the_draws(monkeypatch, kind, more):
     torch.testing.assert_close(found, STOCK_ATTENTION(query, key, value, mask, **more))
 
 
+def test_gradients_of_attention_are_torchs_down_to_the_bias(monkeypatch):
+    """T5 learns what it adds to the scores."""
+    torch.manual_seed(2)
+    given = [torch.randn(2, 3, 5, 8), torch.randn(2, 3, 7, 8), torch.randn(2, 3, 7, 8), torch.randn(1, 3, 5, 7)]
+    given = [x.requires_grad_() for x in given]
+    monkeypatch.setattr("consomme.train.dropout.dropout", lambda x, p: x)
+    found = torch.autograd.grad(attention(*given, dropout_p=0.3).square().sum(), given)
+    wanted = torch.autograd.grad(STOCK_ATTENTION(*given).square().sum(), given)
+    for mine, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
 def test_causal_attention_is_torchs_but_for_the_draws(monkeypatch):
     query, key, value = torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8), torch.randn(2, 3, 6, 8)
     monkeypatch.setattr("consomme.train.dropout.dropout", lambda x, p: x)
