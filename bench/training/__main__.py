@@ -2,8 +2,8 @@
 
 speech: against transformers' own speech script, the same model, clips, batch; translation: against its translation
 script; padding: what batches waste, and how long a step waits for its batch; memory: its peak by batch size; dropout: a
-step with ours and with torch's; sweep: what 16 runs take beside their own compute. quality, which has to be asked for,
-trains until error rates mean something.
+step with ours and with torch's; sweep: what 16 runs take beside their own compute. errors and bleu, which have to be
+asked for, train until their scores mean something.
 
 Each training is a process of its own, watched step by step; contenders take turns, and start-up never counts."""
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from training.dropout import dropout
 from training.memory import memory
 from training.padding import padding
-from training.quality import quality
+from training.quality import bleu, errors
 from training.speech import speech
 from training.sweep import sweep
 from training.table import Line, keep, show
@@ -35,7 +35,8 @@ SECTIONS: dict[str, Callable[[Bench], Iterator[list[Line]]]] = {
     "memory": memory,
     "dropout": dropout,
     "sweep": sweep,
-    "quality": quality,
+    "errors": errors,
+    "bleu": bleu,
 }
 DEFAULT = ("speech", "translation", "padding", "memory", "dropout", "sweep")
 

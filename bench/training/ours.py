@@ -1,7 +1,8 @@
 """The train stage, watched: python bench/ours.py RECORD.json [options of python -m consomme.train]
 
 Writes the steps as `watch` has them. With --flops the training is built and not run, and what is written is one step
-for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`. With --torch-dropout dropout is torch's own."""
+for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`.
+With --torch-dropout dropout is torch's own."""
 
 from __future__ import annotations
 
@@ -41,10 +42,11 @@ def flops(job: Job) -> list[dict[str, float]]:
     found = []
     for keys in islice(engine.parts.batches, COUNTED):
         batch = engine.data_collator([engine.train_dataset[key] for key in keys])
-        counts = batch.pop("counts")
+        counts = batch["counts"]
         counter = FlopCounterMode(display=False)
         with sdpa_kernel(SDPBackend.MATH), counter:
-            engine.compute_loss(engine.model, batch, num_items_in_batch=counts["tokens"]).backward()
+            for piece in batch["pieces"]:
+                engine.compute_loss(engine.model, piece, num_items_in_batch=counts["tokens"]).backward()
         found.append({"flops": counter.get_total_flops(), "utterances": counts["utterances"]})
     torch._dynamo.reset()
     return found

@@ -1,4 +1,4 @@
-"""Error rates and BLEU after equal steps, and after equal tokens."""
+"""Error rates after equal steps, and BLEU after equal tokens; ours with random batches and with such of like lengths."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from training.translation import tokens_of, translation_plan
 from training.workbench import BATCH, SENTENCES, SHIPPED, Bench, corpus_of, model_of
 
 STEPS = {"speech": 1500, "translation": 1200}
+GROUPED = {"train_sampling_strategy": "group_by_length"}
 
 
-def quality(bench: Bench) -> Iterator[list[Line]]:
-    """Error rates after equal steps, and BLEU after equal tokens; the model of speech is small but hears 30 s."""
-    yield quality_of_speech(bench)
-    yield quality_of_translation(bench)
-
-
-def quality_of_speech(bench: Bench) -> list[Line]:
-    """Digit strings of human recordings; ours in short windows with the script's settings and number of steps."""
+def errors(bench: Bench) -> Iterator[list[Line]]:
+    """Digit strings of human recordings; ours in short windows with the script's settings and number of steps. The model
+    is small but hears 30 s."""
     small = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 96, "encoder_ffn_dim": 384, "decoder_ffn_dim": 384}
     digits = dict(enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")))
     clips = {
@@ -51,6 +47,7 @@ def quality_of_speech(bench: Bench) -> list[Line]:
                     "untrained": {"from": {"scratch": {"family": "whisper", "window": 30, "init_std": 0.1, **small}}},
                     "short": {**train, "full_windows": 0.0},
                     "shipped": train,
+                    "grouped": {**train, "full_windows": 0.0, **GROUPED},
                 },
             }
         },
@@ -58,7 +55,7 @@ def quality_of_speech(bench: Bench) -> list[Line]:
     plan = bench.prepare(config, "quality/untrained")
     found: dict[str, float] = {}
     spent: dict[str, float] = {}
-    for name in ("short", "shipped"):
+    for name in ("short", "shipped", "grouped"):
         steps_, _ = bench.ours(model_of(plan, name))
         spent[name] = steps_[-1]["ended"] - steps_[0]["began"]
         for window in ("short", "full"):
@@ -70,25 +67,31 @@ def quality_of_speech(bench: Bench) -> list[Line]:
     spent["script"] = steps_[-1]["ended"] - steps_[0]["began"]
     theirs = bench.scored(plan, "short", bench.place / "peer", "wer", "full")
     unit, after = "% WER", f"after {steps} steps of {BATCH}"
-    return [
+    yield [
         line(f"{after}: short windows, against the script in 30 s", found["short, short"], theirs, unit, "≤", 1),
         line("the same in the stock 30 s", found["short, full"], theirs, unit),
         line(f"with {SHIPPED:.0%} full windows: short windows", found["shipped, short"], theirs, unit),
         line("the same in the stock 30 s", found["shipped, full"], theirs, unit),
+        line("short windows, batches of like lengths", found["grouped, short"], theirs, unit),
         line("time of the steps, short windows", spent["short"], spent["script"], "s"),
+        line("time of the steps, batches of like lengths", spent["grouped"], spent["script"], "s"),
         line(f"time of the steps, {SHIPPED:.0%} full windows", spent["shipped"], spent["script"], "s"),
     ]
 
 
-def quality_of_translation(bench: Bench) -> list[Line]:
+def bleu(bench: Bench) -> Iterator[list[Line]]:
     """BLEU of both after about as many target tokens."""
     longer, _ = tokens_of(bench, translation_plan(bench, {}))
     steps = 20 if bench.smoke else STEPS["translation"]
     settings = {"max_steps": steps, "batch_tokens": round(SENTENCES * longer), "learning_rate": 1e-3}
     settings |= {"warmup_steps": steps // 10, "lr_scheduler_type": "cosine"}
-    plan = translation_plan(bench, {"filled": settings})
-    ours, _ = bench.ours(model_of(plan, "filled"))
-    mine = bench.scored(plan, "filled", bench.place / "run/model", "bleu")
+    plan = translation_plan(bench, {"filled": settings, "grouped": {**settings, **GROUPED}})
+    found: dict[str, float] = {}
+    trained: dict[str, watch.Steps] = {}
+    for name in ("filled", "grouped"):
+        trained[name], _ = bench.ours(model_of(plan, name))
+        found[name] = bench.scored(plan, name, bench.place / "run/model", "bleu")
+    ours = trained["filled"]
     arguments = ["--model", bench.folder(model_of(plan, "untrained")), "--schedule", "cosine", "--learning-rate", 1e-3]
     arguments += ["--corpus", bench.folder(corpus_of(plan, "pairs")), "--languages", "en", "fr", "--batch", SENTENCES]
     # as many tokens, not steps: batches end where an epoch does
@@ -99,8 +102,15 @@ def quality_of_translation(bench: Bench) -> list[Line]:
     peer, _ = bench.peer("seq2seq_trainer.py text", *arguments, "--out", bench.place / "peer")
     theirs = bench.scored(plan, "filled", bench.place / "peer", "bleu")
     seen = sum(step["tokens"] for step in peer)
-    return [
-        line(f"BLEU after {wanted / 1e6:.2f} M target tokens", mine, theirs, "BLEU", "≥", 1),
+    yield [
+        line(f"BLEU after {wanted / 1e6:.2f} M target tokens", found["filled"], theirs, "BLEU", "≥", 1),
+        line("batches of like lengths", found["grouped"], theirs, "BLEU"),
         line("target tokens seen", wanted, seen, "tokens"),
         line("target tokens a second", watch.rate(ours, "tokens"), watch.rate(peer, "tokens"), "tokens/s", "≥", 2),
+        line(
+            "batches of like lengths",
+            watch.rate(trained["grouped"], "tokens"),
+            watch.rate(peer, "tokens"),
+            "tokens/s",
+        ),
     ]

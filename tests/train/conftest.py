@@ -18,6 +18,7 @@ SETTINGS: dict[str, Any] = {
     "num_train_epochs": None,
     "per_device_train_batch_size": 8,
     "gradient_accumulation_steps": 1,
+    "train_sampling_strategy": "random",
     "learning_rate": 3e-3,
     "lr_scheduler_type": "constant",
     "warmup_steps": 0,

@@ -6,11 +6,15 @@ import pytest
 
 from consomme.common.provenance import weights_hash
 from consomme.train import losses
+from consomme.train.pieces import PASS
 from consomme.train.run import run
 
 
 @pytest.fixture
 def broken_at(monkeypatch):
+    """The so-many-th loss is broken; a batch is one piece, and has one."""
+    monkeypatch.setitem(PASS, "cpu", 1000.0)
+
     def breaks(call, value=float("nan")):
         plain, calls = losses.seq2seq, []
 

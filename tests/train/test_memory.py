@@ -45,7 +45,7 @@ def test_the_same_training_in_pieces(tmp_path, recogniser, translator, tones, pa
     room_for(3)
     made = job(tmp_path / "pieces", parent, {"c": corpus}, **options)
     run(made)
-    assert json.loads((made.out / "provenance.json").read_text())["pieces"] == 4  # of 8 rows
+    assert json.loads((made.out / "provenance.json").read_text())["pieces"] > 1
     a, b = (load_file(j.out / "model.safetensors") for j in (whole, made))
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)

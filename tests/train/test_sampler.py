@@ -3,14 +3,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from consomme.train.sampler import LengthGroupedBatches
+from consomme.train.sampler import Batches
 
 LENGTHS = {"a": np.arange(1, 41) * 7 % 41, "b": np.arange(1, 11)}
 
 
-def batches(weights=(1.0, 1.0), size=4, seed=3, epoch=0, lengths=LENGTHS):
+def batches(weights=(1.0, 1.0), size=4, seed=3, epoch=0, lengths=LENGTHS, grouped=False):
     rows = {name: np.arange(len(found)) for name, found in lengths.items()}
-    sampler = LengthGroupedBatches(lengths, rows, dict(zip(lengths, weights, strict=True)), size, seed)
+    sampler = Batches(lengths, rows, dict(zip(lengths, weights, strict=True)), size, seed, None, grouped)
     sampler.set_epoch(epoch)
     found = list(sampler)
     assert len(found) == len(sampler)
@@ -21,8 +21,9 @@ def drawn(found, name=None):
     return Counter((n, row) for batch in found for _, n, row in batch if name in (None, n))
 
 
-def test_an_epoch_holds_every_row_once_in_batches_of_the_wanted_size():
-    found = batches()
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_epoch_holds_every_row_once_in_batches_of_the_wanted_size(grouped):
+    found = batches(grouped=grouped)
     assert set(drawn(found).values()) == {1} and len(drawn(found)) == 50
     assert sorted(map(len, found)) == [2] + [4] * 12
 
@@ -48,13 +49,19 @@ def test_successive_epochs_go_through_the_whole_corpus_before_any_row_comes_agai
     assert turns == {0, 1}  # so that the two draws are augmented differently
 
 
-def test_batches_hold_similar_lengths():
+def test_grouped_batches_hold_similar_lengths():
     lengths = {"a": np.random.default_rng(0).integers(10, 500, 1000)}
-    found = batches((1.0,), size=16, lengths=lengths)
+    found = batches((1.0,), size=16, lengths=lengths, grouped=True)
     room = sum(max(lengths["a"][row] for _, _, row in batch) * len(batch) for batch in found)
     assert 1 - lengths["a"].sum() / room < 0.1  # at random it is nearly a half
     first = [lengths["a"][batch[0][2]] for batch in found]
     assert abs(np.corrcoef(first, np.arange(len(first)))[0, 1]) < 0.3  # no order by length among the batches
+
+
+def test_what_a_batch_holds_has_nothing_to_do_with_lengths():
+    lengths = {"a": np.random.default_rng(0).integers(10, 500, 1000)}
+    other = {"a": lengths["a"][::-1]}
+    assert batches((1.0,), size=16, lengths=lengths) == batches((1.0,), size=16, lengths=other)
 
 
 def test_a_corpus_beside_it_leaves_a_corpus_shuffle_alone():
@@ -67,29 +74,39 @@ def test_a_corpus_beside_it_leaves_a_corpus_shuffle_alone():
 LONG = {"a": np.random.default_rng(1).integers(10, 90, 300)}
 
 
-def filled(room=200, epoch=0, lengths=LONG):
-    sampler = LengthGroupedBatches(lengths, {"a": np.arange(len(lengths["a"]))}, {"a": 1.0}, None, 3, room)
+def filled(room=200, epoch=0, lengths=LONG, grouped=False):
+    sampler = Batches(lengths, {"a": np.arange(len(lengths["a"]))}, {"a": 1.0}, None, 3, room, grouped)
     sampler.set_epoch(epoch)
     return sampler, list(sampler)
 
 
-def test_a_filled_batch_has_room_for_its_longest_row_times_its_rows_and_no_more_fit():
+def test_a_filled_batch_is_as_long_as_its_room_allows():
     lengths = LONG["a"]
-    sampler, found = filled()
+    _, found = filled()
+    taken = [sum(lengths[row] for _, _, row in batch) for batch in found]
+    first = [lengths[batch[0][2]] for batch in found]
+    assert max(taken) <= 200 and all(t + f > 200 for t, f in zip(taken, first[1:], strict=False))
+
+
+def test_a_grouped_batch_has_room_for_its_longest_row_times_its_rows_and_no_more_fit():
+    lengths = LONG["a"]
+    sampler, found = filled(grouped=True)
     padded = [max(lengths[row] for _, _, row in batch) * len(batch) for batch in found]
     assert max(padded) <= 200 and len(found) == len(sampler)
     assert sum(padded) / len(padded) > 150  # little is left over
     assert 1 - lengths.sum() / sum(padded) < 0.1
 
 
-def test_epochs_of_filled_batches_have_one_number_and_leave_no_row_out():
-    counts = {len(filled(epoch=e)[1]) for e in range(6)}
-    assert counts == {len(filled()[0])}
-    seen = drawn([b for e in range(8) for b in filled(epoch=e)[1]])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_epochs_of_filled_batches_have_one_number_and_leave_no_row_out(grouped):
+    counts = {len(filled(epoch=e, grouped=grouped)[1]) for e in range(6)}
+    assert counts == {len(filled(grouped=grouped)[0])}
+    seen = drawn([b for e in range(8) for b in filled(epoch=e, grouped=grouped)[1]])
     assert len(seen) == 300 and set(seen.values()) <= {7, 8, 9}
 
 
-def test_a_row_longer_than_the_room_stands_alone():
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_row_longer_than_the_room_stands_alone(grouped):
     lengths = {"a": np.array([500] + [10] * 63)}
-    _, found = filled(room=30, lengths=lengths)
+    _, found = filled(room=30, lengths=lengths, grouped=grouped)
     assert [(0, "a", 0)] in found and max(map(len, found)) == 3

@@ -1,4 +1,4 @@
-"""A batch of examples as the model's inputs, and what it holds, counted before any device is involved."""
+"""A batch of examples as the model's inputs, in pieces, and what it holds, counted before any device is involved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consomme.families.windows import fitting
+from consomme.train.pieces import PASS, pieces
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
@@ -16,36 +17,59 @@ if TYPE_CHECKING:
 
 
 class Collator:
-    """Pads with `Family.collate`. `counts` travels with the batch, so that worker processes need not be asked.
+    """Pads with `Family.collate`, each of a batch's pieces for itself: {"pieces": inputs of each, "counts": of the batch}.
+    `counts` travels with the batch, so that worker processes need not be asked.
 
-    short: whether windows are as short as their batch allows, but for a share `full` of the batches; ctc: whether CTC on
-    the encoder needs the labels without special tokens, and the lengths of the features."""
+    short: whether windows are as short as their piece allows, but for a share `full` of the batches; ctc: whether CTC on
+    the encoder needs the labels without special tokens, and the lengths of the features; per_pass: what a pass costs,
+    see `pieces`; room: seconds or tokens that a piece has room for."""
 
     def __init__(
-        self, family: Family, processor: Any, *, short: bool = False, full: float = 0.0, ctc: bool = False
+        self,
+        family: Family,
+        processor: Any,
+        *,
+        short: bool = False,
+        full: float = 0.0,
+        ctc: bool = False,
+        per_pass: float = PASS["cpu"],
+        room: float | None = None,
     ) -> None:
         self.family, self.processor, self.short, self.full = family, processor, short, full
         self.special = set(getattr(processor, "tokenizer", processor).all_special_ids) if ctc else None
+        self.per_pass, self.room = per_pass, room
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        features = [e["features"] for e in examples]
+        lengths = [len(e["features"]) for e in examples]
+        short = self.short and draw(examples) >= self.full
+        if self.family.windows and not short:  # all of one length
+            cut = [range(len(examples))]
+        else:
+            # a text's translation is padded like it; what is said takes little beside the sound
+            sides, each = [lengths, [len(e["labels"]) for e in examples]], 1.0
+            if self.family.task == "asr":
+                sides, each = [lengths], sum(lengths) / sum(e["seconds"] for e in examples)
+            cut = pieces(np.array(sides).T, self.per_pass, self.room and self.room * each)
+        made = [self._piece([examples[i] for i in rows], short) for rows in cut]
+        counts = {
+            "utterances": len(examples),
+            "seconds": sum(e["seconds"] for e in examples),
+            "tokens": sum(len(e["labels"]) for e in examples),
+            "filled": sum(lengths),  # frames or tokens of the source
+            "room": sum(room for _, room in made),  # the same with the padding
+        }
+        return {"pieces": [batch for batch, _ in made], "counts": counts}
+
+    def _piece(self, examples: Sequence[Example], short: bool) -> tuple[dict[str, Any], int]:
+        """The inputs, and the frames or tokens of the source that they have room for."""
+        features, labels = [e["features"] for e in examples], [e["labels"] for e in examples]
         lengths = [len(f) for f in features]
-        window = {}
-        if self.short and draw(examples) >= self.full:
-            window = fitting(self.family, True, max(lengths))
-        labels = [e["labels"] for e in examples]
+        window = fitting(self.family, True, max(lengths)) if short else {}
         batch: dict[str, Any] = dict(self.family.collate(self.processor, features, labels, **window))
         if self.special is not None:
             batch |= self._for_ctc(labels, lengths)
-        room = batch["input_features"].shape[-1] if self.family.windows else max(lengths)
-        batch["counts"] = {
-            "utterances": len(examples),
-            "seconds": sum(e["seconds"] for e in examples),
-            "tokens": sum(len(label) for label in labels),
-            "filled": sum(lengths),  # frames or tokens of the source
-            "room": room * len(lengths),  # the same with the padding
-        }
-        return batch
+        longest = batch["input_features"].shape[-1] if self.family.windows else max(lengths)
+        return batch, longest * len(lengths)
 
     def _for_ctc(self, labels: Sequence[Sequence[int]], lengths: Sequence[int]) -> dict[str, Any]:
         import torch

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from consomme.train.examples import Examples
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
-    from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.sampler import Batches
     from consomme.train.taps import Taps
 
 
@@ -53,7 +53,7 @@ class Parts:
 
     family: Family
     examples: Examples
-    batches: LengthGroupedBatches
+    batches: Batches
     collator: Collator
     optimizer: Callable[[list[str]], torch.optim.Optimizer]
     smoothing: float = 0.0
@@ -109,14 +109,14 @@ class Engine(Trainer):
 
     # -- loss --------------------------------------------------------------------------------------------------------
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
-        """Counts the utterances of a step beside its labels, and begins to count its batches."""
-        self.utterances, self.batch = sum(len(b["labels"]) for b in batch_samples), 0
-        return super()._get_num_items_in_batch(batch_samples, device)
+        """The labels of a step. Counts its utterances beside them, and begins to count its batches."""
+        self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
+        return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["pieces"]).to(device)
 
     def training_step(self, model: PreTrainedModel, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
-        pieces = split(inputs, self.parts.pieces)
+        pieces = [part for piece in inputs["pieces"] for part in split(piece, self.parts.pieces)]
         # a compiler makes its own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
             share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
@@ -269,7 +269,7 @@ class Engine(Trainer):
 
 
 def split(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
-    """A batch in `pieces` of its rows, or fewer where it has no more rows."""
+    """A piece of a batch in `pieces` of its rows, or fewer where it has no more rows."""
     rows = len(inputs["labels"])
     size = -(-rows // min(pieces, rows))
     return [{k: v[start : start + size] for k, v in inputs.items()} for start in range(0, rows, size)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from consomme.train.distil import Teacher
     from consomme.train.engine import Diverged, Engine
     from consomme.train.examples import Corpus
-    from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.sampler import Batches
 
 FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
 WORKERS = 4  # processes at most that read and augment waveforms
@@ -145,6 +145,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     from consomme.train.engine import Engine, Parts
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
+    from consomme.train.pieces import PASS
     from consomme.train.taps import Taps
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
@@ -171,7 +172,13 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
         examples=examples.Examples(family, processor, corpora, augmenter),
         batches=batches,
         collator=Collator(
-            family, processor, short=short, full=FULL_WINDOWS if full is None else full, ctc=ctc_weight > 0
+            family,
+            processor,
+            short=short,
+            full=FULL_WINDOWS if full is None else full,
+            ctc=ctc_weight > 0,
+            per_pass=PASS[device],
+            room=settings.get("batch_seconds") or settings.get("batch_tokens"),
         ),
         optimizer=partial(optimizers.build, model, family, settings),
         smoothing=settings["label_smoothing_factor"],
@@ -256,11 +263,9 @@ def augmenter_of(
     return Augmenter(augment, context, seed)
 
 
-def batches_of(
-    spec: Mapping[str, Any], family: Family, corpora: Mapping[str, Corpus], seed: int
-) -> LengthGroupedBatches:
+def batches_of(spec: Mapping[str, Any], family: Family, corpora: Mapping[str, Corpus], seed: int) -> Batches:
     """The batches: of so many rows, of so many seconds, or of so many tokens of the longer side."""
-    from consomme.train.sampler import LengthGroupedBatches
+    from consomme.train.sampler import Batches
 
     settings = spec["settings"]
     room = settings.get("batch_seconds") or settings.get("batch_tokens")
@@ -272,7 +277,8 @@ def batches_of(
         lengths = {name: corpus.lengths for name, corpus in corpora.items()}
     usable = {name: corpus.usable for name, corpus in corpora.items()}
     size = None if room else settings["per_device_train_batch_size"]
-    return LengthGroupedBatches(lengths, usable, spec["train"], size, seed, room)
+    grouped = settings["train_sampling_strategy"] == "group_by_length"
+    return Batches(lengths, usable, spec["train"], size, seed, room, grouped)
 
 
 def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:

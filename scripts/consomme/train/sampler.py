@@ -1,4 +1,4 @@
-"""Batches of similar length in an order that (seed, epoch) alone decides."""
+"""The rows of each batch, in an order that (seed, epoch) alone decides."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ MEGABATCH = 50  # batches that are sorted by length together; as in transformers
 Key = tuple[int, str, int]
 
 
-class LengthGroupedBatches(Sampler[list[Key]]):
+class Batches(Sampler[list[Key]]):
     """Batches of a training, an epoch at a time.
 
     An epoch draws round(weight * rows) rows of each corpus. The draws of successive epochs run through one shuffle of
     the corpus after the other, so a weight of 0.5 has seen every row after two epochs, and a weight of 2 sees each
-    twice in one. All drawn rows are shuffled, cut into groups of up to 50 batches, sorted by length within
-    their group, cut into batches; the batches are shuffled. Only the last group can hold a short batch.
+    twice in one. All drawn rows are shuffled and cut into batches. Where they are `grouped`, they are first cut into
+    groups of up to 50 batches and sorted by length within their group, and the batches are shuffled again; only the last
+    group can hold a short batch.
 
-    A batch has `size` rows, or else as many as fit `room` when all are padded to the longest (a row longer than that
-    stands alone). Filled batches differ in number from epoch to epoch, and Trainer counts on one number: an epoch
-    yields as many as the first one has, and the next goes on where it ended.
+    A batch has `size` rows, or else as many as fit `room` (a row longer than that stands alone): as they are, or grouped
+    ones when all are padded to the longest. Filled batches differ in number from epoch to epoch, and Trainer counts on
+    one number: an epoch yields as many as the first one has, and the next goes on where it ended.
 
     lengths: corpus -> length of each row [rows] (frames, tokens, seconds); rows: corpus -> row numbers that may be
     drawn; weights: corpus -> weight > 0; room: in the unit of the lengths."""
@@ -38,12 +39,13 @@ class LengthGroupedBatches(Sampler[list[Key]]):
         size: int | None,
         seed: int,
         room: float | None = None,
+        grouped: bool = False,
     ) -> None:
         if (size is None) == (room is None):
             raise ValueError("a batch has a size or a room")
         self.lengths, self.rows = lengths, rows
         self.draws = {name: max(1, round(weights[name] * len(rows[name]))) for name in rows if len(rows[name])}
-        self.size, self.room, self.seed, self.epoch = size, room, seed, 0
+        self.size, self.room, self.seed, self.grouped, self.epoch = size, room, seed, grouped, 0
         self.batch_size = size  # accelerate asks for this and the next
         self.drop_last = False
         drawn = sum(self.draws.values())
@@ -91,6 +93,8 @@ class LengthGroupedBatches(Sampler[list[Key]]):
         lengths = np.array([self.lengths[name][row] for _, name, row in keys])
         generator = np.random.default_rng([self.seed, number])
         order = generator.permutation(len(keys))
+        if not self.grouped:
+            return [[keys[i] for i in batch] for batch in self._cut(order, lengths)]
         group = self.typical * min(MEGABATCH, max(1, len(keys) // (4 * self.typical)))
         batches: list[Sequence[int]] = []
         for start in range(0, len(order), group):
@@ -100,12 +104,18 @@ class LengthGroupedBatches(Sampler[list[Key]]):
         return [[keys[i] for i in batches[place]] for place in generator.permutation(len(batches))]
 
     def _cut(self, members: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        """Rows, longest first, in batches."""
-        start = 0
+        """Rows in batches; grouped ones come longest first."""
+        start, total = 0, np.cumsum(lengths[members])
         while start < len(members):
-            rows = self.size or max(1, int(self.room // max(lengths[members[start]], 1e-9)))
-            yield members[start : start + rows]
-            start += rows
+            if self.size:
+                stop = start + self.size
+            elif self.grouped:
+                stop = start + int(self.room // max(lengths[members[start]], 1e-9))
+            else:
+                stop = int(np.searchsorted(total, (total[start - 1] if start else 0) + self.room, side="right"))
+            stop = max(stop, start + 1)
+            yield members[start:stop]
+            start = stop
 
     def _drawn(self, name: str, epoch: int) -> Iterator[Key]:
         """The rows of one corpus in an epoch."""

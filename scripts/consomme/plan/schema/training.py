@@ -102,9 +102,10 @@ class TrainNode(Node):
     per_device_train_batch_size: Integer | None = Field(
         None, ge=1, description="utterances or sentences; default 16, unless batch_seconds or batch_tokens is given"
     )
-    batch_seconds: Number | None = Field(None, gt=0, description="asr: of audio in a batch, padding included")
-    batch_tokens: Integer | None = Field(
-        None, ge=1, description="nmt: in a batch, padding included, of the longer side of each pair"
+    batch_seconds: Number | None = Field(None, gt=0, description="asr: of audio in a batch")
+    batch_tokens: Integer | None = Field(None, ge=1, description="nmt: in a batch, of the longer side of each pair")
+    train_sampling_strategy: Literal["random", "group_by_length"] = Field(
+        "random", description="rows of a batch: any, or of like lengths; see docs/training.md"
     )
     gradient_accumulation_steps: Integer = Field(1, ge=1)
     learning_rate: Number = Field(1e-4, gt=0)
