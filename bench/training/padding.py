@@ -10,7 +10,7 @@ from training import watch
 from training.speech import speech_plan
 from training.table import Line, line
 from training.translation import tokens_of, translation_plan
-from training.workbench import BATCH, REPOSITORY, SENTENCES, Bench, model_of
+from training.workbench import BATCH, GROUPED, REPOSITORY, SENTENCES, Bench, model_of
 
 
 def padding(bench: Bench) -> Iterator[list[Line]]:
@@ -20,6 +20,7 @@ def padding(bench: Bench) -> Iterator[list[Line]]:
     nodes = {
         "fixed": {**short, "per_device_train_batch_size": BATCH},
         "filled": {**short, "batch_seconds": 72.0},
+        "of like lengths": {**short, "per_device_train_batch_size": BATCH, **GROUPED},
         "augmented": {**short, "per_device_train_batch_size": BATCH, "augment": noisy},
     }
     plan = speech_plan(bench, nodes)
@@ -30,6 +31,7 @@ def padding(bench: Bench) -> Iterator[list[Line]]:
     nodes = {
         "fixed": {"max_steps": 175, "per_device_train_batch_size": SENTENCES},
         "filled": {"max_steps": 175, "batch_tokens": round(SENTENCES * longer)},
+        "of like lengths": {"max_steps": 175, "batch_tokens": round(SENTENCES * longer), **GROUPED},
     }
     if bench.smoke:
         nodes = {name: {**settings, "max_steps": 8} for name, settings in nodes.items()}

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from training import watch
 from training.table import Line, line
 from training.translation import tokens_of, translation_plan
-from training.workbench import BATCH, SENTENCES, SHIPPED, Bench, corpus_of, model_of
+from training.workbench import BATCH, GROUPED, SENTENCES, SHIPPED, Bench, corpus_of, model_of
 
 STEPS = {"speech": 1500, "translation": 1200}
-GROUPED = {"train_sampling_strategy": "group_by_length"}
 
 
 def errors(bench: Bench) -> Iterator[list[Line]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from training import watch
 from training.table import Line, line
-from training.workbench import BATCH, PRECISIONS, SHIPPED, Bench, corpus_of, model_of, peak, utterances
+from training.workbench import BATCH, GROUPED, PRECISIONS, SHIPPED, Bench, corpus_of, model_of, peak, utterances
 
 # whisper-tiny, with random weights
 TINY = {
@@ -104,6 +104,10 @@ def about(plan: Any, bench: Bench) -> None:
     )
 
 
+def _padding(steps: watch.Steps) -> float:
+    return 1 - watch.share(steps, "filled", "room")
+
+
 def speech(bench: Bench) -> Iterator[list[Line]]:
     """The same clips, model and batch in utterances, or batches filled with as many seconds as those have on average."""
     short = {"window": "short", "full_windows": 0.0}
@@ -123,6 +127,7 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
     room = round(BATCH * mean, 1)  # as many seconds as a batch of so many clips has
     for precision in PRECISIONS:
         nodes[f"filled-{precision}"] = {**short, "batch_seconds": room, "precision": precision}
+        nodes[f"grouped-{precision}"] = {**nodes[f"filled-{precision}"], **GROUPED}
     plan = speech_plan(bench, nodes)
     parent = bench.folder(model_of(plan, "untrained"))
     for precision in bench.precisions:
@@ -130,6 +135,7 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
         contenders: dict[str, Callable[[], watch.Steps]] = {
             "fixed": lambda p=precision: bench.ours(model_of(plan, f"fixed-{p}"))[0][start:],
             "filled": lambda p=precision: bench.ours(model_of(plan, f"filled-{p}"))[0][start:],
+            "grouped": lambda p=precision: bench.ours(model_of(plan, f"grouped-{p}"))[0][start:],
             "full": lambda p=precision: bench.ours(model_of(plan, f"full-{p}"))[0][1:],
             "script": lambda c=common: bench.peer(
                 "seq2seq_trainer.py speech", *c, "--batch", BATCH, "--steps", PEER_STEPS, "--rows", BATCH * PEER_STEPS
@@ -143,7 +149,7 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
         for _ in range(bench.rounds):
             for name, contender in contenders.items():
                 found[name].append(contender())
-        rates = {name: [utterances(steps, mean) for steps in found[name]] for name in ("fixed", "filled")}
+        rates = {name: [utterances(steps, mean) for steps in found[name]] for name in ("fixed", "filled", "grouped")}
         rates |= {name: [watch.rate(steps) for steps in found[name]] for name in ("full", "script")}
         shipped = [1 / ((1 - SHIPPED) / s + SHIPPED / f) for s, f in zip(rates["fixed"], rates["full"], strict=True)]
         bars = {kind: SPEECH_BARS[kind][precision] for kind in SPEECH_BARS}
@@ -158,16 +164,20 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
                 bars["fixed"],
             ),
             line(f"{precision}: filled to {room:g} s", rates["filled"], rates["script"], unit, "≥", bars["filled"]),
+            line(f"{precision}: filled, of like lengths", rates["grouped"], rates["script"], unit),
             line(f"{precision}: with {SHIPPED:.0%} full windows (reckoned)", shipped, rates["script"], unit),
             line(f"{precision}: full windows only", rates["full"], rates["script"], unit),
         ]
         for peer in [name for name in found if name.startswith("lhotse")]:
-            name = f"{precision}: filled to {room:g} s, against a loop over {peer}"
-            mine, theirs = ([watch.rate(s, "seconds") for s in found[k]] for k in ("filled", peer))
-            lines.append(line(name, mine, theirs, "s of audio/s", "≥", 1.1 if peer == "lhotse" else None))
-            theirs = [1 - watch.share(s, "filled", "room") for s in found[peer]]
-            mine = [1 - watch.share(s, "filled", "room") for s in found["filled"]]
-            lines.append(line(f"{precision}: padding beside {peer}", mine, theirs, "of frames"))
+            theirs, waste = [watch.rate(s, "seconds") for s in found[peer]], [_padding(s) for s in found[peer]]
+            # its batches are of like lengths: like is held against like, and random batches stand beside it
+            for kind, bar in (("grouped", 1.1 if peer == "lhotse" else None), ("filled", None)):
+                what = "of like lengths, " if kind == "grouped" else ""
+                name = f"{precision}: filled to {room:g} s, {what}against a loop over {peer}"
+                mine = [watch.rate(s, "seconds") for s in found[kind]]
+                lines.append(line(name, mine, theirs, "s of audio/s", "≥" if bar else "", bar))
+                mine = [_padding(s) for s in found[kind]]
+                lines.append(line(f"{precision}: padding, {what}beside {peer}", mine, waste, "of frames"))
         yield lines
         lines = []
         highest = max(peak(bench.threads, precision) for _ in range(bench.rounds))

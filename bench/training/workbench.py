@@ -20,6 +20,7 @@ HERE = Path(__file__).parent.resolve()
 REPOSITORY = HERE.parent.parent
 PRECISIONS = ("float32", "bfloat16")
 BATCH, SENTENCES = 16, 64
+GROUPED = {"train_sampling_strategy": "group_by_length"}
 SHIPPED = 0.05  # share of full windows where none is given
 
 

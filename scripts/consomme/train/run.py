@@ -177,7 +177,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
             short=short,
             full=FULL_WINDOWS if full is None else full,
             ctc=ctc_weight > 0,
-            per_pass=PASS[device],
+            per_pass=PASS["cpu" if device == "cpu" else "cuda"],
             room=settings.get("batch_seconds") or settings.get("batch_tokens"),
         ),
         optimizer=partial(optimizers.build, model, family, settings),
