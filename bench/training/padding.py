@@ -20,7 +20,7 @@ def padding(bench: Bench) -> Iterator[list[Line]]:
     nodes = {
         "fixed": {**short, "per_device_train_batch_size": BATCH},
         "filled": {**short, "batch_seconds": 72.0},
-        "of like lengths": {**short, "per_device_train_batch_size": BATCH, **GROUPED},
+        "of-like-lengths": {**short, "per_device_train_batch_size": BATCH, **GROUPED},
         "augmented": {**short, "per_device_train_batch_size": BATCH, "augment": noisy},
     }
     plan = speech_plan(bench, nodes)
@@ -31,7 +31,7 @@ def padding(bench: Bench) -> Iterator[list[Line]]:
     nodes = {
         "fixed": {"max_steps": 175, "per_device_train_batch_size": SENTENCES},
         "filled": {"max_steps": 175, "batch_tokens": round(SENTENCES * longer)},
-        "of like lengths": {"max_steps": 175, "batch_tokens": round(SENTENCES * longer), **GROUPED},
+        "of-like-lengths": {"max_steps": 175, "batch_tokens": round(SENTENCES * longer), **GROUPED},
     }
     if bench.smoke:
         nodes = {name: {**settings, "max_steps": 8} for name, settings in nodes.items()}
@@ -75,6 +75,7 @@ def _waste(bench: Bench, plan: Any, what: str, nodes: Mapping[str, Any]) -> Iter
         spent = steady[-1]["ended"] - steady[0]["began"]
         waited = sum(step["waited"] for step in steady)
         wasted = 100 * (1 - watch.share(steps, "filled", "room"))
+        name = name.replace("-", " ")
         if name != "augmented":
             lines.append(line(f"{what}, {name}: padding", wasted, None, "% of the source", "≤", 10))
         each = f"{1000 * spent / len(steady):.0f} ms a step"
