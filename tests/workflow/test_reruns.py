@@ -26,9 +26,10 @@ def jobs(**counts):
 
 
 def models(place):
-    """Every model's weights: path -> (inode, time)."""
+    """Every model's weights: path -> inode. What is written anew has another; the time tells nothing, for `best` is a link
+    to the weights that it chose, and Snakemake touches what a job has made."""
     files = (place.folder / "results/e/models").glob("*/model.safetensors")
-    return {str(f.relative_to(place.folder)): f.stat().st_mtime_ns for f in files}
+    return {str(f.relative_to(place.folder)): f.stat().st_ino for f in files}
 
 
 def weights(place):
