@@ -1,4 +1,4 @@
-"""The train stage, watched: python bench/ours.py RECORD.json [options of python -m consomme.train]
+"""The train stage, watched: python bench/training/ours.py RECORD.json [options of python -m consomme.train]
 
 Writes the steps as `watch` has them. With --flops the training is built and not run, and what is written is one step
 for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`.

@@ -1,5 +1,5 @@
 """The peer: transformers' Seq2SeqTrainer, set up as its examples run_speech_recognition_seq2seq.py and
-run_translation.py do, on a prepared corpus: python bench/seq2seq_trainer.py --help
+run_translation.py do, on a prepared corpus: python bench/training/seq2seq_trainer.py --help
 
 Speech: features padded to the model's whole window by WhisperFeatureExtractor beforehand, batches of so many, in random
 order. The script keeps the features in an Arrow file and turns them into Python's lists and back for each batch; here

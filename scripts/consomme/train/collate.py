@@ -40,25 +40,27 @@ class Collator:
         self.per_pass, self.room = per_pass, room
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        lengths = [len(e["features"]) for e in examples]
         short = self.short and draw(examples) >= self.full
-        if self.family.windows and not short:  # all of one length
-            cut = [range(len(examples))]
-        else:
-            # a text's translation is padded like it; what is said takes little beside the sound
-            sides, each = [lengths, [len(e["labels"]) for e in examples]], 1.0
-            if self.family.task == "asr":
-                sides, each = [lengths], sum(lengths) / sum(e["seconds"] for e in examples)
-            cut = pieces(np.array(sides).T, self.per_pass, self.room and self.room * each)
+        # full windows are all of one length
+        cut = [range(len(examples))] if self.family.windows and not short else self._cut(examples)
         made = [self._piece([examples[i] for i in rows], short) for rows in cut]
         counts = {
             "utterances": len(examples),
             "seconds": sum(e["seconds"] for e in examples),
             "tokens": sum(len(e["labels"]) for e in examples),
-            "filled": sum(lengths),  # frames or tokens of the source
+            "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source
             "room": sum(room for _, room in made),  # the same with the padding
         }
         return {"pieces": [batch for batch, _ in made], "counts": counts}
+
+    def _cut(self, examples: Sequence[Example]) -> list[np.ndarray]:
+        """The rows of each piece."""
+        lengths, room = np.array([[len(e["features"])] for e in examples]), self.room
+        if self.family.task == "asr":  # what is said takes little beside the sound, of which there is room for seconds
+            room = room and room * lengths.sum() / sum(e["seconds"] for e in examples)
+        else:  # a text's translation is padded like it
+            lengths = np.hstack([lengths, [[len(e["labels"])] for e in examples]])
+        return pieces(lengths, self.per_pass, room)
 
     def _piece(self, examples: Sequence[Example], short: bool) -> tuple[dict[str, Any], int]:
         """The inputs, and the frames or tokens of the source that they have room for."""

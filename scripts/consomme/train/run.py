@@ -156,7 +156,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     model = config_keys.load_with(family, parent, changed | own, "cpu")
     corpora = read(job, family, processor, model, parent)
     augmenter = augmenter_of(job, family, processor, corpora, seed)
-    batches = batches_of(spec, family, corpora, seed)
+    batches = batches_of(spec, corpora, seed)
     total = arguments.steps(settings, len(batches))
     # what is trained: all of it, or adapters; with a head for CTC beside
     optimizers.freeze(model, family, settings.get("freeze") or [])
@@ -263,7 +263,7 @@ def augmenter_of(
     return Augmenter(augment, context, seed)
 
 
-def batches_of(spec: Mapping[str, Any], family: Family, corpora: Mapping[str, Corpus], seed: int) -> Batches:
+def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int) -> Batches:
     """The batches: of so many rows, of so many seconds, or of so many tokens of the longer side."""
     from consomme.train.sampler import Batches
 

@@ -21,8 +21,8 @@ class Batches(Sampler[list[Key]]):
     An epoch draws round(weight * rows) rows of each corpus. The draws of successive epochs run through one shuffle of
     the corpus after the other, so a weight of 0.5 has seen every row after two epochs, and a weight of 2 sees each
     twice in one. All drawn rows are shuffled and cut into batches. Where they are `grouped`, they are first cut into
-    groups of up to 50 batches and sorted by length within their group, and the batches are shuffled again; only the last
-    group can hold a short batch.
+    groups of up to 50 batches and sorted by length within their group, and all batches are shuffled; only the last group
+    can hold a short batch.
 
     A batch has `size` rows, or else as many as fit `room` (a row longer than that stands alone): as they are, or grouped
     ones when all are padded to the longest. Filled batches differ in number from epoch to epoch, and Trainer counts on
@@ -50,10 +50,6 @@ class Batches(Sampler[list[Key]]):
         self.drop_last = False
         drawn = sum(self.draws.values())
         self.counts: list[int] = []  # batches of each filled pass so far
-        # rows of a batch, for the size of the groups
-        self.typical = size or max(
-            1, round(room / float(np.median(np.concatenate([lengths[n][rows[n]] for n in rows]))))
-        )
         self.whole = -(-drawn // size) if size else len(self._epoch(0))
 
     @property
@@ -95,7 +91,8 @@ class Batches(Sampler[list[Key]]):
         order = generator.permutation(len(keys))
         if not self.grouped:
             return [[keys[i] for i in batch] for batch in self._cut(order, lengths)]
-        group = self.typical * min(MEGABATCH, max(1, len(keys) // (4 * self.typical)))
+        typical = self.size or max(1, round(self.room / float(np.median(lengths))))  # rows of a batch
+        group = typical * min(MEGABATCH, max(1, len(keys) // (4 * typical)))
         batches: list[Sequence[int]] = []
         for start in range(0, len(order), group):
             members = order[start : start + group]
