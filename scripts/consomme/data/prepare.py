@@ -20,13 +20,13 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_file, write_json
 from consomme.common.stage import Job, finish, say
 from consomme.data import audio
+from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.prepared import VERSION, Rows, Writer
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import meets
-from consomme.data.text import clean, compared
+from consomme.data.text import compared
 
-DEFAULT_MAX_SECONDS = 30.0
 DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time
 FEW = 200  # rows of audio up to which starting other processes takes longer than it saves
@@ -135,7 +135,7 @@ def prepare(
     join = corpus.get("join") if task == "asr" else None
     chosen = _wanted(_counted(raws, read), corpus, skipped, limit=join is None)
     texts = _Others(without, source=task == "nmt")
-    checked = _pooled(_checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1)
+    checked = _pooled(checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -269,128 +269,6 @@ class _Others:
         return None
 
 
-# -- one row -------------------------------------------------------------------------------------------------------
-
-Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
-
-
-def _checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[Raw], Checked]:
-    return _Speech(corpus, singles) if task == "asr" else _Pair(corpus)
-
-
-class Text:
-    """Text as it is stored: cleaned, then normalised as the corpus says; a side that is missing is empty."""
-
-    def __init__(self, corpus: Mapping[str, Any]) -> None:
-        name = corpus.get("normaliser") or "verbatim"
-        self.normalise: Callable[[str], str] = str
-        if name != "verbatim":
-            from consomme.evaluate.normalisers import TABLE
-
-            self.normalise = TABLE[name]
-        self.least = corpus.get("min_characters") or 1
-        self.most = corpus.get("max_characters")
-
-    def __call__(self, text: str | None) -> tuple[str, tuple[str, str] | None]:
-        text = text or ""
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            return "", ("encoding", "text with bytes that are no characters")
-        done = clean(self.normalise(clean(text)))
-        if not done:
-            return "", ("no text", f"nothing is left of {text[:60]!r}" if text else "none given")
-        if len(done) < self.least:
-            return done, ("few characters", str(len(done)))
-        if self.most is not None and len(done) > self.most:
-            return done, ("many characters", str(len(done)))
-        return done, None
-
-
-class _Pair:
-    """A raw sentence pair to a row."""
-
-    def __init__(self, corpus: Mapping[str, Any]) -> None:
-        self.text, self.ratio = Text(corpus), corpus.get("max_ratio")
-        self.missing = corpus.get("missing")
-
-    def __call__(self, raw: Raw) -> Checked:
-        if raw.problem:
-            return raw.id, None, raw.problem
-        row = _shared(raw)
-        for side, given in (("source", raw.source), ("target", raw.target)):
-            row[side], problem = ("", None) if side == self.missing else self.text(given)
-            if problem:
-                return raw.id, None, problem
-        lengths = len(row["source"]), len(row["target"])
-        if self.ratio is not None and self.missing is None and max(lengths) > self.ratio * min(lengths):
-            return raw.id, None, ("ratio", f"{max(lengths) / min(lengths):.2f}")
-        return raw.id, row, None
-
-
-class _Speech:
-    """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
-
-    def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
-        self.text, self.singles = Text(corpus), singles
-        self.missing = corpus.get("missing") == "target"
-        self.rate = corpus.get("sampling_rate", 16000)
-        self.seconds = _limits(corpus)
-
-    def __call__(self, raw: Raw) -> Checked:
-        problem = raw.problem
-        if not problem:
-            text, problem = ("", None) if self.missing else self.text(raw.target)
-        if not problem and raw.audio is None:
-            problem = ("missing", "no audio given")
-        if problem:
-            return raw.id, None, problem
-        try:
-            samples = self.samples(raw)
-        except audio.BadAudio as error:
-            reason = error.reason
-            if reason == "too long" and self.seconds[1] != DEFAULT_MAX_SECONDS:
-                reason = "longer than asked"
-            return raw.id, None, (reason, error.detail)
-        seconds = len(samples) / self.rate
-        if not self.singles and (problem := _seconds_problem(seconds, self.seconds)):
-            return raw.id, None, problem
-        return raw.id, speech_row(_shared(raw), samples, self.rate, text), None
-
-    def samples(self, raw: Raw) -> np.ndarray:
-        """int16 [samples] at the corpus's rate."""
-        if isinstance(raw.audio, Path | bytes):
-            waveform = audio.read(raw.audio, self.rate, self.seconds[1])
-        else:
-            waveform = audio.resample(*raw.audio.waveform(), self.rate)
-        return audio.to_int16(waveform)
-
-
-def speech_row(shared: Mapping[str, Any], samples: np.ndarray, rate: int, text: str) -> dict[str, Any]:
-    """A finished row of speech: int16 [samples] at `rate` Hz and its transcript."""
-    return {
-        **shared,
-        "seconds": len(samples) / rate,
-        "text": text,
-        "audio_hash": hashlib.blake2b(samples.astype("<i2").tobytes(), digest_size=16).hexdigest(),
-        "audio": samples,
-    }
-
-
-def _shared(raw: Raw) -> dict[str, Any]:
-    return {"id": raw.id, "speaker": raw.speaker, "document": raw.document, "recordings": list(raw.recordings)}
-
-
-def _limits(corpus: Mapping[str, Any]) -> tuple[float, float | None]:
-    return corpus.get("min_seconds") or 0.0, corpus.get("max_seconds", DEFAULT_MAX_SECONDS)
-
-
-def _seconds_problem(seconds: float, limits: tuple[float, float | None]) -> tuple[str, str] | None:
-    if seconds < limits[0]:
-        return "too short", f"{seconds:.2f} s"
-    if limits[1] is not None and seconds > limits[1]:
-        return "too long" if limits[1] == DEFAULT_MAX_SECONDS else "longer than asked", f"{seconds:.2f} s"
-    return None
-
-
 # -- strings -------------------------------------------------------------------------------------------------------
 
 
@@ -441,7 +319,7 @@ def _joined(
         row = speech_row(
             shared, np.concatenate(pieces), rate, " ".join(filter(None, (singles.targets[p] for p in parts)))
         )
-        problem = _seconds_problem(row["seconds"], _limits(corpus)) or others.wording(row)
+        problem = seconds_problem(row["seconds"], limits(corpus)) or others.wording(row)
         if problem:
             skipped.add(row_id, *problem)
         else:

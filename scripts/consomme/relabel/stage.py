@@ -17,7 +17,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, read_json, write_json
 from consomme.common.provenance import weights_hash
 from consomme.common.stage import Job, finish, say
-from consomme.data.prepare import Skipped, Text
+from consomme.data.check import Text
+from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
 from consomme.evaluate.evaluator import Evaluator, processor_key
 from consomme.evaluate.metrics import metric_named, metrics_of

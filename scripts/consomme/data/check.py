@@ -1,0 +1,140 @@
+"""One raw row: the row that is stored of it, or why it is left out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from consomme.data import audio
+from consomme.data.sources import Raw
+from consomme.data.text import clean
+
+DEFAULT_MAX_SECONDS = 30.0
+
+# a row's id, the row where it is good, and otherwise (reason, detail)
+Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
+
+
+def checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[Raw], Checked]:
+    """What turns a raw row of the task into a stored one. singles: recordings that will be joined."""
+    return Speech(corpus, singles) if task == "asr" else Pair(corpus)
+
+
+class Text:
+    """Text as it is stored: cleaned, then normalised as the corpus says; a side that is missing is empty."""
+
+    def __init__(self, corpus: Mapping[str, Any]) -> None:
+        name = corpus.get("normaliser") or "verbatim"
+        self.normalise: Callable[[str], str] = str
+        if name != "verbatim":
+            from consomme.evaluate.normalisers import TABLE
+
+            self.normalise = TABLE[name]
+        self.least = corpus.get("min_characters") or 1
+        self.most = corpus.get("max_characters")
+
+    def __call__(self, text: str | None) -> tuple[str, tuple[str, str] | None]:
+        text = text or ""
+        if any("\ud800" <= c <= "\udfff" for c in text):
+            return "", ("encoding", "text with bytes that are no characters")
+        done = clean(self.normalise(clean(text)))
+        if not done:
+            return "", ("no text", f"nothing is left of {text[:60]!r}" if text else "none given")
+        if len(done) < self.least:
+            return done, ("few characters", str(len(done)))
+        if self.most is not None and len(done) > self.most:
+            return done, ("many characters", str(len(done)))
+        return done, None
+
+
+class Pair:
+    """A raw sentence pair to a row."""
+
+    def __init__(self, corpus: Mapping[str, Any]) -> None:
+        self.text, self.ratio = Text(corpus), corpus.get("max_ratio")
+        self.missing = corpus.get("missing")
+
+    def __call__(self, raw: Raw) -> Checked:
+        if raw.problem:
+            return raw.id, None, raw.problem
+        row = shared(raw)
+        for side, given in (("source", raw.source), ("target", raw.target)):
+            row[side], problem = ("", None) if side == self.missing else self.text(given)
+            if problem:
+                return raw.id, None, problem
+        lengths = len(row["source"]), len(row["target"])
+        if self.ratio is not None and self.missing is None and max(lengths) > self.ratio * min(lengths):
+            return raw.id, None, ("ratio", f"{max(lengths) / min(lengths):.2f}")
+        return raw.id, row, None
+
+
+class Speech:
+    """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
+
+    def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
+        self.text, self.singles = Text(corpus), singles
+        self.missing = corpus.get("missing") == "target"
+        self.rate = corpus.get("sampling_rate", 16000)
+        self.seconds = limits(corpus)
+
+    def __call__(self, raw: Raw) -> Checked:
+        problem = raw.problem
+        if not problem:
+            text, problem = ("", None) if self.missing else self.text(raw.target)
+        if not problem and raw.audio is None:
+            problem = ("missing", "no audio given")
+        if problem:
+            return raw.id, None, problem
+        try:
+            samples = self.samples(raw)
+        except audio.BadAudio as error:
+            reason = error.reason
+            if reason == "too long" and self.seconds[1] != DEFAULT_MAX_SECONDS:
+                reason = "longer than asked"
+            return raw.id, None, (reason, error.detail)
+        seconds = len(samples) / self.rate
+        if not self.singles and (problem := seconds_problem(seconds, self.seconds)):
+            return raw.id, None, problem
+        return raw.id, speech_row(shared(raw), samples, self.rate, text), None
+
+    def samples(self, raw: Raw) -> np.ndarray:
+        """int16 [samples] at the corpus's rate."""
+        if isinstance(raw.audio, Path | bytes):
+            waveform = audio.read(raw.audio, self.rate, self.seconds[1])
+        else:
+            waveform = audio.resample(*raw.audio.waveform(), self.rate)
+        return audio.to_int16(waveform)
+
+
+def speech_row(origin: Mapping[str, Any], samples: np.ndarray, rate: int, text: str) -> dict[str, Any]:
+    """A finished row of speech: int16 [samples] at `rate` Hz and its transcript. origin: as from `shared`."""
+    return {
+        **origin,
+        "seconds": len(samples) / rate,
+        "text": text,
+        "audio_hash": hashlib.blake2b(samples.astype("<i2").tobytes(), digest_size=16).hexdigest(),
+        "audio": samples,
+    }
+
+
+def shared(raw: Raw) -> dict[str, Any]:
+    """What rows of speech and of text have in common: where they come from."""
+    return {"id": raw.id, "speaker": raw.speaker, "document": raw.document, "recordings": list(raw.recordings)}
+
+
+def limits(corpus: Mapping[str, Any]) -> tuple[float, float | None]:
+    """The least and the greatest length of a row in seconds, None where there is no greatest."""
+    return corpus.get("min_seconds") or 0.0, corpus.get("max_seconds", DEFAULT_MAX_SECONDS)
+
+
+def seconds_problem(seconds: float, limits: tuple[float, float | None]) -> tuple[str, str] | None:
+    """Why a row of so many seconds is left out, or None."""
+    if seconds < limits[0]:
+        return "too short", f"{seconds:.2f} s"
+    if limits[1] is not None and seconds > limits[1]:
+        return "too long" if limits[1] == DEFAULT_MAX_SECONDS else "longer than asked", f"{seconds:.2f} s"
+    return None
