@@ -1,8 +1,9 @@
 """The search for layers with kept states against without, and half an encoder against the whole:
-python bench/pruning.py [--rounds 3] [--utterances 64]
+python bench/pruning.py [--rounds 3] [--utterances 64 114]
 
-An 18-layer CTC encoder of width 64 (config/digits.yaml) with random weights, on made-up speech: what it says is nonsense,
-what it costs is not. Both searches run in this process on one thread, each time with no answer cached."""
+An 18-layer CTC encoder of width 64 (config/depth.yaml) with random weights, on made-up speech: what it says is nonsense,
+what it costs is not. Both searches run in this process on one thread, each time with no answer cached, on development
+sets of so many utterances (that of config/depth.yaml has 114)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ def corpus(folder: Path, utterances: int) -> None:
     write_json(folder / "prepared.json", {**about, "sampling_rate": RATE, "seconds": writer.seconds})
 
 
-def measure(place: Path, utterances: int, rounds: int) -> list[Row]:
+def measure(place: Path, sizes: list[int], rounds: int) -> list[Row]:
     """The rows of the table."""
     import torch
 
@@ -69,13 +71,17 @@ def measure(place: Path, utterances: int, rounds: int) -> list[Row]:
     checkpoint.mkdir()
     settings = {"num_hidden_layers": LAYERS, "hidden_size": 64}
     family.create(checkpoint, settings, {}, lambda: iter([" ".join(WORDS)]), ["en"], seed=1)
-    corpus(place / "dev", utterances)
-    spec = {"dev": {"dev": ["dev"]}, "languages": ["en"], "metric": "wer", "settings": {}}
-    job = Job(spec, {"corpus/dev": place / "dev"}, place, place, place / "cache", threads=1, device="cpu")
-    model, judge = load(checkpoint).eval(), Judge(job, {"model": checkpoint}, "loss")
+    model = load(checkpoint).eval()
+
+    def judge_of(size: int) -> Judge:
+        corpus(place / f"dev-{size}", size)
+        spec = {"dev": {"dev": ["dev"]}, "languages": ["en"], "metric": "wer", "settings": {}}
+        job = Job(spec, {"corpus/dev": place / f"dev-{size}"}, place, place, place / "cache", threads=1, device="cpu")
+        return Judge(job, {"model": checkpoint}, "loss")
+
     found: dict[int, tuple] = {}
 
-    def search(limit: int) -> Run:
+    def search(judge: Judge, limit: int) -> Run:
         shutil.rmtree(place / "cache" / "evaluations", ignore_errors=True)
         began = time.perf_counter()
         asked = Search(model, family, "encoder", {}, judge, limit)
@@ -84,10 +90,16 @@ def measure(place: Path, utterances: int, rounds: int) -> list[Row]:
         found.setdefault(limit, (answer, [(kept, value) for kept, value, *_ in asked.asked]))
         return Run(seconds, 0, 0)
 
-    runs = interleaved({"with": lambda: search(LIMIT), "without": lambda: search(0)}, rounds)
-    if found[LIMIT] != found[0]:
-        raise SystemExit("the search with kept states found something else than the one without")
-    rows = [compared("greedy search, 18 layers to 9: with kept states", runs["with"], runs["without"], SEARCH)]
+    rows = []
+    for size in sizes:
+        judge = judge_of(size)
+        found.clear()
+        contenders = {"with": partial(search, judge, LIMIT), "without": partial(search, judge, 0)}
+        runs = interleaved(contenders, rounds)
+        if found[LIMIT] != found[0]:
+            raise SystemExit("the search with kept states found something else than the one without")
+        name = f"greedy search, 18 layers to 9, {size} utterances: with kept states"
+        rows.append(compared(name, runs["with"], runs["without"], SEARCH))
 
     kept = [n for n in range(LAYERS) if n not in found[0][0][0]]
     half = keep_layers(shared_copy(model), family, {"encoder": kept})
@@ -127,7 +139,7 @@ def main() -> None:
     """Measure, print the table, write results/bench/pruning.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--utterances", type=int, default=64)
+    parser.add_argument("--utterances", type=int, nargs="+", default=[64, 114])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         rows = measure(Path(place), given.utterances, given.rounds)

@@ -397,7 +397,9 @@ class evaluating:
 
     def __init__(self, model: PreTrainedModel, device: str) -> None:
         self.model, self.training = model, {}
-        model.to(device)
+        # moving looks at every module, also where nothing has to move
+        if next((p.device.type for p in model.parameters()), None) != device:
+            model.to(device)
 
     def __enter__(self) -> None:
         # module by module: a frozen part of a model may be in evaluation mode while the rest is being trained

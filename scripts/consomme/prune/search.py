@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -97,7 +98,8 @@ def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
     """A model of its own modules that shares the tensors, and the config until `keep_layers` gives it its own: layers can
     leave it without a copy of the weights.
 
-    By hand, because copy.deepcopy of the modules takes as long as a layer takes for a batch."""
+    By hand, because copy.deepcopy of the modules takes as long as a layer takes for a batch; and with the collector of
+    cycles paused, which thousands of new dictionaries would set off, to look at all that is loaded and free nothing."""
     made: dict[int, nn.Module] = {}
 
     def copied(module: nn.Module) -> nn.Module:
@@ -108,4 +110,10 @@ def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
             new._modules = {n: None if m is None else copied(m) for n, m in module._modules.items()}
         return made[id(module)]
 
-    return copied(model)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return copied(model)
+    finally:
+        if collecting:
+            gc.enable()
