@@ -321,9 +321,12 @@ def test_a_choice_by_chance_is_called_so(tree):
         if model["name"] == "soup":
             path = Path(model["folder"]) / "provenance.json"
             record = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(json.dumps(record | {"chosen": {"cautions": ["chosen by wer on 6 utterances"]}}))
+            path.write_text(
+                json.dumps(record | {"chosen": {"cautions": ["chosen by wer on <6 utterances; `metric: loss`"]}})
+            )
     report(tree)
-    assert (OUT / "summary.md").read_text().count("soup: chosen by wer on 6 utterances.") == 1
+    assert (OUT / "summary.md").read_text().count("soup: chosen by wer on <6 utterances; `metric: loss`.") == 1
+    assert "soup: chosen by wer on &lt;6 utterances; <code>metric: loss</code>." in (OUT / "report.html").read_text()
 
 
 def test_a_pruned_model_that_is_not_faster_says_so(tree):

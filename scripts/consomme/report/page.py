@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.digest import canonical
 from consomme.common.files import write_text
@@ -37,6 +38,9 @@ from consomme.report.tables import (
 )
 from consomme.report.verdicts import evidence, verdict
 
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
 
 def write_page(
     path: Path,
@@ -53,10 +57,18 @@ def write_page(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["marked"] = marked
     shown = context(outcomes, found, comparisons, costs)
     charts = json.dumps(shown["charts"], sort_keys=True, ensure_ascii=False).replace("</", "<\\/")
     library = draw.library() if shown["charts"] else ""
     write_text(path, environment.get_template("page.html").render(shown | {"charts": charts, "library": library}))
+
+
+def marked(text: str) -> Markup:
+    """What stands between backticks in a line as code; everything else is escaped."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def context(
