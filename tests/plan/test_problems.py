@@ -121,6 +121,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/2", "by": "greedy", "rank": 5}}}, ["encoder.rank", "5 given", "at most 4 sets of 3 layers"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/2", "by": "greedy", "rank": 21, "swaps": True}}}, ["encoder.rank", "at most 20 sets"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/2", "by": "greed"}}}, ["did you mean 'greedy'"]),
+        ({f"{MODELS}/half": {"prune": "mean", "layers": {"encoder": {"drop": "1/2", "by": "greed"}}, "metric": "wer"}}, ["did you mean 'greedy'"]),
+        ({f"{MODELS}/half": {"prune": "mean", "width": {"drop": "1/4", "by": "tailor"}, "choose_on": {"d": "best"}}}, ["did you mean 'taylor'"]),
         ({f"{MODELS}/mean/average": ["base", "out"]}, ["an export only ends"]),
         ({f"{MODELS}/out/format": "onnx"}, ["no export format 'onnx'"]),
         ({f"{MODELS}/out/quantization": "int8"}, ["float16 or bfloat16"]),

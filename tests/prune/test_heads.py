@@ -1,10 +1,13 @@
 """Head importance against finite differences, and which heads go."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
+from consomme.common.stage import parse
 from consomme.data.prepared import Rows
 from consomme.families import family_named, load
 from consomme.families.surgery import attentions
@@ -13,6 +16,7 @@ from consomme.prune.layers import share
 from consomme.prune.scores import TABLE, masks
 from consomme.prune.scores.base import Subject
 from consomme.prune.scores.taylor import taylor
+from consomme.prune.stage import run
 
 from .conftest import DEAF, PAIRS  # isort: skip
 
@@ -88,6 +92,64 @@ def test_neither_batches_nor_a_second_time_change_the_scores(scored, monkeypatch
         np.testing.assert_allclose(again[group], by, rtol=1e-3, atol=1e-7)
     assert all(p.requires_grad and p.grad is None for n, p in model.named_parameters() if "embed_positions" not in n)
     assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+class Noise:
+    """Clips of different lengths."""
+
+    lengths = np.array([48000, 16000, 9600, 40000, 12000, 20000, 8000, 32000])
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def source(self, i):
+        return np.random.default_rng(i).standard_normal(self.lengths[i]).astype(np.float32)
+
+    def target(self, i):
+        return ["ab ba", "a b", "bab a", "ba"][i % 4]
+
+
+@pytest.mark.parametrize(("name", "settings", "tokenizer"), [
+    ("whisper", {}, {"vocab_size": 260}), ("moonshine", {}, {"vocab_size": 260}),
+    ("wav2vec2", {"feat_extract_norm": "group"}, {})])  # fmt: skip
+def test_no_utterance_hears_what_stands_beside_it(tmp_path, monkeypatch, name, settings, tokenizer):
+    family = family_named(name)
+    family.create(tmp_path, settings, tokenizer, lambda: iter(["ab ba", "a b", "bab a", "ba cab"] * 20), ["en"], seed=1)
+    subject = Subject(load(tmp_path), family, family.processor(tmp_path, ["en"]), [(Noise(), 1.0)], ["en"])
+    together = taylor(subject)
+    monkeypatch.setattr(masks, "BATCH", 1)
+    for group, by in taylor(subject).items():
+        np.testing.assert_allclose(together[group], by, rtol=1e-3, atol=1e-6)
+
+
+def test_heads_that_went_before_go_no_second_time():
+    scores = {"a": [[0.0, 3.0, 1.0, 2.0], [0.0, 0.0, 0.0, 0.0]], "b": [[0.0, 0.0, 5.0, 4.0]]}
+    dead = {("a", 0, 0), ("b", 0, 0), ("b", 0, 1), *(("a", 1, head) for head in range(4))}
+    assert heads.choose(scores, share("1/5"), dead=dead) == {"a": {0: [2]}}  # one of five
+    assert heads.choose(scores, share("3/5"), dead=dead) == {"a": {0: [2, 3]}, "b": {0: [3]}}
+    assert heads.choose(scores, share("1/2"), "layer", dead) == {"a": {0: [2, 3]}, "b": {0: [3]}}
+    with pytest.raises(ConsommeError, match=r"of 5 heads are 4; each of the 2 attention modules keeps one"):
+        heads.choose(scores, share("4/5"), dead=dead)
+
+
+def test_zeroed_heads_stay_and_others_are_zeroed_next(tmp_path, job):
+    """T5's heads can't be cut out."""
+    family_named("t5").create(
+        tmp_path / "t5",
+        {},
+        {"vocab_size": 40},
+        lambda: iter([t for pair in PAIRS for t in pair] * 3),
+        ["en", "fr"],
+        1,
+    )
+    removed = []
+    for parent, name in (("t5", "once"), ("once", "twice")):
+        run(parse(job(name=name, parent=tmp_path / parent, heads={"drop": "1/4", "by": "taylor", "per": "model"}), ""))
+        found = json.loads((tmp_path / name / "provenance.json").read_text())["chosen"]["heads"]
+        removed.append({(g, n, h) for g, by in found["removed"].items() for n, heads_ in by.items() for h in heads_})
+        assert len(removed[-1]) == round(found["of"] / 4) and not found["sliced"]
+    first, second = removed
+    assert first and second and not first & second
 
 
 def test_sets_count_by_their_weight(scored):

@@ -46,6 +46,15 @@ def test_the_sublayer_that_adds_nothing_goes_first_and_costs_nothing(job, tmp_pa
     assert torch.equal(_logits(load(tmp_path / "pruned"), translator), _logits(load(translator), translator))
 
 
+def test_sublayers_that_went_before_no_longer_count(job, tmp_path, translator):
+    run(parse(job(name="once", layers={"encoder": plan("greedy", "1/8")}), ""))
+    run(parse(job(name="twice", parent=tmp_path / "once", layers={"encoder": plan("greedy", "1/7")}), ""))
+    found = _chosen(tmp_path / "twice")["layers"]["encoder"]
+    assert found["sublayers"] == {"dropped": ["3.feed_forward"], "of": 7, "zeroed": 0}  # with 3.self the layer is gone
+    assert found["kept"] == [1, 2, 4] and found["dropped"] == [3]
+    assert found["trace"][0]["sublayer"] == "3.feed_forward"
+
+
 def test_a_layer_that_loses_all_its_sublayers_leaves(job, tmp_path, translator):
     """The encoder's layer that is the identity: both of its sublayers go first, and with them the layer."""
     run(parse(job(layers={"encoder": plan("greedy", "1/4")}), ""))
@@ -101,7 +110,8 @@ def test_sublayers_of_a_model_that_lost_heads(job, tmp_path, translator):
     assert all(not t.any() for t in twin.model.encoder.layers[2].fc2.parameters())
     torch.testing.assert_close(_logits(sliced, translator), _logits(twin, translator), rtol=1e-4, atol=1e-4)
 
-    layers = {"encoder": plan("truncate", "3/8")}
+    layers = {"encoder": plan("greedy", "1/8")}
     run(parse(job(name="both", layers=layers, heads={"drop": "1/4", "by": "taylor"}), ""))
-    removed = _chosen(tmp_path / "both")["heads"]["removed"]["encoder.self"]
-    assert len(removed["3"]) == 3  # of the layer that is the identity
+    found = _chosen(tmp_path / "both")
+    assert found["layers"]["encoder"]["sublayers"]["dropped"] == ["3.self"]
+    assert len(found["heads"]["removed"]["encoder.self"]["3"]) == 3

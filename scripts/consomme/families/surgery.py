@@ -157,6 +157,18 @@ def zero_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTra
     return model
 
 
+def dead_heads(model: PreTrainedModel, family: Family) -> set[tuple[str, int, int]]:
+    """Heads (group, layer, number, all from 0) that nobody hears: their output columns are zero."""
+    return {
+        (name, number, head)
+        for name, stack, attention in groups(family)
+        for number, layer in enumerate(layers(model, stack))
+        for module in [sub(layer, attention.path)]
+        for head, columns in enumerate(sub(module, attention.out).weight.chunk(sub(module, attention.heads), dim=1))
+        if not columns.any()
+    }
+
+
 def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()) -> None:
     """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones.
 

@@ -11,7 +11,7 @@ VERSIONS: dict[str, int] = {
     "start": 3,
     "train": 4,
     "average": 3,
-    "prune": 2,
+    "prune": 3,
     "evaluate": 1,
     "landscape": 1,
     "relabel": 1,

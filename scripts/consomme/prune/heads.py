@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fractions import Fraction
 
 from consomme.common.errors import ConsommeError
@@ -22,12 +22,20 @@ def normalised(scores: Scores) -> Scores:
     return {group: [unit(values) for values in by_layer] for group, by_layer in scores.items()}
 
 
-def choose(scores: Scores, fraction: Fraction, per: str = "model") -> dict[str, dict[int, list[int]]]:
+def choose(
+    scores: Scores, fraction: Fraction, per: str = "model", dead: Collection[tuple[str, int, int]] = ()
+) -> dict[str, dict[int, list[int]]]:
     """The heads that go, numbers from 0: those of lowest score, of equals the first.
 
     `fraction` of all heads over all modules together, or with per "layer" of the heads of each module; halves rounded up,
-    at least one; each module keeps its best head. ConsommeError where no module has a second head, or not that many can go."""
-    modules = [(group, layer, values) for group, by in scores.items() for layer, values in enumerate(by)]
+    at least one; each module keeps its best head. dead: heads (group, layer, number) that were zeroed before, and no
+    longer count. ConsommeError where no module has a second head, or not that many can go."""
+    living = [
+        (group, layer, {head: v for head, v in enumerate(values) if (group, layer, head) not in dead})
+        for group, by in scores.items()
+        for layer, values in enumerate(by)
+    ]
+    modules = [module for module in living if module[2]]
     total = sum(len(values) for _, _, values in modules)
     if total == len(modules):
         raise ConsommeError(f"heads.drop: each of the {total} attention modules has one head, which has to stay")
@@ -35,7 +43,7 @@ def choose(scores: Scores, fraction: Fraction, per: str = "model") -> dict[str, 
         found: dict[str, dict[int, list[int]]] = {}
         for group, layer, values in modules:
             if len(values) > 1:
-                order = sorted(range(len(values)), key=lambda head: (values[head], head))
+                order = sorted(values, key=lambda head: (values[head], head))
                 found.setdefault(group, {})[layer] = sorted(order[: to_drop(fraction, len(values))])
         return found
     wanted, most = max(1, math.floor(fraction * total + Fraction(1, 2))), total - len(modules)
@@ -45,7 +53,7 @@ def choose(scores: Scores, fraction: Fraction, per: str = "model") -> dict[str, 
             f"that {most} can go at most ({Fraction(most, total)})"
         )
     order = sorted(
-        (value, place, head) for place, (_, _, values) in enumerate(modules) for head, value in enumerate(values)
+        (value, place, head) for place, (_, _, values) in enumerate(modules) for head, value in values.items()
     )
     gone: dict[int, list[int]] = {}
     for _, place, head in order:

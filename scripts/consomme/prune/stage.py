@@ -186,18 +186,17 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
     """Take heads out of `model` in place; returns which, and the scores behind it, counted from 1.
 
     Heads are cut out of the projections; where the family can't do that for this config they are zeroed instead."""
-    from consomme.families.surgery import slice_heads, zero_heads
+    from consomme.families.surgery import dead_heads, slice_heads, zero_heads
 
     began = time.monotonic()
     raw = scored(plan["by"], "heads", model, family, judge, int(judge.job.spec.get("seed") or 0))
     scores = heads.normalised(raw) if score_named(plan["by"]).by_module else raw
-    gone = heads.choose(scores, share(plan["drop"]), plan.get("per") or "model")
-    total, count = (
-        sum(len(v) for by in raw.values() for v in by),
-        sum(len(h) for by in gone.values() for h in by.values()),
-    )
-    say(f"heads: {count} of {total} go, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
     reason = family.no_slicing(model.config)
+    dead = dead_heads(model, family) if reason else set()  # where heads can be cut out, zeroed ones may as well
+    gone = heads.choose(scores, share(plan["drop"]), plan.get("per") or "model", dead)
+    total = sum(len(v) for by in raw.values() for v in by) - len(dead)
+    count = sum(len(h) for by in gone.values() for h in by.values())
+    say(f"heads: {count} of {total} go, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
     if reason:
         zero_heads(model, family, gone)
         say(f"heads: only zeroed, the model is no smaller: {reason}")

@@ -71,7 +71,9 @@ def prune_sublayers(
         if not units or chooser.layers_only:
             why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
-        search = _Search(model, family, side, judge) if chooser.searches else None
+        living = [n for n, linear in enumerate(_last(model, stack)) if linear.weight.any()]  # others went before
+        search = _Search(model, family, side, judge, living) if chooser.searches else None
+        units = [units[n] for n in living]
         if search:  # choosers call what they count layers
             say(
                 f"{side}: a number in the steps is that of a sublayer: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
@@ -79,7 +81,7 @@ def prune_sublayers(
         drop = to_drop(share(plan["drop"]), len(units))
         options = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
         gone, trace = chooser.choose(Question(len(units), drop, seed, search, **options))
-        stay, zeroed = keep_sublayers(model, family, {side: [n for n in range(len(units)) if n not in gone]})
+        stay, zeroed = keep_sublayers(model, family, {side: [n for i, n in enumerate(living) if i not in gone]})
         found[side] = {
             "kept": from_one(stay[side]),
             "dropped": [n + 1 for n in range(depth) if n not in stay[side]],
@@ -101,10 +103,12 @@ def prune_sublayers(
 
 
 class _Search:
-    """The development objective of the model with only some sublayers of one side."""
+    """The development objective of the model with only some sublayers of one side, asked by their place in `units`."""
 
-    def __init__(self, model: PreTrainedModel, family: Family, side: str, judge: Callable[[], Any]) -> None:
-        self.family, self.side, self.judge = family, side, judge
+    def __init__(
+        self, model: PreTrainedModel, family: Family, side: str, judge: Callable[[], Any], units: Sequence[int]
+    ) -> None:
+        self.family, self.side, self.judge, self.units = family, side, judge, units
         self.model = model.to(judge().device)
         self.count, self.seconds = 0, 0.0
 
@@ -113,10 +117,17 @@ class _Search:
 
         began = time.monotonic()
         smaller = shared_copy(self.model)
-        keep_sublayers(smaller, self.family, {self.side: kept})
+        keep_sublayers(smaller, self.family, {self.side: [self.units[n] for n in kept]})
         found = self.judge().objective(smaller)
         self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
         return found
+
+
+def _last(model: PreTrainedModel, stack: Stack) -> list[Any]:
+    """The last projection of each unit of a side."""
+    from consomme.families.surgery import layers, sub
+
+    return [sub(layer, path) for layer in layers(model, stack) for path in stack.sublayers.values()]
 
 
 def _silence(linear: Any) -> None:

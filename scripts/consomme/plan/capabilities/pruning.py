@@ -42,7 +42,7 @@ def _ways(node: PruneNode) -> list[Chooser | Score]:
 
 
 def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -> dict[str, int] | None:
-    """The depth that is left, if it is known; choosers exist; layers are there; the family has that side. swept: whether the
+    """The depth that is left, if it is known; choosers and scores exist; layers are there; the family has that side. swept: whether the
     node is one of many runs, of which some may choose where this one doesn't."""
     family = FAMILIES[parent.family] if parent.family else None
     if node.heads and family and not family.stacks:
@@ -53,6 +53,12 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
         if family and not family.head_hooks and SCORES[node.heads.by].searches:
             blind = ", ".join(name for name, score in SCORES.items() if not score.searches)
             fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
+    for side in ("encoder", "decoder"):
+        plan = getattr(node.layers, side) if node.layers else None
+        if plan is not None and plan.by is not None:
+            among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
+    if node.width:
+        among(f"{path}.width.by", node.width.by, SCORES, "score")
     for name in ("choose_on", "metric"):
         if name in node.model_fields_set and not searches(node) and not swept:
             fail(f"{path}.{name}", "has no use here: nothing is searched")
@@ -70,8 +76,6 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
             continue
         if family and side not in family.stacks:
             fail(f"{path}.layers.{side}", no_side(family, side))
-        if plan.by is not None:
-            among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
         among(f"{path}.layers.{side}.of", plan.of, ["layers", "sublayers"], "unit")
         _options(plan, f"{path}.layers.{side}")
         if plan.of == "sublayers":
@@ -83,18 +87,16 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
             continue
         if side not in left:
             continue
-        depth = left[side]
+        depth, counted = left[side], isinstance(plan.drop, str)
         try:
-            if isinstance(plan.drop, str):
-                gone = layers_to_drop(Fraction(plan.drop), depth)
-                left[side] = depth - gone
-                _ranked(plan, depth, gone, f"{path}.layers.{side}")
-            else:
-                left[side] = len(listed(side, depth, plan.model_dump()))
-                if left[side] == depth:
-                    fail(f"{path}.layers.{side}.keep", f"these are all {depth} layers of the {side}; nothing would go")
+            gone = layers_to_drop(Fraction(plan.drop), depth) if counted else 0
+            left[side] = depth - gone if counted else len(listed(side, depth, plan.model_dump()))
         except ConsommeError as error:
             fail(f"{path}.layers.{side}", str(error))
+        if counted:
+            _ranked(plan, depth, gone, f"{path}.layers.{side}")
+        elif left[side] == depth:
+            fail(f"{path}.layers.{side}.keep", f"these are all {depth} layers of the {side}; nothing would go")
     return left if known else None
 
 
@@ -112,7 +114,6 @@ def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | No
     plan, path = node.width, f"{path}.width"
     if plan is None:
         return parent.width
-    among(f"{path}.by", plan.by, SCORES, "score")
     if SCORES[plan.by].each:
         possible = ", ".join(name for name, score in SCORES.items() if not score.each)
         fail(

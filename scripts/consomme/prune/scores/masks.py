@@ -3,6 +3,7 @@ that the units go into puts them there."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -69,21 +70,27 @@ def masked(subject: Subject) -> Iterator[Masks]:
 
 def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
-    set's rows add up to the set's."""
+    set's rows add up to the set's. As in evaluation no row hears what stands beside it: where padding is heard all of a
+    batch have one length, where windows are short they have the same."""
     from consomme.families.windows import fitting, is_short
 
-    family, processor = subject.family, subject.processor
+    family, processor, config = subject.family, subject.processor, subject.model.config
+    short, heard = is_short(family, config), family.padding_matters(config)
     for rows, weight in subject.sets:
+
+        def alike(row: tuple[int, Any], rows: Any = rows) -> Any:
+            return rows.lengths[row[0]] if heard else family.window(len(row[1])) if short else None
+
         order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
-        for start in range(0, len(order), BATCH):
-            which = order[start : start + BATCH]
-            inputs = [family.features(processor, rows.source(i)) for i in which]
-            labels = [family.labels(processor, rows.target(i), subject.languages) for i in which]
-            short = is_short(family, subject.model.config)
-            batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
-            dtype = subject.model.dtype
-            moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
-            yield moved, len(which), weight / len(rows)
+        read = ((i, family.features(processor, rows.source(i))) for i in order)
+        for _, group in itertools.groupby(read, key=alike):
+            while some := list(itertools.islice(group, BATCH)):
+                inputs = [features for _, features in some]
+                labels = [family.labels(processor, rows.target(i), subject.languages) for i, _ in some]
+                batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
+                dtype = subject.model.dtype
+                moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
+                yield moved, len(some), weight / len(rows)
 
 
 def losses(subject: Subject, batch: dict[str, Tensor]) -> Tensor:
