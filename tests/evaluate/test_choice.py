@@ -114,9 +114,12 @@ def test_a_limit_in_a_metric_where_higher_is_better():
     assert admissible(told, "b", {"base": "m"}, settings)[0]
 
 
-def test_one_unit_is_refused_with_advice():
-    with pytest.raises(ConsommeError, match="two or more units"):
-        judged(errors(0.1, 5), errors(0.1, 5), 0.5, units=np.zeros(5, int))
+def test_a_handful_of_units_is_refused_with_advice():
+    with pytest.raises(ConsommeError, match=r"5 or more units, and its 8 rows make 1 .* leave 'document' out"):
+        judged(errors(0.1, 8), errors(0.1, 8), 0.5, units=np.zeros(8, int))
+    with pytest.raises(ConsommeError, match="its 8 rows make 4"):
+        judged(errors(0.1, 8), errors(0.1, 8), 0.5, units=np.arange(8) // 2)
+    assert judged(errors(0.1, 8), errors(0.1, 8), 0.5, units=np.arange(8))[0]
 
 
 def test_a_missing_reference_and_a_choice_of_nothing():

@@ -104,8 +104,16 @@ def test_non_inferiority_depends_on_the_margin():
     against = rng.poisson(3.0, 300).astype(float)
     model = against + (rng.random(300) < 0.05)  # half a point worse
     resampled = resampled_differences([paired(model, against)], rate, -1.0)
-    p = [non_inferiority(resampled, m)[0] for m in (0.1, 0.5, 2.0)]
+    p = [non_inferiority(resampled, m, 300)[0] for m in (0.1, 0.5, 2.0)]
     assert p[0] > 0.9 and p[2] < 0.001 and p[0] > p[1] > p[2] > 0
+
+
+def test_a_handful_of_units_shows_nothing():
+    """One unit is resampled to itself; four can't be told from chance, whatever they say."""
+    for units, shown in ((1, False), (4, False), (5, True)):
+        same = np.full(units, 3.0)
+        p = non_inferiority(resampled_differences([paired(same, same)], rate, -1.0), 0.5, units)[0]
+        assert p == 2.0**-units and (p < 0.05) == shown
 
 
 def test_replicates_on_the_same_rows_move_together():

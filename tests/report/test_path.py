@@ -90,6 +90,11 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
         ("greedy", "+6.00", "+2.00", "+4.00"),
     ]
     assert [r["chosen"] for r in optimism(found, scores, {}, "bleu")] == ["tuned/best"]  # a plain mean chose nothing
+    for looked, wanted in (("medical", ["greedy"]), ("general", [])):
+        rules = {"sets": {looked: {"weight": 1}, "other": {"lose_at_most": 3}}}
+        record = {"chosen": {"metric": "loss"}, "settings": {"choose_on": rules}}
+        rows = optimism(found, scores, {("greedy", "1"): record}, "bleu")
+        assert [r["chosen"] for r in rows if r["chosen"] == "greedy"] == wanted  # no lead where nothing was chosen
 
 
 def test_on_test_the_swept_shares_stand_between_their_ends():

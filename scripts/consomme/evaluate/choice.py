@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from consomme.evaluate.evaluator import Around, Evaluator
 
 CONFIDENCE = 0.95
+LEAST = 5  # units: the signs of fewer can't show anything with that confidence, 2 ** -4 > 0.05
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,11 @@ def admissible(
             raise ConsommeError(f"choose_on: {name}: 'of: {limit.of}' is not at hand; there are {sorted(references)}")
         metric = metric_named(limit.metric)
         units = np.asarray(evaluator.sets[name].units)
-        if len(np.unique(units)) < 2:
+        if (independent := len(np.unique(units))) < LEAST:
             raise ConsommeError(
-                f"choose_on: {name}: lose_at_most needs a development set of two or more units, and all its "
-                f"{len(units)} rows share recordings or documents; add rows, or leave 'document' out of its corpus"
+                f"choose_on: {name}: lose_at_most needs a development set of {LEAST} or more units, and its {len(units)} rows "
+                f"make {independent} (rows that share recordings or documents are one); add rows, or leave 'document' out "
+                f"of its corpus"
             )
         pair = [evaluator.statistics(m, name, limit.metric) for m in (references[limit.of], model)]
         before, after = (float(metric.value(s.sum(axis=0))) for s in pair)

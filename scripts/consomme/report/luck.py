@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,10 @@ def optimism(
             winners[average] = nodes[best.removesuffix("/best")]
     rows = []
     for winner, names in winners.items():
+        weighed = _weighed(provenance.get((winner, outcomes.replicates[0])) or {})
         for name in [s for s in outcomes.sets("test") if s in outcomes.sets("dev")]:
+            if weighed is not None and name not in weighed:
+                continue
             leads = []
             for replicate in outcomes.replicates:
                 both = []
@@ -69,3 +72,9 @@ def optimism(
                     | {"luck": signed(dev - test)}
                 )
     return rows
+
+
+def _weighed(record: Mapping[str, Any]) -> set[str] | None:
+    """The development sets that a choice was to be good on, by the chosen model's provenance; None where it doesn't say."""
+    sets = ((record.get("settings") or {}).get("choose_on") or {}).get("sets")
+    return sets and {name for name, rule in sets.items() if rule.get("weight")}

@@ -102,12 +102,13 @@ def resampled_differences(
     return np.concatenate(found).T
 
 
-def non_inferiority(resampled: NDArray[np.float64], margin: float) -> NDArray[np.float64]:
+def non_inferiority(resampled: NDArray[np.float64], margin: float, units: int) -> NDArray[np.float64]:
     """One-sided p of "not worse by `margin` or more": the share of resampled differences <= -margin, over the last axis.
 
-    The observed sample counts as one of the resamples, so that p is never 0."""
+    The observed sample counts as one of the resamples, so that p is never 0. Nor is it below what changing the signs of
+    so few units could give: resamples of one unit are all alike, and of a handful far too much so."""
     below = np.count_nonzero(resampled <= -margin + 1e-12, axis=-1)
-    return (below + 1) / (resampled.shape[-1] + 1)
+    return np.maximum((below + 1) / (resampled.shape[-1] + 1), 2.0**-units)
 
 
 def detectable(resampled: NDArray[np.float64]) -> NDArray[np.float64]:

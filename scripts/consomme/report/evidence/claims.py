@@ -284,7 +284,7 @@ def _answer(
         if question.hypothesis == "beats":
             p, method = p_beats[i], f"randomisation, {TRIALS} trials, {units} units{shared}{few}"
         else:
-            p = bootstrap.non_inferiority(resampled[i], question.margin)
+            p = bootstrap.non_inferiority(resampled[i], question.margin, units)
             method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
         found.append(
             Comparison(
