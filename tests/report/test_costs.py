@@ -86,3 +86,22 @@ def test_attention_counts_whichever_kernel_computes_it():
         torch.nn.functional.scaled_dot_product_attention(query, query, query)
     by_hand = 2 * (2 * 4) * 50 * 50 * 8 * 2  # two products of matrices for each of two rows' four heads
     assert counter.get_total_flops() == by_hand
+
+
+@pytest.mark.parametrize("loudest", ["</s>", "<unk>"])
+def test_silence_and_babble_are_timed_for_the_same_number_of_tokens(folders, loudest):
+    """A model that ends at once, and one that never does."""
+    import torch
+
+    from consomme.families import family_of, load
+
+    family, model = family_of(Path("base")), load("base")
+    processor = family.processor(Path("base"), ["en", "fr"])
+    with torch.no_grad():
+        model.final_logits_bias[0, processor.convert_tokens_to_ids(loudest)] = 100.0
+    written, plain = [], model.generate
+    model.generate = lambda **given: written.append(plain(**given)) or written[-1]
+    batch = family.collate(processor, [family.features(processor, t) for t in TEXTS], None)
+    for limit, tokens in ((20, 7), (5, 7)):
+        family.generate(model, processor, batch, ["en", "fr"], costs.as_long({"max_new_tokens": limit}, tokens))
+        assert written[-1].shape == (len(TEXTS), 1 + min(limit, tokens))  # the start stands before them

@@ -329,6 +329,23 @@ def test_a_choice_by_chance_is_called_so(tree):
     assert "soup: chosen by wer on &lt;6 utterances; <code>metric: loss</code>." in (OUT / "report.html").read_text()
 
 
+def test_costs_are_means_over_replicates_as_scores_are():
+    """`enough` is the small one in one replicate of two; an export has no speed."""
+    from consomme.report.tables import costs_of
+
+    rows = [
+        {"model": "whole", "parameters": "100", "speed": "10", "speed_low": "9", "speed_high": "11", "device": "cpu"},
+        {"model": "enough", "parameters": "100", "speed": "10", "speed_low": "9", "speed_high": "11", "device": "cpu"},
+        {"model": "enough", "parameters": "50", "speed": "30", "speed_low": "25", "speed_high": "31", "device": "cpu"},
+        {"model": "out", "parameters": "", "speed": "", "speed_low": "", "speed_high": "", "device": ""},
+    ]
+    whole, enough, out = costs_of(rows).values()
+    assert whole == rows[0] and out == rows[3]
+    assert enough == {
+        "model": "enough", "parameters": "75", "speed": "20", "speed_low": "9", "speed_high": "31", "device": "cpu"
+    }  # fmt: skip
+
+
 def test_a_pruned_model_that_is_not_faster_says_so(tree):
     path = OUT / "costs.tsv"
     header, *lines = path.read_text().splitlines()

@@ -10,7 +10,7 @@ import altair as alt
 from consomme.report import labels
 from consomme.report.landscape import BARRIER, Landscape
 from consomme.report.series import Series
-from consomme.report.tables import Score, mean_scores, metric_title
+from consomme.report.tables import Score, costs_of, mean_scores, metric_title
 
 # readable on white and on near-black alike
 COLOURS = {
@@ -149,7 +149,7 @@ def quality_against_cost(
     means = mean_scores([s for s in found if s.split == "test" and s.set == test and s.metric == metric])
     kinds = {s.model: s.kind for s in found}
     rows, unit = [], ""
-    for cost in {c["model"]: c for c in reversed(costs)}.values():
+    for cost in costs_of(costs).values():
         score = means.get((cost["model"], "test", test, metric))
         if not score or not cost.get(field) or cost["model"] in runs or cost["model"].endswith("/best"):
             continue

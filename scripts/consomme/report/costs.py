@@ -146,7 +146,10 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
 
     parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
     for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
-    generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak in MiB, of the process (cpu) or the device."""
+    generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak
+    in MiB, of the process (cpu) or the device. A model that writes word by word writes as much as the longest reference
+    of these rows has, whatever it says: one that babbles or falls silent, as pruned ones do before they are healed, would
+    be timed for that, and so would all of its architecture."""
     import torch
 
     from consomme.data.prepared import Rows
@@ -174,14 +177,17 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
             model(**batch)
         del batch
         batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
+        decoding = without(spec.get("decoding") or {})
+        if family.objective == "seq2seq":
+            decoding = as_long(decoding, max(map(len, labels)))
         times = []
         for _ in range(ROUNDS + 1):
             _settle(device)
             start = time.perf_counter()
-            said = family.generate(model, processor, batch, spec["languages"], without(spec.get("decoding") or {}))
+            family.generate(model, processor, batch, spec["languages"], decoding)
             _settle(device)
             times.append(time.perf_counter() - start)
-    written = amount if speech else float(sum(len(family.labels(processor, t, spec["languages"])) for t in said))
+    written = amount if speech else float(len(rows) * decoding["max_new_tokens"])
     if device.startswith("cuda"):
         memory = torch.cuda.max_memory_allocated(device) / 2**20
     else:
@@ -195,6 +201,12 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
     }
+
+
+def as_long(decoding: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """Decoding settings by which every row gets so many tokens, or as many as the settings allow."""
+    count = min(tokens, decoding.get("max_new_tokens") or tokens)
+    return {**decoding, "min_new_tokens": count, "max_new_tokens": count}
 
 
 def flop_counter() -> Any:

@@ -23,6 +23,7 @@ from consomme.report.tables import (
     Score,
     against_best,
     cautions,
+    costs_of,
     final_model,
     first_to_last,
     headline,
@@ -250,7 +251,7 @@ def _model_tables(
     columns = [{"split": split, "set": name} for split in ("test", "dev") for name in outcomes.sets(split)]
     columns += [{"split": OTHER, "set": name} for name in dict.fromkeys(s.set for s in outcomes.others)]
     means = mean_scores([s for s in found if s.metric == metric])
-    cost = {c["model"]: c for c in reversed(costs)}
+    cost = costs_of(costs)
     rows = []
     for name, verb in {m["name"]: m["verb"] for m in outcomes.models}.items():
         cells = []

@@ -10,7 +10,7 @@ from typing import Any
 from consomme.evaluate.metrics import metric_named
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
-from consomme.report.tables import Score, mean_scores, metric_title, rounds
+from consomme.report.tables import Score, costs_of, mean_scores, metric_title, rounds
 
 WHOLE, PRUNED, RECOVERED = "whole", "pruned", "recovered"
 
@@ -50,7 +50,7 @@ def points(
     model, label (shorter), state, how (it was pruned), of (the pruned model behind it), cost, cost_low, cost_high, value,
     low, high, front: whether none is at once cheaper (or as cheap) and better (or as good)."""
     means = mean_scores([s for s in found if s.split == "test" and s.set == test and s.metric == metric])
-    cost = {c["model"]: c for c in reversed(costs) if c.get(field)}
+    cost = {name: c for name, c in costs_of(costs).items() if c.get(field)}
     behind, models = pruned_from(outcomes), {m["name"]: m for m in reversed(outcomes.models)}
     states = {name: PRUNED if name == pruned else RECOVERED for name, pruned in behind.items()}
     for name in behind.values():

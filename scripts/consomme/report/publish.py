@@ -22,6 +22,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
+from consomme.report.tables import costs_of
 
 Row = dict[str, str]
 CACHE = Path("results/cache")
@@ -148,7 +149,7 @@ def models(study: Study) -> str:
     main = study.first.decoding_digest
     rows = _table(Path(study.folder) / "scores.tsv")
     scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
-    costs = {r["model"]: r for r in reversed(_table(Path(study.folder) / "costs.tsv"))}  # the first replicate's
+    costs = costs_of(_table(Path(study.folder) / "costs.tsv"))
     sets = list(study.first.data.test)
     metrics = study.first.metrics
     by: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ COMPARISON_COLUMNS = [
 ]
 OTHER = "full window"  # in tables: the test sets as code that knows nothing of short windows decodes them
 SCORE_RESAMPLES = 1000
+# columns of costs.tsv, over replicates
+COMBINED = dict.fromkeys(("parameters", "bytes", "flops", "speed", "memory"), fmean) | {
+    "speed_low": min,
+    "speed_high": max,
+}
 SUMMARY_LINES = 24
 SHOWN = 4  # names in one line
 _TOGETHER = 32  # models resampled in one product
@@ -321,10 +327,27 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     return lines
 
 
+def costs_of(costs: Sequence[Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """A row of costs.tsv for each model: where replicates have models of other shapes (the smallest of several, heads that
+    were cut out), sizes and speeds are means over them as scores are, and speeds range over all."""
+    by: dict[str, list[Mapping[str, str]]] = {}
+    for row in costs:
+        by.setdefault(row["model"], []).append(row)
+    found: dict[str, Mapping[str, str]] = {}
+    for name, rows in by.items():
+        one = dict(rows[0])
+        for key, combine in COMBINED.items():
+            values = [row.get(key) or "" for row in rows]
+            if len(set(values)) > 1 and all(values):
+                one[key] = f"{combine(map(float, values)):.10g}"
+        found[name] = one
+    return found
+
+
 def not_faster(outcomes: Outcomes, costs: Sequence[Mapping[str, str]]) -> list[str]:
     """Which pruned models are no faster than what they were pruned from: the rounds of both overlap, or theirs were
     slower. In a line, and a line more for those that are slower."""
-    cost = {c["model"]: c for c in reversed(costs) if c.get("speed")}
+    cost = {name: c for name, c in costs_of(costs).items() if c.get("speed")}
     parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
     groups: dict[str, list[str]] = {
         "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
@@ -373,7 +396,7 @@ def first_to_last(outcomes: Outcomes, found: Sequence[Score], costs: Sequence[Ma
         a, b = means.get((first, "test", name, metric)), means.get((last, "test", name, metric))
         if first != last and a and b:
             parts.append(f"{name} {a[0]:.2f} → {b[0]:.2f} {metric_title(metric)}")
-    cost = {c["model"]: c for c in reversed(costs)}
+    cost = costs_of(costs)
     if first in cost and last in cost and cost[first].get("parameters") and cost[last].get("parameters"):
         sizes = [int(float(cost[m]["parameters"])) for m in (first, last)]
         parts.append(f"{' → '.join(short(s) for s in sizes)} parameters")
