@@ -22,7 +22,7 @@ from consomme.common.files import hash_file, read_json, whole_file, write_json
 from consomme.common.stage import say
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
-from consomme.families.windows import fitting, is_short, without
+from consomme.families.windows import alike, fitting, is_short, without
 
 if TYPE_CHECKING:
     import torch
@@ -224,12 +224,9 @@ class Evaluator:
     def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray, size: int) -> Iterator[list[int]]:
         """Rows in batches of at most `size`, in `order`. What is said to a row may not depend on the rows beside it: where
         padding is heard all of a batch have one length, where windows are short they have the same."""
-        alike: Sequence[Any] = [None] * len(order)
-        if self.family.padding_matters(model.config):
-            alike = self._rows(set_name).lengths
-        elif is_short(self.family, model.config, self.decoding):
-            alike = [self.family.window(len(features)) for features in self._features(set_name)]
-        for _, group in itertools.groupby(map(int, order), key=alike.__getitem__):
+        lengths, features = self._rows(set_name).lengths, self._features(set_name)
+        shared = alike(self.family, model.config, self.decoding)
+        for _, group in itertools.groupby(map(int, order), key=lambda i: shared(lengths[i], features[i])):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]

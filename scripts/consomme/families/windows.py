@@ -5,7 +5,7 @@ gives it the full window, which is why both are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +25,18 @@ def is_short(family: Family, config: Any, decoding: Mapping[str, Any] | None = N
 def fitting(family: Family, short: bool, longest: int) -> dict[str, int]:
     """The argument of `Family.collate` that makes the window fit an example of `longest` frames, or none."""
     return {"frames": family.window(longest)} if short else {}
+
+
+def alike(
+    family: Family, config: Any, decoding: Mapping[str, Any] | None = None
+) -> Callable[[float, Sized], float | None]:
+    """What rows of one batch must have in common, so that none hears what stands beside it, as a function of a row's length
+    and features: the length where padding is heard, the window where windows are short, nothing elsewhere."""
+    if family.padding_matters(config):
+        return lambda length, features: length
+    if is_short(family, config, decoding):
+        return lambda length, features: family.window(len(features))
+    return lambda length, features: None
 
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,23 +70,18 @@ def masked(subject: Subject) -> Iterator[Masks]:
 
 def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
-    set's rows add up to the set's. As in evaluation no row hears what stands beside it: where padding is heard all of a
-    batch have one length, where windows are short they have the same."""
-    from consomme.families.windows import fitting, is_short
+    set's rows add up to the set's. No row hears what stands beside it."""
+    from consomme.families.windows import alike, fitting, is_short
 
     family, processor, config = subject.family, subject.processor, subject.model.config
-    short, heard = is_short(family, config), family.padding_matters(config)
+    short, shared = is_short(family, config), alike(family, config)
     for rows, weight in subject.sets:
-
-        def alike(row: tuple[int, Any], rows: Any = rows) -> Any:
-            return rows.lengths[row[0]] if heard else family.window(len(row[1])) if short else None
-
         order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
-        read = ((i, family.features(processor, rows.source(i))) for i in order)
-        for _, group in itertools.groupby(read, key=alike):
+        read = ((rows.lengths[i], family.features(processor, rows.source(i)), rows.target(i)) for i in order)
+        for _, group in itertools.groupby(read, key=lambda row: shared(row[0], row[1])):
             while some := list(itertools.islice(group, BATCH)):
-                inputs = [features for _, features in some]
-                labels = [family.labels(processor, rows.target(i), subject.languages) for i, _ in some]
+                inputs = [features for _, features, _ in some]
+                labels = [family.labels(processor, target, subject.languages) for _, _, target in some]
                 batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
                 dtype = subject.model.dtype
                 moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
