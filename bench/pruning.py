@@ -3,7 +3,7 @@ python bench/pruning.py [--rounds 3] [--utterances 64 114]
 
 An 18-layer CTC encoder of width 64 (config/depth.yaml) with random weights, on made-up speech: what it says is nonsense,
 what it costs is not. Both searches run in this process on one thread, each time with no answer cached, on development
-sets of so many utterances (those of config/depth.yaml have 112 to 115)."""
+sets of so many utterances (those of config/depth.yaml have nearly 60)."""
 
 from __future__ import annotations
 
