@@ -13,6 +13,7 @@ from consomme.evaluate import stage
 
 SPEC = {
     "stage": "evaluate",
+    "version": 1,
     "task": "nmt",
     "languages": ["en", "fr"],
     "normaliser": "verbatim",
@@ -48,8 +49,8 @@ def world(tmp_path, monkeypatch, small):
         lambda job, sets, path: small(sets, record=record, decoding=job.spec["decoding"], cache=job.cache),
     )
 
-    def run(**changes):
-        out = Path("results/hypotheses/tuned-123/index.json")
+    def run(index="index", **changes):
+        out = Path(f"results/hypotheses/tuned-123/{index}.json")
         spec = {**SPEC, **changes}
         stage.run(Job(spec, {"model/tuned": folder}, out, Path("state"), Path("cache"), 1, "cpu"))
         return json.loads(out.read_text())
@@ -99,6 +100,27 @@ def test_only_what_is_new_is_asked(world):
     (world.folder / "model.safetensors").write_bytes(b"others")
     index = world(sets=sets)
     assert index["weights"] == hash_file(world.folder / "model.safetensors")
+
+
+def test_another_version_of_the_stage_asks_again(world):
+    world()
+    world()
+    assert len(world.loads) == 1
+    world(version=2)
+    assert len(world.loads) == 2
+
+
+def test_replicates_that_ask_about_other_rows_keep_their_answers_apart(world):
+    first = world(index="one", apart=True)
+    world.corpora["a"], world.corpora["b"] = world.corpora["b"], world.corpora["a"]
+    second = world(index="two", apart=True)
+    said = [[Path(e["path"]).read_text(encoding="utf-8") for e in index["sets"]] for index in (first, second)]
+    assert [text.count("\n") for text in said[0]] == [3, 1, 4]
+    assert [text.count("\n") for text in said[1]] == [1, 3, 4]
+    assert len(world.loads) == 2
+    world.corpora["a"], world.corpora["b"] = world.corpora["b"], world.corpora["a"]
+    assert world(index="one", apart=True) == first
+    assert len(world.loads) == 2
 
 
 def test_a_spoilt_file_is_written_anew_from_the_cache(world):

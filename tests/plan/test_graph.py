@@ -136,6 +136,20 @@ def test_replicates_may_rotate_corpora(change):
     assert trained == {"1": ["a-train"], "2": ["b-train"]}
 
 
+def test_replicates_that_rotate_test_sets_keep_the_answers_of_a_fetched_model_apart(change):
+    rotated = {"experiments.e.repeat": {1: {"home": "a"}, 2: {"home": "b"}},
+               "experiments.e.data.test": {"a": "b-test", "b": "{home}-test"}}  # fmt: skip
+    study = Plan(change({**rotated, "experiments/e/models/raw": {"from": {"hub": "openai/whisper-tiny"}}})).studies["e"]
+    found = {(e.model.node, r): e for r, among in study.evaluated.items() for e in among}
+    assert found["raw", "1"].model.id == found["raw", "2"].model.id
+    listed = {(m["name"], m["replicate"]): m["evaluation"] for m in study.report["models"]}
+    for replicate in "12":
+        assert found["raw", replicate].apart
+        assert not found["base", replicate].apart
+        assert listed["raw", replicate] == found["raw", replicate].path
+    assert listed["raw", "1"] != listed["raw", "2"]
+
+
 def test_folders_become_runs_and_need_no_training(tmp_path, change, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("x", "y"):

@@ -6,6 +6,7 @@ from pathlib import Path
 import consomme
 from consomme.common.digest import digest
 from consomme.common.files import hash_file
+from consomme.evaluate import evaluator
 from consomme.plan.stages import VERSIONS
 
 KNOWN = Path(__file__).with_name("stages.json")
@@ -30,6 +31,10 @@ def test_a_changed_stage_has_a_new_version_or_an_acknowledgement():
         "settings now give another result, then `make acknowledge`"
     )
     assert known["versions"] == VERSIONS, "versions have changed: `make acknowledge`"
+
+
+def test_cached_answers_are_as_new_as_the_evaluate_stage():
+    assert VERSIONS["evaluate"] == evaluator.VERSION, "raise both, or the stage is answered from the cache"
 
 
 if __name__ == "__main__":

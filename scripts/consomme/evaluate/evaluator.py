@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 Around = Callable[[str, Sequence[int]], AbstractContextManager]  # a set and the rows of one batch -> in what to ask
-VERSION = 1  # of what is cached: raise it when the same question gets another answer
+VERSION = 1  # of what is cached: as the stage's in plan/stages.py, raised when the same question gets another answer
 DIGITS = 24
 ONCE = 16  # rows at once on a processor where each is looked at only once: what its caches hold
 LABEL_PAD = -100

@@ -22,13 +22,17 @@ def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
 
     A model that was trained on short windows is asked about the test sets a second time, in the full window that any
-    other code would give it; a set whose file was written for the same weights, rows and decoding, and is still as it was, is left alone; when
-    that holds for all of them no model is loaded."""
+    other code would give it. A set whose file was written for the same weights, rows and decoding by this version of
+    the stage, and is still as it was, is left alone; when that holds for all of them no model is loaded. What replicates
+    ask apart lies one folder deeper, named like `job.out`."""
+    folder, state = job.out.parent, job.state
+    if job.spec.get("apart"):
+        folder, state = job.out.with_suffix(""), job.state / job.out.stem
     (model,) = job.labelled("model").values()
     weights = weights_hash(model)
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
-    known = _known(job, weights)
+    known = _known(state, weights, job.spec["version"])
     decodings = {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
     if stock := _stock(job, model):
         decodings[digest(stock, 8)] = _Lazy(replace(job, spec={**job.spec, "decoding": stock}), model, rows)
@@ -38,7 +42,7 @@ def run(job: Job) -> None:
             continue
         corpora, asked = sets[split, name], decodings[decoding]
         found = rows[split, name]
-        path = job.out.parent / split / f"{name}@{decoding}.jsonl"
+        path = folder / split / f"{name}@{decoding}.jsonl"
         entry = {
             "split": split,
             "set": name,
@@ -63,9 +67,9 @@ def run(job: Job) -> None:
         how = "" if decoding == job.spec["decoding_digest"] else " in the full window"
         say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances)")
         index.append(entry)
-    for path in (job.out, job.state / "index.json"):
-        write_json(path, {"weights": weights, "sets": index})
-    write_json(job.state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
+    for path in (job.out, state / "index.json"):
+        write_json(path, {"weights": weights, "version": job.spec["version"], "sets": index})
+    write_json(state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
 
 
 def _stock(job: Job, model: Path) -> dict[str, Any] | None:
@@ -96,15 +100,15 @@ class _Lazy:
         return evaluator.hypotheses(model, f"{split} {name}")
 
 
-def _known(job: Job, weights: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:
     """By split, set and decoding, what the files of an earlier run were written for, if they are as that run left them.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
-    index, content = job.state / "index.json", job.state / "content.json"
+    index, content = state / "index.json", state / "content.json"
     if not (index.exists() and content.exists()):
         return {}
     earlier, hashes = read_json(index), read_json(content)
-    if earlier["weights"] != weights:
+    if earlier["weights"] != weights or earlier.get("version", 1) != version:
         return {}
     kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == hashes.get(e["path"])]
     return {(e["split"], e["set"], e["decoding"]): _identity(e) for e in kept}

@@ -267,11 +267,15 @@ def _behind(corpus: Prepared) -> set[str]:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one model says on every development and test set."""
+    """What one model says on every development and test set.
+
+    apart: whether other replicates ask the same model about other rows under the same names, as where speakers are
+    rotated and the model is a fetched one; then each keeps its answers in a folder of its own."""
 
     model: Model
     settings: dict[str, Any]
     corpora: dict[str, Prepared]
+    apart: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -304,6 +308,7 @@ class Evaluation:
                 "digest": self.digest,
                 "label": {**label, "replicate": self.model.replicate},
                 **self.settings,
+                **({"apart": True} if self.apart else {}),
                 "inputs": list(self.inputs),
             }
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,16 @@ class Study:
 
     @cached_property
     def evaluations(self) -> list[Evaluation]:
-        return [e for g in self.graphs.values() for e in g.evaluations()]
+        return [e for found in self.evaluated.values() for e in found]
+
+    @cached_property
+    def evaluated(self) -> dict[str, list[Evaluation]]:
+        """Replicate -> its evaluations."""
+        found = {r: g.evaluations() for r, g in self.graphs.items()}
+        asked: dict[str, set[str]] = {}
+        for evaluation in chain.from_iterable(found.values()):
+            asked.setdefault(evaluation.model.id, set()).add(evaluation.digest)
+        return {r: [replace(e, apart=len(asked[e.model.id]) > 1) for e in among] for r, among in found.items()}
 
     @cached_property
     def landscapes(self) -> list[Landscape]:
@@ -93,18 +103,19 @@ class Study:
     @cached_property
     def report(self) -> dict[str, Any]:
         """The spec of the report stage; a file, because it names every model."""
-        evaluation = {e.model.id: e.path for e in self.evaluations}
+        evaluation = {(r, e.model.id): e.path for r, found in self.evaluated.items() for e in found}
         several = len(self.graphs) > 1
+        key = {r: (r if several else "") for r in self.graphs}
         models = [
             {
                 "name": m.name,
                 "node": m.node,
                 "run": m.run,
                 "verb": m.verb,
-                "replicate": m.replicate if several else "",
+                "replicate": key[r],
                 "digest": m.digest,
                 "folder": m.folder,
-                "evaluation": evaluation.get(m.id),
+                "evaluation": evaluation.get((r, m.id)),
                 "parents": list(m.parents),
                 "swept": m.swept,
                 # a choice among models is one of them, and no average that could be better
@@ -114,10 +125,9 @@ class Study:
                     else {}
                 ),
             }
-            for g in self.graphs.values()
+            for r, g in self.graphs.items()
             for m in g.models
         ]
-        key = {r: (r if several else "") for r in self.graphs}
         sets = {
             key[r]: {
                 split: {name: list(s) for name, s in found.items()}

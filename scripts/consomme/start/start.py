@@ -15,8 +15,6 @@ from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
 from consomme.start.hub import fetch
 
-VERSION = 1
-
 
 def run(job: Job) -> None:
     """Make `job.out`, a complete model folder. ConsommeError if the starting point is missing or of another task."""
@@ -31,7 +29,7 @@ def run(job: Job) -> None:
 
 
 def _key(job: Job, **more: Any) -> dict[str, Any]:
-    return {"stage": "start", "version": VERSION, "digest": job.spec["digest"], **more}
+    return {"stage": "start", "version": job.spec["version"], "digest": job.spec["digest"], **more}
 
 
 def _hub(job: Job, settings: dict[str, Any]) -> None:
