@@ -238,6 +238,34 @@ def test_different_heads_lost(tmp_path, checkpoint, some):
     _refused(tmp_path, [checkpoint("a", some(1), config=one), checkpoint("b", some(2), config=two)], "pruned_heads")
 
 
+@pytest.fixture
+def pruned(tmp_path, checkpoint, some):
+    """Two models of equal shapes with the lineages given."""
+
+    def make(one, two):
+        for name, found in (("a", one), ("b", two)):
+            folder = checkpoint(name, some(ord(name)))
+            (folder / "provenance.json").write_text(json.dumps({"lineage": {"weights": "w", "layers": {}, **found}}))
+        return [tmp_path / "a", tmp_path / "b"]
+
+    return make
+
+
+def test_different_layers_of_one_model(tmp_path, pruned):
+    folders = pruned({"layers": {"encoder": [1, 3]}}, {"layers": {"encoder": [1, 2]}})
+    _refused(tmp_path, folders, "kept different layers of one model (encoder [1, 3] and [1, 2])", "prune both alike")
+
+
+def test_different_neurons_of_one_model(tmp_path, pruned):
+    _refused(tmp_path, pruned({"neurons": "x"}, {"neurons": "y"}), "kept different neurons of one model.")
+
+
+@pytest.mark.parametrize("other", [{}, {"layers": {"encoder": [1, 2]}, "weights": "a stranger's"}])
+def test_the_same_parts_of_one_model_or_parts_of_strangers(tmp_path, pruned, other):
+    parts = {"layers": {"encoder": [1, 3]}, "neurons": "x"}
+    assert _mean(tmp_path, pruned(parts, {**parts, **other})).is_dir()
+
+
 def test_a_missing_tensor(tmp_path, checkpoint, some):
     fewer = some(2)
     del fewer["layer.bias"], fewer["scale"]

@@ -555,7 +555,7 @@ def test_a_choice_on_few_rows_is_called_chance():
     def choice(metric):
         return Choice.parse({"metric": metric, "sets": {"a": {"weight": 1.0}, "b": {"weight": 1.0}}})
 
-    assert "200 utterances (a)" in few(choice("wer"), {"a": 66, "b": 400})
+    assert "200 rows (a)" in few(choice("wer"), {"a": 66, "b": 400})
     assert few(choice("wer"), {"a": 266, "b": 400}) is None and few(choice("loss"), {"a": 6, "b": 4}) is None
 
 

@@ -41,7 +41,7 @@ def judged(base, other, lose_at_most, units=None):
         "metric": "wer",
         "sets": {"medical": {"weight": 1}, "general": {"lose_at_most": lose_at_most, "of": "base"}},
     }
-    return admissible(told, "m", {"base": "b"}, Choice.parse(settings))
+    return admissible(told, "m", {"base": (told, "b")}, Choice.parse(settings))
 
 
 def test_the_objective_is_a_weighted_mean_and_higher_is_better():
@@ -108,10 +108,20 @@ def test_a_limit_in_a_metric_where_higher_is_better():
         "metric": "bleu",
         "sets": {"m": {"weight": 1}, "g": {"lose_at_most": 5, "of": "base", "metric": "chrf"}},
     }
-    right, details = admissible(told, "m", {"base": "b"}, settings)
+    right, details = admissible(told, "m", {"base": (told, "b")}, settings)
     assert not right
     assert details["g"]["loss"] > 20
-    assert admissible(told, "b", {"base": "m"}, settings)[0]
+    assert admissible(told, "b", {"base": (told, "m")}, settings)[0]
+
+
+def test_the_reference_is_asked_by_its_own_evaluator():
+    """Its tokenizer may be another one than the candidate's."""
+    units = {"general": np.arange(200)}
+    candidates = Told({("m", "general", "wer"): errors(0.1)}, units)
+    parents = Told({("b", "general", "wer"): errors(0.1, seed=1)}, units)
+    _, details = admissible(candidates, "m", {"base": (parents, "b")}, CHOICE)
+    for key, seed in (("value", 0), ("reference", 1)):
+        assert details["general"][key] == pytest.approx(errors(0.1, seed=seed)[:, 0].sum() / 20)
 
 
 def test_a_handful_of_units_is_refused_with_advice():
@@ -124,7 +134,7 @@ def test_a_handful_of_units_is_refused_with_advice():
 
 def test_a_missing_reference_and_a_choice_of_nothing():
     with pytest.raises(ConsommeError, match="of: base"):
-        admissible(Told({}, {"general": [0, 1]}), "m", {"other": "x"}, Choice.parse(CHOICE))
+        admissible(Told({}, {"general": [0, 1]}), "m", {"other": (None, "x")}, Choice.parse(CHOICE))
     with pytest.raises(ConsommeError, match="positive weight"):
         Choice.parse({"metric": "wer", "sets": {"general": {"lose_at_most": 0.5, "of": "base"}}})
     assert Choice.parse(CHOICE).references == ["base"]

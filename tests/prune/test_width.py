@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
+from consomme.common.provenance import lineage
 from consomme.common.stage import parse
 from consomme.data.prepared import Rows
 from consomme.families import family_named, load
@@ -129,6 +130,18 @@ def test_the_lowest_of_each_part_go_and_one_stays():
         width.choose({"encoder.feed_forward": [[0.3]]}, share("1/2"))
 
 
+def test_other_neurons_are_another_lineage(job, tmp_path, translator):
+    for name, by, parent in (
+        ("a", "magnitude", translator),
+        ("b", "random", translator),
+        ("c", "magnitude", tmp_path / "a"),
+    ):
+        run(parse(job(name=name, parent=parent, width={"drop": "1/4", "by": by, "sides": []}), ""))
+    found = [lineage(tmp_path / name) for name in "abc"]
+    assert [f["weights"] for f in found] == [lineage(translator)["weights"]] * 3
+    assert len({f["neurons"] for f in found}) == 3
+
+
 def test_only_unheard_neurons_go_and_nothing_changes(job, tmp_path, deaf):
     """3 of 32, by taylor; the outputs are the parent's up to the order of sums, in a process without this package to the
     bit those of the model in memory."""
@@ -137,6 +150,7 @@ def test_only_unheard_neurons_go_and_nothing_changes(job, tmp_path, deaf):
     config = json.loads((folder / "config.json").read_text())
     assert (config["encoder_ffn_dim"], config["decoder_ffn_dim"]) == (32, 29) and "pruned_heads" not in config
     chosen = _chosen(folder)["width"]
+    assert chosen.pop("gone")
     assert chosen == {"by": "taylor", "width": {"decoder_ffn_dim": 29}, "of": {"decoder_ffn_dim": 32},
                       "lost": {"decoder.feed_forward": [0, 0, 0]}}  # fmt: skip
     small = load(folder)

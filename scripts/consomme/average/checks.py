@@ -12,6 +12,7 @@ from typing import Any
 
 from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
+from consomme.common.provenance import NAME, lineage
 
 # files that say which id is which piece of text; of tokenizer.json only the parts that do
 VOCABULARIES = (
@@ -74,6 +75,7 @@ def check(models: Sequence[Weights]) -> None:
     for other in models[1:]:
         _same_architecture(first, other)
         _same_computation(first, other)
+        _same_parts(first, other)
         _same_vocabulary(first, other)
         _same_tensors(first, other)
 
@@ -126,6 +128,26 @@ def _same_computation(first: Weights, other: Weights) -> None:
         raise ConsommeError(
             f"{first.name} and {other.name} compute different things of their tensors: config.json differs in {shown}. Only "
             "models of one ancestor can be averaged"
+        )
+
+
+def _same_parts(first: Weights, other: Weights) -> None:
+    """Two prunings of one model may have the same shapes and other layers or neurons of it: a mean of what never stood in
+    the same place. What was pruned is known from the models' records; without any, nothing is said."""
+    if not all((m.folder / NAME).exists() for m in (first, other)):
+        return
+    one, two = lineage(first.folder), lineage(other.folder)
+    if one["weights"] != two["weights"]:
+        return
+    sides = {*one["layers"], *two["layers"]}
+    differ = [side for side in sorted(sides) if one["layers"].get(side) != two["layers"].get(side)]
+    shown = [f"{side} {one['layers'].get(side, 'all')} and {two['layers'].get(side, 'all')}" for side in differ]
+    what = "layers" if shown else "neurons" if one.get("neurons") != two.get("neurons") else ""
+    if what:
+        which = f" ({'; '.join(shown)})" if shown else ""
+        raise ConsommeError(
+            f"{first.name} and {other.name} kept different {what} of one model{which}. Average first and prune the result, or "
+            "prune both alike"
         )
 
 

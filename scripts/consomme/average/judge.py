@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.data.prepared import Rows
-    from consomme.evaluate.evaluator import Around
+    from consomme.evaluate.evaluator import Around, Evaluator
 
 INTERVAL = (0.025, 0.975)
-SMALL = 200  # utterances: on fewer, differences in an error rate or BLEU are mostly chance, and the loss is steadier
+SMALL = 200  # rows: on fewer, differences in an error rate or BLEU are mostly chance, and the loss is steadier
 
 
 class Judge:
@@ -52,7 +52,7 @@ class Judge:
             say(line)
         self._open = Evaluator.open
         self._evaluators: dict[str, Any] = {}
-        self._references: dict[str, PreTrainedModel] | None = None
+        self._references: dict[str, tuple[Evaluator, PreTrainedModel]] | None = None
 
     def evaluator(self, folder: Path | None = None) -> Any:
         """The evaluator for models with the processor of `folder` (default: the first parent's)."""
@@ -90,7 +90,11 @@ class Judge:
 
             folders = {**self.parents, **self.job.labelled("reference")}
             wanted = {limit.of for limit in self.choice.limits.values()}
-            self._references = {name: load(folders[name], self.device) for name in wanted if name in folders}
+            self._references = {
+                name: (self.evaluator(folders[name]), load(folders[name], self.device))
+                for name in wanted
+                if name in folders
+            }
         return choosing.admissible(self.evaluator(folder), model, self._references, self.choice)
 
     def score(self, objective: float) -> float:
@@ -129,7 +133,7 @@ def few(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
     if choice.metric == "loss" or not small:
         return None
     return (
-        f"chosen by {choice.metric} on fewer than {SMALL} utterances ({', '.join(small)}): small gains there are mostly chance; "
+        f"chosen by {choice.metric} on fewer than {SMALL} rows ({', '.join(small)}): small gains there are mostly chance; "
         "`metric: loss` is steadier, more development data better"
     )
 

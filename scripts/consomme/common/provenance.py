@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.stage import Job
 
@@ -71,7 +72,7 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
 def lineage(folder: Path | str) -> dict[str, Any]:
     """The oldest ancestor that the layers of a model can be followed to, through training, averaging and pruning:
     {"weights": its hash, "layers": {side: which of its layers these are, from 1}}, where a side that isn't named has all
-    of them. A model that says nothing is its own."""
+    of them, and "neurons", a hash of those that were cut off, where any were. A model that says nothing is its own."""
     path = Path(folder) / NAME
     record = read_json(path) if path.exists() else {}
     if record.get("lineage"):
@@ -92,7 +93,10 @@ def _inherited_lineage(job: Job, chosen: Any) -> dict[str, Any] | None:
     for side, plan in (chosen.get("layers") or {}).items():
         before = layers.get(side)
         layers[side] = [before[n - 1] for n in plan["kept"]] if before else list(plan["kept"])
-    return {"weights": found[0]["weights"], "layers": layers}
+    neurons = found[0].get("neurons")
+    if "width" in chosen:
+        neurons = digest([neurons, chosen["width"]["gone"]])
+    return {"weights": found[0]["weights"], "layers": layers, **({"neurons": neurons} if neurons else {})}
 
 
 def versions() -> dict[str, str]:

@@ -80,10 +80,11 @@ def objective(
 def admissible(
     evaluator: Evaluator,
     model: PreTrainedModel,
-    references: Mapping[str, PreTrainedModel],
+    references: Mapping[str, tuple[Evaluator, PreTrainedModel]],
     choice: Choice | Mapping[str, Any],
 ) -> tuple[bool, dict[str, dict[str, Any]]]:
-    """Whether the model keeps every limit of the choice, and the figures by set.
+    """Whether the model keeps every limit of the choice, and the figures by set. references: name -> a model and the
+    evaluator that asks it, on the same sets: its tokenizer may be another one.
 
     On each limited set the loss is how much worse than the reference the model is, in the metric's unit (positive is
     worse). Its upper one-sided 95 % bound, from 2,000 paired resamples of the set's units under a fixed seed, has to be
@@ -106,7 +107,7 @@ def admissible(
                 f"make {independent} (rows that share recordings or documents are one); add rows, or leave 'document' out "
                 f"of its corpus"
             )
-        pair = [evaluator.statistics(m, name, limit.metric) for m in (references[limit.of], model)]
+        pair = [e.statistics(m, name, limit.metric) for e, m in (references[limit.of], (evaluator, model))]
         before, after = (float(metric.value(s.sum(axis=0))) for s in pair)
         resampled = metric.gain(bootstrap(metric, pair, units))
         bound = float(np.quantile(resampled[0] - resampled[1], CONFIDENCE, method="higher"))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.stage import say
 from consomme.prune.layers import share, to_drop
@@ -59,7 +60,7 @@ def prune_width(
     told = ", ".join(f"{key} {before[key]} → {after[key]}" for key in keys)
     say(f"width: {told}, scored in {time.monotonic() - began:.1f} s")
     lost = {group: [_part(values, gone[group][n]) for n, values in enumerate(by)] for group, by in scores.items()}
-    return {"by": plan["by"], "width": after, "of": before, "lost": lost}
+    return {"by": plan["by"], "width": after, "of": before, "lost": lost, "gone": digest(gone)}
 
 
 def _part(values: Sequence[float], numbers: Sequence[int]) -> float:
