@@ -34,6 +34,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/heads": {"drop": [1]}}, ["half.heads.drop", "a fraction is wanted here"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "by": "tailor"}}, ["half.heads.by", "did you mean 'taylor'"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "per": "layers"}}, ["half.heads.per", "did you mean 'layer'"]),
+        ({f"{MODELS}/half/heads": {"drop": "7/8", "by": "random"}}, ["half.heads.drop", "7/8 of 12 heads are 11", "3 attention modules", "9 can go at most"]),
+        ({f"{MODELS}/half/heads": {"drop": "1/8"}, f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "num_attention_heads": 1}}}, ["half.heads.drop", "one head, which has to stay"]),
         ({f"{MODELS}/half/width": {"drop": [1]}}, ["half.width.drop", "a fraction is wanted here"]),
         ({f"{MODELS}/half/width": {"drop": 1}}, ["half.width.drop", "1/4"]),
         ({f"{MODELS}/half/width": {"drop": "1/4", "by": "tailor"}}, ["half.width.by", "did you mean 'taylor'"]),

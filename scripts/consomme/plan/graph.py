@@ -169,15 +169,15 @@ class Graph:
             start.scratch, start.tokenizer, self.experiment.task, f"{path}.from"
         )
         identity, corpora = self._drawn({"scratch": scratch, "tokenizer": tokenizer}, node, path)
-        depth = {
-            side: int(scratch[starting.key_in_scratch(stack.count)]) for side, stack in FAMILIES[family].stacks.items()
-        }
+        stacks = FAMILIES[family].stacks
+        depth = {side: int(scratch[starting.key_in_scratch(stack.count)]) for side, stack in stacks.items()}
+        heads = {side: int(scratch[starting.key_in_scratch(stack.heads)]) for side, stack in stacks.items()}
         width = {
             stack.width: int(scratch[starting.key_in_scratch(stack.width)])
-            for stack in FAMILIES[family].stacks.values()
+            for stack in stacks.values()
             if stack.width
         }
-        known = {"family": family, "depth": depth, "width": width}
+        known = {"family": family, "depth": depth, "heads": heads, "width": width}
         return [self._model(name, own, "from", identity, corpora=corpora, **known)]
 
     def _fetched(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
@@ -339,9 +339,9 @@ class Graph:
         settings["choose_on"] = chosen.settings
         identity = {"task": self.experiment.task, "settings": settings, **chosen.identity}
         # a choice may be among models of different shapes
-        family, depth, width = (averaging.common([getattr(m, a) for m in group]) for a in ("family", "depth", "width"))
+        known = {a: averaging.common([getattr(m, a) for m in group]) for a in ("family", "depth", "heads", "width")}
         statistics = {}
-        if averaging.has_statistics(settings["method"], family, self.experiment.task):
+        if averaging.has_statistics(settings["method"], known["family"], self.experiment.task):
             statistics = trained_on(group)
         return self._model(
             name,
@@ -352,10 +352,8 @@ class Graph:
             references=chosen.references,
             corpora=chosen.corpora,
             statistics=statistics,
-            family=family,
-            depth=depth,
-            width=width,
             stage="average",
+            **known,
         )
 
     def _prune(self, name: str, node: PruneNode, own: dict[str, Any], path: str) -> list[Model]:
@@ -363,6 +361,7 @@ class Graph:
         made = []
         for parent in self.resolve(node.prune, f"{path}.prune"):
             depth = pruning.depth_left(node, parent, path, swept=bool(own))
+            heads = pruning.heads_left(node, parent, depth, path)
             width = pruning.width_left(node, parent, path)
             chosen = NO_CHOICE
             if pruning.searches(node):
@@ -385,6 +384,7 @@ class Graph:
                     corpora=chosen.corpora,
                     references=chosen.references,
                     depth=depth,
+                    heads=heads,
                     width=width,
                     inherit=True,
                 )
@@ -435,7 +435,8 @@ class Graph:
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))
             swept = {**parent.swept, **own}
-            more = {"family": parent.family, "depth": parent.depth, "width": parent.width, **more}
+            known = {a: getattr(parent, a) for a in ("family", "depth", "heads", "width")}
+            more = {**known, **more}
         return Model(
             self.name,
             name,

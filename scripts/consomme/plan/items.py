@@ -88,9 +88,9 @@ class Model:
 
     identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
     parents' first; statistics: for an average, the corpora that its parents were trained on, which their digests hold
-    already, and their weights; family, depth, width (of the feed-forward parts, by the
-    config's keys): what is known before any job (None where a checkpoint must be read first); sources:
-    files of the user's that the job reads beside what other jobs made."""
+    already, and their weights; family, depth, heads (of each attention module, by side), width (of the feed-forward parts,
+    by the config's keys): what is known before any job (None where a checkpoint must be read first, or modules
+    differ); sources: files of the user's that the job reads beside what other jobs made."""
 
     experiment: str
     node: str
@@ -107,6 +107,7 @@ class Model:
     swept: dict[str, Any] = field(default_factory=dict)
     family: str | None = None
     depth: dict[str, int] | None = None
+    heads: dict[str, int] | None = None
     width: dict[str, int] | None = None
     data_root: str = "."
     sources: tuple[str, ...] = ()

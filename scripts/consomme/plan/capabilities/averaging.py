@@ -104,7 +104,7 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
         if not sum(weights) > 0 and node.method == "weighted":
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
-    shapes = (("family", "families"), ("depth", "depths"), ("width", "widths"))
+    shapes = (("family", "families"), ("depth", "depths"), ("heads", "numbers of heads"), ("width", "widths"))
     for attribute, word in shapes if not is_choice(node.method) else ():
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())

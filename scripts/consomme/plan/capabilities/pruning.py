@@ -13,6 +13,7 @@ from consomme.plan.problems import among, fail
 from consomme.plan.schema import PruneNode
 from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.heads import choose
 from consomme.prune.layers import layers_to_drop, listed, to_drop
 from consomme.prune.scores import TABLE as SCORES
 from consomme.prune.width import neurons_to_drop
@@ -107,6 +108,26 @@ def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
         fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
     if family and not family.stacks[side].sublayers:
         fail(f"{path}.of", f"'{family.name}' doesn't say what the sublayers of its {side} are; it has: layers")
+
+
+def heads_left(node: PruneNode, parent: Model, depth: dict[str, int] | None, path: str) -> dict[str, int] | None:
+    """The heads of each attention module that are left, by side; None once some went, for modules then differ. There are
+    as many in all as are to go, and one for each module beside. depth: what is left of the layers, which go first."""
+    plan = node.heads
+    if plan is None:
+        return parent.heads
+    stacks = FAMILIES[parent.family].stacks if parent.family else {}
+    if stacks and set(stacks) <= {*(depth or ())} & {*(parent.heads or ())}:
+        alike = {
+            f"{side}.{name}": [[0.0] * parent.heads[side]] * depth[side]
+            for side, stack in stacks.items()
+            for name in stack.attentions
+        }
+        try:
+            choose(alike, Fraction(plan.drop), plan.per)
+        except ConsommeError as error:
+            fail(f"{path}.heads.drop", str(error).removeprefix("heads.drop: "))
+    return None
 
 
 def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:

@@ -32,7 +32,7 @@ def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, 
 
 
 def read_checkpoint(folder: Path | str) -> dict[str, Any]:
-    """Family and depth of a checkpoint folder, so far as its config.json is there to be read."""
+    """Family and shape of a checkpoint folder, so far as its config.json is there to be read."""
     file = Path(folder) / "config.json"
     if not file.is_file():
         return {}
@@ -41,6 +41,8 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
     width = {stack.width: value_of(config, stack.width) for stack in family.stacks.values() if stack.width}
     known = {"depth": depth, "width": width}
+    if not config.get("pruned_heads"):
+        known["heads"] = {side: value_of(config, stack.heads) for side, stack in family.stacks.items()}
     return {"family": family.name, **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()}}
 
 
