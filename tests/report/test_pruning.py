@@ -70,6 +70,16 @@ def test_the_front_is_what_nothing_beats_in_both():
     assert {(r["cost_low"], r["cost_high"]) for r in rows if r["model"] == "base"} == {(9.0, 11.0)}
 
 
+@pytest.mark.parametrize(("chosen", "state"), [("third", "pruned"), ("base", "whole")])
+def test_what_was_pruned_from_a_choice_was_pruned_from_what_was_chosen(chosen, state):
+    models = [*MODELS, model("tiny", "prune", "least")]
+    found = scored(base=10.0, third=20.0, least=20.0, tiny=50.0)
+    costs = costed(base=(8, 10), third=(6, 14), least=(6, 14), tiny=(1, 50))
+    record = {("least", ""): {"chosen": {"ingredients": [chosen]}}}
+    rows = {r["model"]: r for r in pruning.points(outcomes(models), found, costs, record, "t", "wer", "parameters")}
+    assert set(rows) == {"base", "third", "tiny"} and rows[chosen]["state"] == state
+
+
 def test_how_a_model_was_pruned_in_words():
     def words(**settings):
         return pruning.how_pruned(MODELS[1], {("half", ""): {"settings": settings}})

@@ -173,9 +173,7 @@ class Graph:
         depth = {side: int(scratch[starting.key_in_scratch(stack.count)]) for side, stack in stacks.items()}
         heads = {side: int(scratch[starting.key_in_scratch(stack.heads)]) for side, stack in stacks.items()}
         width = {
-            stack.width: int(scratch[starting.key_in_scratch(stack.width)])
-            for stack in stacks.values()
-            if stack.width
+            stack.width: int(scratch[starting.key_in_scratch(stack.width)]) for stack in stacks.values() if stack.width
         }
         known = {"family": family, "depth": depth, "heads": heads, "width": width}
         return [self._model(name, own, "from", identity, corpora=corpora, **known)]

@@ -54,7 +54,7 @@ def points(
     behind, models = pruned_from(outcomes), {m["name"]: m for m in reversed(outcomes.models)}
     states = {name: PRUNED if name == pruned else RECOVERED for name, pruned in behind.items()}
     for name in behind.values():
-        states.setdefault(models[name]["parents"][0], WHOLE)
+        states.setdefault(_chosen(models[models[name]["parents"][0]], models, outcomes, provenance), WHOLE)
     states |= dict.fromkeys(controls(outcomes, states, cost), WHOLE)
     rows = []
     for name, state in states.items():
@@ -77,6 +77,17 @@ def points(
     for row in rows:
         row["front"] = on_front(row, rows, sign, -1.0 if field == "parameters" else 1.0)
     return rows
+
+
+def _chosen(model: Mapping[str, Any], models: Mapping[str, Any], outcomes: Outcomes, provenance: Records) -> str:
+    """The model, or where it is a choice the one that was chosen (in the first replicate), which may be a pruned one."""
+    seen = set()
+    while (model.get("choice") or model["name"].endswith("/best")) and model["name"] not in seen:
+        seen.add(model["name"])
+        record = provenance.get((model["name"], outcomes.replicates[0])) or {}
+        chosen = (record.get("chosen") or {}).get("ingredients") or []
+        model = models.get(chosen[0], model) if chosen else model
+    return str(model["name"])
 
 
 def controls(outcomes: Outcomes, states: Mapping[str, str], cost: Mapping[str, Mapping[str, str]]) -> list[str]:
