@@ -3,17 +3,19 @@
 import itertools
 from dataclasses import fields
 from math import comb
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from consomme.data.prepared import clusters
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.report.evidence import bootstrap
 from consomme.report.evidence.bootstrap import Stratum, differences, interval, non_inferiority, resampled_differences
 from consomme.report.evidence.claims import Comparison, Question, _strata
 from consomme.report.evidence.holm import holm
 from consomme.report.evidence.randomisation import randomisation, randomised_differences
+from consomme.report.outcomes import Outcomes, Sheet
 
 
 def rate(sums):
@@ -222,21 +224,46 @@ def test_units_that_replicates_share_move_for_both(test):
     assert draw(together) / draw(apart) == pytest.approx(np.sqrt(1.5), rel=0.06)
 
 
+class Recited:
+    """Rows as they are prepared, each (id, document)."""
+
+    def __init__(self, rows):
+        self.ids, documents = zip(*rows, strict=True)
+        self.corpora = ["corpus"] * len(rows)
+        self.units = clusters([[("d", d)] for d in documents])
+
+
+def strata(rows):
+    """The strata of replicates with these rows, {replicate: [(id, document)]}; each row counts the code of its id."""
+    opened = {**{(r,): Recited(found) for r, found in rows.items()}}
+    everything = Recited(list(dict.fromkeys(row for found in rows.values() for row in found)))
+    spec = {"corpora": {r: r for r in rows}}
+    outcomes = Outcomes(spec, Path("cache"), lambda corpora: opened.get(tuple(corpora), everything))
+    sheets = {
+        (m, r): Sheet(m, "train", r, "test", "t", "d", Path(r), f"{m} {r}", r, (r,), len(found))
+        for r, found in rows.items()
+        for m in ("new", "old")
+    }
+    outcomes.sheet = lambda model, replicate, split, name: sheets[model, replicate]
+    for (m, r), sheet in sheets.items():
+        counted = np.array([[ord(i) + 1000.0 * (m == "new")] for i, _ in rows[r]])
+        outcomes._statistics[sheet.content, "wer"] = counted
+    found = _strata(outcomes, [Question("1", "new", "old", "t", "wer")], "wer", list(rows))
+    for stratum in found:
+        assert stratum.model.shape == stratum.against.shape
+    return {s.places: s.against[0, :, :, 0].astype(int).tolist() for s in found}
+
+
 def test_strata_are_the_units_by_the_replicates_that_were_tested_on_them():
-    rows = {"1": ["a", "b", "c"], "2": ["c", "d", "b"], "3": ["e"]}
-    sums = {(m, r): np.array([[ord(x) + 1000 * (m == "new")] for x in rows[r]]) for m in ("new", "old") for r in rows}
-    outcomes = SimpleNamespace(
-        sheet=lambda model, replicate, split, name: (model, replicate),
-        unit_keys=lambda sheet: [frozenset([("corpus", x)]) for x in rows[sheet[1]]],
-        sums=lambda sheet, metric: sums[sheet],
+    rows = {"1": "abc", "2": "cdb", "3": "e"}
+    a, b, c, d, e = map(ord, "abcde")
+    found = strata({r: [(x, x) for x in found] for r, found in rows.items()})
+    assert found == {(0,): [[a]], (0, 1): [[b, c], [b, c]], (1,): [[d]], (2,): [[e]]}
+
+
+def test_rows_of_one_document_are_one_unit_in_whichever_replicate_they_stand():
+    found = strata(
+        {"1": [("a", "x"), ("b", "x"), ("c", "y")], "2": [("d", "x"), ("e", "z")], "3": [("f", "x"), ("c", "y")]}
     )
-    question = Question("1", "new", "old", "test", "wer")
-    found = {
-        s.places: s.against[0, :, :, 0].astype(int).tolist() for s in _strata(outcomes, [question], "wer", list(rows))
-    }
-    assert found == {
-        (0,): [[ord("a")]],
-        (0, 1): [[ord("b"), ord("c")], [ord("b"), ord("c")]],
-        (1,): [[ord("d")]],
-        (2,): [[ord("e")]],
-    }
+    a, b, c, d, e, f = map(ord, "abcdef")
+    assert found == {(0, 1, 2): [[a + b], [d], [f]], (0, 2): [[c], [c]], (1,): [[e]]}

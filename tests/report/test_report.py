@@ -19,6 +19,8 @@ from consomme.report.page import context
 from consomme.report.tables import COMPARISON_COLUMNS, SCORE_COLUMNS, claim_line, number, scores, signed, summary
 from consomme.report.write import write_report
 
+from .conftest import prepare, sentences  # isort: skip
+
 OUT = Path("results/medical-translator")
 FILES = ["scores.tsv", "comparisons.tsv", "runs.tsv", "summary.md", "report.html"]
 
@@ -148,19 +150,25 @@ def test_hypotheses_of_other_rows_are_refused(build_tree, tmp_path):
         compare(outcomes, declared(outcomes))
 
 
-def test_replicates_with_their_own_test_rows_are_strata(build_tree, tmp_path):
+@pytest.mark.parametrize(("documents", "units", "joint"), [("others", 40, False), ("the same", 20, True)])
+def test_replicates_with_rows_of_their_own(build_tree, tmp_path, documents, units, joint):
+    """Of other documents they are strata; rows of the same documents are no independent evidence."""
     spec = json.loads(json.dumps(build_tree(replicates=(1, 2), count=40)))
+    rows = sentences("medical-test", 40, 4, documents=20)
+    for row in rows:
+        row["document"] += " of the second" * (documents == "others")
+    prepare(Path("results/data/second"), "second", rows)
+    spec["corpora"]["second"] = "results/data/second"
     for model in spec["models"]:
         if model["replicate"] == 2:
             index = json.loads(Path(model["evaluation"]).read_text())
             for entry in index["sets"]:
-                entry["fingerprint"] += "-2"
-                spec["corpora"] |= {f"{name} 2": spec["corpora"][name] for name in entry["corpora"]}
-                entry["corpora"] = [f"{name} 2" for name in entry["corpora"]]
+                if entry["corpora"] == ["medical-test"]:
+                    entry |= {"corpora": ["second"], "fingerprint": "second"}
             Path(model["evaluation"]).write_text(json.dumps(index))
     outcomes = Outcomes(spec, tmp_path / "cache")
     found = compare(outcomes, declared(outcomes)[:1])[0]
-    assert found.units == 40 and not found.joint and "2 strata" in found.method
+    assert (found.units, found.joint, "2 strata" in found.method) == (units, joint, not joint)
     assert found.difference == pytest.approx(sum(d for _, d in found.by_replicate) / 2)
 
 

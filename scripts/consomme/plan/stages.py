@@ -16,5 +16,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 1,
     "relabel": 1,
     "export": 1,
-    "report": 5,
+    "report": 6,
 }

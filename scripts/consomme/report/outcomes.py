@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -57,9 +57,8 @@ class Outcomes:
     open_rows: Callable[[Mapping[str, Path]], Any] | None = None
     threads: int = 1
     _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
-    _units: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    _units: dict[tuple[str, ...], dict[str, NDArray[np.int64]]] = field(default_factory=dict)
     _rows: dict[tuple[str, ...], Any] = field(default_factory=dict)
-    _keys: dict[str, list[frozenset[tuple[str, str]]]] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[dict[str, Any]]:
@@ -168,9 +167,10 @@ class Outcomes:
             self._statistics[key] = _statistics(str(sheet.path), sheet.content, metric, self._normaliser, self.cache)
         return self._statistics[key]
 
-    def sums(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
-        """Sufficient statistics summed over each unit, [units, k]."""
-        statistics, units = self.statistics(sheet, metric), self.units(sheet)
+    def sums(self, sheet: Sheet, metric: str, units: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
+        """Sufficient statistics summed over each unit, [units, k], units ascending. units: of each row; by default those
+        of the sheet alone."""
+        statistics, units = self.statistics(sheet, metric), self.units(sheet) if units is None else units
         if len(statistics) != len(units):
             raise ConsommeError(
                 f"{sheet.path} holds {len(statistics)} hypotheses, the prepared corpora {', '.join(sheet.corpora)} "
@@ -180,19 +180,21 @@ class Outcomes:
 
     def units(self, sheet: Sheet) -> NDArray[np.int64]:
         """The resampling unit of each row, [n]."""
-        if sheet.rows not in self._units:
-            self._units[sheet.rows] = np.asarray(self.rows(sheet.corpora).units)
-        return self._units[sheet.rows]
+        return self.units_together([sheet])[0]
 
-    def unit_keys(self, sheet: Sheet) -> list[frozenset[tuple[str, str]]]:
-        """What each unit of `sums` is: its rows, (corpus, id). The same in whichever test set it stands."""
-        if sheet.rows not in self._keys:
-            rows = self.rows(sheet.corpora)
-            found: dict[int, set[tuple[str, str]]] = {}
-            for unit, corpus, identity in zip(self.units(sheet).tolist(), rows.corpora, rows.ids, strict=True):
-                found.setdefault(unit, set()).add((corpus, identity.removeprefix(f"{corpus}:")))
-            self._keys[sheet.rows] = [frozenset(found[unit]) for unit in sorted(found)]
-        return self._keys[sheet.rows]
+    def units_together(self, sheets: Sequence[Sheet]) -> list[NDArray[np.int64]]:
+        """The resampling unit of each row of each sheet, [n] each, numbered over all of them: sheets may share rows, or
+        only recordings or documents that their rows come from."""
+        several = {sheet.rows: sheet.corpora for sheet in sheets}
+        key = tuple(sorted(several))
+        if key not in self._units:
+            every = self.rows(dict.fromkeys(name for corpora in several.values() for name in corpora))
+            unit = dict(zip(_row_keys(every), np.asarray(every.units).tolist(), strict=True))
+            self._units[key] = {
+                rows: np.array([unit[row] for row in _row_keys(self.rows(corpora))])
+                for rows, corpora in several.items()
+            }
+        return [self._units[key][sheet.rows] for sheet in sheets]
 
     def rows(self, corpora: Iterable[str]) -> Any:
         """The prepared rows of some corpora."""
@@ -223,6 +225,11 @@ class Outcomes:
     @property
     def _normaliser(self) -> str:
         return self.spec.get("normaliser", "verbatim")
+
+
+def _row_keys(rows: Any) -> Iterator[tuple[str, str]]:
+    """What each row is in whichever test set it stands: (corpus, id)."""
+    return ((c, i.removeprefix(f"{c}:")) for c, i in zip(rows.corpora, rows.ids, strict=True))
 
 
 def read_hypotheses(path: Path | str) -> tuple[list[str], list[str], list[str]]:

@@ -239,30 +239,30 @@ def _tested(outcomes: Outcomes, question: Question) -> tuple[str, ...]:
 
 def _strata(outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]) -> list[Stratum]:
     """The units of a test set by the replicates that were tested on them: replicates may share all of their rows, some
-    (rotated speakers), or none."""
+    (rotated speakers), or none, and a document may have rows of its own in each."""
     test = questions[0].set
-    sheets = {r: outcomes.sheet(questions[0].model, r, "test", test) for r in replicates}
-    units = {r: outcomes.unit_keys(sheet) for r, sheet in sheets.items()}
-    places: dict[frozenset, list[tuple[int, int]]] = defaultdict(list)  # unit -> (replicate's place, its number there)
-    for place, r in enumerate(replicates):
-        for number, key in enumerate(units[r]):
-            places[key].append((place, number))
-    groups: dict[tuple[int, ...], list[list[int]]] = defaultdict(list)
-    for found in places.values():
-        groups[tuple(place for place, _ in found)].append([number for _, number in found])
+    units = outcomes.units_together([outcomes.sheet(questions[0].model, r, "test", test) for r in replicates])
+    present = [np.unique(numbers) for numbers in units]
+    places: dict[int, list[int]] = defaultdict(list)
+    for place, found in enumerate(present):
+        for unit in found.tolist():
+            places[unit].append(place)
+    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for unit, among in places.items():
+        groups[tuple(among)].append(unit)
 
-    def sums(name: str, place: int, numbers: Sequence[int]) -> np.ndarray:
-        return outcomes.sums(outcomes.sheet(name, replicates[place], "test", test), metric)[list(numbers)]
+    def sums(name: str, place: int, wanted: Sequence[int]) -> np.ndarray:
+        sheet = outcomes.sheet(name, replicates[place], "test", test)
+        return outcomes.sums(sheet, metric, units[place])[np.searchsorted(present[place], wanted)]
 
-    def of(names: Sequence[str], among: tuple[int, ...], numbers: Sequence[Sequence[int]]) -> np.ndarray:
-        by_place = list(zip(*numbers, strict=True))
-        return np.stack([np.stack([sums(n, p, by_place[i]) for i, p in enumerate(among)]) for n in names])
+    def of(names: Sequence[str], among: tuple[int, ...], wanted: Sequence[int]) -> np.ndarray:
+        return np.stack([np.stack([sums(name, place, wanted) for place in among]) for name in names])
 
     return [
         Stratum(
-            of([q.model for q in questions], among, numbers), of([q.against for q in questions], among, numbers), among
+            of([q.model for q in questions], among, wanted), of([q.against for q in questions], among, wanted), among
         )
-        for among, numbers in groups.items()
+        for among, wanted in groups.items()
     ]
 
 
