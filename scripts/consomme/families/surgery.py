@@ -169,6 +169,11 @@ def dead_heads(model: PreTrainedModel, family: Family) -> set[tuple[str, int, in
     }
 
 
+def last_projections(model: PreTrainedModel, stack: Stack) -> list[nn.Module]:
+    """Of each sublayer of a side, in the order of computation, the projection without which it adds nothing."""
+    return [sub(layer, path) for layer in layers(model, stack) for path in stack.sublayers.values()]
+
+
 def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()) -> None:
     """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones.
 

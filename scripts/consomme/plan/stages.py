@@ -9,7 +9,7 @@ from __future__ import annotations
 VERSIONS: dict[str, int] = {
     "data": 1,
     "start": 3,
-    "train": 4,
+    "train": 5,
     "average": 3,
     "prune": 3,
     "evaluate": 1,

@@ -61,7 +61,7 @@ def prune_sublayers(
 ) -> dict[str, Any]:
     """Take sublayers out of `model` in place, the encoder's before the decoder's; by side: the layers kept and dropped, the
     sublayers dropped and how many of them were only zeroed, the steps of a search."""
-    from consomme.families.surgery import layers
+    from consomme.families.surgery import last_projections, layers
 
     found = {}
     for side, plan in sorted(plans.items(), key=lambda item: item[0] != "encoder"):
@@ -71,7 +71,9 @@ def prune_sublayers(
         if not units or chooser.layers_only:
             why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
-        living = [n for n, linear in enumerate(_last(model, stack)) if linear.weight.any()]  # others went before
+        living = [
+            n for n, linear in enumerate(last_projections(model, stack)) if linear.weight.any()
+        ]  # others went before
         search = _Search(model, family, side, judge, living) if chooser.searches else None
         units = [units[n] for n in living]
         if search:  # choosers call what they count layers
@@ -121,13 +123,6 @@ class _Search:
         found = self.judge().objective(smaller)
         self.count, self.seconds = self.count + 1, self.seconds + time.monotonic() - began
         return found
-
-
-def _last(model: PreTrainedModel, stack: Stack) -> list[Any]:
-    """The last projection of each unit of a side."""
-    from consomme.families.surgery import layers, sub
-
-    return [sub(layer, path) for layer in layers(model, stack) for path in stack.sublayers.values()]
 
 
 def _silence(linear: Any) -> None:

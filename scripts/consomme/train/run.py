@@ -146,6 +146,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.pieces import PASS
+    from consomme.train.silent import keep_silent
     from consomme.train.taps import Taps
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
@@ -160,6 +161,8 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     total = arguments.steps(settings, len(batches))
     # what is trained: all of it, or adapters; with a head for CTC beside
     optimizers.freeze(model, family, settings.get("freeze") or [])
+    if silent := keep_silent(model, family):
+        say(f"{silent} sublayers and heads were pruned by zeroing; they stay zero")
     adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
     ctc_weight = settings.get("ctc_weight") or 0.0
     if ctc_weight:
