@@ -1,4 +1,5 @@
-"""`python -m consomme.report.publish CONFIG --out FILE.md`: the tables and pictures of a finished run, in Markdown and SVG.
+"""`python -m consomme.report.publish CONFIG [EXPERIMENT ...] --out FILE.md`: the tables and pictures of a finished run, in
+Markdown and SVG, of some of its experiments or of all.
 
 The page says by which command, from which commit, on which machine and in how many minutes the numbers came about. What it
 shows is what report.html shows; the pictures lie in a folder of the page's name beside it."""
@@ -22,6 +23,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
+from consomme.plan.problems import among
 from consomme.report.tables import costs_of
 
 Row = dict[str, str]
@@ -31,27 +33,35 @@ WIDTH = 640  # pixels
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m consomme.report.publish", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m consomme.report.publish", description=__doc__.split(": ", 1)[1])
     parser.add_argument("config", type=Path)
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(argv)
     try:
-        publish(given.config, given.out)
+        publish(given.config, given.out, given.experiments)
     except ConsommeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def publish(config: Path, out: Path) -> None:
-    """Write the page, and its pictures in a folder of its name; an experiment that is not finished is named as such."""
+def publish(config: Path, out: Path, experiments: Sequence[str] = ()) -> None:
+    """Write the page, and its pictures in a folder of its name; an experiment that is not finished is named as such.
+    experiments: those that it is of; without any, all of the configuration."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    studies = list(Plan(read([config])).studies.values())
+    known = Plan(read([config])).studies
+    for name in experiments:
+        among("EXPERIMENT", name, known, "experiment")
+    studies = [known[name] for name in experiments or known]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     text = environment.get_template("publish.md").render(
-        config=config, made=provenance(studies), studies=[section(study, out.with_suffix("")) for study in studies]
+        config=config,
+        named=list(experiments),
+        made=provenance(studies),
+        studies=[section(study, out.with_suffix("")) for study in studies],
     )
     write_text(out, text.rstrip("\n") + "\n")
 
