@@ -260,6 +260,10 @@ def test_different_neurons_of_one_model(tmp_path, pruned):
     _refused(tmp_path, pruned({"neurons": "x"}, {"neurons": "y"}), "kept different neurons of one model.")
 
 
+def test_a_side_that_lost_sublayers_alone_has_all_its_layers(tmp_path, pruned):
+    assert _mean(tmp_path, pruned({"layers": {"encoder": [1, 2]}}, {})).is_dir()
+
+
 @pytest.mark.parametrize("other", [{}, {"layers": {"encoder": [1, 2]}, "weights": "a stranger's"}])
 def test_the_same_parts_of_one_model_or_parts_of_strangers(tmp_path, pruned, other):
     parts = {"layers": {"encoder": [1, 3]}, "neurons": "x"}

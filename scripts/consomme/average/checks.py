@@ -139,8 +139,8 @@ def _same_parts(first: Weights, other: Weights) -> None:
     one, two = lineage(first.folder), lineage(other.folder)
     if one["weights"] != two["weights"]:
         return
-    sides = {*one["layers"], *two["layers"]}
-    differ = [side for side in sorted(sides) if one["layers"].get(side) != two["layers"].get(side)]
+    sides = sorted({*one["layers"], *two["layers"]})
+    differ = [side for side in sides if _gone(one, side) != _gone(two, side)]
     shown = [f"{side} {one['layers'].get(side, 'all')} and {two['layers'].get(side, 'all')}" for side in differ]
     what = "layers" if shown else "neurons" if one.get("neurons") != two.get("neurons") else ""
     if what:
@@ -149,6 +149,13 @@ def _same_parts(first: Weights, other: Weights) -> None:
             f"{first.name} and {other.name} kept different {what} of one model{which}. Average first and prune the result, or "
             "prune both alike"
         )
+
+
+def _gone(found: dict[str, Any], side: str) -> list[int] | None:
+    """The layers of a side that stand behind one that went, or None: a side whose sublayers alone went lists all of its
+    layers, and how many there are is a matter of shapes."""
+    kept = found["layers"].get(side) or []
+    return [n for place, n in enumerate(kept, 1) if n != place] or None
 
 
 def _same_vocabulary(first: Weights, other: Weights) -> None:
