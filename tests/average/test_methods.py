@@ -189,6 +189,27 @@ def test_a_score_that_is_no_number_is_never_the_best(job, parents, tmp_path, met
     assert chosen["ingredients"] == ["sound"]
 
 
+def test_the_model_of_a_limit_is_asked_with_its_own_tokenizer(job, parents):
+    from consomme.average.judge import Judge
+
+    found = parents(a=0.5, base=0.5)
+    (found["base"] / "vocab.json").write_text(json.dumps({"other": 0}))
+    limits = {"d": {"weight": 1.0, "lose_at_most": 9, "of": "base", "metric": "loss"}}
+    judge = Judge(parse(job("best_run", found, choose_on={"metric": "loss", "sets": limits}), ""), found)
+    asked = []
+
+    def evaluator(job, rows, folder):
+        def statistics(model, name, metric):
+            asked.append(folder.name)
+            return np.ones((6, 2))
+
+        return SimpleNamespace(sets={"d": SimpleNamespace(units=np.arange(6))}, statistics=statistics)
+
+    judge._open = evaluator
+    assert judge.admissible(load(found["a"]), found["a"])[0]
+    assert asked == ["base", "a"]
+
+
 def test_best_under_a_limit(tmp_path, parents):
     found = parents(a=1.0, b=0.2)
     assert _make("best_run", found, Dial(most=0.5), tmp_path)[0]["ingredients"] == ["b"]
