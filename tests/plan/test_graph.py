@@ -161,6 +161,18 @@ def test_folders_become_runs_and_need_no_training(tmp_path, change, monkeypatch)
     assert [n for n in names(plan) if n.startswith("raw/")] == ["raw/folder=x", "raw/folder=y", "raw/best"]
 
 
+@pytest.mark.parametrize(("pruned", "heads"), [({}, {"encoder": 4}), ({"encoder.self": {"0": [1]}}, None)])
+def test_a_checkpoint_says_how_many_heads_it_has_unless_some_went(tmp_path, change, monkeypatch, pruned, heads):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "given").mkdir()
+    config = {"model_type": "wav2vec2-bert", "num_hidden_layers": 6, "num_attention_heads": 4, "pruned_heads": pruned}
+    (tmp_path / "given/config.json").write_text(json.dumps(config))
+    plan = Plan(change({"experiments/e/models/raw": {"from": {"folder": "given"}}}))
+    assert {m.heads and tuple(m.heads.items()) for m in plan.models.values() if m.node in ("raw", "base")} == {
+        heads and tuple(heads.items())
+    }
+
+
 def test_jobs_that_train_or_choose_never_see_a_test_set(small):
     """The test sets reach evaluations alone, in every configuration."""
     for raw in [small, *(read([file]) for file in CONFIGURATIONS)]:

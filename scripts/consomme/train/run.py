@@ -162,7 +162,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     # what is trained: all of it, or adapters; with a head for CTC beside
     optimizers.freeze(model, family, settings.get("freeze") or [])
     if silent := keep_silent(model, family):
-        say(f"{silent} sublayers and heads were pruned by zeroing; they stay zero")
+        say(f"{silent} sublayers were pruned by zeroing; they stay zero")
     adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
     ctc_weight = settings.get("ctc_weight") or 0.0
     if ctc_weight:
