@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from consomme.common.errors import ConsommeError
-from consomme.report.publish import publish
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+from consomme.report.publish import _folded, publish
 
 DEMO = Path(__file__).parents[2] / "config/config.yaml"
 
@@ -24,3 +26,12 @@ def test_a_page_of_one_experiment_names_it_in_the_command(tmp_path, monkeypatch)
 def test_a_page_of_no_experiment(tmp_path):
     with pytest.raises(ConsommeError, match="did you mean 'spoken-numbers'"):
         publish(DEMO, tmp_path / "page.md", ["spoken-number"])
+
+
+def test_runs_of_a_trained_sweep_share_a_line_and_recovered_ones_of_other_shapes_do_not():
+    study = Plan(read([DEMO.with_name("depth.yaml")])).studies["depth"]
+    lines = dict(reversed(pair) for pair in _folded(study))
+    greedy = "middle-recovered/layers.encoder.by=greedy,layers.encoder.drop=1of2"
+    assert lines[greedy] == [greedy] and not any("median" in shown for shown in lines)
+    speech = Plan(read([DEMO])).studies["spoken-numbers"]
+    assert any("median of" in shown and len(names) > 1 for names, shown in _folded(speech))

@@ -21,6 +21,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
+from consomme.plan.items import Model
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
 from consomme.plan.problems import among
@@ -192,11 +193,18 @@ def models(study: Study) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *lines])
 
 
+def _pruned(model: Model) -> bool:
+    """Whether a pruned run stands in the line of a model's first parents."""
+    parent = next(iter(model.parents.values()), None)
+    return parent is not None and bool(parent.run) and (parent.verb == "prune" or _pruned(parent))
+
+
 def _folded(study: Study) -> list[tuple[list[str], str]]:
-    """Names of models that share a line, and the line's name: the runs of a trained sweep are one line."""
+    """Names of models that share a line, and the line's name: the runs of a trained sweep are one line. Those that were
+    each trained from another pruned model are not: they differ in shape."""
     folded: dict[str, list[str]] = {}
     for model in study.first.models:
-        run = bool(model.run) and model.stage == "train"
+        run = bool(model.run) and model.stage == "train" and not _pruned(model)
         folded.setdefault(model.node if run else model.name, []).append(model.name)
     return [
         (names, f"{line}, median of {len(names)} runs" if len(names) > 1 else line) for line, names in folded.items()
