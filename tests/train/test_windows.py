@@ -118,6 +118,7 @@ def test_the_full_window_is_scored_beside_it(tmp_path, whisper, tones):
     decoding = {"num_beams": 1, "max_new_tokens": 6, "window": None}
     spec = {
         "stage": "evaluate",
+        "version": 1,
         "task": "asr",
         "languages": ["en"],
         "normaliser": "basic",
