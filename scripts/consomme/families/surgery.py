@@ -174,6 +174,11 @@ def last_projections(model: PreTrainedModel, stack: Stack) -> list[nn.Module]:
     return [sub(layer, path) for layer in layers(model, stack) for path in stack.sublayers.values()]
 
 
+def is_silent(projection: nn.Module) -> bool:
+    """Whether a projection is zero with its bias, as pruning leaves the last one of a sublayer."""
+    return not any(p.any() for p in projection.parameters())
+
+
 def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()) -> None:
     """ConsommeError if a checkpoint's weights and its config do not fit: transformers would go on with random ones.
 

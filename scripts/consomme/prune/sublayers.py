@@ -61,7 +61,7 @@ def prune_sublayers(
 ) -> dict[str, Any]:
     """Take sublayers out of `model` in place, the encoder's before the decoder's; by side: the layers kept and dropped, the
     sublayers dropped and how many of them were only zeroed, the steps of a search."""
-    from consomme.families.surgery import last_projections, layers
+    from consomme.families.surgery import is_silent, last_projections, layers
 
     found = {}
     for side, plan in sorted(plans.items(), key=lambda item: item[0] != "encoder"):
@@ -71,9 +71,8 @@ def prune_sublayers(
         if not units or chooser.layers_only:
             why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
-        living = [
-            n for n, linear in enumerate(last_projections(model, stack)) if linear.weight.any()
-        ]  # others went before
+        # others went before
+        living = [n for n, projection in enumerate(last_projections(model, stack)) if not is_silent(projection)]
         search = _Search(model, family, side, judge, living) if chooser.searches else None
         units = [units[n] for n in living]
         if search:  # choosers call what they count layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consomme.families.surgery import last_projections
+from consomme.families.surgery import is_silent, last_projections
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -19,7 +19,7 @@ def keep_silent(model: PreTrainedModel, family: Family) -> int:
     found = 0
     for stack in family.stacks.values():
         for projection in last_projections(model, stack):
-            if not any(p.any() for p in projection.parameters()):
+            if is_silent(projection):
                 projection.requires_grad_(False)
                 found += 1
     return found
