@@ -187,6 +187,20 @@ def test_nothing_pruned_nothing_drawn():
     assert rows == [] and prune_charts.front(rows, "t", "wer", False, "speed", "s") is None
 
 
+def test_many_ways_of_choosing_stand_apart_and_near_their_size():
+    ways = [f"way {i}" for i in range(24)]
+    crowd = [{"model": way, "how": way, "cost": 0.5} for way in ways]
+    ends = [{"model": name, "how": "whole", "cost": cost} for name, cost in (("small", 0.0), ("large", 1.0))]
+    drawn = prune_charts.side_by_side([*ends, *crowd])
+    there = [row["at"] for row in drawn if row["how"] in ways]
+    assert len(set(there)) == len(ways) and there == sorted(there)
+    assert max(abs(at - 0.5) for at in there) <= 0.04
+    few = [row["at"] for row in prune_charts.side_by_side([*ends, *crowd[:2]])][2:]
+    assert few[1] - few[0] > there[1] - there[0]
+    colours = [prune_charts.way_colour(i) for i in range(len(ways))]
+    assert len(set(colours)) == len(ways) and colours[: len(prune_charts.WAYS)] == list(prune_charts.WAYS)
+
+
 def test_controls_stand_beside_what_was_pruned():
     more = [
         model("longer", "train", "base"),

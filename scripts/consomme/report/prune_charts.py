@@ -16,7 +16,8 @@ WAYS = ("#4589d6", "#e0762b", "#2f9e6b", "#9a6ad0", "#c2981f", "#d4504a", "#3fa7
 SHAPES = {WHOLE: "diamond", PRUNED: "triangle-up", RECOVERED: "circle"}
 STATES = {"chosen": COLOURS["average"], "within": COLOURS["prune"], "outside": COLOURS["from"]}
 CELL = 22  # pixels
-NEAR, STEP = 0.005, 0.014  # shares of the axis: costs that are alike, and how far apart they are drawn
+# shares of the axis: costs that are alike, how far apart they are drawn, and how wide at most all of one cost
+NEAR, STEP, WIDEST = 0.005, 0.014, 0.07
 
 
 def front(
@@ -33,7 +34,7 @@ def front(
     y = alt.Y("value:Q", title=f"{test}, {better(metric, higher)}", scale=scale)
     ways = list(dict.fromkeys(row["how"] for row in rows if row["how"] != WHOLE))
     present = [way for way in (WHOLE,) if any(row["how"] == way for row in rows)]
-    colours = [*(COLOURS["from"] for _ in present), *(WAYS[i % len(WAYS)] for i in range(len(ways)))]
+    colours = [*(COLOURS["from"] for _ in present), *map(way_colour, range(len(ways)))]
     words, grey = alt.Legend(values=ways, labelLimit=260), COLOURS["from"]
     colour = alt.Color("how:N", title=None, scale=alt.Scale(domain=[*present, *ways], range=colours), legend=words)
     states = [s for s in SHAPES if any(row["state"] == s for row in rows)]
@@ -88,6 +89,14 @@ def front(
     return finish(alt.layer(*(layer for layer in layers if layer is not layers[3] or lines)), 360)
 
 
+def way_colour(number: int) -> str:
+    """The colour of the way of choosing of this number (from 0): those of WAYS, then all of them darker, then lighter."""
+    turn, at = divmod(number, len(WAYS))
+    towards, share = ((0, 0.0), (0, 0.38), (255, 0.5))[turn % 3]
+    parts = (int(WAYS[at][i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(part + share * (towards - part)):02x}" for part in parts)
+
+
 def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with `at`, where they are drawn: models of one size stand beside each other, a place a way of choosing."""
     costs = [row["cost"] for row in rows]
@@ -97,7 +106,8 @@ def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         there = [w for w in ways if any(o["how"] == w and abs(o["cost"] - row["cost"]) < NEAR * span for o in rows)]
         place = there.index(row["how"]) - (len(there) - 1) / 2
-        found.append({**row, "at": row["cost"] + place * STEP * span})
+        step = min(STEP, WIDEST / max(len(there) - 1, 1))
+        found.append({**row, "at": row["cost"] + place * step * span})
     return found
 
 
