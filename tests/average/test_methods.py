@@ -16,43 +16,10 @@ from consomme.average.stage import run
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_json
 from consomme.common.stage import parse
-from consomme.data.prepared import Writer
 from consomme.evaluate.choice import Limit
-from consomme.families import family_named, load
+from consomme.families import load
 
-DIAL = "model.encoder.layers.0.fc1.bias"  # its first element is what the judge looks at
-PAIRS = [("one", "un"), ("two", "deux"), ("three", "trois"), ("four", "quatre"), ("one two", "un deux")]
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("base")
-    settings = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    texts = [t for pair in PAIRS for t in pair] * 4
-    family_named("marian").create(folder, settings, {"vocab_size": 40}, lambda: iter(texts), ["en", "fr"], seed=1)
-    return folder
-
-
-@pytest.fixture
-def parents(tmp_path, base):
-    """parents(a=0.5, b=1.7) -> name -> a copy of the base whose dial shows that value, and all weights a little other."""
-
-    def make(**values):
-        found = {}
-        for i, (name, value) in enumerate(values.items()):
-            found[name] = tmp_path / "parents" / name
-            shutil.copytree(base, found[name])
-            weights = load_file(base / "model.safetensors")
-            random = np.random.default_rng(i)
-            for tensor in weights:
-                if tensor.endswith("fc2.weight"):
-                    weights[tensor] += random.normal(size=weights[tensor].shape).astype(np.float32) * 0.01
-            weights[DIAL] = weights[DIAL].copy()
-            weights[DIAL][0] = value
-            save_file(weights, found[name] / "model.safetensors", metadata={"format": "pt"})
-        return found
-
-    return make
+from .conftest import DIAL  # isort: skip
 
 
 class Dial:
@@ -336,33 +303,6 @@ def test_the_smallest_on_development_data(job, shapes, tmp_path, capsys):
 
 
 # -- the whole stage ---------------------------------------------------------------------------------------------------
-@pytest.fixture
-def job(tmp_path):
-    def arguments(method, parents, choose_on=None, reference=None, name="made", **settings):
-        corpus = tmp_path / "corpus"
-        if not corpus.exists():
-            corpus.mkdir()
-            with Writer(corpus / "rows.arrow", "nmt") as writer:
-                for i, (source, target) in enumerate(PAIRS):
-                    row = {"id": f"r{i}", "speaker": None, "document": None, "recordings": []}
-                    writer.add({**row, "source": source, "target": target})
-            write_json(corpus / "prepared.json", {"task": "nmt", "name": "dev", "rows": writer.rows, "version": 1,
-                                                  "fingerprint": writer.fingerprint()})  # fmt: skip
-        references = {"of": reference} if reference else {}
-        spec = {
-            "stage": "average", "version": 1, "digest": f"{method}{name}", "label": {}, "task": "nmt", "seed": 1,
-            "languages": ["en", "fr"], "metric": "loss", "normaliser": "basic", "dev": {"d": ["dev"]},
-            "decoding": {"num_beams": 1, "max_new_tokens": 8},
-            "settings": {"method": method, "choose_on": choose_on, "alpha": None, "points": 3, **settings},
-            "inputs": [*(f"parent/{n}" for n in parents), *(f"reference/{n}" for n in references), "corpus/dev"],
-        }  # fmt: skip
-        inputs = [str(p) for p in (*parents.values(), *references.values(), corpus)]
-        return ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(tmp_path / name),
-                "--cache", str(tmp_path / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
-
-    return arguments
-
-
 @pytest.mark.parametrize("method", ["best_run", "greedy", "interpolate"])
 def test_a_job_on_development_data(job, parents, tmp_path, capsys, method):
     found = parents(a=0.0, b=0.3)
@@ -408,165 +348,6 @@ def test_uniform_and_a_fixed_alpha_read_no_data(job, parents, tmp_path):
     assert load_file(tmp_path / "made" / "model.safetensors")[DIAL][0] == 0.5
     assert load_file(tmp_path / "line" / "model.safetensors")[DIAL][0] == 0.75
     assert not (tmp_path / "cache").exists()
-
-
-# -- methods that follow gradients ---------------------------------------------------------------------------------------
-def test_learned_weights_go_to_the_model_that_fits_the_data(job, parents, tmp_path, trained):
-    """One ingredient was trained on the development rows themselves, the others are noise: it gets the weight."""
-    found = {**parents(a=0.0, b=0.0), "fit": trained}
-    settings = {"steps": 40, "learning_rate": 0.2}
-    for groups in ("model", "layer"):
-        run(parse(job("learned", found, name=groups, groups=groups, **settings), ""))
-        chosen = json.loads((tmp_path / groups / "provenance.json").read_text())["chosen"]
-        assert chosen["taken"] == "learned" and chosen["scores"]["learned"] < chosen["scores"]["uniform"]
-        for weights in chosen["weights"].values():
-            assert sum(weights.values()) == pytest.approx(1)
-    assert set(chosen["weights"]) == {"encoder.1", "decoder.1", "rest"}
-    assert chosen["weights"]["rest"]["fit"] > 0.8
-
-
-def test_where_learned_takes_the_plain_mean_its_weights_are_those(job, parents, tmp_path):
-    run(parse(job("learned", parents(a=0.0, b=0.0), steps=1, learning_rate=1e-12), ""))  # nothing is gained
-    chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
-    assert chosen["taken"] == "uniform" and chosen["weights"] == {"model": {"a": 0.5, "b": 0.5}}
-
-
-def test_what_learned_writes_is_the_mix_that_it_reports(job, parents, tmp_path, trained):
-    found = {**parents(a=0.0), "fit": trained}
-    run(parse(job("learned", found, groups="layer", steps=5), ""))
-    chosen = json.loads((tmp_path / "made" / "provenance.json").read_text())["chosen"]
-    one, two, made = (load_file(p / "model.safetensors") for p in (*found.values(), tmp_path / "made"))
-    for tensor, value in made.items():
-        group = {"model.encoder.layers": "encoder.1", "model.decoder.layers": "decoder.1"}.get(tensor[:20], "rest")
-        first, second = chosen["weights"][group].values()
-        np.testing.assert_allclose(value, first * one[tensor] + second * two[tensor], rtol=1e-6, atol=1e-7)
-
-
-def test_the_slope_of_a_mixing_weight_is_that_of_the_loss(job, parents, tmp_path, trained):
-    """Central differences in the mixing weights, against the inner products with the gradient that `learned` uses."""
-    import torch
-
-    from consomme.average import gradients
-    from consomme.average.judge import Judge
-    from consomme.average.memory import Candidates
-
-    found = {**parents(a=0.0), "fit": trained}
-    judge = Judge(parse(job("learned", found), ""), found)
-    places = [("d", i) for i in range(len(PAIRS))]
-    with Candidates(found, "cpu") as candidates:
-
-        def loss(weights):
-            return gradients.loss(judge, candidates.mixed(lambda tensor: weights), places)
-
-        at = [0.6, 0.4]
-        value = loss(at)
-        value.backward()
-        own = gradients.gradients(candidates.vessel)
-        slopes = sum(candidates.alignment(t, g.numpy().ravel()) for t, g in own.items() if t in candidates.layout)
-        with torch.no_grad():
-            for i in range(2):
-                step = np.eye(2)[i] * 1e-3
-                numeric = (loss(list(at + step)) - loss(list(at - step))).item() / 2e-3
-                assert slopes[i] == pytest.approx(numeric, rel=0.02)
-
-
-def test_fisher_is_the_mean_square_of_single_gradients(job, parents, tmp_path, trained):
-    """Against gradients taken here, row by row, with the stock model's own loss; then against the weighted mean."""
-    import torch
-
-    found = {**parents(a=0.0), "fit": trained}
-    run(parse(job("fisher", found, examples=len(PAIRS)), ""))
-    made = load_file(tmp_path / "made" / "model.safetensors")
-    family, weights, information = family_named("marian"), [], []
-    for path in found.values():
-        model, processor = load(path).double(), family.processor(path)
-        total = {}
-        for source, target in PAIRS:
-            labels = [family.labels(processor, target, ["en", "fr"])]
-            batch = family.collate(processor, [family.features(processor, source)], labels)
-            model.zero_grad()
-            (model(**batch).loss * len(labels[0])).backward()
-            for name, parameter in model.named_parameters():
-                if parameter.grad is None:  # positions are not trained
-                    continue
-                total[name] = total.get(name, 0) + parameter.grad.square() / len(PAIRS)
-        information.append(total)
-        weights.append({name: p.detach() for name, p in model.named_parameters()})
-    for name, value in made.items():
-        if name not in information[0]:
-            continue
-        f, w = (torch.stack([one[name] for one in many]) for many in (information, weights))
-        among = f.sum(0)
-        expected = torch.where(among > 1e-12, (f * w).sum(0) / among.clamp_min(1e-30), torch.nan)
-        known = ~torch.isnan(expected)
-        got = torch.from_numpy(value)[known].double()
-        torch.testing.assert_close(got, expected[known], rtol=1e-3, atol=1e-5)
-        assert known.any() or name.endswith("k_proj.bias")  # a key's bias changes no attention
-
-
-def test_regmean_is_the_closed_form_on_the_inputs_of_each_layer(job, parents, tmp_path, trained):
-    """Inputs gathered from the stock models here; the normal equations solved in float64, layer by layer."""
-    import torch
-
-    found = {**parents(a=0.0), "fit": trained}
-    run(parse(job("regmean", found, examples=len(PAIRS)), ""))
-    made = load_file(tmp_path / "made" / "model.safetensors")
-    family, inputs, weights = family_named("marian"), [], []
-    for path in found.values():
-        model, processor, seen = load(path), family.processor(path), {}
-        linear = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"}
-        for name, module in linear.items():
-            module.register_forward_hook(
-                lambda m, x, y, n=name, s=seen: s.setdefault(n, []).append(x[0].flatten(0, -2))
-            )
-        for source, target in PAIRS:
-            labels = [family.labels(processor, target, ["en", "fr"])]
-            with torch.no_grad():
-                model(**family.collate(processor, [family.features(processor, source)], labels))
-        inputs.append({name: torch.cat(rows).double() for name, rows in seen.items()})
-        weights.append({name: module.weight.detach().double() for name, module in linear.items()})
-    for name in weights[0]:
-        left, right = 0, 0
-        for x, w in zip(inputs, weights, strict=True):
-            gram = x[name].T @ x[name] / len(x[name])
-            gram = 0.9 * gram + 0.1 * torch.diag(torch.diag(gram))
-            left, right = left + gram, right + gram @ w[name].T
-        expected = torch.linalg.solve(left, right).T
-        got = torch.from_numpy(made[f"{name}.weight"]).double()
-        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4)
-    plain = [load_file(p / "model.safetensors")["model.shared.weight"].astype(np.float64) for p in found.values()]
-    np.testing.assert_array_equal(made["model.shared.weight"], (sum(plain) / 2).astype(np.float32))
-
-
-def test_regmean_of_equal_models_is_that_model(job, parents, tmp_path, base):
-    found = parents(a=0.5)
-    shutil.copytree(found["a"], tmp_path / "twin")
-    run(parse(job("regmean", {**found, "b": tmp_path / "twin"}, examples=2), ""))
-    one, made = (load_file(p / "model.safetensors") for p in (found["a"], tmp_path / "made"))
-    for name, value in made.items():
-        np.testing.assert_allclose(value, one[name], rtol=1e-5, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def trained(base, tmp_path_factory):
-    """The base after some steps on the development rows."""
-    import torch
-
-    family, model = family_named("marian"), load(base).train()
-    processor = family.processor(base)
-    sources, targets = zip(*PAIRS, strict=True)
-    labels = [family.labels(processor, t, ["en", "fr"]) for t in targets]
-    batch = family.collate(processor, [family.features(processor, s) for s in sources], labels)
-    torch.manual_seed(0)
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(40):
-        optimiser.zero_grad()
-        model(**batch).loss.backward()
-        optimiser.step()
-    folder = tmp_path_factory.mktemp("trained") / "fit"
-    shutil.copytree(base, folder)
-    model.save_pretrained(folder)
-    return folder
 
 
 def test_a_choice_on_few_rows_is_called_chance():
