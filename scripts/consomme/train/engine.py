@@ -70,6 +70,9 @@ class Parts:
 class Engine(Trainer):
     """Trains `model` on examples in the order of batches."""
 
+    model: PreTrainedModel  # Trainer's own annotation allows any module, and none
+    args: TrainingArguments
+
     def __init__(self, model: PreTrainedModel, arguments: TrainingArguments, parts: Parts) -> None:
         super().__init__(model=model, args=arguments, train_dataset=parts.examples, data_collator=parts.collator)
         self.remove_callback(PrinterCallback)
@@ -79,7 +82,7 @@ class Engine(Trainer):
         # losses are divided by what all accumulated batches hold, which Trainer counts when told that it is wanted
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self.counted: list[dict[str, float]] = []  # of the batches since Progress last looked
-        self.last_loss: Tensor | None = None
+        self.last_loss = torch.zeros(())  # of the step, its batches so far
         self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
         self.tried = -1  # the latest step whose weights have given a whole loss, of all batches of the next step
         self.unproved: int | None = None  # the step of a checkpoint whose weights gave none yet
@@ -113,13 +116,14 @@ class Engine(Trainer):
         self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
         return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["pieces"]).to(device)
 
-    def training_step(self, model: PreTrainedModel, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
         pieces = [part for piece in inputs["pieces"] for part in split(piece, self.parts.pieces)]
         # a compiler makes its own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
-            share = sum(super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+            steps = (super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+            share = sum(steps, torch.zeros(()))
         # a batch has its share of the step's loss; what may not be too high is the whole
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
@@ -142,10 +146,10 @@ class Engine(Trainer):
 
     def compute_loss(
         self,
-        model: PreTrainedModel,
+        model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
+        num_items_in_batch: Any = None,
     ) -> Any:
         """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
         labels, step, teacher = inputs.pop("labels"), self.state.global_step, self.parts.teacher
@@ -240,7 +244,7 @@ class Engine(Trainer):
             self.control.should_save = False
         super()._maybe_log_save_evaluate(*given, **more)
 
-    def _save_checkpoint(self, model: PreTrainedModel, trial: Any) -> None:
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's checkpoint, which appears whole; the one before it goes only then."""
         self.require_finite()
         final = self.args.output_dir
