@@ -159,6 +159,8 @@ class Graph:
                 ExportNode: self._export,
             }[type(node)]
             made += make(name, node, own, path)
+        if not made:
+            fail(f"{path}.{verb}", "this names no model")
         return made
 
     def _from(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:

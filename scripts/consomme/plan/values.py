@@ -6,23 +6,30 @@ quote it, because YAML reads it as false.
 
 from __future__ import annotations
 
+import sys
 from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
+LARGEST = sys.float_info.max
 
 
 def number(value: Any) -> Any:
-    """A float from 3, 3.0, "3e0", "6/2"; other values pass on for pydantic to refuse."""
+    """A float from 3, 3.0, "3e0", "6/2"; a finite one; other values pass on for pydantic to refuse."""
     if isinstance(value, bool):
         raise ValueError("a number is wanted here; YAML reads yes, no, on and off as true and false")
     if isinstance(value, str):
         try:
-            return float(Fraction(value.replace(" ", ""))) if "/" in value else float(value)
+            value = float(Fraction(value.replace(" ", ""))) if "/" in value else float(value)
         except (ValueError, ZeroDivisionError):
             raise ValueError("a number is wanted here, such as 0.00001, 1e-5 or 1/2") from None
+        except OverflowError:
+            value = float("inf")
+    # what has no place among the floats has none in a job's JSON, nor in any computation
+    if isinstance(value, int | float) and not abs(value) <= LARGEST:
+        raise ValueError("a finite number is wanted here, of the size of a float")
     return value
 
 
@@ -32,7 +39,9 @@ def integer(value: Any) -> Any:
     if isinstance(value, float):
         if not value.is_integer():
             raise ValueError("a whole number is wanted here")
-        return int(value)
+        value = int(value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number of at most 64 bits is wanted here")
     return value
 
 
@@ -72,11 +81,13 @@ def part(value: Any) -> str:
 
 def _between(value: Any, wanted: str) -> str:
     """The shortest spelling of a fraction strictly between 0 and 1: 0.33 and 1/3 differ, 0.5 and 1/2 do not."""
+    plain = str(value).replace(" ", "")
     try:
-        found = Fraction(str(value).replace(" ", ""))
+        # as a float first: the fraction of 1e999999999 has as many digits
+        found = Fraction(plain) if 0 < number(plain) < 1 else None
     except (ValueError, ZeroDivisionError):
         raise ValueError(wanted) from None
-    if not 0 < found < 1:
+    if found is None:
         raise ValueError("a fraction must lie strictly between 0 and 1, such as 1/4")
     return str(found)
 
@@ -104,7 +115,7 @@ def spell(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, str):
-        plain = value.replace("/", "of") if _fraction(value) else value.replace("/", "_")
+        plain = value.replace("/", "of") if "/" in value and _fraction(value) else value.replace("/", "_")
         return "".join(c if c.isalnum() or c in "._-+*{}" else "_" for c in plain)
     return str(value).lower() if isinstance(value, bool) else repr(value)
 

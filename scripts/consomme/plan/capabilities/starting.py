@@ -12,7 +12,10 @@ from consomme.families import TABLE as FAMILIES
 from consomme.families import family_for
 from consomme.families.base import value_of
 from consomme.plan.problems import among, fail
-from consomme.plan.values import integer, number
+from consomme.plan.values import integer, number, text
+
+MOST = 1000  # layers, and heads of one: what is pruned is chosen among them before any job starts
+MOST_NEURONS = 1_000_000  # of a feed-forward part
 
 
 def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, Path]:
@@ -93,9 +96,10 @@ def scratch(
         fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
     settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
     for stack in family.stacks.values():
-        for key in [key_in_scratch(key) for key in (stack.count, stack.heads, stack.width) if key]:
-            if key in settings and settings[key] < 1:
-                fail(f"{path}.scratch.{key}", f"at least 1 is needed; given: {settings[key]}")
+        for key, most in ((stack.count, MOST), (stack.heads, MOST), (stack.width, MOST_NEURONS)):
+            key = key_in_scratch(key or "")
+            if key in settings and not 1 <= settings[key] <= most:
+                fail(f"{path}.scratch.{key}", f"at least 1 is needed, at most {most}; given: {settings[key]}")
     return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
 
 
@@ -115,18 +119,29 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, ot
         if key in others:
             continue
         among(f"{path}.{key}", key, defaults, "setting")
-        default = defaults[key]
         try:
-            if isinstance(default, bool):
-                if not isinstance(value, bool):
-                    raise ValueError("true or false is wanted here")
-            elif isinstance(default, int):
-                value = integer(value)
-            elif isinstance(default, float):
-                value = float(number(value))
-            elif isinstance(default, str) and not isinstance(value, str):
-                raise ValueError("text is wanted here")
-        except (ValueError, TypeError) as error:
+            result[key] = _like(defaults[key], value)
+        except ValueError as error:
             fail(f"{path}.{key}", f"{error}; given: {value!r}")
-        result[key] = value
     return result
+
+
+def _like(default: Any, value: Any) -> Any:
+    """`value` as the kind of thing that the default is. ValueError says what is wanted."""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError("true or false is wanted here")
+    elif isinstance(default, int):
+        if not isinstance(value := integer(value), int):
+            raise ValueError("a whole number is wanted here")
+    elif isinstance(default, float):
+        if not isinstance(value := number(value), int | float):
+            raise ValueError("a number is wanted here")
+        return float(value)
+    elif isinstance(default, list):
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"a list is wanted here, such as {default}")
+        return [_like(default[0], one) for one in value]
+    elif isinstance(default, str | None) and value is not default and not isinstance(value := text(value), str):
+        raise ValueError("text is wanted here")
+    return value

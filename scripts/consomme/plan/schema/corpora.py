@@ -128,7 +128,7 @@ class Data(Section):
     def _weights(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = [value]
-        return dict.fromkeys(value, 1.0) if isinstance(value, list) else value
+        return dict.fromkeys(_names(value), 1.0) if isinstance(value, list) else value
 
     @field_validator("train")
     @classmethod
@@ -144,13 +144,18 @@ class Data(Section):
         if isinstance(value, str):
             value = [value]
         if isinstance(value, list):
-            value = {name: name for name in value}
+            value = {name: name for name in _names(value)}
         if isinstance(value, dict):
             value = {k: [v] if isinstance(v, str) else v for k, v in value.items()}
         return value
 
 
-# Park et al. 2019, table 1: W, F, m_F, T, p, m_T
+def _names(given: list[Any]) -> list[Any]:
+    """ValueError where what should be a corpus can't be a key."""
+    for name in given:
+        if isinstance(name, dict | list):
+            raise ValueError(f"a list names corpora; in it is {name!r}")
+    return given
 
 
 class Keep(Section):
