@@ -1,0 +1,63 @@
+"""What pyproject.toml asks for is what the code imports, and requirements.txt pins all of it."""
+
+import ast
+import re
+import sys
+import tomllib
+from functools import cache
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import consomme
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
+EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
+# not imported: Snakemake is started, transformers imports two of them, the tables and the command line may
+NOT_IMPORTED = {"accelerate", "pandas", "protobuf", "snakemake", "typer"}
+
+
+@cache
+def pins():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)", line) for line in lines if not line.startswith("#")]
+    return {canonicalize_name(pin[1]): pin[2] for pin in found}
+
+
+def imported():
+    """The top-level modules that the library imports, wherever in a file."""
+    found = set()
+    for file in (ROOT / "scripts").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"consomme"}
+
+
+@pytest.mark.parametrize("requirement", DIRECT + EXTRAS, ids=str)
+def test_the_pin_is_within_what_the_project_asks_for(requirement):
+    assert requirement.specifier.contains(pins()[canonicalize_name(requirement.name)])
+
+
+def test_what_the_code_imports_is_asked_for():
+    packages = packages_distributions()
+    needed = {canonicalize_name(packages[module][0]) for module in imported()}
+    asked = {canonicalize_name(r.name) for r in DIRECT + EXTRAS}
+    assert needed - asked == set()
+
+
+def test_nothing_is_asked_for_in_vain():
+    packages = {canonicalize_name(p) for module in imported() for p in packages_distributions()[module]}
+    assert {canonicalize_name(r.name) for r in DIRECT} - packages <= NOT_IMPORTED
+
+
+def test_the_version_stands_in_one_place():
+    assert consomme.__version__ == PROJECT["version"]
+    assert version("consomme") == PROJECT["version"]
