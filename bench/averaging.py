@@ -96,7 +96,7 @@ def _save(tensors: dict[str, np.ndarray], path: Path, dtype: str) -> None:
     if dtype == "float32":
         save_file(tensors, path, metadata={"format": "pt"})
         return
-    from consomme.average.tensors import write
+    from consomme.weights.tensors import write
 
     layout = {name: ("BF16", values.shape) for name, values in tensors.items()}
     with open(path, "wb") as stream:

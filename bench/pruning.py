@@ -57,8 +57,8 @@ def measure(place: Path, sizes: list[int], rounds: int) -> list[Row]:
     """The rows of the table."""
     import torch
 
-    from consomme.average.judge import Judge
-    from consomme.common.stage import Job
+    from consomme.common.job import Job
+    from consomme.evaluate.judge import Judge
     from consomme.families import family_named, load
     from consomme.families.surgery import keep_layers
     from consomme.prune.choosers.base import Question

@@ -1,8 +1,12 @@
 """A tiny model with random weights of every family, made once. What is heavy is imported when it is asked for."""
 
+import json
+import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
 CTC = {"hidden_size": 16, "num_hidden_layers": 4, "intermediate_size": 32}
@@ -23,6 +27,8 @@ SETTINGS = {
     "mbart": (BART, SMALL),
     "t5": ({"d_model": 16, "d_kv": 8, "d_ff": 32, "num_decoder_layers": 3}, SMALL),
 }
+VOCABULARY = {"</s>": 0, "<unk>": 1, "a": 2, "b": 3}
+CONFIG = {"model_type": "some", "architectures": ["SomeModel"], "dtype": "float32"}
 TWO = ("whisper", "marian", "m2m_100", "mbart", "t5")
 LANGUAGES = {name: ["en", "fr"] if name in TWO else ["en"] for name in SETTINGS}
 
@@ -112,3 +118,45 @@ def noise(samples, seed):
     import numpy as np
 
     return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The command by hand takes all cores, and what it sets outlasts it in this process."""
+    yield
+    if "consomme.weights.mean" in sys.modules:
+        sys.modules["consomme.weights.mean"].set_threads(1)
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """checkpoint(name, tensors, **files) writes a folder that looks like a model; JSON values by file name."""
+
+    def make(name, tensors, config=CONFIG, vocabulary=VOCABULARY, **files):
+        folder = tmp_path / name
+        folder.mkdir()
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "vocab.json").write_text(json.dumps(vocabulary))
+        for file, value in files.items():
+            (folder / f"{file}.json").write_text(json.dumps(value))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def some():
+    """some(seed) -> tensors of a small model; all have the same names and shapes."""
+
+    def make(seed, dtype=np.float32):
+        random = np.random.default_rng(seed)
+        return {
+            "layer.weight": random.normal(size=(300, 700)).astype(dtype),  # more than one piece
+            "layer.bias": random.normal(size=7).astype(dtype),
+            "scale": np.array(random.normal(), dtype=dtype),
+            "empty": np.zeros((0, 4), dtype),
+            "steps": np.array([3, 4], np.int64),
+        }
+
+    return make

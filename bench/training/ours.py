@@ -15,7 +15,8 @@ from typing import Any
 
 import watch
 
-from consomme.common.stage import Job, main
+from consomme.common.job import Job
+from consomme.common.stage import main
 
 
 def held(batch: dict[str, Any]) -> dict[str, float]:

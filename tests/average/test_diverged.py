@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 
 from consomme.average.stage import run
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import Job
+from consomme.common.job import Job
 
 
 def average(tmp_path, folders, diverged=(), **settings):

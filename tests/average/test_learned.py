@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from consomme.average.stage import run
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.families import family_named, load
 
 from .conftest import PAIRS  # isort: skip
@@ -71,9 +71,9 @@ def test_the_slope_of_a_mixing_weight_is_that_of_the_loss(job, parents, tmp_path
     """Central differences in the mixing weights, against the inner products with the gradient that `learned` uses."""
     import torch
 
-    from consomme.average import gradients
-    from consomme.average.judge import Judge
-    from consomme.average.memory import Candidates
+    from consomme.evaluate import gradients
+    from consomme.evaluate.judge import Judge
+    from consomme.weights.candidates import Candidates
 
     found = {**parents(a=0.0), "fit": trained}
     judge = Judge(parse(job("learned", found), ""), found)

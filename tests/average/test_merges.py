@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from consomme.average.checks import COMPARED, copies
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Mix
 from consomme.average.stage import entry
-from consomme.average.tensors import Weights
 from consomme.common.errors import ConsommeError
+from consomme.weights.compatibility import COMPARED, copies
+from consomme.weights.tensors import Weights
 
 
 def merge(tmp_path, folders, method, **settings):
@@ -189,9 +189,9 @@ def test_ties(tmp_path, checkpoint, density):
 
 
 def test_the_limit_of_trimming_is_exact_in_tensors_of_many_pieces(models):
-    from consomme.average.mean import Mixture
     from consomme.average.task_vectors import _limits
-    from consomme.average.tensors import Weights
+    from consomme.weights.mean import Mixture
+    from consomme.weights.tensors import Weights
 
     folders, values = models
     mixture = Mixture([Weights(f) for f in folders])

@@ -15,7 +15,7 @@ from consomme.average.methods.base import Mix
 from consomme.average.stage import run
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_json
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.evaluate.choice import Limit
 from consomme.families import load
 
@@ -133,7 +133,7 @@ def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
 
 @pytest.mark.parametrize("method", ["best_run", "greedy", "smallest"])
 def test_a_score_that_is_no_number_is_never_the_best(job, parents, tmp_path, method):
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
     found = parents(broken=0.0, sound=0.5)
     heavy = load_file(found["broken"] / "model.safetensors")
@@ -157,7 +157,7 @@ def test_a_score_that_is_no_number_is_never_the_best(job, parents, tmp_path, met
 
 
 def test_the_model_of_a_limit_is_asked_with_its_own_tokenizer(job, parents):
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
     found = parents(a=0.5, base=0.5)
     (found["base"] / "vocab.json").write_text(json.dumps({"other": 0}))
@@ -210,7 +210,7 @@ def test_interpolate_finds_the_point_and_keeps_the_curve(tmp_path, parents):
 def test_a_path_of_eleven_points_reads_its_models_once(tmp_path, parents, monkeypatch):
     from collections import Counter
 
-    from consomme.average.tensors import Weights
+    from consomme.weights.tensors import Weights
 
     reads, plain = Counter(), Weights.read
 
@@ -351,8 +351,8 @@ def test_uniform_and_a_fixed_alpha_read_no_data(job, parents, tmp_path):
 
 
 def test_a_choice_on_few_rows_is_called_chance():
-    from consomme.average.judge import few
     from consomme.evaluate.choice import Choice
+    from consomme.evaluate.judge import few
 
     def choice(metric):
         return Choice.parse({"metric": metric, "sets": {"a": {"weight": 1.0}, "b": {"weight": 1.0}}})
@@ -371,8 +371,8 @@ def test_a_choice_on_few_rows_is_called_chance():
     ],
 )
 def test_a_choice_on_rows_that_picked_the_runs_already_is_called_optimistic(tmp_path, settings, dev, said):
-    from consomme.average.judge import twice
     from consomme.evaluate.choice import Choice
+    from consomme.evaluate.judge import twice
 
     record = {"settings": {**settings, "choose_on": {"sets": {"d": {"weight": 1.0}}}}, "dev": dev}
     (tmp_path / "provenance.json").write_text(json.dumps(record))

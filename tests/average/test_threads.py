@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from consomme.average import mean
+from consomme.weights import mean
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from consomme.common.files import hash_file
+from consomme.common.job import Job
 from consomme.common.provenance import versions, weights_hash, write_provenance
-from consomme.common.stage import Job
 
 
 def model(folder, content=b"weights"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.common.stage import Job, finish, main, parse
+from consomme.common.job import Job, parse
+from consomme.common.stage import build_once, main
 
 
 def job(tmp_path, **more):
@@ -47,12 +48,12 @@ def test_finished_work_is_found_again(tmp_path):
         built.append(work)
         (folder / "model").write_text("weights")
 
-    assert finish(job(tmp_path), {"x": 1}, build)
+    assert build_once(job(tmp_path), {"x": 1}, build)
     shutil.rmtree(tmp_path / "out")
-    assert not finish(job(tmp_path), {"x": 1.0}, build)
+    assert not build_once(job(tmp_path), {"x": 1.0}, build)
     assert (tmp_path / "out" / "model").read_text() == "weights"
-    assert finish(job(tmp_path), {"x": 2}, build)
-    assert not finish(job(tmp_path), {"x": 1}, build)
+    assert build_once(job(tmp_path), {"x": 2}, build)
+    assert not build_once(job(tmp_path), {"x": 1}, build)
     assert len(built) == 2
 
 
@@ -65,9 +66,9 @@ def test_what_was_begun_is_at_hand_after_a_failure(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finish(job(tmp_path), {}, build)
+        build_once(job(tmp_path), {}, build)
     assert not (tmp_path / "out").exists()
-    assert finish(job(tmp_path), {}, build)
+    assert build_once(job(tmp_path), {}, build)
     assert (tmp_path / "out" / "model").read_text() == "step 10"
 
 
@@ -77,7 +78,7 @@ def _slowly(folder, work):
 
 
 def _finish(path, answers):
-    answers.put(finish(job(Path(path)), {}, _slowly))
+    answers.put(build_once(job(Path(path)), {}, _slowly))
 
 
 def test_a_second_process_waits_and_computes_nothing(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from consomme.common.stage import Job
+from consomme.common.job import Job
 from consomme.data.prepare import run
 from consomme.data.prepared import Rows
 

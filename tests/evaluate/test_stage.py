@@ -8,7 +8,7 @@ import pytest
 
 import consomme.families
 from consomme.common.files import hash_file
-from consomme.common.stage import Job
+from consomme.common.job import Job
 from consomme.evaluate import stage
 
 SPEC = {

@@ -94,7 +94,7 @@ def headless(tmp_path, models):
     """headless(family, twin) -> a copy of the model without the first head of a layer, with its twin or without."""
     from consomme.common.model_files import copy_inherited
     from consomme.families.surgery import slice_heads
-    from consomme.prune.twin import write_twin
+    from consomme.weights.zeroed_copy import write_twin
 
     def folder(name, twin=True):
         out = tmp_path / "headless"

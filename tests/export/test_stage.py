@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.export.formats import TABLE, format_named
 from consomme.export.stage import run
 from consomme.families import load

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from consomme.average.mean import write_mean
-from consomme.average.memory import Candidates
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_json
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.data.prepared import Rows, Writer
 from consomme.evaluate.evaluator import Evaluator
 from consomme.families import family_named, load
 from consomme.landscape import stage
+from consomme.weights.candidates import Candidates
+from consomme.weights.mean import write_mean
 
 DIAL = "model.encoder.layers.0.fc1.bias"  # its first element is what the known loss looks at
 NUMBERS = ["one", "two", "three", "four"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.data.prepared import Rows
 from consomme.families import family_named, load
 from consomme.families.surgery import attentions

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.families import family_named, load
 from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.stage import run
@@ -73,7 +73,7 @@ def test_so_do_the_options_of_greedy(job, tmp_path, translator, options):
 
 @pytest.mark.parametrize("side, metric", [("encoder", "loss"), ("decoder", "loss"), ("encoder", "bleu")])
 def test_a_search_answers_the_same_to_the_bit_with_states_kept_and_without(job, tmp_path, translator, side, metric):
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.prune.choosers.base import Question
     from consomme.prune.search import Search
 
@@ -93,10 +93,10 @@ def test_a_search_answers_the_same_to_the_bit_with_states_kept_and_without(job, 
 def test_a_recogniser_with_ctc_keeps_states_for_its_error_rate_too(tmp_path):
     import numpy as np
 
-    from consomme.average.judge import Judge
     from consomme.common.files import write_json
-    from consomme.common.stage import Job
+    from consomme.common.job import Job
     from consomme.data.prepared import Writer
+    from consomme.evaluate.judge import Judge
     from consomme.prune.choosers.base import Question
     from consomme.prune.search import Search
 
@@ -174,7 +174,7 @@ def _computed(folder):
 
 
 def test_gates_leave_the_model_as_it_was_and_are_the_same_again(job, translator, monkeypatch):
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.prune import gates
     from consomme.prune.gates import learn
 
@@ -192,7 +192,7 @@ def test_gates_leave_the_model_as_it_was_and_are_the_same_again(job, translator,
 
 def test_a_search_on_the_decoder_sees_the_encoder_that_is_left(job, tmp_path, translator):
     """Similarity of the decoder's states under a cut encoder, not under the whole one."""
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.families.surgery import keep_layers
     from consomme.prune.search import Search
     from consomme.prune.states import cosines
@@ -206,7 +206,7 @@ def test_a_search_on_the_decoder_sees_the_encoder_that_is_left(job, tmp_path, tr
 
 def test_states_are_compared_side_by_side(job, tmp_path, translator):
     """The cosines of the decoder's states against those of the stock model's hidden states."""
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.prune.states import cosines
 
     family, model, processor = family_named("marian"), load(translator), family_named("marian").processor(translator)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.families import family_named, load
 from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.stage import run

@@ -10,7 +10,7 @@ import torch
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.common.stage import Job
+from consomme.common.job import Job
 from consomme.data.overlap import overlap
 from consomme.data.prepare import run as prepare
 from consomme.data.prepared import Rows

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.families import family_of, load
 from consomme.start.start import run
 

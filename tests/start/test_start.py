@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
-from consomme.common.stage import parse
+from consomme.common.job import parse
 from consomme.families import family_named, load
 from consomme.start import hub
 from consomme.start.checkpoint import merge

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from consomme.common.digest import digest
-from consomme.common.stage import Job
+from consomme.common.job import Job
 
 SETTINGS: dict[str, Any] = {
     "max_steps": 20,

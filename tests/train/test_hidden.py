@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
+from consomme.common.job import Job
 from consomme.common.provenance import lineage, weights_hash, write_provenance
-from consomme.common.stage import Job
 from consomme.families import family_named, load
 from consomme.families.surgery import keep_layers
 from consomme.train import run as stage

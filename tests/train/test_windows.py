@@ -112,7 +112,7 @@ def test_what_is_said_to_a_row_does_not_depend_on_the_rows_beside_it(tmp_path, w
 
 def test_the_full_window_is_scored_beside_it(tmp_path, whisper, tones):
     from consomme.common.digest import digest
-    from consomme.common.stage import Job
+    from consomme.common.job import Job
     from consomme.evaluate.stage import run as evaluate
 
     decoding = {"num_beams": 1, "max_new_tokens": 6, "window": None}

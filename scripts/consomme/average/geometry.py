@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consomme.average.mean import PIECE, Mixture
-from consomme.average.tensors import Weights
+from consomme.weights.mean import PIECE, Mixture
+from consomme.weights.tensors import Weights
 
 PARALLEL = 0.9995  # a cosine above which two tensors count as parallel, and the great circle as a line
 

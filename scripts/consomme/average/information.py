@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.average.mean import Mixture
-from consomme.average.tensors import FLOATS, Weights
+from consomme.weights.mean import Mixture
+from consomme.weights.tensors import FLOATS, Weights
 
 if TYPE_CHECKING:
     import torch
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
 
 class Fisher(Mixture):
@@ -41,7 +41,7 @@ def squares(judge: Judge, model: Path, examples: int, seed: int, out: Path) -> N
     import torch
     from safetensors.torch import save_file
 
-    from consomme.average.gradients import gradients, shuffled
+    from consomme.evaluate.gradients import gradients, shuffled
     from consomme.families import load
 
     loaded = load(model, judge.device)

@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consomme.average.tensors import SINGLE, Weights
-from consomme.common.stage import say
+from consomme.common.log import say
+from consomme.weights.tensors import SINGLE, Weights
 
 if TYPE_CHECKING:
-    from consomme.average.judge import Judge
     from consomme.average.methods.base import Mix
+    from consomme.evaluate.judge import Judge
 
 Measure = Callable[["Judge", Path, int, int, Path], None]  # judge, model, rows, seed -> a safetensors file at that path
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.average.mean import Mixture
-from consomme.average.tensors import Weights
+from consomme.weights.mean import Mixture
+from consomme.weights.tensors import Weights
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
 
 class RegMean(Mixture):
@@ -60,7 +60,7 @@ def grams(judge: Judge, model: Path, examples: int, seed: int, out: Path) -> Non
     import torch
     from safetensors.torch import save_file
 
-    from consomme.average.gradients import shuffled
+    from consomme.evaluate.gradients import shuffled
     from consomme.families import load
 
     loaded = load(model, judge.device)

@@ -10,18 +10,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from consomme.average.mean import set_threads
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
-from consomme.average.statistics import Statistics, needed, running_means
-from consomme.average.tensors import SINGLE
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, whole_folder
+from consomme.common.job import Job
+from consomme.common.log import say
 from consomme.common.model_files import KEPT
-from consomme.common.provenance import NAME, weights_hash, write_provenance
-from consomme.common.stage import Job, finish, say
+from consomme.common.provenance import contents, diverged, write_provenance
+from consomme.common.stage import build_once
+from consomme.evaluate.batch_norms import Statistics, needed, running_means
+from consomme.weights.mean import set_threads
+from consomme.weights.tensors import SINGLE
 
 STEPS = ("count", "from_step", "to_step")  # typed with dashes
 RANGES = {  # setting: what is allowed, in words and as a test
@@ -36,25 +38,20 @@ RANGES = {  # setting: what is allowed, in words and as a test
 
 def run(job: Job) -> None:
     """Make one model of the job's parents by the method of its settings."""
-    method, parents = method_named(job.spec["settings"]["method"]), fit(job)[0]
+    method, parents = method_named(job.spec["settings"]["method"]), without_diverged(job)[0]
     method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
     set_threads(job.threads)
     if method.chooses(job.spec["settings"]) or needed(job, next(iter(parents.values()))):
         import torch
 
         torch.set_num_threads(job.threads)
-    finish(job, key(job), lambda folder, work: build(job, folder))
+    build_once(job, key(job), lambda folder, work: build(job, folder))
 
 
 def key(job: Job) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
     parents, index = job.labelled("parent"), f"{KEPT}/{KEPT}.json"
-    found = {
-        "digest": job.spec["digest"],
-        "parents": [[name, weights_hash(path)] for name, path in parents.items()],
-        "references": [[name, weights_hash(path)] for name, path in job.labelled("reference").items()],
-        "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
-    }
+    found = contents(job)
     method = TABLE.get(job.spec["settings"].get("method"))
     if method and method.keeps:
         found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
@@ -66,12 +63,12 @@ def key(job: Job) -> dict[str, Any]:
 
 def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the model and its provenance."""
-    parents, settings, left_out = fit(job)
+    parents, settings, left_out = without_diverged(job)
 
     judges: list[Any] = []
 
     def judge() -> Any:
-        from consomme.average.judge import Judge
+        from consomme.evaluate.judge import Judge
 
         judges.append(Judge(job, parents))
         return judges[-1]
@@ -101,21 +98,17 @@ def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:
     return len(chosen.get("ingredients") or ()) == 1 and not mix.base and not method.keeps
 
 
-def fit(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
-    """The parents without those whose training diverged, the settings without their weights, and who was left out."""
+def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
+    """The parents whose training did not diverge, the settings with the weights of these alone, and why others are left
+    out. ConsommeError if the base, or every ingredient, diverged."""
     parents, settings = job.labelled("parent"), job.spec["settings"]
-    left_out = {}
-    for name, path in parents.items():
-        found = read_json(path / NAME).get("diverged") if (path / NAME).is_file() else None
-        if found:
-            left_out[name] = f"diverged at step {found['step']}"
+    base = next(iter(parents)) if settings.get("base") else None
+    ingredients = {name: path for name, path in parents.items() if name != base}
+    left_out = diverged(ingredients)
+    if base:
+        diverged({base: parents[base]})
     if not left_out:
         return parents, settings, {}
-    first = next(iter(parents))
-    ingredients = [name for name in parents if not (settings.get("base") and name == first)]
-    if (settings.get("base") and first in left_out) or all(name in left_out for name in ingredients):
-        raise ConsommeError(f"nothing is left to average: {', '.join(f'{n} {why}' for n, why in left_out.items())}")
-    say(f"left out: {', '.join(f'{name} {why}' for name, why in left_out.items())}")
     stay = [name not in left_out for name in ingredients]
 
     def weights(given: Any) -> Any:

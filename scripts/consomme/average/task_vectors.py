@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from consomme.average.mean import PIECE, Mixture
-from consomme.average.tensors import Weights
 from consomme.common.errors import ConsommeError
+from consomme.weights.mean import PIECE, Mixture
+from consomme.weights.tensors import Weights
 
 Thinner = Callable[[np.ndarray], np.ndarray]  # task vectors, float64 [models, elements] -> the same with zeros in them
 Thinning = Callable[[Mixture, str], Thinner]  # made for one tensor and called on its pieces in their order

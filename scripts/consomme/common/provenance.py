@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
-from consomme.common.stage import Job
+from consomme.common.job import Job
+from consomme.common.log import say
 
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
@@ -67,6 +69,32 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
     record.update(more)
     write_json(folder / NAME, record)
     return record
+
+
+def contents(job: Job) -> dict[str, Any]:
+    """What the result of a job on models depends on, besides the code: the digest of its settings, and hashes of its
+    parents, its references and its development corpora."""
+    return {
+        "digest": job.spec["digest"],
+        "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
+        "references": [[name, weights_hash(path)] for name, path in job.labelled("reference").items()],
+        "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
+    }
+
+
+def diverged(models: Mapping[str, Path]) -> dict[str, str]:
+    """Name -> `diverged at step N`, for each model whose training diverged. ConsommeError if that is all of them."""
+    found = {}
+    for name, path in models.items():
+        record = read_json(path / NAME) if (path / NAME).is_file() else {}
+        if record.get("diverged"):
+            found[name] = f"diverged at step {record['diverged']['step']}"
+    listed = ", ".join(f"{name} {why}" for name, why in found.items())
+    if found and len(found) == len(models):
+        raise ConsommeError(f"nothing is left to average: {listed}")
+    if found:
+        say(f"left out: {listed}")
+    return found
 
 
 def lineage(folder: Path | str) -> dict[str, Any]:

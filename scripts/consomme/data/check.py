@@ -31,7 +31,7 @@ class Text:
         name = corpus.get("normaliser") or "verbatim"
         self.normalise: Callable[[str], str] = str
         if name != "verbatim":
-            from consomme.evaluate.normalisers import TABLE
+            from consomme.common.normalisers import TABLE
 
             self.normalise = TABLE[name]
         self.least = corpus.get("min_characters") or 1

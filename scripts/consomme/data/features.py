@@ -12,7 +12,7 @@ from filelock import FileLock
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, whole_folder, write_json
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
 

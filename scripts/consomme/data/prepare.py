@@ -18,7 +18,9 @@ import numpy as np
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_file, write_json
-from consomme.common.stage import Job, finish, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.stage import build_once
 from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
@@ -114,7 +116,7 @@ def run(job: Job) -> None:
         except ConsommeError as error:
             raise error if str(error).startswith("corpus '") else ConsommeError(f"corpus '{name}': {error}") from None
 
-    finish(job, key, build)
+    build_once(job, key, build)
 
 
 def prepare(

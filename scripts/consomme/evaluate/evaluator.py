@@ -19,7 +19,7 @@ import numpy as np
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import hash_file, read_json, whole_file, write_json
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.windows import alike, fitting, is_short, without
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from consomme.common.stage import Job
+    from consomme.common.job import Job
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, write_json, write_text
+from consomme.common.job import Job
+from consomme.common.log import say
 from consomme.common.provenance import weights_hash
-from consomme.common.stage import Job, say
 from consomme.evaluate.evaluator import Evaluator, rows_of
 from consomme.evaluate.metrics import metrics_of
 from consomme.families.windows import FULL, KEY, SHORT

@@ -12,7 +12,7 @@ def card(model: Path, about: dict[str, Any]) -> str:
     """Markdown with the hub's front matter. about: task, languages, name."""
     from huggingface_hub import ModelCardData
 
-    from consomme.average.checks import config
+    from consomme.weights.compatibility import config
 
     settings = config(model)
     pipeline, word = TASKS[about["task"]]

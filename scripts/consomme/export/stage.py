@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.provenance import write_provenance
-from consomme.common.stage import Job, finish, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.provenance import contents, write_provenance
+from consomme.common.stage import build_once
 from consomme.export.formats import format_named
 from consomme.export.formats.base import Ask
 
@@ -20,10 +22,8 @@ def run(job: Job) -> None:
     """Export the job's one parent."""
     import torch
 
-    from consomme.average.stage import key
-
     torch.set_num_threads(job.threads)
-    finish(job, key(job), lambda folder, work: build(job, folder, work))
+    build_once(job, contents(job), lambda folder, work: build(job, folder, work))
 
 
 def build(job: Job, folder: Path, work: Path) -> None:

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.files import read_json, write_json
-from consomme.common.provenance import weights_hash
-from consomme.common.stage import Job, finish, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.provenance import diverged, weights_hash
+from consomme.common.stage import build_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.average.memory import Candidates
     from consomme.data.prepared import Rows
+    from consomme.weights.candidates import Candidates
 
 ROWS = 128  # of all development sets together
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)  # the other model's share
@@ -37,11 +39,10 @@ def run(job: Job) -> None:
     alpha * other; ranked, orders: {order: names, losses: of the mean of the first k} by loss and at random.
 
     A job that was killed does no finished evaluation again: the evaluator keeps them by content."""
-    from consomme.average.stage import fit
-
-    parents, _, left_out = fit(job)
+    left_out = diverged(job.labelled("parent"))
+    parents = {name: path for name, path in job.labelled("parent").items() if name not in left_out}
     # what is made is a file, which lies in the folder of all landscapes
-    finish(
+    build_once(
         replace(job, out=job.out.parent),
         key(job, parents),
         lambda folder, work: write_json(folder / job.out.name, measured(job, parents, left_out)),
@@ -50,7 +51,7 @@ def run(job: Job) -> None:
 
 def key(job: Job, parents: Mapping[str, Path]) -> dict[str, Any]:
     """What the result depends on, besides the code: the settings and the contents of the inputs."""
-    from consomme.average.statistics import needed
+    from consomme.evaluate.batch_norms import needed
 
     read = job.labelled("statistics") if needed(job, next(iter(parents.values()))) else {}
     return {
@@ -66,11 +67,11 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
     """The contents of the file that `run` writes."""
     import torch
 
-    from consomme.average.memory import Candidates
-    from consomme.average.statistics import Statistics, needed
     from consomme.evaluate import choice as choosing
+    from consomme.evaluate.batch_norms import Statistics, needed
     from consomme.evaluate.evaluator import Evaluator, rows_of
     from consomme.families import device_named
+    from consomme.weights.candidates import Candidates
 
     torch.set_num_threads(job.threads)
     choice = choosing.Choice.parse(job.spec["settings"]["choose_on"])

@@ -11,7 +11,7 @@ from consomme.plan.schema import Constraint, Data
 from consomme.plan.stages import VERSIONS
 
 if TYPE_CHECKING:
-    from consomme.plan.graph import Graph
+    from consomme.plan.view import Graph
 
 Goals = dict[str, Any]  # development set -> best, a weight, or a constraint
 

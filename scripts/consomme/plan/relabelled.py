@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from consomme.evaluate.normalisers import TABLE as NORMALISERS
+from consomme.common.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
 from consomme.plan.capabilities import experiments
 from consomme.plan.items import Model, Prepared
@@ -13,8 +13,8 @@ from consomme.plan.items import Relabelled as Made
 from consomme.plan.problems import among, fail
 
 if TYPE_CHECKING:
-    from consomme.plan.graph import Graph
     from consomme.plan.schema import Relabelled
+    from consomme.plan.view import Graph
 
 
 def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:

@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.stage import say
+from consomme.common.log import say
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
 STEPS, RATE, BATCH = 60, 0.1, 16  # a batch is rows of the development sets
@@ -34,7 +34,7 @@ def learn(
     between the two: the sandwich rule (Yu and Huang 2019, arXiv 1903.05134)."""
     import torch
 
-    from consomme.average import gradients
+    from consomme.evaluate import gradients
     from consomme.evaluate.evaluator import evaluating
     from consomme.families.surgery import layers
 

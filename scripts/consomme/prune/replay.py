@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.families.base import Family, Stack
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
 

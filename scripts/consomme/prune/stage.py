@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.common.provenance import write_provenance
-from consomme.common.stage import Job, finish, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.provenance import contents, write_provenance
+from consomme.common.stage import build_once
 from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
 from consomme.prune.choosers.base import OPTIONS, Question
@@ -24,7 +26,7 @@ from consomme.prune.width import prune_width
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
 METRIC = "loss"  # what a search looks at where the configuration names no metric
@@ -36,18 +38,16 @@ def run(job: Job) -> None:
     """Make the pruned model of the job's one parent."""
     import torch
 
-    from consomme.average.stage import key
-
     torch.set_num_threads(job.threads)
-    finish(job, key(job), lambda folder, work: build(job, folder))
+    build_once(job, contents(job), lambda folder, work: build(job, folder))
 
 
 def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the pruned checkpoint, its twin where heads were cut out, and its provenance."""
-    from consomme.average.mean import precision
     from consomme.common.model_files import copy_inherited
     from consomme.families import family_of, load
-    from consomme.prune.twin import save, write_twin
+    from consomme.weights.mean import precision
+    from consomme.weights.zeroed_copy import save, write_twin
 
     parents, settings = job.labelled("parent"), job.spec["settings"]
     (parent,) = parents.values()
@@ -99,7 +99,7 @@ class _Lazy:
 
     def __call__(self) -> Judge:
         if self._judge is None:
-            from consomme.average.judge import Judge
+            from consomme.evaluate.judge import Judge
 
             self._judge = Judge(self.job, self.parents, metric=METRIC)
             if self._judge.choice.limits:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
 ROWS = 64  # of each development set; cosines of that many utterances are known to a few thousandths

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.prune.choosers import chooser_named
 from consomme.prune.choosers.base import OPTIONS, Question
 from consomme.prune.layers import from_one, share, to_drop

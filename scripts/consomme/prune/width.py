@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.prune.layers import share, to_drop
 from consomme.prune.scores.base import Scores
 

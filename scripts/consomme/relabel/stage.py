@@ -15,8 +15,10 @@ import numpy as np
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, read_json, write_json
+from consomme.common.job import Job
+from consomme.common.log import say
 from consomme.common.provenance import weights_hash
-from consomme.common.stage import Job, finish, say
+from consomme.common.stage import build_once
 from consomme.data.check import Text
 from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
@@ -44,7 +46,7 @@ def run(job: Job) -> None:
         "corpus": read_json(source / "prepared.json")["fingerprint"],
         "models": [weights_hash(folder) for folder in models.values()],
     }
-    finish(job, key, lambda folder, work: build(job, folder))
+    build_once(job, key, lambda folder, work: build(job, folder))
 
 
 def build(job: Job, folder: Path) -> None:

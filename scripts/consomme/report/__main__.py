@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from consomme.common.stage import Job, main
+from consomme.common.job import Job
+from consomme.common.stage import main
 
 
 def run(job: Job) -> None:

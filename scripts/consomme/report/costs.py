@@ -23,7 +23,9 @@ from typing import Any
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_text
-from consomme.common.stage import Job, main, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.stage import main
 from consomme.families import device_named
 from consomme.families.ensemble import FILE
 

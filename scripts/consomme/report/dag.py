@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import write_text
-from consomme.common.stage import Job, main, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.stage import main
 from consomme.report import layout
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"

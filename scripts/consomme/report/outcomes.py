@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, whole_file
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.evaluate.metrics import metric_named
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import write_text
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
 from consomme.report.links import write_links, write_runs
 from consomme.report.outcomes import Outcomes

@@ -9,7 +9,9 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
-from consomme.common.stage import Job, finish, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.stage import build_once
 from consomme.families import family_named, family_of, load
 from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
@@ -40,7 +42,7 @@ def _hub(job: Job, settings: dict[str, Any]) -> None:
         _take(job, source, folder, f"from.hub: {name}")
         _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit})
 
-    finish(job, _key(job, **_texts_key(job)), build)
+    build_once(job, _key(job, **_texts_key(job)), build)
 
 
 def _folder(job: Job, settings: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ def _folder(job: Job, settings: dict[str, Any]) -> None:
         _take(job, source, folder, where)
         _close(job, folder, where, origin={"files": content})
 
-    finish(job, _key(job, content=content, **_texts_key(job)), build)
+    build_once(job, _key(job, content=content, **_texts_key(job)), build)
 
 
 def _take(job: Job, source: Path, folder: Path, where: str) -> None:
@@ -102,7 +104,7 @@ def _scratch(job: Job, settings: dict[str, Any]) -> None:
         family.create(folder, scratch, tokenizer, texts, job.spec["languages"], _seed(job))
         _close(job, folder, "from.scratch")
 
-    finish(job, _key(job, **_texts_key(job)), build)
+    build_once(job, _key(job, **_texts_key(job)), build)
 
 
 def _texts(job: Job, where: str) -> Callable[[], Iterator[str]]:

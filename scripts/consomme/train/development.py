@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback
 
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.train import checkpoints
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel
 
-    from consomme.train.engine import Engine
     from consomme.train.progress import Progress
+    from consomme.train.running import Running
 
 KEY = "objective"  # in Trainer's log_history, which its checkpoints hold: a resumed training has its past
 
@@ -29,6 +29,8 @@ class Development(TrainerCallback):
 
     objective: model -> figure, higher is better; patience: evaluations without a new best that end the training;
     keep: whether the weights of the best are kept in `folder`; around: a context for evaluations."""
+
+    engine: Running  # set before the training begins
 
     def __init__(
         self,
@@ -42,7 +44,6 @@ class Development(TrainerCallback):
     ) -> None:
         self.objective, self.every, self.folder = objective, every, folder
         self.patience, self.keep, self.around = patience, keep, around
-        self.engine: Engine | None = None
         self.progress: Progress | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.train.augment import Augmenter
 from consomme.train.sampler import Key
 

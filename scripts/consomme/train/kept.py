@@ -18,7 +18,7 @@ from consomme.train import checkpoints
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from consomme.train.engine import Engine
+    from consomme.train.running import Running
 
 INDEX = "checkpoints.json"
 EMA, MEAN = "ema", "mean"
@@ -30,9 +30,10 @@ class Kept(TrainerCallback):
     The means are held in float64 so that the mean over a window of steps can be had as a difference of two of them
     without loss; they travel in Trainer's checkpoints, so that a resumed training has them."""
 
+    engine: Running  # set before the training begins
+
     def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
         self.settings, self.folder = settings, folder
-        self.engine: Engine | None = None
         self.means: dict[str, dict[str, Tensor]] = {}
         self.counted = 0
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from consomme.common.stage import say
+from consomme.common.log import say
 
 if TYPE_CHECKING:
-    from consomme.train.engine import Engine
+    from consomme.train.running import Running
 
 SECONDS = 5.0  # between two lines
 
@@ -23,9 +23,10 @@ class Progress(TrainerCallback):
     audio: whether speed is seconds of audio a second, or else target tokens a second. Lines after the step that a
     resumed training starts from are dropped: they will be written again. events: folder of TensorBoard's files."""
 
+    engine: Running  # set before the training begins
+
     def __init__(self, path: Path, audio: bool, events: Path | None = None) -> None:
         self.path, self.audio, self.events = path, audio, events
-        self.engine: Engine | None = None
         self.board: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.job import Job
+from consomme.common.log import say
 from consomme.common.model_files import copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
-from consomme.common.stage import Job, finish, say
+from consomme.common.stage import build_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +36,7 @@ WORKERS = 4  # processes at most that read and augment waveforms
 
 def run(job: Job) -> None:
     """Train `job`'s parent; compute nothing where this was done before on the same inputs."""
-    finish(job, identity(job), lambda folder, work: build(job, folder, work))
+    build_once(job, identity(job), lambda folder, work: build(job, folder, work))
 
 
 def identity(job: Job) -> dict[str, Any]:
@@ -411,7 +413,7 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
     if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
         write_json(folder / "config.json", config | dict.fromkeys(stored, "float32"))
     if config.get("pruned_heads"):
-        from consomme.prune.twin import write_twin
+        from consomme.weights.zeroed_copy import write_twin
 
         write_twin(folder)
 

@@ -12,7 +12,7 @@ from consomme.common.errors import ConsommeError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
 CURVE = "curve.tsv"
 

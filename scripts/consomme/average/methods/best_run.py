@@ -8,14 +8,14 @@ from typing import Any
 
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Evaluate each parent and link the files of the best; of equals the first. A parent that breaks a limit of
     choose_on is out; ConsommeError if all do. The parents may be of different shapes."""
-    from consomme.average.mean import link_model
     from consomme.families import load
+    from consomme.weights.mean import link_model
 
     judge = mix.judge()
     objectives: dict[str, float] = {}

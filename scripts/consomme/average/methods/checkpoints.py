@@ -88,13 +88,13 @@ def _mean(
     coefficients: Sequence[float] | None = None,
     divisor: float = 1.0,
 ) -> dict[str, Any]:
-    from consomme.average.checks import config
-    from consomme.average.mean import write_mean
+    from consomme.weights.compatibility import config
+    from consomme.weights.mean import write_mean
 
     with _as_models(folder, run, entries) as models:
         write_mean(folder, models, coefficients, divisor)
     if config(folder).get("pruned_heads"):
-        from consomme.prune.twin import write_twin
+        from consomme.weights.zeroed_copy import write_twin
 
         write_twin(folder)
     steps = [e["step"] for e in entries if "step" in e]

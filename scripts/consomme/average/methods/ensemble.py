@@ -12,11 +12,11 @@ from consomme.average.methods.base import Method, Mix
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Link the members' files into `folder`/members and name them in ensemble.json; other files are the first one's."""
-    from consomme.average.checks import check_words
-    from consomme.average.tensors import Weights
     from consomme.common.files import link_file, write_json
     from consomme.common.model_files import checkpoint_files, copy_inherited
     from consomme.families.ensemble import FILE
+    from consomme.weights.compatibility import check_words
+    from consomme.weights.tensors import Weights
 
     opened = [Weights(path, name) for name, path in mix.parents.items()]  # no pickle, none damaged
     check_words(opened)

@@ -16,8 +16,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     F is the diagonal of the empirical Fisher information: the mean square of the gradient of one row's log likelihood,
     over `examples` rows of the development sets."""
     from consomme.average.information import Fisher, squares
-    from consomme.average.mean import write_merge
     from consomme.average.measured import measured
+    from consomme.weights.mean import write_merge
 
     examples = int(mix.setting("examples", EXAMPLES))
     with measured(mix, folder, squares, examples) as information:

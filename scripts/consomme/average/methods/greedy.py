@@ -16,7 +16,7 @@ from typing import Any
 
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     where one that counts twice is two. Candidates are means in memory, the very weights that would be written. Under
     limits of choose_on the first ingredient is the best parent that keeps them (ConsommeError if none does), and so must
     every later mean."""
-    from consomme.average.mean import write_mean
-    from consomme.average.memory import Candidates
+    from consomme.weights.candidates import Candidates
+    from consomme.weights.mean import write_mean
 
     judge, rank_by = mix.judge(), mix.settings.get("rank_by")
     most, replacement = mix.setting("at_most", math.inf), mix.setting("replacement", False)

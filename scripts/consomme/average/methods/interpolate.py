@@ -8,7 +8,7 @@ from typing import Any
 
 from consomme.average.methods.base import Method, Mix, broken_limits, write_curve
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 
 COLUMNS = ("alpha", "set", "metric", "value", "ci_low", "ci_high", "objective", "admissible", "chosen")
 
@@ -19,7 +19,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     The whole development curve is kept in curve.tsv and in what is returned. Of equal points the one nearest to the
     first model is taken. Where no point keeps the limits: the first model itself if the limits are about it, else
     ConsommeError."""
-    from consomme.average.mean import write_mean
+    from consomme.weights.mean import write_mean
 
     alpha, curve = mix.settings.get("alpha"), []
     if alpha is None:
@@ -37,7 +37,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
 def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
     """The chosen alpha and the rows of the curve."""
-    from consomme.average.memory import Candidates
+    from consomme.weights.candidates import Candidates
 
     judge = mix.judge()
     points = int(mix.settings.get("points") or 11)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
@@ -27,10 +27,10 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     the objective of choose_on. Returns the weights by group and the objectives of both."""
     import torch
 
-    from consomme.average import gradients
-    from consomme.average.mean import ByTensor, write_mean, write_merge
-    from consomme.average.memory import Candidates
+    from consomme.evaluate import gradients
     from consomme.families import family_of
+    from consomme.weights.candidates import Candidates
+    from consomme.weights.mean import ByTensor, write_mean, write_merge
 
     judge, count = mix.judge(), len(mix.parents)
     steps, rate = int(mix.setting("steps", STEPS)), float(mix.setting("learning_rate", RATE))

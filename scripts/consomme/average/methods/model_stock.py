@@ -11,7 +11,7 @@ from consomme.average.methods.base import Method, Mix
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write it. The share of the tuned models' mean differs from tensor to tensor; their range is in what is returned."""
     from consomme.average.geometry import ModelStock
-    from consomme.average.mean import write_merge
+    from consomme.weights.mean import write_merge
 
     made = write_merge(folder, mix.parents, ModelStock)
     found = sorted(made.shares.values())

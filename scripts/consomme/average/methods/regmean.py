@@ -14,9 +14,9 @@ SHRINK = 0.9  # of the elements off the diagonal of the Gram matrices; the paper
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write the regression mean. The inputs of each model's layers are those that `examples` rows of the development sets
     cause."""
-    from consomme.average.mean import write_merge
     from consomme.average.measured import measured
     from consomme.average.regression import RegMean, grams
+    from consomme.weights.mean import write_merge
 
     examples = int(mix.setting("examples", EXAMPLES))
     with measured(mix, folder, grams, examples) as known:

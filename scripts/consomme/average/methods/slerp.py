@@ -11,7 +11,7 @@ from consomme.average.methods.base import Method, Mix
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write the point at `alpha`: 0 is the first model, 1 the second."""
     from consomme.average.geometry import Slerp
-    from consomme.average.mean import write_merge
+    from consomme.weights.mean import write_merge
 
     alpha = float(mix.settings["alpha"])
     write_merge(folder, mix.parents, lambda models: Slerp(models, alpha))

@@ -8,7 +8,7 @@ from typing import Any
 
 from consomme.average.methods.base import Method, Mix, broken_limits, write_curve
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import say
+from consomme.common.log import say
 
 COLUMNS = (
     *("model", "parameters", "set", "metric", "value", "ci_low", "ci_high"),
@@ -20,8 +20,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Evaluate each parent and link the files of the one with the fewest parameters that keeps the limits of choose_on;
     of equally small ones the best, of equals the first. ConsommeError, which says by how much, if none keeps them. The
     parents may be of different shapes. All that was seen is kept in curve.tsv and in what is returned."""
-    from consomme.average.mean import link_model
     from consomme.families import load
+    from consomme.weights.mean import link_model
 
     judge = mix.judge()
     able: dict[str, tuple[int, float]] = {}

@@ -21,8 +21,8 @@ SETTINGS = ("base", "scale", "weights")
 
 def _method(name: str, thinning: Callable[[Mix], Thinning], elect: bool, *more: str, seeded: bool = False) -> Method:
     def build(mix: Mix, folder: Path) -> dict[str, Any]:
-        from consomme.average.mean import write_merge
         from consomme.average.task_vectors import TaskVectors
+        from consomme.weights.mean import write_merge
 
         scale = float(mix.setting("scale", 1.0))
         weights = mix.setting("weights", [1.0] * len(mix.ingredients))

@@ -10,7 +10,7 @@ from consomme.average.methods.base import Method, Mix
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write the mean of all parents."""
-    from consomme.average.mean import write_mean
+    from consomme.weights.mean import write_mean
 
     write_mean(folder, mix.parents)
     return {"ingredients": list(mix.parents)}

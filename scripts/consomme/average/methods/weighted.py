@@ -11,13 +11,13 @@ from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
-    from consomme.average.tensors import Weights
+    from consomme.weights.tensors import Weights
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Write sum(w · model) / sum(w). `weights` is a list in the models' order, or {side or name pattern: list}, where the
     first pattern that fits a tensor counts and tensors that none fits get the plain mean."""
-    from consomme.average.mean import ByTensor, write_mean, write_merge
+    from consomme.weights.mean import ByTensor, write_mean, write_merge
 
     given, count = mix.settings["weights"], len(mix.parents)
     if not isinstance(given, Mapping):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.evaluate.normalisers import Normaliser
+    from consomme.common.normalisers import Normaliser
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from consomme.evaluate.metrics.base import Metric
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.evaluate.normalisers import Normaliser
+    from consomme.common.normalisers import Normaliser
 
 ORDER = 6
 BETA = 2

@@ -11,7 +11,7 @@ from consomme.evaluate.metrics.base import Metric
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.evaluate.normalisers import Normaliser
+    from consomme.common.normalisers import Normaliser
 
 
 def loss_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from consomme.common.normalisers import normaliser_named
 from consomme.evaluate.metrics.base import Metric
-from consomme.evaluate.normalisers import normaliser_named
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.evaluate.normalisers import Normaliser
+    from consomme.common.normalisers import Normaliser
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:

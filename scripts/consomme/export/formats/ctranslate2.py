@@ -62,9 +62,9 @@ def _stock(model: Path, work: Path) -> Path:
     """The model in its stock shape: itself, its twin, or a twin made on the way."""
     import shutil
 
-    from consomme.average.checks import config
     from consomme.common.model_files import TWIN
-    from consomme.prune.twin import write_twin
+    from consomme.weights.compatibility import config
+    from consomme.weights.zeroed_copy import write_twin
 
     if not config(model).get("pruned_heads"):
         return model

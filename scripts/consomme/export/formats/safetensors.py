@@ -33,10 +33,10 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
 def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
     import numpy as np
 
-    from consomme.average import tensors
-    from consomme.average.mean import PIECE
     from consomme.common.files import read_json, write_json
     from consomme.common.model_files import copy_inherited
+    from consomme.weights import tensors
+    from consomme.weights.mean import PIECE
 
     copy_inherited(model, folder)
     with tensors.Weights(model) as weights, open(folder / tensors.SINGLE, "wb") as stream:

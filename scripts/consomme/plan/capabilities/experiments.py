@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from consomme.common.digest import digest
+from consomme.common.normalisers import TABLE as NORMALISERS
 from consomme.evaluate.metrics import TABLE as METRICS
-from consomme.evaluate.normalisers import TABLE as NORMALISERS
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Decoding, Experiment, Folder, Generated, Parallel
 

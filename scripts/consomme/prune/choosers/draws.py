@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random as lots
 
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.prune.choosers.base import Answer, Chooser, Question
 from consomme.prune.choosers.tried import Tried
 

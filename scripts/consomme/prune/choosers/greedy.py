@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from consomme.common.stage import say
+from consomme.common.log import say
 from consomme.prune.choosers.base import Answer, Chooser, Question, Steps
 from consomme.prune.choosers.tried import Kept, Tried
 

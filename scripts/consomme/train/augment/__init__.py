@@ -7,10 +7,9 @@ A new augmentation is a module with `build(settings, context)` and a line in `TA
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,39 +25,7 @@ from consomme.train.augment import (
     subwords,
     words,
 )
-
-if TYPE_CHECKING:
-    from consomme.families.base import Subwords
-
-# what it changes (a waveform or its features [time, bins] or a sentence), and the utterance's random numbers
-Change = Callable[[Any, np.random.Generator], Any]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What an augmentation may need to know.
-
-    rate: samples a second; stride: mel vectors joined in one frame; root: where relative paths start; longest: samples
-    that the model has a window for, None if any number goes; waveform: whether features are the waveform itself;
-    subwords: the tokenizer's pieces for a side, "source" or "target"."""
-
-    rate: int = 16000
-    stride: int = 1
-    root: Path = Path()
-    longest: int | None = None
-    waveform: bool = False
-    subwords: Callable[[str], Subwords | None] | None = None
-
-
-@dataclass(frozen=True)
-class Kind:
-    """changes: "rows" (which rows are one example), "source" (what features are made of), "tokens" (how text becomes
-    ids) or "features"; tasks: asr, nmt or both; build: of settings and context."""
-
-    changes: str
-    tasks: tuple[str, ...]
-    build: Callable[[Any, Context], Any]
-
+from consomme.train.augment.base import Change, Context, Kind
 
 # name in the settings -> it; applied in this order
 TABLE: dict[str, Kind] = {

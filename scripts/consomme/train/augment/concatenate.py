@@ -11,7 +11,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
-    from consomme.train.augment import Context
+    from consomme.train.augment.base import Context
 
 Others = Callable[[int, np.random.Generator], list[int]]
 

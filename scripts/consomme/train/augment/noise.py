@@ -12,7 +12,7 @@ from consomme.common.errors import ConsommeError
 from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
-    from consomme.train.augment import Change, Context
+    from consomme.train.augment.base import Change, Context
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:

@@ -14,7 +14,7 @@ from consomme.common.errors import ConsommeError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from consomme.train.augment import Change, Context
+    from consomme.train.augment.base import Change, Context
 
 WINDOW = 0.032  # seconds of the phase vocoder's window
 # Of the resampling's ratio: its filters are as many and as long, which costs seconds at 15102 : 16000. No semitone is

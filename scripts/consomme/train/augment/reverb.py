@@ -12,7 +12,7 @@ from consomme.common.errors import ConsommeError
 from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
-    from consomme.train.augment import Change, Context
+    from consomme.train.augment.base import Change, Context
 
 DIRECT = (0.0, 12.0)  # dB between the direct sound and all that follows it, in rooms made on the spot
 GAP = 0.002  # seconds before the first reflection

@@ -16,7 +16,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
-    from consomme.train.augment import Change, Context
+    from consomme.train.augment.base import Change, Context
 
 FRAMES = 100  # mel frames a second, in which widths are given
 FREQUENCY_MASKS = 2  # where the settings leave it open and there are mel bins

@@ -11,7 +11,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
-    from consomme.train.augment import Change, Context
+    from consomme.train.augment.base import Change, Context
 
 
 def build(settings: Sequence[float], context: Context) -> Change:

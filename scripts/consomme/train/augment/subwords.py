@@ -18,7 +18,7 @@ from consomme.common.errors import ConsommeError
 
 if TYPE_CHECKING:
     from consomme.families.base import Subwords
-    from consomme.train.augment import Context
+    from consomme.train.augment.base import Context
 
 # text, generator -> token ids with the special tokens
 Encode = Callable[[str, np.random.Generator], list[int]]

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import read_json
+from consomme.common.job import Job
+from consomme.common.log import say
 from consomme.common.provenance import NAME
-from consomme.common.stage import Job, say
 from consomme.evaluate import choice as choosing
 from consomme.evaluate.metrics import metric_named
 

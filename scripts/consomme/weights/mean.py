@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from consomme.average import tensors
-from consomme.average.checks import check, config, copies, not_finite, too_large
-from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
 from consomme.common.model_files import HISTORY, TWIN, copy_inherited
+from consomme.weights import tensors
+from consomme.weights.compatibility import check, config, copies, not_finite, too_large
+from consomme.weights.tensors import FLOATS, Weights
 
 PIECE = 1 << 16  # elements held at once of all models together: 512 KiB each as float64
 SUMMED = 1 << 18  # elements summed at once: threads that share smaller ones wait for each other

@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 
 from consomme.common.errors import ConsommeError
-from consomme.evaluate.normalisers import basic, normaliser_named, verbatim
+from consomme.common.normalisers import basic, normaliser_named, verbatim
 
 
 @pytest.mark.parametrize(

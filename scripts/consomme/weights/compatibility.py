@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
 from consomme.common.provenance import NAME, lineage
+from consomme.weights.tensors import FLOATS, Weights
 
 # files that say which id is which piece of text; of tokenizer.json only the parts that do
 VOCABULARIES = (
@@ -299,7 +299,7 @@ def not_finite(models: Sequence[Weights]) -> ConsommeError:
     """The error for models of which at least one holds NaN or infinity: looks through all of them to name the tensors."""
     import numpy as np
 
-    from consomme.average.tensors import to_float32
+    from consomme.weights.tensors import to_float32
 
     found = []
     for model in models:

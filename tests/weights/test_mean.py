@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from consomme.average.mean import write_mean
 from consomme.common.errors import ConsommeError
+from consomme.weights.mean import write_mean
 
 CONFIG = {"model_type": "some", "architectures": ["SomeModel"], "dtype": "float32"}
 VOCABULARY = {"</s>": 0, "<unk>": 1, "a": 2, "b": 3}
@@ -123,7 +123,7 @@ def test_the_same_bytes_under_any_hash_seed(tmp_path, checkpoint, some):
     written = []
     for seed in ("0", "1", "77"):
         out = tmp_path / f"out{seed}"
-        command = "import sys; from pathlib import Path; from consomme.average.mean import write_mean as w; "
+        command = "import sys; from pathlib import Path; from consomme.weights.mean import write_mean as w; "
         command += "out = Path(sys.argv[1]); out.mkdir(); w(out, {p: Path(p) for p in sys.argv[2:]})"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-c", command, out, *folders], check=True, env=environment)

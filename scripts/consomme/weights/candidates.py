@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.average import tensors
-from consomme.average.checks import check, not_finite
-from consomme.average.mean import Mixture, add, finite, rounded
-from consomme.average.tensors import FLOATS, Weights
 from consomme.common.errors import ConsommeError
+from consomme.weights import tensors
+from consomme.weights.compatibility import check, not_finite
+from consomme.weights.mean import Mixture, add, finite, rounded
+from consomme.weights.tensors import FLOATS, Weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from consomme.average.memory import Candidates
 from consomme.average.stage import by_hand, run
-from consomme.average.statistics import Statistics
 from consomme.common.files import hash_file, read_json
-from consomme.common.stage import parse
+from consomme.common.job import parse
+from consomme.evaluate.batch_norms import Statistics
 from consomme.families import family_named, load
+from consomme.weights.candidates import Candidates
 
 ROWS = 12  # one batch
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "intermediate_size": 32, "subsampling_conv_channels": 8}
@@ -158,7 +158,7 @@ def test_without_training_data_the_statistics_are_means(job, models, tmp_path):
 
 
 def test_models_without_batch_norms_read_no_training_data(tmp_path, models, speech, job):
-    from consomme.average.statistics import needed
+    from consomme.evaluate.batch_norms import needed
 
     plain = tmp_path / "plain"
     shutil.copytree(models["a"], plain)

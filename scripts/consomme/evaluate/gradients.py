@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from consomme.average.judge import Judge
+    from consomme.evaluate.judge import Judge
 
 Places = list[tuple[str, int]]  # development set, row
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from consomme.average import tensors
-from consomme.average.tensors import SINGLE, Weights
 from consomme.common.errors import ConsommeError
-from consomme.common.stage import Job, say
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.weights import tensors
+from consomme.weights.tensors import SINGLE, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

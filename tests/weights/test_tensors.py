@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from consomme.average import tensors
-from consomme.average.tensors import Weights
 from consomme.common.errors import ConsommeError
+from consomme.weights import tensors
+from consomme.weights.tensors import Weights
 
 
 def test_written_files_are_what_the_safetensors_package_reads(tmp_path, some):

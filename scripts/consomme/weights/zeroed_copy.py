@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consomme.average.mean import precision
 from consomme.common.model_files import TWIN, copy_inherited
 from consomme.families import family_of
+from consomme.weights.mean import precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,0 +1,48 @@
+"""What parts of planning ask of the graph that they plan for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from consomme.plan.corpora import Corpora
+    from consomme.plan.experiment_data import ExperimentData
+    from consomme.plan.items import Model
+    from consomme.plan.schema import Experiment
+
+
+class Graphs(Protocol):
+    """The graphs of a configuration."""
+
+    experiments: dict[str, Experiment]
+    corpora: Corpora
+
+    def get(self, name: str, replicate: int) -> Graph:
+        """The graph of an experiment in one replicate."""
+        ...
+
+
+class Graph(Protocol):
+    """The models of one experiment in one replicate. path: of the experiment's keys, for errors."""
+
+    name: str
+    path: str
+    experiment: Experiment
+    replicate: int
+    metric: str
+    normaliser: str
+    data: ExperimentData
+
+    @property
+    def graphs(self) -> Graphs: ...
+
+    @property
+    def languages(self) -> tuple[str, ...]: ...
+
+    def resolve(self, reference: str, path: str) -> list[Model]:
+        """NODE (all its runs), NODE/best, NODE/RUN."""
+        ...
+
+    def one(self, reference: str, path: str) -> Model:
+        """A reference that must be a single model."""
+        ...
