@@ -21,9 +21,13 @@ elif workflow.remote_exec:
 
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES
+from consomme.plan.load import read
 from consomme.plan.plan import Plan
 
 try:
+    # `config` is merged already; what Snakemake's reader passes over in silence, such as a key given twice, is in the files
+    if workflow.is_main_process:
+        read(workflow.configfiles)
     plan = Plan(config)
     plan.need_sources()
     for study in plan.studies.values():

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from consomme.common.errors import ConsommeError
+from consomme.plan import yaml_files
 from consomme.plan.problems import ConfigurationError, among, fail, section
 from consomme.plan.schema import CORPORA, Configuration, Corpus, Experiment, Relabelled
 
@@ -27,12 +26,7 @@ def read(files: Sequence[Path | str]) -> dict[str, Any]:
     """The files' mappings, later ones laid over earlier ones key by key."""
     merged: dict[str, Any] = {}
     for file in files:
-        try:
-            content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConsommeError(f"{file}: there is no such configuration file") from None
-        except yaml.YAMLError as error:
-            raise ConsommeError(f"{file}: not YAML: {error}") from None
+        content = yaml_files.load(file)
         if not isinstance(content, Mapping):
             raise ConsommeError(f"{file}: a configuration is a mapping with corpora and experiments")
         merged = overlay(merged, content)
