@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,40 @@ def test_a_folder_replaces_the_old_one_as_a_whole(tmp_path):
         raise RuntimeError
     assert [p.name for p in goal.iterdir()] == ["two"]
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.fixture(params=[0o002, 0o022, 0o077], ids=oct)
+def umask(request):
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_files_and_folders_follow_the_umask_whoever_writes_them(tmp_path, umask):
+    from tempfile import mkdtemp
+
+    import torch
+    from safetensors.torch import save_file
+
+    with whole_folder(tmp_path / "made") as folder:
+        save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
+        inner = Path(mkdtemp(dir=folder))
+        (inner / "private").touch(mode=0o600)
+        (inner / "script").touch(mode=0o700)
+    write_text(tmp_path / "made" / "later" / "text", "x")
+    modes = {p: stat.S_IMODE(p.stat().st_mode) for p in (tmp_path / "made", *(tmp_path / "made").rglob("*"))}
+    assert len(modes) == 7
+    for path, mode in modes.items():
+        assert mode == (0o777 if path.is_dir() or path.name == "script" else 0o666) & ~umask, path
+
+
+def test_a_folder_shared_by_its_group_stays_so_and_linked_files_keep_their_mode(tmp_path):
+    (tmp_path / "mine").touch(mode=0o600)
+    tmp_path.chmod(0o2775)
+    with whole_folder(tmp_path / "made") as folder:
+        os.link(tmp_path / "mine", folder / "linked")
+    assert (tmp_path / "made").stat().st_mode & stat.S_ISGID == tmp_path.stat().st_mode & stat.S_ISGID
+    assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o600
 
 
 def test_json_has_one_spelling(tmp_path):

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
+UMASK = 0o002
 
 RECORDINGS = """
 corpora:
@@ -92,7 +93,8 @@ class Place:
         ]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        # seldom the umask of those who run tests, so that what follows none is seen
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, umask=UMASK)
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, output
         told = re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE)

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import stat
 from collections import Counter
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import yaml
 from consomme.common.files import hash_file
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
+
+from .conftest import UMASK  # isort: skip
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -40,6 +43,9 @@ def weights(place):
 def test_the_first_run_makes_everything_once(finished):
     plan = Plan(read([finished.folder / "config.yaml"]))
     assert len(models(finished)) == 8
+    made = [p for p in (finished.folder / "results").rglob("*") if not p.is_symlink()]
+    modes = {p: stat.S_IMODE(p.stat().st_mode) for p in made}
+    assert {p: oct(m) for p, m in modes.items() if m != (0o777 if p.is_dir() else 0o666) & ~UMASK} == {}
     assert all((finished.folder / m.marker).exists() for m in plan.models.values())
     links = {
         str(p.relative_to(finished.folder / "results/e/current")) for p in _links(finished.folder / "results/e/current")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +24,15 @@ def whole_file(path: Path | str, mode: str = "w") -> Iterator[Any]:
     """Open a file beside `path` for writing; it takes the name `path` only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = _beside(path)
     try:
         # newline="" keeps what was written: tables are the same bytes on every system
         options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        with os.fdopen(handle, mode, **options) as stream:
+        with open(temporary, mode.replace("w", "x"), **options) as stream:
             yield stream
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -41,13 +41,14 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
     """A new empty folder beside `path`, which becomes `path` (replacing what stood there) when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = _beside(path)
     try:
-        os.chmod(temporary, 0o777 & ~_umask())
+        temporary.mkdir()
         yield temporary
+        follow_umask(temporary)
         if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / "old")
+            old = _beside(path)
+            os.replace(path, old)
             os.replace(temporary, path)
             shutil.rmtree(old)
         else:
@@ -106,7 +107,25 @@ def link_tree(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
+def follow_umask(path: Path) -> None:
+    """Give a new file, or a new folder and all in it, the permissions that the umask leaves: some libraries write what
+    its owner alone may read, safetensors among them. Files that have other names elsewhere stay as they are."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    for one in (path, *path.rglob("*")):
+        found = one.lstat()
+        if stat.S_ISDIR(found.st_mode):
+            wanted = 0o777
+        elif stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            wanted = 0o777 if found.st_mode & 0o111 else 0o666
+        else:
+            continue
+        # bits such as that of a folder whose files belong to its group stay
+        mode = stat.S_IMODE(found.st_mode) & ~0o777 | wanted & ~mask
+        if mode != stat.S_IMODE(found.st_mode):
+            one.chmod(mode)
+
+
+def _beside(path: Path) -> Path:
+    """A name that nothing has yet, hidden beside `path`."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}")

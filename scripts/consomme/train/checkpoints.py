@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consomme.common.files import read_json, write_json
+from consomme.common.files import follow_umask, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,6 +44,7 @@ def is_whole(folder: Path) -> bool:
 def place(saved: Path, folder: Path) -> None:
     """Move the checkpoint folder `saved` into `folder`, beside the newest one there; older ones go."""
     write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
+    follow_umask(saved)
     target = folder / saved.name
     shutil.rmtree(target, ignore_errors=True)
     keep_newest(folder)
@@ -63,6 +64,7 @@ def write_weights(model: PreTrainedModel, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     save_model(model, str(temporary))
+    follow_umask(temporary)
     os.replace(temporary, path)
 
 
@@ -75,6 +77,7 @@ def write_plain(model: PreTrainedModel, path: Path) -> None:
     try:
         with TemporaryDirectory(prefix=".plain-", dir=path.parent) as folder:
             model.save_pretrained(folder, max_shard_size="1TB")
+            follow_umask(Path(folder) / WEIGHTS)
             os.replace(Path(folder) / WEIGHTS, path)
     finally:
         if head is not None:
