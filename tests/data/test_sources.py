@@ -134,6 +134,86 @@ def test_common_voice(wav, prepare, tmp_path):
     assert "train.tsv" in problem and "splits there: dev" in problem
 
 
+@pytest.mark.parametrize("suffix", ["tsv", "csv"])
+def test_a_row_with_more_fields_than_columns_is_ragged_and_no_text_is_cut(suffix, prepare, tmp_path):
+    lines = [
+        ["source", "target", "note"],
+        ["a", "b", "c"],
+        ["one", "un", "deux", "trois"],
+        ["x", "y", "", "", ""],
+        ["u", "v"],
+    ]
+    mark = "\t" if suffix == "tsv" else ","
+    (tmp_path / f"m.{suffix}").write_text("\n".join(mark.join(cells) for cells in lines) + "\n")
+    corpus = {"source": "manifest", "path": f"m.{suffix}"}
+    rows = read(corpus, tmp_path, "nmt")
+    assert [r.problem for r in rows] == [None, ("ragged", "line 3 has 4 fields for 3 columns"), None, None]
+    assert [(r.source, r.target) for r in rows if not r.problem] == [("a", "b"), ("x", "y"), ("u", "v")]
+    with pytest.raises(ConsommeError, match=r"(?s)1 of 4 rows can't be used \(1 ragged\).*line 3.*inside a text"):
+        prepare(corpus, "nmt", name="strict")
+    rows = prepare(corpus | {"max_skipped": 0.5}, "nmt", name="lenient")
+    assert rows.sources == ["a", "x", "u"]
+
+
+def test_a_tab_inside_a_sentence_of_common_voice_is_ragged(wav, tmp_path):
+    wav("fr/clips/0.mp3")
+    (tmp_path / "fr/dev.tsv").write_text("client_id\tpath\tsentence\nanna\t0.mp3\tun\tdeux\n")
+    (row,) = read({"source": "common_voice", "path": "fr", "split": "dev"}, tmp_path)
+    assert row.problem == ("ragged", "line 2 has 4 fields for 3 columns")
+
+
+def test_a_tab_inside_a_sentence_of_a_table_of_pairs_is_ragged(tmp_path):
+    (tmp_path / "p.tsv").write_text("a\tb\none\tun\tdeux\nx\ty\n")
+    rows = read({"source": "parallel", "path": "p.tsv"}, tmp_path, "nmt")
+    assert [r.problem for r in rows] == [None, ("ragged", "line 2 has 3 fields for 2 columns"), None]
+    (tmp_path / "p.tsv").write_text("a\tb\tdoc\none\tun\tdeux\tdoc\nx\ty\n")
+    rows = read({"source": "parallel", "path": "p.tsv"}, tmp_path, "nmt")
+    assert [r.problem and r.problem[0] for r in rows] == [None, "ragged", None]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    ("corpus", "file"),
+    [
+        ({"source": "manifest", "path": "m.tsv"}, "m.tsv"),
+        ({"source": "manifest", "path": "m.csv"}, "m.csv"),
+        ({"source": "manifest", "path": "m.jsonl"}, "m.jsonl"),
+        ({"source": "common_voice", "path": ".", "split": "dev"}, "dev.tsv"),
+        ({"source": "parallel", "path": "p.tsv.gz"}, "p.tsv.gz"),
+        ({"source": "parallel", "path": "p"}, "p.fr"),
+    ],
+    ids=str,
+)
+def test_another_encoding_is_named_before_any_job(corpus, file, encoding, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "p.en").write_text("path\n")
+    text = "client_id\tpath\tsentence\nанна\ta.wav\tодин два\n".encode(encoding)
+    (tmp_path / file).write_bytes(gzip.compress(text) if file.endswith("gz") else text)
+    (problem,) = TABLE[corpus["source"]].check(corpus, ["en", "fr"], tmp_path)
+    name = encoding[:6].upper()
+    assert f"{file} is {name}" in problem and f"iconv -f {name} -t UTF-8" in problem
+
+
+@pytest.mark.parametrize(
+    "text", ["source\ttarget\n早上好\tgood morning\n", "\ufeffsource\ttarget\n", "", "source\ttarget\n\0\t" + "x" * 90]
+)
+def test_what_is_utf8_is_no_other_encoding(text, tmp_path):
+    (tmp_path / "m.tsv").write_text(text, encoding="utf-8")
+    assert TABLE["manifest"].check({"path": "m.tsv"}, [], tmp_path) == []
+
+
+def test_a_quote_left_open_is_named(tmp_path):
+    (tmp_path / "m.csv").write_text('source,target\n"a,b\n' + "c,d\n" * 50_000)
+    with pytest.raises(ConsommeError, match="a quote left open"):
+        read({"source": "manifest", "path": "m.csv"}, tmp_path, "nmt")
+
+
+def test_a_header_in_another_encoding_is_named(tmp_path):
+    (tmp_path / "m.tsv").write_bytes("källa\tsource\ttarget\nx\ty\tz\n".encode("latin-1"))
+    with pytest.raises(ConsommeError, match="the header, line 1, is not UTF-8"):
+        read({"source": "manifest", "path": "m.tsv"}, tmp_path, "nmt")
+
+
 # -- sentence pairs ------------------------------------------------------------------------------------------------
 
 

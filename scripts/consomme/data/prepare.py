@@ -46,6 +46,7 @@ ADVICE = {
     "no text": "give those rows a text, or choose another normaliser",
     "encoding": "save the text as UTF-8",
     "columns": "see that every line has as many columns as the others",
+    "ragged": "see whether a tab or comma stands inside a text: remove it, or in a .csv put the text in quotes",
 }
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, write_json
+from consomme.data.sources.tables import foreign_encoding
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,11 +66,21 @@ class Source:
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         """What can be known to be wrong before any job starts, a sentence each."""
-        return [f"no file {p}" for p in self.files(corpus, languages, data_root) if not p.is_file()]
+        files = self.files(corpus, languages, data_root)
+        return [problem for path in files if (problem := _file_problem(path))]
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         """The rows, in an order that depends on the corpus alone. Raises ConsommeError where nothing can be read."""
         raise NotImplementedError
+
+
+def _file_problem(path: Path) -> str:
+    if not path.is_file():
+        return f"no file {path}"
+    encoding = foreign_encoding(path)
+    if encoding is None:
+        return ""
+    return f"{path} is {encoding}, and UTF-8 is wanted: convert it, for instance by iconv -f {encoding} -t UTF-8"
 
 
 def inventory_of(paths: Iterable[Path], root: Path, cache: Path) -> str:

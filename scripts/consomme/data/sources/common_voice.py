@@ -8,7 +8,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.data.sources.base import Raw, Source, text_of
-from consomme.data.sources.manifest import records
+from consomme.data.sources.tables import header_of, records
 
 NEEDED = ("client_id", "path", "sentence")
 
@@ -25,7 +25,7 @@ class CommonVoice(Source):
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         root = data_root / corpus["path"]
         problems = super().check(corpus, languages, data_root)
-        if problems and root.is_dir():
+        if root.is_dir() and not (root / f"{corpus['split']}.tsv").is_file():
             there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
             problems = [f"{problems[0]}; splits there: {there}"]
         return problems + ([] if (root / "clips").is_dir() else [f"no folder {root / 'clips'}"])
@@ -35,13 +35,13 @@ class CommonVoice(Source):
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
+        there = header_of(table)
+        if there is not None and (absent := [c for c in NEEDED if c not in there]):
+            raise ConsommeError(f"{table}: no column {', '.join(absent)}; there are {', '.join(there)}")
         for number, cells in records(table):
-            if cells is None:
-                yield Raw(f"{number:07d}", problem=("encoding", f"line {number} is not UTF-8"))
+            if isinstance(cells, tuple):
+                yield Raw(f"{number:07d}", problem=cells)
                 continue
-            absent = [c for c in NEEDED if c not in cells]
-            if absent:
-                raise ConsommeError(f"{table}: no column {', '.join(absent)}; there are {', '.join(cells)}")
             clip = table.parent / "clips" / cells["path"]
             row = Raw(
                 clip.stem, audio=clip, target=cells["sentence"], speaker=text_of(cells["client_id"]), fields=cells

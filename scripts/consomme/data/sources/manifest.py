@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
+from consomme.data.sources.tables import Problem, header_of, records
 
 ROLES = {
     "asr": ("audio", "text", "speaker", "document", "recording"),
@@ -33,7 +31,8 @@ class Manifest(Source):
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         path = data_root / corpus["path"]
         column = columns_of(corpus, "asr")["audio"]
-        named = {path.parent / cells[column] for _, cells in records(path) if cells and cells.get(column)}
+        rows = (cells for _, cells in records(path) if isinstance(cells, dict))
+        named = {path.parent / cells[column] for cells in rows if cells.get(column)}
         inside = {p for p in named if p.is_file() and p.is_relative_to(path.parent)}
         audio = inventory_of(inside, path.parent, cache) if inside else ""
         outside = {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in named - inside if p.is_file()}
@@ -50,8 +49,14 @@ class Manifest(Source):
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
-        needed = needed_of(corpus, task)
-        yield from rows_of(records(path), columns_of(corpus, task), task, path.parent, str(path), needed)
+        columns, there = columns_of(corpus, task), header_of(path)
+        for role in needed_of(corpus, task):
+            if there is not None and columns[role] not in there:
+                raise ConsommeError(
+                    f"{path}: no column '{columns[role]}' for {role}{nearest(columns[role], there)}; there are "
+                    f"{', '.join(there)}. Say which it is with columns: {{{role}: NAME}}"
+                )
+        yield from rows_of(records(path), columns, task, path.parent)
 
 
 def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
@@ -66,27 +71,13 @@ def needed_of(corpus: Mapping[str, Any], task: str) -> tuple[str, ...]:
 
 
 def rows_of(
-    table: Iterator[tuple[int, dict[str, Any] | None]],
-    columns: Mapping[str, str],
-    task: str,
-    root: Path,
-    where: str,
-    needed: Sequence[str],
+    table: Iterator[tuple[int, dict[str, Any] | Problem]], columns: Mapping[str, str], task: str, root: Path
 ) -> Iterator[Raw]:
-    """Numbered records as raw rows. A record of None is a line that wasn't UTF-8 or no JSON."""
-    seen = False
+    """Numbered records as raw rows."""
     for number, cells in table:
-        if cells is None:
-            yield Raw(f"{number:07d}", problem=("encoding", f"line {number} is not UTF-8, or not a record"))
+        if isinstance(cells, tuple):
+            yield Raw(f"{number:07d}", problem=cells)
             continue
-        if not seen:
-            seen = True
-            for role in needed:
-                if columns[role] not in cells:
-                    raise ConsommeError(
-                        f"{where}: no column '{columns[role]}' for {role}{nearest(columns[role], cells)}; there are "
-                        f"{', '.join(map(str, cells))}. Say which it is with columns: {{{role}: NAME}}"
-                    )
         cell = {role: text_of(cells.get(column)) for role, column in columns.items()}
         name = text_of(cells.get("id"))
         row = Raw(name or f"{number:07d}", fields=cells, document=cell.get("document"))
@@ -98,43 +89,3 @@ def rows_of(
             row.id = name or cell["audio"] or row.id
             row.recordings = (cell["recording"],) if cell.get("recording") else ()
         yield row
-
-
-def records(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """The lines of a .tsv, .csv or .jsonl file as (line number, column -> cell); None for a line that isn't one.
-
-    In a .tsv quotes are characters like others and a line is a row; in a .csv a quoted cell may hold line breaks."""
-    if not path.is_file():
-        return
-    if path.suffix == ".csv":
-        yield from _csv(path)
-        return
-    header: list[str] | None = None
-    with open(path, "rb") as stream:
-        for number, line in enumerate(stream, 1):
-            if not line.strip():
-                continue
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if path.suffix == ".jsonl":
-                    value = json.loads(text)
-                    yield number, value if isinstance(value, dict) else None
-                    continue
-            except ValueError:
-                yield number, None
-                continue
-            if header is None:
-                header = text.split("\t")
-            else:
-                cells = text.split("\t")
-                yield number, dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))
-
-
-def _csv(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    # undecodable bytes become lone surrogates, so that only the rows that hold them are lost
-    text = path.read_bytes().decode("utf-8", errors="surrogateescape").removeprefix("\ufeff")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    for cells in reader:
-        joined = "".join(v for v in cells.values() if isinstance(v, str))
-        bad = any("\udc80" <= c <= "\udcff" for c in joined)
-        yield reader.line_num, None if bad else {k: v for k, v in cells.items() if k is not None}

@@ -10,6 +10,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.data.sources.base import Raw, Source, text_of
+from consomme.data.sources.tables import opened, ragged
 
 SIDES = ("source", "target")
 
@@ -56,15 +57,19 @@ class Parallel(Source):
 
 
 def _table(path: Path) -> Iterator[Raw]:
+    """The first line says whether there are documents: a tab inside a sentence looks like one."""
+    columns = 0
     for number, line in enumerate(_lines(path), 1):
         row = Raw(f"{number:07d}", fields={"line": number})
         text = _decoded(row, line)
         cells = [] if text is None else text.split("\t")
-        if text is not None and len(cells) not in (2, 3):
-            row.problem = (
-                "columns",
-                f"line {number} has {len(cells)} columns; source, target, perhaps document wanted",
-            )
+        columns = columns or (min(len(cells), 3) if len(cells) > 1 else 0)
+        if text is None:
+            pass  # `_decoded` has said why
+        elif len(cells) < 2:
+            row.problem = ("columns", f"line {number} has {len(cells)}; source, target, perhaps document wanted")
+        elif any(cells[columns:]):
+            row.problem = ragged(number, len(cells), columns)
         else:
             row.source, row.target, row.document = itertools.islice(itertools.chain(cells, [None] * 3), 3)
             row.document = text_of(row.document)
@@ -82,7 +87,7 @@ def _decoded(row: Raw, line: bytes) -> str | None:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """The lines of a file as bytes: only a line feed ends one, whatever else Unicode calls a line separator."""
-    with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
+    with opened(path) as stream:
         try:
             for line in stream:
                 yield line.rstrip(b"\r\n")
