@@ -134,6 +134,75 @@ def test_common_voice(wav, prepare, tmp_path):
     assert "train.tsv" in problem and "splits there: dev" in problem
 
 
+@pytest.mark.parametrize(
+    ("line", "task"),
+    [
+        ("a.wav\tone", "asr"),
+        ("clips/a\tone", "asr"),
+        ("anna\tclips/a\tone\t3.2", "asr"),
+        ("good morning to you\tbonjour à vous", "nmt"),
+        ("Hello!\tBonjour !", "nmt"),
+    ],
+)
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("suffix", ["tsv", "csv"])
+def test_a_manifest_without_a_header_line_is_told_so_before_any_job(line, task, rows, suffix, prepare, tmp_path):
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips/a").touch()
+    line = line if suffix == "tsv" else line.replace("\t", ",")
+    (tmp_path / f"m.{suffix}").write_text(f"{line}\n" * rows)
+    corpus = {"source": "manifest", "path": f"m.{suffix}"}
+    (problem,) = TABLE["manifest"].check(corpus, [], tmp_path)
+    assert "The first line looks like data" in problem and "put a header line above it" in problem
+    with pytest.raises(ConsommeError, match="The first line looks like data"):
+        prepare(corpus, task)
+
+
+def test_names_of_columns_do_not_look_like_data(prepare, tmp_path):
+    (tmp_path / "m.tsv").write_text("file\ttranscript\tspeaker id\n1.wav\tone\tanna\n")
+    assert TABLE["manifest"].check({"path": "m.tsv"}, [], tmp_path) == []
+    with pytest.raises(ConsommeError, match=r"no column 'audio'") as caught:
+        prepare({"source": "manifest", "path": "m.tsv"})
+    assert "looks like data" not in str(caught.value)
+
+
+def test_a_header_without_rows_has_no_rows(prepare, tmp_path):
+    (tmp_path / "m.tsv").write_text("audio\ttext\n")
+    with pytest.raises(ConsommeError, match="there are no rows in it"):
+        prepare({"source": "manifest", "path": "m.tsv"})
+
+
+def test_a_common_voice_table_without_a_header_line_is_told_so(wav, tmp_path):
+    wav("fr/clips/0.mp3")
+    (tmp_path / "fr/dev.tsv").write_text("anna\t0.mp3\tun deux trois\n")
+    with pytest.raises(ConsommeError, match="The first line looks like data"):
+        read({"source": "common_voice", "path": "fr", "split": "dev"}, tmp_path)
+
+
+def test_rows_of_one_recording_are_numbered_and_others_keep_their_ids(wav, prepare, tmp_path):
+    for name in ("a.wav", "b.wav"):
+        wav(name)
+    (tmp_path / "m.tsv").write_text("audio\ttext\na.wav\tone\nb.wav\ttwo\na.wav\tuno\na.wav\tun\n")
+    rows = prepare({"source": "manifest", "path": "m.tsv"})
+    assert list(zip(rows.ids, rows.targets, strict=True)) == [
+        ("a.wav", "one"),
+        ("b.wav", "two"),
+        ("a.wav#2", "uno"),
+        ("a.wav#3", "un"),
+    ]
+    # ids that the table gives are meant, and have to differ
+    (tmp_path / "m.tsv").write_text("id\taudio\ttext\nx\ta.wav\tone\nx\tb.wav\ttwo\n")
+    with pytest.raises(ConsommeError, match="two rows have the id 'x'"):
+        prepare({"source": "manifest", "path": "m.tsv"}, name="given")
+
+
+def test_rows_of_one_clip_of_common_voice_are_numbered(wav, tmp_path):
+    wav("fr/clips/0.mp3")
+    (tmp_path / "fr/dev.tsv").write_text("client_id\tpath\tsentence\nanna\t0.mp3\tun\nanna\t0.mp3\tdeux\n")
+    rows = read({"source": "common_voice", "path": "fr", "split": "dev"}, tmp_path)
+    assert [(r.id, r.recordings) for r in rows] == [("0", ("0",)), ("0#2", ("0",))]
+
+
 @pytest.mark.parametrize("suffix", ["tsv", "csv"])
 def test_a_row_with_more_fields_than_columns_is_ragged_and_no_text_is_cut(suffix, prepare, tmp_path):
     lines = [

@@ -162,6 +162,8 @@ def prepare(
     skipped.check(name, total, float(corpus.get("max_skipped", DEFAULT_MAX_SKIPPED)))
     counts = skipped.counts()
     left_out = ", ".join(f"{n} {reason}" for reason, n in counts.items())
+    if not total:
+        raise ConsommeError(f"corpus '{name}': there are no rows in it")
     if not writer.rows:
         raise ConsommeError(f"corpus '{name}': of {total} rows none is left" + (f" ({left_out})" if left_out else ""))
     skipped.write(folder / "skipped.tsv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,17 @@ class Source:
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         """The rows, in an order that depends on the corpus alone. Raises ConsommeError where nothing can be read."""
         raise NotImplementedError
+
+
+class Numbered:
+    """Ids for rows that are named by their recording: its name, then NAME#2, NAME#3 where more rows have it."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+
+    def __call__(self, name: str) -> str:
+        self.seen[name] += 1
+        return name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
 
 
 def _file_problem(path: Path) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
-from consomme.data.sources.base import Raw, Source, text_of
-from consomme.data.sources.tables import header_of, records
+from consomme.data.sources.base import Numbered, Raw, Source, text_of
+from consomme.data.sources.tables import header_of, like_data, records
 
 NEEDED = ("client_id", "path", "sentence")
 
@@ -37,14 +37,21 @@ class CommonVoice(Source):
             raise ConsommeError("; ".join(problems))
         there = header_of(table)
         if there is not None and (absent := [c for c in NEEDED if c not in there]):
-            raise ConsommeError(f"{table}: no column {', '.join(absent)}; there are {', '.join(there)}")
+            raise ConsommeError(
+                f"{table}: no column {', '.join(absent)}; there are {', '.join(there)}{like_data(there, table)}"
+            )
+        numbered = Numbered()
         for number, cells in records(table):
             if isinstance(cells, tuple):
                 yield Raw(f"{number:07d}", problem=cells)
                 continue
             clip = table.parent / "clips" / cells["path"]
             row = Raw(
-                clip.stem, audio=clip, target=cells["sentence"], speaker=text_of(cells["client_id"]), fields=cells
+                numbered(clip.stem),
+                audio=clip,
+                target=cells["sentence"],
+                speaker=text_of(cells["client_id"]),
+                fields=cells,
             )
             row.recordings = (clip.stem,)
             yield row

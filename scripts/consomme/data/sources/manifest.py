@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
-from consomme.data.sources.tables import Problem, header_of, records
+from consomme.data.sources.base import CACHE, Numbered, Raw, Source, inventory_of, text_of
+from consomme.data.sources.tables import Problem, header_of, like_data, records
 
 ROLES = {
     "asr": ("audio", "text", "speaker", "document", "recording"),
@@ -42,7 +42,12 @@ class Manifest(Source):
         path = data_root / corpus["path"]
         if path.suffix not in SUFFIXES:
             return [f"manifest {path}: the name has to end in one of {', '.join(SUFFIXES)}"]
-        return super().check(corpus, languages, data_root)
+        if problems := super().check(corpus, languages, data_root):
+            return problems
+        there = header_of(path) or []
+        needed = {columns_of(corpus, task)[role] for task, roles in NEEDED.items() for role in roles}
+        strange = "" if needed & set(there) else like_data(there, path)
+        return [f"{path}: none of its columns is called {', '.join(sorted(needed))}{strange}"] if strange else []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         path = data_root / corpus["path"]
@@ -54,7 +59,7 @@ class Manifest(Source):
             if there is not None and columns[role] not in there:
                 raise ConsommeError(
                     f"{path}: no column '{columns[role]}' for {role}{nearest(columns[role], there)}; there are "
-                    f"{', '.join(there)}. Say which it is with columns: {{{role}: NAME}}"
+                    f"{', '.join(there)}. Say which it is with columns: {{{role}: NAME}}{like_data(there, path)}"
                 )
         yield from rows_of(records(path), columns, task, path.parent)
 
@@ -73,7 +78,8 @@ def needed_of(corpus: Mapping[str, Any], task: str) -> tuple[str, ...]:
 def rows_of(
     table: Iterator[tuple[int, dict[str, Any] | Problem]], columns: Mapping[str, str], task: str, root: Path
 ) -> Iterator[Raw]:
-    """Numbered records as raw rows."""
+    """Numbered records as raw rows. Where there is no `id`, a recording's name is one, numbered from its second row on."""
+    numbered = Numbered()
     for number, cells in table:
         if isinstance(cells, tuple):
             yield Raw(f"{number:07d}", problem=cells)
@@ -86,6 +92,6 @@ def rows_of(
         else:
             row.target, row.speaker = cell["text"], cell.get("speaker")
             row.audio = root / cell["audio"] if cell["audio"] else None
-            row.id = name or cell["audio"] or row.id
+            row.id = name or (numbered(cell["audio"]) if cell["audio"] else row.id)
             row.recordings = (cell["recording"],) if cell.get("recording") else ()
         yield row

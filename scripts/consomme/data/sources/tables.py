@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,6 +61,20 @@ def header_of(path: Path) -> list[str] | None:
     return next((cells for _, cells in _cells(path)), None)
 
 
+def like_data(header: Sequence[str], path: Path) -> str:
+    """Where the first line of a table holds a file or a sentence, and so is no header: a sentence that says it, with a
+    full stop and a space before it; otherwise nothing."""
+    if path.suffix == ".jsonl":
+        return ""
+    for cell in header:
+        sentence = len(cell.split()) > 2 or cell.endswith((".", "?", "!", "…", "。", "？", "！"))
+        if sentence or cell.lower().endswith(AUDIO) or _is_file(path.parent / cell):
+            line = " | ".join(header)
+            shown = line if len(line) <= 80 else line[:77] + "..."
+            return f". The first line looks like data, and not like the names of columns ({shown}): put a header line above it"
+    return ""
+
+
 def foreign_encoding(path: Path) -> str | None:
     """UTF-16 or UTF-32 where the file begins like that, for a sentence; None for anything else."""
     try:
@@ -84,6 +98,13 @@ def _is_file(root: Path, cell: str) -> bool:
     try:
         return bool(cell) and (root / cell).is_file()
     except (OSError, ValueError):  # too long for a name
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or no name at all
         return False
 
 
