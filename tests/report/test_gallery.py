@@ -86,3 +86,13 @@ def test_a_configuration_shows_its_own_settings(tmp_path):
     (tmp_path / "d.yaml").write_text(re.sub(r", augment: {.*}}", "}", CONFIG), encoding="utf-8")
     with pytest.raises(ConsommeError, match="no model of this configuration has an `augment`"):
         gallery.write(tmp_path / "none", [tmp_path / "d.yaml"])
+
+
+def test_rows_without_a_sound_are_passed_over(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.full(8000, 0.1, dtype=np.float32), 16000)
+    (tmp_path / "m.tsv").write_text("audio\ttext\n\tsilent\na.wav\theard\n", encoding="utf-8")
+    corpus = f"a: {{source: manifest, path: {tmp_path / 'm.tsv'}}}"
+    config = re.sub(r"a: \{.*\}", lambda _: corpus, CONFIG, count=1)
+    (tmp_path / "c.yaml").write_text(config, encoding="utf-8")
+    shown, _, _ = gallery.configured([tmp_path / "c.yaml"])
+    assert [utterance.text for utterance in gallery.utterances(shown[0])] == ["heard"]

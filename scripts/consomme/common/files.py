@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,15 @@ MARKERS = ("provenance.json", "prepared.json")
 
 
 @contextmanager
-def whole_file(path: Path | str, mode: str = "w") -> Iterator[Any]:
+def whole_file(path: Path | str, mode: str = "w") -> Generator[Any]:
     """Open a file beside `path` for writing; it takes the name `path` only when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
         # newline="" keeps what was written: tables are the same bytes on every system
-        options = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-        with open(temporary, mode.replace("w", "x"), **options) as stream:
+        encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as stream:
             yield stream
         os.replace(temporary, path)
     except BaseException:
@@ -37,7 +37,7 @@ def whole_file(path: Path | str, mode: str = "w") -> Iterator[Any]:
 
 
 @contextmanager
-def whole_folder(path: Path | str) -> Iterator[Path]:
+def whole_folder(path: Path | str) -> Generator[Path]:
     """A new empty folder beside `path`, which becomes `path` (replacing what stood there) when the block succeeds."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,20 @@ One more of a kind is one small file and one line in its table, or an entry poin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from consomme.common.errors import ConsommeError, nearest
 
-T = TypeVar("T")
+
+class Named(Protocol):
+    """What a table can hold."""
+
+    @property
+    def name(self) -> str:
+        """What configurations call it."""
+
+
+T = TypeVar("T", bound=Named)
 
 
 class Table(Mapping[str, T], Generic[T]):
@@ -20,7 +29,7 @@ class Table(Mapping[str, T], Generic[T]):
 
     def __init__(self, what: str, group: str, *items: T) -> None:
         self.what, self.group = what, group
-        self._items: dict[str, T] = {item.name: item for item in items}  # type: ignore[attr-defined]
+        self._items: dict[str, T] = {item.name: item for item in items}
         self._points: dict[str, Any] | None = None
 
     def named(self, name: Any) -> T:

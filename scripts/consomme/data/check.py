@@ -85,8 +85,6 @@ class Speech:
         problem = raw.problem
         if not problem:
             text, problem = ("", None) if self.missing else self.text(raw.target)
-        if not problem and raw.audio is None:
-            problem = ("missing", "no audio given")
         if problem:
             return raw.id, None, problem
         try:
@@ -103,6 +101,8 @@ class Speech:
 
     def samples(self, raw: Raw) -> np.ndarray:
         """int16 [samples] at the corpus's rate."""
+        if raw.audio is None:
+            raise audio.BadAudio("missing", "no audio given")
         if isinstance(raw.audio, Path | bytes):
             waveform = audio.read(raw.audio, self.rate, self.seconds[1])
         else:

@@ -142,10 +142,12 @@ def prepare(
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
-            reason = problem or texts.origin(row) or (None if join else texts.wording(row))
-            if reason:
-                skipped.add(row_id, *reason)
+            if row is not None:
+                problem = texts.origin(row) or (None if join else texts.wording(row))
+            if problem:
+                skipped.add(row_id, *problem)
                 continue
+            assert row is not None  # a row that can't be stored has a problem
             if row_id in seen:
                 raise ConsommeError(f"two rows have the id '{row_id}'; ids have to differ")
             seen.add(row_id)
@@ -310,7 +312,7 @@ def _joined(
     for row_id, parts, gaps in plan:
         # noise of one quantisation step, as dither: digital zeros would dominate log-mel frames once these are normalised
         rng = np.random.default_rng(_rank(row_id))
-        silences = [rng.integers(-1, 2, round(seconds * rate), dtype=np.int16) for seconds in gaps]
+        silences: list[np.ndarray] = [rng.integers(-1, 2, [round(seconds * rate)], dtype=np.int16) for seconds in gaps]
         pieces = [silences[0]]
         for part, silence in zip(parts, silences[1:], strict=True):
             pieces += [audio.to_int16(singles.audio(part)), silence]

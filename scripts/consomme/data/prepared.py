@@ -189,8 +189,10 @@ class Rows:
         """Open prepared corpora: name -> folder, or folders, which then have the names they were prepared under."""
         if isinstance(folders, str | Path):
             folders = [folders]
-        named = folders.items() if isinstance(folders, Mapping) else [(None, f) for f in folders]
-        corpora = [Corpus.open(Path(folder), name) for name, folder in named]
+        if isinstance(folders, Mapping):
+            corpora = [Corpus.open(Path(folder), str(name)) for name, folder in folders.items()]
+        else:
+            corpora = [Corpus.open(Path(folder)) for folder in folders]
         if not corpora:
             raise ConsommeError("no prepared corpus was given")
         return cls(corpora)

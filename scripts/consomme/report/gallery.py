@@ -163,19 +163,26 @@ def configured(config: Sequence[Path]) -> tuple[Shown | None, Shown | None, Path
             if task not in found:
                 source = SOURCES[corpus.settings["source"]]
                 rows = source.read(corpus.settings, task, list(corpus.languages), root)
-                found[task] = list(itertools.islice((r for r in rows if not r.problem), EXAMPLES)), []
+                found[task] = list(itertools.islice((r for r in rows if usable(r, task)), EXAMPLES)), []
             found[task][1].extend(w for w in wanted if w not in found[task][1])
     if not found:
         raise ConsommeError("no model of this configuration has an `augment`")
     return found.get("asr"), found.get("nmt"), root
 
 
+def usable(row: Raw, task: str) -> bool:
+    """Whether the row can be shown: nothing is wrong with it, and speech has a sound."""
+    return not row.problem and (task == "nmt" or row.audio is not None)
+
+
 def utterances(rows: Sequence[Raw]) -> list[Utterance]:
     """The rows' audio at RATE."""
     found = []
     for row in rows:
-        made = isinstance(row.audio, Path | bytes)
-        wave = audio.read(row.audio, RATE) if made else audio.resample(*row.audio.waveform(), RATE)
+        if row.audio is None:
+            raise ConsommeError(f"row '{row.id}' has no audio")
+        read = isinstance(row.audio, Path | bytes)
+        wave = audio.read(row.audio, RATE) if read else audio.resample(*row.audio.waveform(), RATE)
         found.append(Utterance(row.id, np.array(wave, dtype=np.float32), row.target or ""))
     return found
 

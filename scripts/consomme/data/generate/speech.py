@@ -6,7 +6,7 @@ import _ctypes
 import ctypes
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 
@@ -75,7 +75,7 @@ def speak(text: str, voice: str, rate: int, pitch: int) -> tuple[bytes, int]:
 def _speak(library: ctypes.CDLL, data: str, text: str, voice: str, rate: int, pitch: int) -> tuple[bytes, int]:
     spoken: list[bytes] = []
 
-    def receive(samples: object, count: int, events: object) -> int:
+    def receive(samples: Any, count: int, events: object) -> int:
         if samples and count > 0:
             spoken.append(ctypes.string_at(samples, 2 * count))
         return 0

@@ -93,5 +93,6 @@ def rows_of(
             row.target, row.speaker = cell["text"], cell.get("speaker")
             row.audio = root / cell["audio"] if cell["audio"] else None
             row.id = name or (numbered(cell["audio"]) if cell["audio"] else row.id)
-            row.recordings = (cell["recording"],) if cell.get("recording") else ()
+            recording = cell.get("recording")
+            row.recordings = (recording,) if recording else ()
         yield row
