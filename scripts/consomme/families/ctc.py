@@ -15,7 +15,6 @@ from consomme.families.greedy import CtcFamily
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 NEURONS = (("intermediate_dense",), "output_dense")  # of every feed-forward part
 FRAME, HOP, FFT = 400, 160, 512  # samples; fixed in the stock extractor, whatever the rate
@@ -76,7 +75,7 @@ class Ctc(CtcFamily):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
-    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def head(self, model: Any, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         bert = model.wav2vec2_bert
         if bert.intermediate_ffn:
             states = states + 0.5 * bert.intermediate_ffn(states)
@@ -91,7 +90,7 @@ class Ctc(CtcFamily):
         return None
 
 
-def _deepen(model: PreTrainedModel) -> None:
+def _deepen(model: Any) -> None:
     """Divide the last projection of every residual branch by sqrt(2 · layers), as in GPT-2 (Radford et al. 2019, 2.3).
 
     A layer ends in a norm of the whole sum. Branches as large as what they are added to would take its place within a

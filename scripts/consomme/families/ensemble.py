@@ -51,7 +51,7 @@ def ensemble(models: Sequence[PreTrainedModel]) -> PreTrainedModel:
 
 
 @functools.cache
-def _class_of(kind: type) -> type:
+def _class_of(kind: Any) -> Any:
     """The members' class with another forward pass."""
 
     @functools.wraps(kind.forward)  # `generate` looks at the signature
@@ -114,10 +114,10 @@ def _encoders(encoders: list[Any]) -> Any:
     class Encoders(torch.nn.Module):
         main_input_name = encoders[0].main_input_name
 
-        @functools.wraps(type(encoders[0]).forward)
         def forward(self, **inputs: Any) -> BaseModelOutput:
             return BaseModelOutput(torch.cat([encoder(**inputs).last_hidden_state for encoder in encoders], dim=-1))
 
+    functools.update_wrapper(Encoders.forward, type(encoders[0]).forward)  # `generate` looks at the signature
     return Encoders()
 
 
@@ -126,6 +126,8 @@ def _caches(members: list[Any]) -> Any:
     from transformers import EncoderDecoderCache
 
     class Caches(EncoderDecoderCache):
+        members: list[Any]
+
         def reorder_cache(self, beam_idx: Any) -> None:
             for member in self.members:
                 member.reorder_cache(beam_idx)

@@ -84,7 +84,7 @@ class CtcFamily(Family):
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
         return self.output_frames(model, lengths_of(batch))
 
-    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+    def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
 
 

@@ -13,7 +13,6 @@ from consomme.families.translation import SCRATCH, Multilingual, code_of, codes
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 MASK = "<mask>"
@@ -64,7 +63,7 @@ class MBart(Multilingual):
             return {"decoder_start_token_id": code, "forced_bos_token_id": None}
         return {"forced_bos_token_id": code}
 
-    def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
+    def decoder_inputs(self, model: Any, labels: Tensor) -> Tensor:
         return model.prepare_decoder_input_ids_from_labels(labels)  # the last label goes first
 
 

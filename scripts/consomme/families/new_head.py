@@ -14,7 +14,6 @@ from consomme.families.base import Family, value_of
 from consomme.families.parts import HEADS, fits
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
 MASK = "masked_spec_embed"  # what stands for masked frames; zero where a checkpoint has none
@@ -127,6 +126,6 @@ def _encoder(family: Family, source: Path, tokenizer: Any) -> PreTrainedModel:
     return model.eval()
 
 
-def _head(model: PreTrainedModel) -> tuple[str, nn.Module]:
+def _head(model: PreTrainedModel) -> tuple[str, Any]:
     """The output layer and its name."""
     return next((name, layer) for name, layer in model.named_children() if fits(f"{name}.weight", HEADS))

@@ -50,7 +50,7 @@ def new_model(family: Family, settings: Mapping[str, Any], fixed: Mapping[str, A
         raise ConsommeError(f"scratch: {family.architecture} refuses these settings: {error}") from error
 
 
-def typed(config_class: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+def typed(config_class: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a config, whole numbers as floats where it takes nothing else: 1.0 is 1 in a job's JSON."""
     floats = {f.name for f in fields(config_class) if f.type in (float, "float")}
     return {k: float(v) if k in floats and type(v) is int else v for k, v in settings.items()}
@@ -63,7 +63,7 @@ def save(model: PreTrainedModel, processor: Any, out: Path) -> None:
     processor.save_pretrained(out)
 
 
-def padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+def padded(rows: Sequence[Sequence[int]] | Sequence[np.ndarray], value: int) -> Tensor:
     """Token ids as one int64 tensor [batch, longest], padded at the right."""
     import torch
 
@@ -120,10 +120,12 @@ def pieces(model: Any, vocabulary: Container[str]) -> tuple[str, dict[str, float
     return kind, {piece: score for piece, score in scores.items() if piece in vocabulary}
 
 
-def mono(source: np.ndarray) -> np.ndarray:
+def mono(source: np.ndarray | str) -> np.ndarray:
     """The waveform as float32 [samples]. ConsommeError if it is empty or has several channels."""
     import numpy as np
 
+    if isinstance(source, str):
+        raise TypeError("a waveform is needed, not text")
     wave = np.asarray(source, dtype=np.float32)
     if wave.ndim != 1 or not len(wave):
         raise ConsommeError(f"audio of shape {wave.shape}: one channel with at least one sample is needed")

@@ -17,7 +17,6 @@ from consomme.families.translation import code_of
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 FRAME, HOP = 400, 160  # samples of a frame and between frames at 16 kHz
@@ -95,7 +94,7 @@ class Speech2Text(Transcriber):
             return []
         return [tokenizer.lang_code_to_id[code_of(languages[-1], tokenizer.lang_code_to_id, self.name)]]
 
-    def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
+    def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths)
 
     def collate(

@@ -83,7 +83,8 @@ def keep_layers(model: PreTrainedModel, family: Family, kept: Mapping[str, Seque
         parent, _, name = stack.layers.rpartition(".")
         setattr(sub(model, parent), name, nn.ModuleList([old[i] for i in chosen]))
         for new, layer in enumerate(layers(model, stack)):
-            for module in layer.modules():
+            parts: Iterator[Any] = layer.modules()
+            for module in parts:
                 if getattr(module, "layer_idx", None) is not None:
                     module.layer_idx = new
         set_value(model.config, stack.count, len(chosen))
@@ -343,7 +344,8 @@ def own_config(model: PreTrainedModel) -> None:
     """Give the model a config of its own: models built from one config object share it."""
     old, new = model.config, copy.deepcopy(model.config)
     parts = {name: part for name in old.sub_configs if (part := getattr(old, name, None)) is not None}
-    for module in model.modules():
+    modules: Iterator[Any] = model.modules()
+    for module in modules:
         if getattr(module, "config", None) is old:
             module.config = new
         for name, part in parts.items():

@@ -54,6 +54,8 @@ class Translator(Family):
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         import numpy as np
 
+        if not isinstance(source, str):
+            raise TypeError("a sentence is needed, not a waveform")
         return np.asarray(fits(processor, processor(source).input_ids, source), dtype=np.int64)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:

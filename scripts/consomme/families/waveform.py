@@ -15,7 +15,6 @@ from consomme.families.greedy import CtcFamily
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 # sizes that train on a processor: frames of 20 ms, as the published models have
 SCRATCH: Mapping[str, Any] = {
@@ -125,7 +124,7 @@ class WaveformCtc(Waveform, CtcFamily):
 
         return Wav2Vec2Processor(extractor, tokenizer)
 
-    def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    def head(self, model: Any, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         base = model.base_model
         if model.config.do_stable_layer_norm:  # the norm of the sum stands after the last layer
             states = base.encoder.layer_norm(states)

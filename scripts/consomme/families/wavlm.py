@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from consomme.families import characters
 from consomme.families.waveform import DROPOUTS, SCRATCH, WaveformCtc, stack
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
 class WavLM(WaveformCtc):
     """See `Family`. The first layer computes the position bias that all layers share."""
 
-    def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+    def before_layers(self, model: Any, kept: Mapping[str, Sequence[int]]) -> None:
         layers = model.wavlm.encoder.layers
         layers[kept["encoder"][0]].attention.rel_attn_embed = layers[0].attention.rel_attn_embed
 

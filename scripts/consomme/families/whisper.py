@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +150,7 @@ class Whisper(Family):
         return -(-(longest + MARGIN) // GRID) * GRID
 
     @contextmanager
-    def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Iterator[None]:
+    def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Generator[None]:
         """The encoder refuses any input but its window's. Within the block its window is the batch's: the first
         positions of its table, the others untouched, so that nothing of the model is copied or changed."""
         short = batch["input_features"].shape[-1] // 2
@@ -178,12 +178,12 @@ class Whisper(Family):
         _align(model, moved)
 
 
-def _set_positions(models: Sequence[PreTrainedModel], positions: Sequence[int]) -> None:
+def _set_positions(models: Sequence[Any], positions: Sequence[int]) -> None:
     for model, count in zip(models, positions, strict=True):
         model.config.max_source_positions = model.model.encoder.embed_positions.num_embeddings = count
 
 
-def _align(model: PreTrainedModel, moved: Callable[[int, int], list[int] | None]) -> None:
+def _align(model: Any, moved: Callable[[int, int], list[int] | None]) -> None:
     """Word timestamps read some cross-attention heads, [layer, head]: name them by their new numbers or not at all."""
     heads = getattr(model.generation_config, "alignment_heads", None)
     if heads is not None:
