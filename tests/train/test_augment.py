@@ -468,7 +468,9 @@ def test_only_rows_to_train_on_and_of_the_same_speaker_are_joined(tmp_path, reco
     corpus = examples.corpora["c"]
     followers = set()
     for turn in range(30):
-        together = examples._together("c", 4, examples.augmenter.generator(turn, "c", corpus.ids[4]))
+        together = examples._together(
+            examples.augmenter, "c", 4, examples.augmenter.generator(turn, "c", corpus.ids[4])
+        )
         assert together[0] == 4 and len(together) == len(set(together))
         followers |= set(together[1:])
     assert followers == {1, 7, 10}

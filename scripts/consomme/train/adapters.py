@@ -52,4 +52,5 @@ def targets(model: PreTrainedModel, family: Family, wanted: Sequence[str] | None
 
 def merge(adapted: LoraModel) -> PreTrainedModel:
     """The model with its adapters' updates in its weights and no adapters."""
-    return adapted.merge_and_unload()
+    merged: Any = adapted.merge_and_unload()
+    return merged

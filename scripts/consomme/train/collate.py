@@ -69,17 +69,17 @@ class Collator:
         window = fitting(self.family, True, max(lengths)) if short else {}
         batch: dict[str, Any] = dict(self.family.collate(self.processor, features, labels, **window))
         if self.special is not None:
-            batch |= self._for_ctc(labels, lengths)
+            batch |= self._for_ctc(labels, lengths, self.special)
         longest = batch["input_features"].shape[-1] if self.family.windows else max(lengths)
         return batch, longest * len(lengths)
 
-    def _for_ctc(self, labels: Sequence[Sequence[int]], lengths: Sequence[int]) -> dict[str, Any]:
+    def _for_ctc(self, labels: Sequence[Sequence[int]], lengths: Sequence[int], special: set[int]) -> dict[str, Any]:
         import torch
 
         from consomme.families.settings import padded
         from consomme.train.losses import IGNORED
 
-        said = [[int(token) for token in label if int(token) not in self.special] for label in labels]
+        said = [[int(token) for token in label if int(token) not in special] for label in labels]
         return {"ctc_labels": padded(said, IGNORED), "lengths": torch.tensor(lengths)}
 
 

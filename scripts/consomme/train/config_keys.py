@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,7 +61,7 @@ def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: 
 
 
 @contextmanager
-def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
+def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[str, Any]) -> Generator[None]:
     """Within the block, the model has the config of `folder` again, with the keys `own` that this training adds to it: it is
     evaluated as what will be saved.
 

@@ -3,7 +3,7 @@ of hidden states beside."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Teacher:
         return self.weight == 1
 
     @contextmanager
-    def listening(self, student: PreTrainedModel) -> Iterator[Heard]:
+    def listening(self, student: PreTrainedModel) -> Generator[Heard]:
         """Within the block, what the student's layers say is left in the mapping, where they are compared."""
         if self.hidden is None:
             yield {}
@@ -87,7 +87,10 @@ class Teacher:
             )
         found = divergence(logits, said, weights, self.temperature) / items
         mixed = (1 - self.weight) * task + self.weight * found
-        return mixed + self.hidden.loss(heard, own, places) if self.hidden and heard else mixed
+        if not (self.hidden and heard):
+            return mixed
+        assert places is not None
+        return mixed + self.hidden.loss(heard, own, places)
 
 
 def check(family: Family, processor: Any, teacher_family: Family, teacher: Path) -> None:

@@ -5,7 +5,7 @@ recogniser; sixteen of its bits say as well whether an element stays."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,16 @@ STOCK, STOCK_ATTENTION = functional.dropout, functional.scaled_dot_product_atten
 
 
 @contextmanager
-def quick() -> Iterator[None]:
+def quick() -> Generator[None]:
     """While it is open, models on a processor drop out with `dropout` and `attention` instead of torch's own.
 
     Both draw from torch's generator, so that a training that is resumed draws what the other would have drawn."""
-    functional.dropout, functional.scaled_dot_product_attention = dropout, attention
+    patched: Any = functional
+    patched.dropout, patched.scaled_dot_product_attention = dropout, attention
     try:
         yield
     finally:
-        functional.dropout, functional.scaled_dot_product_attention = STOCK, STOCK_ATTENTION
+        patched.dropout, patched.scaled_dot_product_attention = STOCK, STOCK_ATTENTION
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:

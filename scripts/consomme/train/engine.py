@@ -77,6 +77,7 @@ class Engine(Trainer):
         super().__init__(model=model, args=arguments, train_dataset=parts.examples, data_collator=parts.collator)
         self.remove_callback(PrinterCallback)
         self.parts, self.family = parts, parts.family
+        self.folder = Path(str(arguments.output_dir))  # of the checkpoints
         self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[parts.precision]
         self.ctc = parts.family.objective == "ctc"
         # losses are divided by what all accumulated batches hold, which Trainer counts when told that it is wanted
@@ -100,7 +101,7 @@ class Engine(Trainer):
     def get_train_dataloader(self) -> DataLoader:
         """Our batches, as accelerate prepares them."""
         loader = DataLoader(
-            self.train_dataset,
+            self.parts.examples,
             batch_sampler=self.parts.batches,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -220,7 +221,7 @@ class Engine(Trainer):
         step, limit = int(self.bad[0]), self.parts.max_loss
         if step == 0:
             if self.unproved is not None and self.tried >= self.unproved:
-                checkpoints.keep_newest(Path(self.args.output_dir))
+                checkpoints.keep_newest(self.folder)
                 self.unproved = None
             return
         loss, rate = float(self.bad[1]), self._get_learning_rate()
@@ -247,21 +248,20 @@ class Engine(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Trainer's checkpoint, which appears whole; the one before it goes only then."""
         self.require_finite()
-        final = self.args.output_dir
-        saving = Path(final) / "saving"
+        saving = self.folder / "saving"
         shutil.rmtree(saving, ignore_errors=True)
         self.args.output_dir = str(saving)
         try:
             super()._save_checkpoint(model, trial)
         finally:
-            self.args.output_dir = final
-        checkpoints.place(saving / f"checkpoint-{self.state.global_step}", Path(final))
+            self.args.output_dir = str(self.folder)
+        checkpoints.place(saving / f"checkpoint-{self.state.global_step}", self.folder)
         os.rmdir(saving)
         self.unproved = self.state.global_step  # the older one goes when these weights have given a loss that may be
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir) if output_dir else self.folder
         checkpoints.write_weights(self.model, folder / checkpoints.WEIGHTS)
         if self.parts.kept:
             self.parts.kept.save(folder)

@@ -76,45 +76,45 @@ class Examples(Dataset):
     def __len__(self) -> int:
         return sum(len(corpus.usable) for corpus in self.corpora.values())
 
-    def __getitem__(self, key: Key) -> Example:
-        turn, name, row = key
+    def __getitem__(self, index: Key) -> Example:
+        turn, name, row = index
         corpus = self.corpora[name]
         example = Example(features=corpus.features[row], labels=corpus.labels[row], seconds=float(corpus.seconds[row]))
         if self.augmenter is None:
             return example
         augmenter, generator = self.augmenter, self.augmenter.generator(turn, name, corpus.ids[row])
-        together = self._together(name, row, generator) if augmenter.others else [row]
+        together = self._together(augmenter, name, row, generator) if augmenter.others else [row]
         if len(together) > 1 or augmenter.source or "source" in augmenter.encode:
             source = original = self._source(corpus, together)
             for change in augmenter.source:
                 source = change(source, generator)
             if len(together) > 1 or source is not original or "source" in augmenter.encode:
                 front = corpus.rows.tag(row)
-                example["features"] = self._features(f"{front}{source}" if front else source, generator)
+                example["features"] = self._features(augmenter, f"{front}{source}" if front else source, generator)
         for change in augmenter.features:
             example["features"] = change(example["features"], generator)
         if len(together) > 1 or "target" in augmenter.encode:
-            example["labels"] = self._labels(corpus, together, generator)
+            example["labels"] = self._labels(augmenter, corpus, together, generator)
         example["seconds"] = float(np.sum(corpus.seconds[together]))
         return example
 
-    def _together(self, name: str, row: int, generator: np.random.Generator) -> list[int]:
+    def _together(self, augmenter: Augmenter, name: str, row: int, generator: np.random.Generator) -> list[int]:
         """The rows that make one example: `row`, and those drawn to follow it as far as the whole fits the model."""
         corpus = self.corpora[name]
         number, those = self._companions[name].of(row)
-        drawn = [row, *those(self.augmenter.others(number, generator))]
-        return next(drawn[:n] for n in range(len(drawn), 0, -1) if n == 1 or self._fits(corpus, drawn[:n]))
+        drawn = [row, *(those(augmenter.others(number, generator)) if augmenter.others else ())]
+        return next(drawn[:n] for n in range(len(drawn), 0, -1) if n == 1 or self._fits(augmenter, corpus, drawn[:n]))
 
-    def _fits(self, corpus: Corpus, together: Sequence[int]) -> bool:
+    def _fits(self, augmenter: Augmenter, corpus: Corpus, together: Sequence[int]) -> bool:
         seconds = float(np.sum(corpus.seconds[together]))
-        window = self.augmenter.longest
-        if seconds > (self.augmenter.seconds or np.inf):
+        window, rate = augmenter.longest, corpus.rows.sampling_rate
+        if seconds > (augmenter.seconds or np.inf):
             return False
-        if window and round(seconds * corpus.rows.sampling_rate) > window:
+        if window and rate and round(seconds * rate) > window:
             return False
         try:
             if self.family.task != "asr":
-                source = corpus.rows.tag(together[0]) + self._source(corpus, together)
+                source = f"{corpus.rows.tag(together[0])}{self._source(corpus, together)}"
                 self.family.features(self.processor, source)
             labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages)
         except ConsommeError:  # more tokens than the tokenizer's limit
@@ -128,21 +128,23 @@ class Examples(Dataset):
         """What is heard, or read but for the word that marks made sentences: that one isn't for augmentation."""
         if self.family.task != "asr":
             return " ".join(corpus.rows.untagged[row] for row in together)
-        sources = [corpus.rows.source(row) for row in together]
+        sources = [corpus.rows.audio(row) for row in together]
         return sources[0] if len(sources) == 1 else np.concatenate(sources)
 
     def _target(self, corpus: Corpus, together: Sequence[int]) -> str:
         return " ".join(corpus.rows.targets[row] for row in together) if corpus.labelled else ""
 
-    def _features(self, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
-        if encode := self.augmenter.encode.get("source"):
+    def _features(self, augmenter: Augmenter, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
+        if (encode := augmenter.encode.get("source")) and isinstance(source, str):
             with suppress(ConsommeError):  # cut so finely that it has more tokens than the model has positions
                 return np.asarray(encode(source, generator), dtype=np.int64)
         return self.family.features(self.processor, source)
 
-    def _labels(self, corpus: Corpus, together: Sequence[int], generator: np.random.Generator) -> Sequence[int]:
+    def _labels(
+        self, augmenter: Augmenter, corpus: Corpus, together: Sequence[int], generator: np.random.Generator
+    ) -> Sequence[int]:
         text = self._target(corpus, together)
-        if encode := self.augmenter.encode.get("target"):
+        if encode := augmenter.encode.get("target"):
             with suppress(ConsommeError):
                 labels = encode(text, generator)
                 if len(labels) <= corpus.room[together[0]]:

@@ -5,7 +5,7 @@ their scale doesn't matter: the mean squared difference of two such states is 2 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class Hidden:
         self.count = sum(map(len, layers.values()))
 
     @contextmanager
-    def listening(self, model: PreTrainedModel) -> Iterator[Heard]:
+    def listening(self, model: PreTrainedModel) -> Generator[Heard]:
         """Within the block, a forward pass leaves the states after each layer that was not skipped in the mapping."""
         from consomme.families.surgery import layers
 
@@ -124,7 +124,7 @@ def place_weights(
     labels: Tensor,
     heard: Heard,
     utterances: int,
-    items: Tensor | int | None,
+    items: Tensor | int,
 ) -> dict[str, Tensor]:
     """Side -> what each place counts [batch, places]: in an encoder every utterance or sentence counts as one, in a
     decoder every label; 0 in the padding. utterances, items: those and labels of all batches of the step."""

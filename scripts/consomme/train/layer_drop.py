@@ -6,7 +6,7 @@ good: the same for every family, and a skipped layer costs nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +48,7 @@ class LayerDrop:
         return rate * (np.arange(1, depth + 1) / depth if self.linear else np.ones(depth))
 
     @contextmanager
-    def dropping(self, step: int, batch: int = 0) -> Iterator[None]:
+    def dropping(self, step: int, batch: int = 0) -> Generator[None]:
         """Within the block the model lacks the layers that this batch of this step leaves out."""
         from torch import nn
 

@@ -135,7 +135,7 @@ class Both(torch.optim.Optimizer):
         """One dictionary a group, so that a rate set here is set there."""
         self.param_groups = [g for o in self.optimizers for g in o.param_groups]
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         for optimizer in self.optimizers:
             optimizer.step()
 

@@ -44,8 +44,8 @@ class Progress(TrainerCallback):
         if time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps:
             control.should_log = True
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **more: Any) -> None:
-        if "loss" not in logs:  # Trainer's summary at the end
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
+        if not logs or "loss" not in logs:  # Trainer's summary at the end
             return
         self.engine.require_finite()
         now = time.monotonic()

@@ -356,7 +356,7 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     engine.require_finite()
     record: dict[str, Any] = {"steps": engine.state.global_step}
     found = evaluations(engine.state.log_history)
-    if found:
+    if development and found:
         settings = job.spec["settings"]
         best = best_of(found)
         taken = best if settings["load_best_model_at_end"] else found[-1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import count, islice
 
 import numpy as np
@@ -45,7 +46,8 @@ class Batches(Sampler[list[Key]]):
             raise ValueError("a batch has a size or a room")
         self.lengths, self.rows = lengths, rows
         self.draws = {name: max(1, round(weights[name] * len(rows[name]))) for name in rows if len(rows[name])}
-        self.size, self.room, self.seed, self.grouped, self.epoch = size, room, seed, grouped, 0
+        self.size, self.room = size, math.inf if room is None else room
+        self.seed, self.grouped, self.epoch = seed, grouped, 0
         self.batch_size = size  # accelerate asks for this and the next
         self.drop_last = False
         drawn = sum(self.draws.values())
@@ -93,7 +95,7 @@ class Batches(Sampler[list[Key]]):
             return [[keys[i] for i in batch] for batch in self._cut(order, lengths)]
         typical = self.size or max(1, round(self.room / float(np.median(lengths))))  # rows of a batch
         group = typical * min(MEGABATCH, max(1, len(keys) // (4 * typical)))
-        batches: list[Sequence[int]] = []
+        batches: list[np.ndarray] = []
         for start in range(0, len(order), group):
             members = order[start : start + group]
             members = members[np.argsort(-lengths[members], kind="stable")]

@@ -5,7 +5,7 @@ shared by all. Under stochastic layer drop a tap whose layer was skipped hears t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Taps:
         return sorted((random.permutation(len(self.stack) - 1)[: self.draw] + 1).tolist())
 
     @contextmanager
-    def listening(self, step: int) -> Iterator[list[Tensor]]:
+    def listening(self, step: int) -> Generator[list[Tensor]]:
         """Within the block, forward passes leave the states at the taps in the list, in the order of the layers. A tap
         below the first layer that was not skipped has none, and two that hear the same layer share one state."""
         heard: dict[int, Tensor] = {}

@@ -62,7 +62,7 @@ def change(
     frequency_masks: int,
     frequency_width: float,
     time_warp: int,
-    **times: float,
+    **times: Any,
 ) -> np.ndarray:
     """A warped and masked copy of `features` [frames, stride * bins], where a frame joins `stride` mel vectors."""
     frames, width = features.shape
@@ -77,7 +77,7 @@ def change(
     return mels.reshape(frames, width)
 
 
-def mask_waveform(wave: np.ndarray, generator: np.random.Generator, rate: int, **times: float) -> np.ndarray:
+def mask_waveform(wave: np.ndarray, generator: np.random.Generator, rate: int, **times: Any) -> np.ndarray:
     """A copy of `wave` [samples] in which stretches are set to its mean."""
     masked = wave.copy()
     for stretch in stretches(len(wave), len(wave) * FRAMES / rate, generator, **times):
