@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.weights.mean import Mixture
+from consomme.weights.mean import Combination, Spans
 from consomme.weights.tensors import FLOATS, Weights
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from consomme.evaluate.judge import Judge
 
 
-class Fisher(Mixture):
+class Fisher(Combination):
     """Models weighted element by element with what `information` holds under the same tensor names, float32."""
 
     def __init__(self, models: Sequence[Weights], information: Sequence[Weights]) -> None:
         super().__init__(models)
         self.information, self.divisor = information, 1.0
 
-    def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
+    def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
         for begin, end in spans:
             values = np.stack(self.exact(tensor, begin, end))
             total = values.mean(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ Measure = Callable[["Judge", Path, int, int, Path], None]  # judge, model, rows,
 
 
 @contextmanager
-def measured(mix: Mix, beside: Path, measure: Measure, examples: int) -> Iterator[list[Weights]]:
+def measured(mix: Mix, beside: Path, measure: Measure, examples: int) -> Generator[list[Weights]]:
     """What `measure` finds for each parent on `examples` rows of the development sets, the same rows for all, as the
     tensors of a file; the files lie beside that path while the block runs, so that memory holds one parent at a time."""
     judge, seed = mix.judge(), int(mix.setting("seed", 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ SECONDS = 0.1  # between two looks
 
 
 @contextmanager
-def growing(path: Path, size: int, name: str) -> Iterator[None]:
+def growing(path: Path, size: int, name: str) -> Generator[None]:
     """Shows on stderr, where that is a terminal, how much of `size` bytes the file at `path` has while the block runs."""
     if not sys.stderr.isatty():
         yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from consomme.weights.mean import Mixture
+from consomme.weights.mean import Combination, Spans
 from consomme.weights.tensors import Weights
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from consomme.evaluate.judge import Judge
 
 
-class RegMean(Mixture):
+class RegMean(Combination):
     """The closed form of Jin et al. 2022, arXiv 2212.09849, for every linear layer: (ΣG)⁻¹ ΣG W over the models, G the
     Gram matrix [inputs, inputs] of a layer's inputs in that model, whose elements off the diagonal are multiplied with
     `shrink` first. Everything else is the plain mean. grams hold G under the names of the layers' weights, float32."""
@@ -28,7 +28,7 @@ class RegMean(Mixture):
         super().__init__(models)
         self.grams, self.shrink, self.divisor = grams, shrink, 1.0
 
-    def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
+    def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
         if all(tensor in gram.slots for gram in self.grams):
             merged = self._solved(tensor).ravel()
             for begin, end in spans:
@@ -46,6 +46,7 @@ class RegMean(Mixture):
             matrix = self.shrink * matrix + (1 - self.shrink) * np.diag(np.diag(matrix))
             term = matrix @ values.reshape(slot.shape).T
             left, right = (matrix, term) if left is None else (left + matrix, right + term)
+        assert left is not None and right is not None  # there is at least one model
         # inputs that no model ever saw leave the system short of rank: there the least-norm answer would be 0, so the
         # plain mean is what is corrected
         mean = np.mean(self.exact(tensor, 0, slot.elements), axis=0).reshape(slot.shape).T

@@ -172,7 +172,9 @@ def by_hand(argv: Sequence[str] | None = None) -> None:
 
 def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
     """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
-    typed = {k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed", *STEPS)}
+    typed: dict[str, Any] = {
+        k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed", *STEPS)
+    }
     typed = {k: str(v) if k == "base" else v for k, v in typed.items() if v is not None}
     known = {*method.settings, *(["seed"] if method.seeded else [])}
     for name in typed:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from consomme.common.errors import ConsommeError
-from consomme.weights.mean import PIECE, Mixture
+from consomme.weights.mean import PIECE, Combination, Mixture, Spans
 from consomme.weights.tensors import Weights
 
 Thinner = Callable[[np.ndarray], np.ndarray]  # task vectors, float64 [models, elements] -> the same with zeros in them
 Thinning = Callable[[Mixture, str], Thinner]  # made for one tensor and called on its pieces in their order
 
 
-class TaskVectors(Mixture):
+class TaskVectors(Combination):
     """base + scale · merged(thinned task vectors). The base is the first model; `weights` has one for each other.
 
     Without `elect` the task vectors are added with their weights (Ilharco et al. 2022, arXiv 2212.04089). With it the
@@ -31,7 +31,7 @@ class TaskVectors(Mixture):
         if len(weights) != len(models) - 1:
             raise ConsommeError(f"{len(weights)} weights for {len(models) - 1} models")
 
-    def combine(self, tensor: str, spans: Iterator[tuple[int, int]]) -> Iterator[np.ndarray]:
+    def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
         thin = self.thinning(self, self.copies.get(tensor, tensor))  # tied weights stay tied
         for begin, end in spans:
             base, *tuned = self.exact(tensor, begin, end)

@@ -59,7 +59,7 @@ TABLE: dict[str, Normaliser] = {"verbatim": verbatim, "basic": basic}
 
 def normaliser_named(name: str | Normaliser) -> Normaliser:
     """The normaliser of that name; a function is returned as it is."""
-    if callable(name):
+    if not isinstance(name, str):
         return name
     if name not in TABLE:
         raise ConsommeError(f"no normaliser '{name}'; there are {', '.join(TABLE)}{nearest(name, TABLE)}")

@@ -61,8 +61,8 @@ class Statistics:
 
         from consomme.families.settings import to_model
 
-        norms = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
-        norms = [m for m in norms if m.running_mean is not None]
+        every = [m for m in model.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
+        norms: list[Any] = [m for m in every if m.running_mean is not None]
         before = [(m.momentum, m.num_batches_tracked.clone()) for m in norms]
         model.to(self.device)
         try:

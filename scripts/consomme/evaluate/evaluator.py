@@ -89,12 +89,14 @@ class Evaluator:
         """The evaluator of a job: its spec's languages, decoding and normaliser, the processor of `model_folder`.
 
         A set is given as Rows or as the names of corpora among the job's inputs."""
+        from consomme.data.prepared import Rows
+
         family = family_of(Path(model_folder))
         languages = job.spec["languages"]
         return cls(
             family,
             family.processor(Path(model_folder), languages),
-            {name: rows_of(job, rows) if isinstance(rows, list | tuple) else rows for name, rows in sets.items()},
+            {name: rows if isinstance(rows, Rows) else rows_of(job, rows) for name, rows in sets.items()},
             languages=languages,
             # a job that looks at the loss alone has neither in its spec, so that they can't change its result
             decoding=job.spec.get("decoding", {}),

@@ -44,7 +44,7 @@ def run(job: Job) -> None:
         corpora, asked = sets[split, name], decodings[decoding]
         found = rows[split, name]
         path = folder / split / f"{name}@{decoding}.jsonl"
-        entry = {
+        entry: dict[str, Any] = {
             "split": split,
             "set": name,
             "decoding": decoding,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def _highest(scores: Tensor, count: int) -> Sequence[Tensor]:
 
 
 @contextmanager
-def _gated(layer: nn.Module, gates: Sequence[Tensor], number: int) -> Iterator[None]:
+def _gated(layer: nn.Module, gates: Sequence[Tensor], number: int) -> Generator[None]:
     def gate(module: nn.Module, arguments: tuple, named: dict[str, Any], output: Any) -> Any:
         before = arguments[0] if arguments else named["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
@@ -93,7 +93,7 @@ def _gated(layer: nn.Module, gates: Sequence[Tensor], number: int) -> Iterator[N
 
 
 @contextmanager
-def _frozen(model: PreTrainedModel) -> Iterator[None]:
+def _frozen(model: PreTrainedModel) -> Generator[None]:
     """Within the block no weight wants a gradient."""
     wanted = [p for p in model.parameters() if p.requires_grad]
     for parameter in wanted:

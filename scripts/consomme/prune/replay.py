@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ class Replay:
         self.base = tuple(base)
 
     @contextmanager
-    def playing(self, model: PreTrainedModel, candidate: Sequence[Hashable], place: Place) -> Iterator[None]:
+    def playing(self, model: PreTrainedModel, candidate: Sequence[Hashable], place: Place) -> Generator[None]:
         """A context in which `model`, whose layers on this side are `candidate`, is asked for one batch. Its modules must
         be its own: the forward passes of some are replaced for the time."""
         from consomme.families.surgery import layers, sub
@@ -63,7 +63,7 @@ class Replay:
             yield
 
     @contextmanager
-    def _recording(self, layer: nn.Module, known: dict[int, _Output], count: int) -> Iterator[None]:
+    def _recording(self, layer: nn.Module, known: dict[int, _Output], count: int) -> Generator[None]:
         def keep(module: nn.Module, arguments: tuple, named: dict[str, Any], output: Any) -> None:
             found = _Output(output, arguments, named)
             if self._room(count, found.bytes):
@@ -77,7 +77,7 @@ class Replay:
             handle.remove()
 
     @contextmanager
-    def _watching(self, model: PreTrainedModel, first: nn.Module, place: Place) -> Iterator[None]:
+    def _watching(self, model: PreTrainedModel, first: nn.Module, place: Place) -> Generator[None]:
         """Finds what runs once, and before the layers, beside the modules that hold them, and keeps what it returns."""
         found: dict[str, list[_Output | None]] = {}
         entered = False
@@ -158,7 +158,7 @@ class _Output:
 
 
 @contextmanager
-def _instead(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def _instead(module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:
     """For the time, the module does that."""
     own = module.__dict__.get("forward")
     module.forward = forward

@@ -100,9 +100,9 @@ def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
 
     By hand, because copy.deepcopy of the modules takes as long as a layer takes for a batch; and with the collector of
     cycles paused, which thousands of new dictionaries would set off, to look at all that is loaded and free nothing."""
-    made: dict[int, nn.Module] = {}
+    made: dict[int, Any] = {}
 
-    def copied(module: nn.Module) -> nn.Module:
+    def copied(module: nn.Module) -> Any:
         if id(module) not in made:
             new = made[id(module)] = module.__class__.__new__(module.__class__)
             # hooks, parameters and buffers lie in dictionaries of the module's own

@@ -148,7 +148,7 @@ def prune_layers(
             say(f"{side}: {searches[side].summary()}")
             searches[side].replay = None  # the states that it kept are of no more use
     keep_layers(model, family, kept)
-    found = {}
+    found: dict[str, Any] = {}
     for side in plans:
         gone = [n for n in range(depths[side]) if n not in kept[side]]
         found[side] = {"kept": from_one(kept[side]), "dropped": from_one(gone)}

@@ -63,7 +63,7 @@ def prune_sublayers(
     sublayers dropped and how many of them were only zeroed, the steps of a search."""
     from consomme.families.surgery import is_silent, last_projections, layers
 
-    found = {}
+    found: dict[str, Any] = {}
     for side, plan in sorted(plans.items(), key=lambda item: item[0] != "encoder"):
         stack, chooser = family.stacks[side], chooser_named(plan["by"])
         depth = len(layers(model, stack))

@@ -7,7 +7,7 @@ al. 2019, arXiv 1906.06442)."""
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +57,11 @@ def build(job: Job, folder: Path) -> None:
     side, keep = settings["side"], settings["keep"]
     said, confidence = labels(job, rows.swapped() if side == "source" else rows)
     made, problems = _stored(rows, said, settings)
-    # a corpus without that side has nothing to compare with
-    references = None if corpus.about.get("missing") == side else rows.targets if side == "target" else rows.untagged
+    references: Sequence[str] = []  # a corpus without that side has nothing to compare with
+    if corpus.about.get("missing") != side:
+        references = rows.targets if side == "target" else rows.untagged
     scores = {
-        metric: _values(metric, references or [], said, job.spec.get("normaliser", "verbatim"))
+        metric: _values(metric, references, said, job.spec.get("normaliser", "verbatim"))
         for metric in keep
         if metric not in ("confidence", "share")
     }

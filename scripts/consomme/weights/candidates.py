@@ -58,6 +58,7 @@ class Candidates:
                 for model, end, coefficient in zip((first, second), ends, (1 - alpha, alpha), strict=True):
                     exact = tensors.to_float64(end[tensor], model.slots[tensor].dtype)
                     total = add(total, exact, coefficient)
+                assert total is not None  # one of the two coefficients is not zero
                 return total
 
             model = self._fill({t: mixed(t) for t in self._floats()}, divisor=1)
@@ -73,6 +74,7 @@ class Candidates:
             found = None
             for name, coefficient in zip(self.models, of(tensor), strict=True):
                 found = add(found, self._exact(name, tensor), coefficient)
+            assert found is not None  # not all coefficients are zero
             return found
 
         model = self._fill({t: total(t) for t in self._floats()}, divisor=1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,9 @@ SUMMED = 1 << 18  # elements summed at once: threads that share smaller ones wai
 _threads = 1
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt(3)
 _KEPT = 32 << 20  # bytes: the largest threshold there is, and many pieces of a few threads
+
+Spans = Iterator[tuple[int, int]]  # (begin, end) of a tensor's elements
+M = TypeVar("M", bound="Mixture")
 
 
 def write_mean(
@@ -50,7 +53,7 @@ def write_mean(
         write_mean(folder / TWIN, twins, coefficients, divisor, twin=False)  # the mean of the twins is the mean's twin
 
 
-def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
+def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], M]) -> M:
     """Fill `folder` with the checkpoint that `mixture` makes of the opened `parents`; the first is the donor of all
     other files. Returns the mixture, its models closed. ConsommeError for models that lost heads: only a plain mean of
     them has a twin that is the mean of theirs."""
@@ -63,7 +66,7 @@ def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Se
     return _write(folder, parents, mixture)
 
 
-def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], Mixture]) -> Mixture:
+def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], M]) -> M:
     models = [Weights(path, name) for name, path in parents.items()]
     try:
         check(models)
@@ -81,10 +84,10 @@ def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequenc
 class Mixture:
     """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once.
 
-    Other ways to combine derive from it: `of(tensor)` gives the coefficients where they differ from tensor to tensor,
-    `combine` the sum itself where it is not linear, span by span in their order."""
+    Other linear combinations derive from it: `of(tensor)` gives the coefficients where they differ from tensor to
+    tensor. What is not linear derives from `Combination`."""
 
-    combine: Callable[[str, Iterator[tuple[int, int]]], Iterator[np.ndarray]] | None = None
+    piece = SUMMED  # elements at once
 
     def __init__(
         self, models: Sequence[Weights], coefficients: Sequence[float] | None = None, divisor: float = 1.0
@@ -112,8 +115,7 @@ class Mixture:
         """The result's elements in order, in the stored dtype."""
         dtype, _ = self.layout[tensor]
         elements = self.models[0].slots[tensor].elements
-        size = SUMMED if self.combine is None else PIECE
-        spans = ((begin, min(begin + size, elements)) for begin in range(0, elements, size))
+        spans = ((begin, min(begin + self.piece, elements)) for begin in range(0, elements, self.piece))
         if dtype not in FLOATS:
             for begin, end in spans:
                 yield self.models[0].read(tensor, begin, end)
@@ -126,11 +128,12 @@ class Mixture:
                 raise too_large(tensor, dtype) if np.isfinite(total).all() else not_finite(self.models)
             return rounded(total, self.divisor, dtype)
 
-        if self.combine is not None:
-            yield from in_order(stored, self.combine(tensor, spans))
-            return
+        yield from self._totals(tensor, spans, stored)
+
+    def _totals(self, tensor: str, spans: Spans, stored: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+        """`stored` of the sum of each span, in their order."""
         coefficients = self.of(self.copies.get(tensor, tensor))
-        yield from in_order(lambda span: stored(self._sum(tensor, coefficients, *span)), spans)
+        return in_order(lambda span: stored(self._sum(tensor, coefficients, *span)), spans)
 
     def _sum(self, tensor: str, coefficients: Sequence[float], begin: int, end: int) -> np.ndarray:
         """The sum, float64, of the elements begin..end of a floating tensor."""
@@ -140,6 +143,7 @@ class Mixture:
             total = add(total, tensors.plain(stored, dtype), coefficient)
             if coefficient == 0 and not finite(stored, dtype):
                 raise not_finite(self.models)
+        assert total is not None  # not all coefficients are zero
         return total
 
     def exact(self, tensor: str, begin: int, end: int) -> list[np.ndarray]:
@@ -148,6 +152,19 @@ class Mixture:
         if not all(np.isfinite(values).all() for values in found):
             raise not_finite(self.models)
         return found
+
+
+class Combination(Mixture):
+    """A combination that is not linear: `combine` gives its sums."""
+
+    piece = PIECE
+
+    def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
+        """The sum of each span (begin, end) of a tensor's elements, float64, in their order."""
+        raise NotImplementedError
+
+    def _totals(self, tensor: str, spans: Spans, stored: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+        return in_order(stored, self.combine(tensor, spans))
 
 
 class ByTensor(Mixture):
@@ -172,8 +189,9 @@ def _keep_freed_memory() -> None:
     """Let the C library keep the memory of freed arrays for the next ones, where it is glibc. Given back and asked for
     anew, every page of every piece costs a fault: 40 % of the time of a mean in bfloat16."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD) if mallopt else ():
-        mallopt(option, _KEPT)
+    if mallopt is not None:
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            mallopt(option, _KEPT)
 
 
 def in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:

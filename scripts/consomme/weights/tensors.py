@@ -114,7 +114,7 @@ class Weights:
         slot = self.slots[tensor]
         end = slot.elements if end is None else end
         buffer = np.empty(end - begin, DTYPES[slot.dtype])
-        view = memoryview(buffer).cast("B") if len(buffer) else memoryview(b"")
+        view = buffer.data.cast("B") if len(buffer) else memoryview(b"")
         at, done = slot.begin + begin * buffer.itemsize, 0
         while done < len(view):
             got = os.preadv(self._file(slot.file), [view[done:]], at + done)
@@ -261,4 +261,4 @@ def write(stream: BinaryIO, layout: Mapping[str, tuple[str, tuple[int, ...]]], p
     stream.write(struct.pack("<Q", len(text)) + text)
     for tensor in order:
         for piece in pieces(tensor):
-            stream.write(memoryview(np.ascontiguousarray(piece)).cast("B") if piece.size else b"")
+            stream.write(np.ascontiguousarray(piece).data.cast("B") if piece.size else b"")

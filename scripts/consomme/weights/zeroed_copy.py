@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.model_files import TWIN, copy_inherited
 from consomme.families import family_of
@@ -42,7 +42,7 @@ def _align(model: PreTrainedModel, folder: Path) -> None:
     """The cross-attention heads that give word timestamps, [layer, head], have their old numbers in the stock shape."""
     from consomme.common.files import read_json
 
-    generation = getattr(model, "generation_config", None)
+    generation: Any = getattr(model, "generation_config", None)
     pairs = getattr(generation, "alignment_heads", None)
     if not pairs:
         return

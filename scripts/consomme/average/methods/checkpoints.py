@@ -6,7 +6,7 @@ them: mean(a, b] = (b · M(b) - a · M(a)) / (b - a)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -102,7 +102,7 @@ def _mean(
 
 
 @contextmanager
-def _as_models(folder: Path, run: Path, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Path]]:
+def _as_models(folder: Path, run: Path, entries: Sequence[Mapping[str, Any]]) -> Generator[dict[str, Path]]:
     """Each file of weights as a model folder, the run's other files beside it; below `folder`, which is made."""
     with TemporaryDirectory(prefix=".checkpoints-", dir=folder) as place:
         found = {}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
 
     from consomme.common.normalisers import Normaliser
+
+V = TypeVar("V", float, "np.ndarray")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,6 @@ class Metric:
     value: Callable[[np.ndarray], np.ndarray]
     signature: Callable[[], str]
 
-    def gain(self, value: float) -> float:
+    def gain(self, value: V) -> V:
         """The value turned so that higher is better."""
         return value if self.higher_is_better else -value

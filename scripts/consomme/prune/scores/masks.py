@@ -4,7 +4,7 @@ that the units go into puts them there."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ class Masks:
 
 
 @contextmanager
-def masked(subject: Subject) -> Iterator[Masks]:
+def masked(subject: Subject) -> Generator[Masks]:
     """The model with a mask on every unit; hooks and the weights' requires_grad flags are as before afterwards."""
     if subject.of == "heads" and not subject.family.head_hooks:
         raise ConsommeError(

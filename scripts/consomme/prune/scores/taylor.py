@@ -28,6 +28,7 @@ def taylor(subject: Subject) -> Scores:
             with torch.enable_grad():
                 losses(subject, batch).sum().backward()
             for place, mask in masks.values.items():
+                assert mask.grad is not None  # backward has just run
                 found = mask.grad.abs().double().sum(dim=0).cpu() * weight
                 total[place] = total[place] + found if place in total else found
     scores: Scores = {}
