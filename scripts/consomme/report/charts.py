@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -38,6 +38,11 @@ def _kinds(rows: Sequence[Mapping[str, Any]]) -> tuple[alt.Color, alt.Shape]:
     return colour, shape
 
 
+def chart_of(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A chart of the rows. altair's decorator hides from type checkers what its marks return, so this says nothing."""
+    return alt.Chart(alt.Data(values=list(rows)))
+
+
 def better(metric: str, higher: bool) -> str:
     """A metric's name, and which way it runs."""
     return f"{metric_title(metric)} ({'higher' if higher else 'lower'} is better)"
@@ -61,7 +66,7 @@ def pareto(
     x_set, y_set = sets[:2]
     means = mean_scores([s for s in found if s.split == split and s.metric == metric])
     kinds = {s.model: s.kind for s in found}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for model in dict.fromkeys(s.model for s in found):
         x, y = means.get((model, split, x_set, metric)), means.get((model, split, y_set, metric))
         if x and y:
@@ -79,7 +84,7 @@ def pareto(
     y = alt.Y("y:Q", title=f"{y_set}, {better(metric, higher)}", scale=scale, axis=numbers)
     colour, shape = _kinds(rows)
     faint = alt.when("datum.run").then(alt.value(0.22)).otherwise(alt.value(0.65))
-    base = alt.Chart(alt.Data(values=rows))
+    base = chart_of(rows)
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("made:N"),
@@ -115,7 +120,7 @@ def pareto(
         ),
     ]
     if path:
-        line = alt.Chart(alt.Data(values=list(path))).encode(x=x, y=y, order="share:Q")
+        line = chart_of(path).encode(x=x, y=y, order="share:Q")
         orange = COLOURS["average"]
         whiskers = line.mark_rule(strokeWidth=1, opacity=0.35, color=orange)
         about = [
@@ -165,7 +170,7 @@ def quality_against_cost(
     x = alt.X("cost:Q", title=unit, scale=alt.Scale(zero=False, padding=24), axis=alt.Axis(tickCount=6))
     scale = alt.Scale(zero=False, reverse=not higher, padding=12)
     y = alt.Y("value:Q", title=f"{test}, {better(metric, higher)}", scale=scale)
-    base = alt.Chart(alt.Data(values=sorted(rows, key=lambda r: r["model"])))
+    base = chart_of(sorted(rows, key=lambda r: r["model"]))
     tooltip = ["model:N", alt.Tooltip("cost:Q", title=unit, format=".3f"), alt.Tooltip("value:Q", format=".2f")]
     return finish(
         alt.layer(
@@ -212,7 +217,7 @@ def dev_against_test(
         title=None,
         scale=alt.Scale(domain=["chosen", "not chosen"], range=[COLOURS["average"], COLOURS["train"]]),
     )
-    chart = alt.Chart(alt.Data(values=rows)).mark_point(filled=True, size=75, opacity=0.85)
+    chart = chart_of(rows).mark_point(filled=True, size=75, opacity=0.85)
     return finish(
         chart.encode(
             x=alt.X("dev:Q", title=f"{name}, development", scale=scale),
@@ -228,7 +233,7 @@ def basin(found: Landscape) -> dict[str, Any]:
     """The loss from the best run (left) to each other one (right), less the best run's: a thin line a run and replicate,
     by whether a barrier lies on it, and their mean."""
     kinds = ["no barrier", "barrier", "mean of all lines"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"run": line.other, "replicate": line.replicate, "from": line.best, "share": share}
         | {"loss": loss, "above": loss - line.losses[0][1], "kind": kinds[line.barrier > BARRIER]}
         for line in found.lines
@@ -257,13 +262,13 @@ def basin(found: Landscape) -> dict[str, Any]:
         alt.Tooltip("loss:Q", format=".3f"),
         alt.Tooltip("above:Q", title="above the best run's", format="+.3f"),
     ]
-    lines = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y, color=colour, detail=["run:N", "replicate:N"])
+    lines = chart_of(rows).encode(x=x, y=y, color=colour, detail=["run:N", "replicate:N"])
     return finish(
         alt.layer(
             _level(),
             lines.mark_line(strokeWidth=1.2, opacity=0.5),
             lines.mark_point(filled=True, size=22, opacity=0.6).encode(tooltip=tooltip),
-            alt.Chart(alt.Data(values=middle))
+            chart_of(middle)
             .mark_line(strokeWidth=3.5, point={"size": 60, "filled": True})
             .encode(x=x, y=y, color=colour),
         ),
@@ -291,7 +296,7 @@ def more_ingredients(found: Landscape) -> dict[str, Any]:
         axis=alt.Axis(format="d", values=list(range(1, found.count + 1))),
     )
     scale, title = alt.Scale(zero=False, padding=10), "loss above the best run's (nats per token)"
-    base = alt.Chart(alt.Data(values=rows))
+    base = chart_of(rows)
     lines = base.encode(x=x, y=alt.Y("above:Q", title=title, scale=scale), color=colour)
     tooltip = [alt.Tooltip("order:N"), alt.Tooltip("k:Q", title="runs"), alt.Tooltip("above:Q", format="+.3f")]
     return finish(
@@ -310,7 +315,7 @@ def more_ingredients(found: Landscape) -> dict[str, Any]:
 def averages_by(found: Series, name: str, metric: str, higher: bool) -> dict[str, Any]:
     """The averages of a series and the means of their runs on one test set, over the values of the key."""
     kinds = ["average", "mean of its runs"]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"value": point["value"], "of": kind, "score": point[field]}
         for point in found.points
         if point["set"] == name
@@ -319,7 +324,7 @@ def averages_by(found: Series, name: str, metric: str, higher: bool) -> dict[str
     colour = alt.Color("of:N", title=None, scale=alt.Scale(domain=kinds, range=[COLOURS["average"], COLOURS["train"]]))
     values = sorted({row["value"] for row in rows})
     wide = values[0] > 0 and values[-1] >= 8 * values[0]
-    encoded = alt.Chart(alt.Data(values=rows)).encode(
+    encoded = chart_of(rows).encode(
         x=alt.X(
             "value:Q",
             title=found.key,
@@ -337,9 +342,9 @@ def averages_by(found: Series, name: str, metric: str, higher: bool) -> dict[str
     return finish(alt.layer(encoded.mark_line(), encoded.mark_point(filled=True, size=60, opacity=1)), 300)
 
 
-def _level() -> alt.Chart:
+def _level() -> Any:
     """The best run's own loss, a dashed line at 0."""
-    return alt.Chart(alt.Data(values=[{"above": 0}])).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(y="above:Q")
+    return chart_of([{"above": 0}]).mark_rule(strokeDash=[4, 3], opacity=0.6).encode(y="above:Q")
 
 
 def finish(chart: Any, height: int) -> dict[str, Any]:
@@ -355,7 +360,7 @@ def library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that asks no other machine for anything."""
     import vl_convert
 
+    version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+    script = vl_convert.javascript_bundle(vl_version=version)  # ty: ignore[missing-argument]  # its default isn't in the stub
     # a closing tag inside a string of the script would end it
-    return vl_convert.javascript_bundle(vl_version=alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]).replace(
-        "</script", "<\\/script"
-    )
+    return script.replace("</script", "<\\/script")

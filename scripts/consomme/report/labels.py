@@ -38,8 +38,9 @@ def layers(
 ) -> list[Any]:
     """Layers of a chart that write each row's field `name` beside its point. encoding: the chart's own x and y."""
     found = placed([row for row in rows if row[name]], name, x, y, height)
+    chart: Any = alt.Chart  # altair's decorator hides from type checkers what marks return
     return [
-        alt.Chart(alt.Data(values=[row for row in found if row["corner"] == corner]))
+        chart(alt.Data(values=[row for row in found if row["corner"] == corner]))
         .mark_text(align=align, dx=right, dy=down, fontSize=SIZE)
         .encode(text="label:N", **encoding)
         for corner, (align, right, down) in CORNERS.items()

@@ -66,10 +66,10 @@ def on_test(
         shares = {parents[runs[0]][0]: 0.0, **shares, parents[runs[0]][1]: 1.0}
         points = []
         for name, share in sorted(shares.items(), key=lambda pair: pair[1]):
-            both = [means.get((name, "test", s, metric)) for s in sets[:2]]
-            if all(both):
+            one, other = (means.get((name, "test", s, metric)) for s in sets[:2])
+            if one and other:
                 keys = [f"{axis}{part}" for axis in "xy" for part in ("", "_low", "_high")]
-                points.append({"share": share, "chosen": 0, **dict(zip(keys, [*both[0], *both[1]], strict=True))})
+                points.append({"share": share, "chosen": 0, **dict(zip(keys, [*one, *other], strict=True))})
         if len(points) > 2:
             return points
     return []

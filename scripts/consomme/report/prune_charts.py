@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 
 from consomme.report import labels
-from consomme.report.charts import COLOURS, better, finish
+from consomme.report.charts import COLOURS, better, chart_of, finish
 from consomme.report.pruning import PRUNED, RECOVERED, WHOLE
 
 # readable on white and on near-black alike, and apart for eyes that see less red or green
@@ -52,14 +52,14 @@ def front(
         for a in (before[row["of"]],)
     ]
     best = sorted((row for row in rows if row["front"]), key=lambda row: row["at"])
-    base = alt.Chart(alt.Data(values=list(rows)))
+    base = chart_of(rows)
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("model", "state", "how")),
         alt.Tooltip("cost:Q", title=title, format=".3f"),
         *(alt.Tooltip(f"{name}:Q", format=".2f") for name in ("value", "low", "high")),
     ]
     layers = [
-        alt.Chart(alt.Data(values=best))
+        chart_of(best)
         .mark_line(
             strokeDash=[5, 4],
             color=grey,
@@ -73,9 +73,7 @@ def front(
         base.mark_rule(strokeWidth=1.2, opacity=0.3).encode(
             x=alt.X("cost_low:Q", scale=x_scale), x2="cost_high:Q", y=y, color=colour
         ),
-        alt.Chart(alt.Data(values=lines))
-        .mark_rule(strokeWidth=2.2, opacity=0.8)
-        .encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
+        chart_of(lines).mark_rule(strokeWidth=2.2, opacity=0.8).encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
         base.mark_point(filled=True, size=95, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
         *labels.layers(
             best,
@@ -119,7 +117,7 @@ def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool
     present = [s for s in STATES if any(row["state"] == s for row in rows)]
     words = alt.Scale(domain=present, range=[STATES[s] for s in present])
     colour = alt.Color("state:N", title=None, scale=words)
-    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, color=colour)
+    base = chart_of(rows).encode(x=x, color=colour)
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("model", "state")),
         alt.Tooltip("parameters:Q", format=".3f"),
@@ -154,7 +152,7 @@ def _heat(rows: Sequence[dict[str, Any]], across: tuple[str, str], down: str, or
     field, title = across
     x = alt.X(f"{field}:O", title=title, axis=alt.Axis(labelAngle=0, grid=False))
     y = alt.Y(f"{down}:N", title=None, sort=list(order), axis=alt.Axis(grid=False, labelLimit=260))
-    base = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y)
+    base = chart_of(rows).encode(x=x, y=y)
     strength = alt.Opacity("worth:Q", legend=None, scale=alt.Scale(domain=[0, 1], range=[0.06, 1]))
     tooltip = [alt.Tooltip(f"{down}:N"), alt.Tooltip(f"{field}:O"), alt.Tooltip("words:N", title=" ")]
     return finish(
