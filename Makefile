@@ -9,7 +9,7 @@ CORES ?= all
 BIN := .venv/bin
 READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES) --configfile $(CONFIG)
+CONSOMME := python -m consomme
 
 .PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-training demo test test-services lint run model plan dag report schema clean-results setup acknowledge
 
@@ -23,8 +23,7 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 demo: $(READY)
-	@$(SNAKEMAKE)
-	@python -m consomme.plan --answers $(CONFIG)
+	@$(CONSOMME) run $(CONFIG) --cores $(CORES)
 
 run: demo
 
@@ -44,24 +43,24 @@ lint: $(READY)
 # make model NODE=EXPERIMENT/NODE[/RUN]
 model: $(READY)
 	@test -n "$(NODE)" || { echo "NODE=EXPERIMENT/NODE[/RUN] is needed"; exit 2; }
-	@targets=$$(python -m consomme.plan $(CONFIG) --targets "$(NODE)") && $(SNAKEMAKE) -- $$targets
+	@$(CONSOMME) model "$(NODE)" $(CONFIG) --cores $(CORES)
 
 plan: $(READY)
-	@python -m consomme.plan $(CONFIG)
+	@$(CONSOMME) plan $(CONFIG)
 
 dag: $(READY)
-	@python -m consomme.report.pictures $(CONFIG)
+	@$(CONSOMME) dag $(CONFIG)
 
 # one page to see and hear each augmentation; CONFIG=... shows that configuration's own settings and data
 augmentation-gallery: $(READY)
 	@python -m consomme.report.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
 
-# Snakemake's own report of a finished run
+# the answers of a finished run, and Snakemake's own report
 report: $(READY)
-	$(SNAKEMAKE) --report results/snakemake-report.html
+	@$(CONSOMME) report $(CONFIG)
 
 schema: $(READY)
-	python -m consomme.plan --schema > config/schema.json
+	$(CONSOMME) schema > config/schema.json
 
 # averaging beside its peers; MERGEKIT=DIR names an environment that has mergekit
 bench-averaging: $(READY)
@@ -85,4 +84,4 @@ acknowledge: $(READY)
 
 # make clean-results CONFIGS="config/config.yaml config/digits.yaml" lists what none of them uses; YES=1 removes it
 clean-results: $(READY)
-	@python -m consomme.plan --clean $(if $(YES),--yes) $(or $(CONFIGS),$(CONFIG))
+	@$(CONSOMME) clean $(if $(YES),--yes) $(or $(CONFIGS),$(CONFIG))

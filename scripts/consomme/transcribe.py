@@ -29,9 +29,9 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
         raise ConsommeError(f"{path}: {error}") from error
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcribe") -> None:
     """The command. Exit code 2 and a message for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m consomme.transcribe", description="Transcribe audio files.")
+    parser = argparse.ArgumentParser(prog=prog, description="Transcribe audio files.")
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("audio", type=Path, nargs="+", help="audio files: wav, flac, ogg, opus, mp3")
     parser.add_argument("--language", help="spoken language, such as en (default: the model's own)")

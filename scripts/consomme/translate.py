@@ -13,9 +13,9 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, prog: str = "python -m consomme.translate") -> None:
     """The command. Exit code 2 and a message for what the user can mend."""
-    parser = argparse.ArgumentParser(prog="python -m consomme.translate", description="Translate sentences.")
+    parser = argparse.ArgumentParser(prog=prog, description="Translate sentences.")
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("file", type=Path, nargs="?", help="UTF-8 text, one sentence a line (default: standard input)")
     parser.add_argument(

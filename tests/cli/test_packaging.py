@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
-# not imported: Snakemake is started, transformers imports two of them, the tables and the command line may
-NOT_IMPORTED = {"accelerate", "pandas", "protobuf", "snakemake", "typer"}
+# not imported: Snakemake is started, transformers imports two of them, the tables may
+NOT_IMPORTED = {"accelerate", "pandas", "protobuf", "snakemake"}
 
 
 @cache

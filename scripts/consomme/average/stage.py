@@ -121,11 +121,11 @@ def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[st
     return {name: path for name, path in parents.items() if name not in left_out}, settings, left_out
 
 
-def by_hand(argv: Sequence[str] | None = None) -> None:
+def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.average") -> None:
     """`--method METHOD --out DIR MODEL...`: average model folders, with no configuration and no data."""
     free = [name for name, method in TABLE.items() if not method.chooses({"alpha": 0.5})]
     parser = argparse.ArgumentParser(
-        prog="python -m consomme.average",
+        prog=prog,
         description=f"Average models of one ancestor. By hand: {', '.join(free)}; the base, else the first model, gives "
         "all files beside the weights. Methods that choose on development sets need --spec, which a job's log shows.",
     )
@@ -206,7 +206,7 @@ def _task(folder: Path) -> str | None:
         return None
 
 
-def entry(argv: Sequence[str] | None = None) -> None:
+def entry(argv: Sequence[str] | None = None, prog: str = "python -m consomme.average") -> None:
     """The command: with --spec a job, else by hand."""
     from consomme.common.stage import main
 
@@ -215,7 +215,7 @@ def entry(argv: Sequence[str] | None = None) -> None:
         main(run, "Average models.", argv)
         return
     try:
-        by_hand(argv)
+        by_hand(argv, prog)
     except ConsommeError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

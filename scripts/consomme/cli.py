@@ -1,0 +1,209 @@
+"""The command `consomme`. Each command imports what it needs when it is called, so that the help is there at once."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from consomme.common.errors import ConsommeError
+
+MORE = "snakemake"  # where a context keeps what follows --
+DRY = {"-n", "--dry-run", "--dryrun"}
+
+
+class Group(TyperGroup):
+    """What a user can mend is one line on the screen and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConsommeError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+class WithSnakemake(TyperCommand):
+    """What follows -- is Snakemake's."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        at = args.index("--") if "--" in args else len(args)
+        ctx.meta[MORE] = args[at + 1 :]
+        return super().parse_args(ctx, args[:at])
+
+
+class HandedOver(TyperCommand):
+    """All arguments, --help among them, go to a command that has a parser of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return []
+
+
+app = typer.Typer(
+    cls=Group,
+    name="consomme",
+    help="Train many, average, reduce: better and smaller speech recognisers and translators, with the evidence.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+START, RUN, HAND = "Before a run", "A run and its results", "By hand"
+
+Config = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="CONFIG", help="Configuration files; later ones are laid over earlier ones. Default: the demo."
+    ),
+]
+Profile = Annotated[str, typer.Option(help="local, slurm, cluster, or a folder with a profile.yaml.")]
+Cores = Annotated[str | None, typer.Option(metavar="N", help="At most N cores, or all; default: the profile's.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import consomme
+
+        print(f"consomme {consomme.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Further arguments of Snakemake stand after --, such as: consomme run mine.yaml -- --dry-run")
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _plan(config: Sequence[Path] | None) -> tuple[list[Path], Any]:
+    """The configuration's files, the demo's where none is given, and their plan."""
+    from consomme.plan.load import read
+    from consomme.plan.plan import Plan
+    from consomme.workflow import demo
+
+    files = list(config or demo())
+    return files, Plan(read(files))
+
+
+# -- before a run ------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=START)
+def plan(config: Config = None) -> None:
+    """Show what a configuration would make, what is there already, and what is missing. Starts nothing."""
+    from consomme.plan import look
+
+    look.overview(_plan(config)[1])
+
+
+@app.command(rich_help_panel=START)
+def dag(
+    config: Config = None,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("results/dag"),
+) -> None:
+    """Draw the graph of models and that of rules."""
+    from consomme.report.pictures import draw
+    from consomme.workflow import demo, file_of
+
+    for path in draw(list(config or demo()), out, file_of("Snakefile")):
+        print(path)
+
+
+@app.command(rich_help_panel=START)
+def schema() -> None:
+    """Print the JSON schema of configurations, with which editors check and complete."""
+    from consomme.plan.json_schema import schema_text
+
+    print(schema_text(), end="")
+
+
+# -- a run and its results ---------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=RUN, cls=WithSnakemake)
+def run(ctx: typer.Context, config: Config = None, profile: Profile = "local", cores: Cores = None) -> None:
+    """Make everything that a configuration describes and print the answers. Results lie in results/."""
+    from consomme.plan import look
+    from consomme.workflow import demo, snakemake
+
+    config = list(config or demo())
+    if status := snakemake(config, profile, cores, ctx.meta[MORE]):
+        raise typer.Exit(status)
+    if not DRY & set(ctx.meta[MORE]):
+        look.answers(_plan(config)[1])
+
+
+@app.command(rich_help_panel=RUN, cls=WithSnakemake)
+def model(
+    ctx: typer.Context,
+    node: Annotated[str, typer.Argument(metavar="EXPERIMENT/NODE[/RUN]", help="The model; all runs without RUN.")],
+    config: Config = None,
+    profile: Profile = "local",
+    cores: Cores = None,
+) -> None:
+    """Make one model and what it needs."""
+    from consomme.workflow import snakemake
+
+    files, found = _plan(config)
+    raise typer.Exit(snakemake(files, profile, cores, ctx.meta[MORE], found.targets(node)))
+
+
+@app.command(rich_help_panel=RUN, cls=WithSnakemake)
+def report(ctx: typer.Context, config: Config = None, profile: Profile = "local") -> None:
+    """Print the answers of a finished run, and write Snakemake's own report to results/snakemake-report.html."""
+    from consomme.plan import look
+    from consomme.workflow import snakemake
+
+    files, found = _plan(config)
+    look.answers(found)
+    page = "results/snakemake-report.html"
+    raise typer.Exit(snakemake(files, profile, more=[*ctx.meta[MORE], "--report", page]))
+
+
+@app.command(rich_help_panel=RUN)
+def clean(
+    config: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG", help="Configurations whose models stay, each on its own.")
+    ],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only list.")] = False,
+) -> None:
+    """List the models and corpora that none of these configurations uses; --yes removes them."""
+    from consomme.plan import look
+
+    look.clean([_plan([file])[1] for file in config], yes)
+
+
+# -- by hand -----------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=HAND, cls=HandedOver)
+def average(ctx: typer.Context) -> None:
+    """Average model folders, with no configuration and no data."""
+    from consomme.average.stage import entry
+
+    entry(ctx.args, prog=ctx.command_path)
+
+
+@app.command(rich_help_panel=HAND, cls=HandedOver)
+def transcribe(ctx: typer.Context) -> None:
+    """Transcribe audio files with a model."""
+    from consomme.transcribe import main
+
+    main(ctx.args, prog=ctx.command_path)
+
+
+@app.command(rich_help_panel=HAND, cls=HandedOver)
+def translate(ctx: typer.Context) -> None:
+    """Translate a text file, or standard input, with a model."""
+    from consomme.translate import main
+
+    main(ctx.args, prog=ctx.command_path)
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads, such as `head`, may have had enough
+    app(prog_name="consomme")

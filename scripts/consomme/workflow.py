@@ -1,0 +1,58 @@
+"""Snakemake, started as a user would: the Snakefile of this clone, with results in the current folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from consomme.common.errors import ConsommeError
+
+CLONE = Path(__file__).resolve().parents[2]  # Snakefile, rules, profiles and config lie beside scripts/
+
+
+def file_of(name: str) -> Path:
+    """A file or folder of the clone; relative where the current folder is the clone. ConsommeError without a clone."""
+    if not (CLONE / "Snakefile").is_file():
+        raise ConsommeError(
+            f"no Snakefile in {CLONE}: the workflow is not part of a wheel. Install from a clone: pip install -e ."
+        )
+    path = CLONE / name
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def demo() -> list[Path]:
+    """The configuration that stands for none: the two small experiments of the demo."""
+    return [file_of("config/config.yaml")]
+
+
+def snakemake(
+    config: Sequence[Path],
+    profile: str,
+    cores: str | None = None,
+    more: Sequence[str] = (),
+    targets: Sequence[str] = (),
+) -> int:
+    """Run Snakemake in the current folder and return its exit status.
+
+    profile: a name in the clone's `profiles/`, else what Snakemake makes of it; cores: a number or `all`, instead of
+    the profile's; more: further arguments of Snakemake; targets: files to make, instead of everything.
+
+    Ctrl-C reaches Snakemake from the terminal, and a request to end is passed on; both times this process waits until
+    Snakemake has ended its jobs."""
+    ours = file_of("profiles") / profile
+    command = [sys.executable, "-m", "snakemake", *more, "--snakefile", str(file_of("Snakefile"))]
+    command += ["--profile", str(ours) if ours.is_dir() else profile, *(["--cores", cores] if cores else [])]
+    command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
+    # jobs say `python`: this one, whether its environment is active or not
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        status = process.wait()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    return status if status >= 0 else 128 - status

@@ -1,0 +1,184 @@
+"""The command `consomme`."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import consomme
+from consomme.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = """
+corpora:
+  train: {source: generated, generator: dosage, domain: general, size: 20}
+  dev:   {source: generated, generator: dosage, domain: general, split: dev, size: 5}
+  test:  {source: generated, generator: dosage, domain: general, split: test, size: 5}
+experiments:
+  e:
+    task: nmt
+    languages: [en, fr]
+    data: {train: train, dev: {d: dev}, test: {t: test}}
+    models:
+      untrained: {from: {scratch: {family: marian}}}
+      base: {train: untrained, max_steps: 2}
+"""
+
+
+def said(*arguments):
+    """What the command prints, and its exit status."""
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False, prog_name="consomme")
+    return result.output, result.exit_code
+
+
+def started(*arguments, cwd, **options):
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "consomme", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+def test_the_version():
+    assert said("--version") == (f"consomme {consomme.__version__}\n", 0)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["plan", "--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
+    heavy = ("torch", "pandas", "numpy", "snakemake", "transformers", "yaml")
+    code = "import atexit, sys\nfrom consomme.cli import main\nsys.argv = ['consomme', *sys.argv[1:]]\n"
+    code += f"atexit.register(lambda: print([m for m in {heavy} if m in sys.modules], file=sys.stderr))\nmain()"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def test_the_plan_imports_nothing_heavy(tiny):
+    code = "import atexit, sys\nfrom consomme.cli import main\nsys.argv = ['consomme', 'plan', sys.argv[1]]\n"
+    heavy = ("torch", "pandas", "numpy", "snakemake", "transformers")
+    code += f"atexit.register(lambda: print([m for m in {heavy} if m in sys.modules], file=sys.stderr))\nmain()"
+    done = subprocess.run([sys.executable, "-c", code, str(tiny)], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n" and "models: 2, 0 there" in done.stdout
+
+
+def test_a_mistake_is_a_line_and_exit_code_2(tmp_path, capsys):
+    _, status = said("plan", tmp_path / "absent.yaml")
+    assert status == 2
+    done = started("plan", "absent.yaml", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "error: absent.yaml: there is no such configuration file\n")
+
+
+def test_without_a_configuration_the_plan_is_the_demos(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said("plan") == said("plan", ROOT / "config/config.yaml")
+
+
+def test_the_schema():
+    text, status = said("schema")
+    assert status == 0 and json.loads(text) == json.loads((ROOT / "config/schema.json").read_text())
+
+
+def test_clean_lists_and_removes_only_when_told(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    old = tiny.parent / "results/e/models/base-000000000000"
+    old.mkdir(parents=True)
+    assert "base-000000000000" in said("clean", tiny)[0] and old.exists()
+    assert said("clean", tiny, "--yes")[1] == 0 and not old.exists()
+
+
+def test_clean_asks_for_a_configuration():
+    assert said("clean")[1] == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("average", "--density"), ("transcribe", "--num-beams"), ("translate", "--max-new-tokens")],
+)
+def test_commands_by_hand_show_their_own_options(command, option):
+    text, status = said(command, "--help")
+    assert status == 0 and option in text and text.startswith(f"usage: consomme {command} ")
+
+
+def test_commands_by_hand_get_every_argument_as_it_was_given(monkeypatch):
+    given = []
+    monkeypatch.setattr("consomme.average.stage.entry", lambda argv, prog: given.extend(argv))
+    arguments = ["--method", "weighted", "--weights", "-1", "2", "--out", "o", "--", "a", "b"]
+    assert said("average", *arguments) == ("", 0)
+    assert given == arguments
+
+
+@pytest.mark.workflow
+def test_run_elsewhere_takes_the_clones_rules_and_leaves_results_there(tiny):
+    done = started("run", tiny, "--cores", 1, "--", "--dry-run", cwd=tiny.parent)
+    assert done.returncode == 0, done.stderr
+    output = done.stdout + done.stderr
+    assert "train_model" in output and "not finished" not in output
+    assert (tiny.parent / "results/e/plan").is_dir()
+
+
+@pytest.mark.workflow
+def test_model_makes_only_what_it_needs(tiny):
+    done = started("model", "e/untrained", tiny, "--", "--dry-run", cwd=tiny.parent)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 and "start_model" in output and "train_model" not in output
+
+
+def test_a_model_that_is_not_there_is_named(tiny):
+    done = started("model", "e/untraind", tiny, cwd=tiny.parent)
+    assert done.returncode == 2 and "did you mean 'untrained'?" in done.stderr
+
+
+@pytest.mark.workflow
+def test_a_failing_run_has_snakemakes_exit_status(tiny):
+    tiny.write_text(TINY.replace("max_steps: 2", "max_step: 2"))
+    done = started("run", tiny, cwd=tiny.parent)
+    assert done.returncode == 1 and "max_steps" in done.stdout + done.stderr
+
+
+@pytest.mark.workflow
+def test_who_ends_the_command_ends_snakemake_too(tiny, tmp_path):
+    """Snakemake is replaced by a process that says when it is asked to end."""
+    fake = tmp_path / "fake/snakemake"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").touch()
+    (fake / "__main__.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "def end(*_):\n    pathlib.Path('ended').touch()\n    sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, end)\npathlib.Path('started').touch()\ntime.sleep(60)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(fake.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "consomme", "run", str(tiny)], cwd=tmp_path, env=environment
+    ) as command:
+        while not (tmp_path / "started").exists() and command.poll() is None:
+            time.sleep(0.05)
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(30) == 3
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.workflow
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_calls_the_same_commands():
+    for target in ("demo", "run", "model NODE=e/base", "plan", "dag", "report", "schema", "clean-results"):
+        lines = subprocess.run(
+            ["make", "--dry-run", "--old-file", ".venv/ready", *target.split(), "CONFIG=mine.yaml"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        called = [line.split()[3] for line in lines if line.startswith("python -m consomme ")]
+        known = [command.callback.__name__ for command in app.registered_commands]
+        assert called and set(called) <= set(known)
