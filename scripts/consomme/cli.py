@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -95,6 +95,43 @@ def _plan(config: Sequence[Path] | None) -> tuple[list[Path], Any]:
 
 
 # -- before a run ------------------------------------------------------------------------------------------------------
+@app.command(rich_help_panel=START)
+def init(
+    task: Annotated[Literal["asr", "nmt"], typer.Option(help="Speech recognition or translation.")],
+    language: Annotated[list[str], typer.Option(metavar="CODE", help="Spoken; for nmt twice: source, target.")],
+    train: Annotated[Path, typer.Option(metavar="DATA", help="What to learn from; formats stand below.")],
+    dev: Annotated[Path | None, typer.Option(metavar="DATA", help="What choices are made on.")] = None,
+    test: Annotated[Path | None, typer.Option(metavar="DATA", help="What claims are decided on.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="A name on the Hugging Face hub, or a folder; without it: from scratch.")
+    ] = None,
+    goal: Annotated[
+        Literal["best", "small", "balanced"],
+        typer.Option(help="The best model; half the size; or one that learns and keeps what the base can do."),
+    ] = "best",
+    general_dev: Annotated[Path | None, typer.Option(metavar="DATA", help="balanced: what the base can do.")] = None,
+    general_test: Annotated[Path | None, typer.Option(metavar="DATA", help="balanced: likewise, to decide on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write; default: asr-sv.yaml and the like.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+) -> None:
+    """Look at your data and write a commented configuration for it.
+
+    DATA is, for asr: a table (.tsv, .csv, .jsonl) with columns for audio and text, a table of Common Voice, or a folder
+    of recordings with a .txt file beside each. For nmt: PREFIX of PREFIX.en and PREFIX.fr, or a table of source and
+    target."""
+    from consomme.init.write import Asked
+    from consomme.init.write import init as write
+
+    path = out or Path("-".join([task, *language]) + ".yaml")
+    asked = Asked(task, language, goal, train, dev, test, general_dev, general_test, base)
+    settings, made = write(asked, path, force)
+    for note in settings.notes:
+        print(f"mind: {note}")
+    print(f"{path} is written: {len(made.models)} models. Next:")
+    for step in ("doctor", "plan", "run"):
+        print(f"  consomme {step} {path}")
+
+
 @app.command(rich_help_panel=START)
 def plan(config: Config = None) -> None:
     """Show what a configuration would make, what is there already, and what is missing. Starts nothing."""

@@ -33,7 +33,18 @@ from consomme.families.base import Attention, Family, Stack
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TABLE", "Attention", "Family", "Stack", "device_named", "family_for", "family_named", "family_of", "load"]
+__all__ = [
+    "TABLE",
+    "Attention",
+    "Family",
+    "Stack",
+    "device_named",
+    "family_for",
+    "family_named",
+    "family_of",
+    "family_published",
+    "load",
+]
 
 
 TABLE: Table[Family] = Table(
@@ -83,6 +94,12 @@ def family_for(folder: Path, config: Mapping[str, Any]) -> Family:
             f"encoder-decoder that transformers knows; allowed: {allowed}"
         )
     return found
+
+
+def family_published(name: str) -> Family | None:
+    """The family of a checkpoint of the hub as its name says it; None where no family's word is in it."""
+    found = [(len(word), f.name) for f in TABLE.values() for word in f.published if word in name.lower()]
+    return TABLE[max(found)[1]] if found else None
 
 
 def device_named(name: str) -> str:

@@ -132,7 +132,8 @@ class Family:
     input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
     heads, without which scores that look at data are impossible; languages: whether features depend on the languages
     that the processor is for; batch_norm: whether it may have running statistics, estimated anew for an average;
-    windows: whether `collate` takes `frames`, so that a model of a fixed window may see a shorter one; waveform: whether features are the waveform itself."""
+    windows: whether `collate` takes `frames`, so that a model of a fixed window may see a shorter one; waveform: whether features are the waveform itself;
+    published: words in the names of its published checkpoints, which tell the family before one is there to be read."""
 
     name: str
     task: str
@@ -152,6 +153,7 @@ class Family:
     batch_norm: bool = False
     windows: bool = False
     waveform: bool = False
+    published: Sequence[str] = ()
 
     # -- on disk ---------------------------------------------------------------------------------------------------
     def create(

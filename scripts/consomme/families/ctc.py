@@ -140,6 +140,7 @@ FAMILY = Ctc(
     task="asr",
     objective="ctc",
     model_type="wav2vec2-bert",
+    published=("w2v-bert", "wav2vec2-bert"),
     architecture="Wav2Vec2BertForCTC",
     config="Wav2Vec2BertConfig",
     stacks={

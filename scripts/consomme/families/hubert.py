@@ -10,6 +10,7 @@ FAMILY = WaveformCtc(
     task="asr",
     objective="ctc",
     model_type="hubert",
+    published=("hubert",),
     architecture="HubertForCTC",
     config="HubertConfig",
     stacks=stack("hubert"),

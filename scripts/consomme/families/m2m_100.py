@@ -68,6 +68,7 @@ FAMILY = M2M100(
     task="nmt",
     objective="seq2seq",
     model_type="m2m_100",
+    published=("m2m100", "nllb", "m2m_100"),
     architecture="M2M100ForConditionalGeneration",
     config="M2M100Config",
     stacks=BART_STACKS,

@@ -108,6 +108,7 @@ FAMILY = Marian(
     task="nmt",
     objective="seq2seq",
     model_type="marian",
+    published=("opus-mt", "marian"),
     architecture="MarianMTModel",
     config="MarianConfig",
     stacks=BART_STACKS,

@@ -72,6 +72,7 @@ FAMILY = MBart(
     task="nmt",
     objective="seq2seq",
     model_type="mbart",
+    published=("mbart",),
     architecture="MBartForConditionalGeneration",
     config="MBartConfig",
     stacks=BART_STACKS,

@@ -88,6 +88,7 @@ FAMILY = Moonshine(
     task="asr",
     objective="seq2seq",
     model_type="moonshine",
+    published=("moonshine",),
     architecture="MoonshineForConditionalGeneration",
     config="MoonshineConfig",
     stacks={

@@ -104,6 +104,7 @@ FAMILY = Parakeet(
     task="asr",
     objective="ctc",
     model_type="parakeet_ctc",
+    published=("parakeet-ctc",),
     architecture="ParakeetForCTC",
     config="ParakeetCTCConfig",
     batch_norm=True,

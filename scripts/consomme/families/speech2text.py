@@ -111,6 +111,7 @@ FAMILY = Speech2Text(
     task="asr",
     objective="seq2seq",
     model_type="speech_to_text",
+    published=("s2t-",),
     architecture="Speech2TextForConditionalGeneration",
     config="Speech2TextConfig",
     stacks=BART_STACKS,

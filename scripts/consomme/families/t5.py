@@ -87,6 +87,7 @@ FAMILY = T5(
     task="nmt",
     objective="seq2seq",
     model_type="t5",
+    published=("t5",),
     architecture="T5ForConditionalGeneration",
     config="T5Config",
     stacks={

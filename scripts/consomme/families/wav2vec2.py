@@ -10,6 +10,7 @@ FAMILY = WaveformCtc(
     task="asr",
     objective="ctc",
     model_type="wav2vec2",
+    published=("wav2vec2", "xls-r", "mms-1b"),
     architecture="Wav2Vec2ForCTC",
     config="Wav2Vec2Config",
     stacks=stack("wav2vec2"),

@@ -27,6 +27,7 @@ FAMILY = WavLM(
     task="asr",
     objective="ctc",
     model_type="wavlm",
+    published=("wavlm",),
     architecture="WavLMForCTC",
     config="WavLMConfig",
     stacks=stack("wavlm", anchored=True),

@@ -292,6 +292,7 @@ FAMILY = Whisper(
     task="asr",
     objective="seq2seq",
     model_type="whisper",
+    published=("whisper",),
     architecture="WhisperForConditionalGeneration",
     config="WhisperConfig",
     stacks=BART_STACKS,

@@ -1,0 +1,261 @@
+"""The configuration as text, with a comment for each value that a user may want to change."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from consomme.init.data import Seen, recurring
+from consomme.init.settings import DEV, FEW_DEV, RECURRING, SPREAD, WRONG, Settings, margin
+
+DOMAIN, GENERAL = "domain", "general"
+PARTS = {"1/2": "half", "1/3": "a third"}
+
+
+def configuration(name: str, s: Settings) -> str:
+    """The whole file: an experiment called `name`."""
+    lines = [*_head(s), "", "corpora:", *_corpora(s), "", "experiments:", f"  {name}:", *_experiment(s)]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, with quotes where YAML needs them."""
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
+    text = re.sub(r"\b(\d+)(\.0)?e-0?(\d+)\b", r"\1e-\3", text.removesuffix("\n").removesuffix("\n..."))
+    return text.replace("'on':", "on:")  # the loader gives this key its name back, whatever YAML makes of it
+
+
+def _head(s: Settings) -> list[str]:
+    c = s.corpora
+    sets = {
+        "train": c.train,
+        "dev": c.dev,
+        "test": c.test,
+        "general-dev": c.general_dev,
+        "general-test": c.general_test,
+    }
+    made = {
+        "best": "as good a model as this data gives; half of its layers as an extra",
+        "small": "a model of about half the size that keeps most of the quality",
+        "balanced": "a model that learns this domain and keeps what the base can do",
+    }
+    lines = ["# Written by `consomme init`; change what you like. The goal: " + made[s.goal] + "."]
+    lines += [f"# {label}: {_seen(seen, s.task)}" for label, seen in sets.items() if seen]
+    lines += [f"# Mind: {note}." for note in s.notes]
+    lines += ["data_root: .  # relative paths below start here; itself relative to where `consomme run` is started"]
+    return lines
+
+
+def _seen(seen: Seen, task: str) -> str:
+    parts = [f"{seen.rows:,} rows"]
+    if task == "asr":
+        about = "" if seen.exact else "about "
+        rates = ", ".join(f"{rate / 1000:g}" for rate in sorted(seen.rates))
+        parts += [f"{about}{seen.hours:.1f} hours", f"longest {about}{max(seen.seconds):.1f} s", f"{rates} kHz"]
+        parts += [f"{len(seen.speakers)} speakers"] if seen.speakers else []
+    return ", ".join([*parts, f"longest text {max(seen.characters):,} characters"])
+
+
+# -- corpora -----------------------------------------------------------------------------------------------------------
+def _corpora(s: Settings) -> list[str]:
+    c = s.corpora
+    train: dict[str, Any] = dict(c.train.corpus)
+    lines = []
+    if recurring(c.train, [c.dev, c.test]) <= RECURRING:
+        lines.append("  # without: training rows whose sentence or recording stands in dev or test are left out")
+        train["without"] = ["dev", "test"]
+    if c.train.ratios and any(ratio > 3 for ratio in c.train.ratios):
+        share = sum(ratio > 3 for ratio in c.train.ratios) / c.train.rows
+        if share < 0.05:
+            lines.append(f"  # max_ratio: pairs of very unlike lengths, {share:.1%} here, are mostly no translations")
+            train["max_ratio"] = 3
+    if s.task == "nmt" and max(c.train.characters) > 600:
+        longer = sum(n > 600 for n in c.train.characters)
+        lines.append(f"  # max_characters: the longest, {longer:,} here, cost much memory and teach little")
+        train["max_characters"] = 600
+    lines.append(f"  train: {_flow(train)}")
+    dev = [("dev", c.dev), *([("general-dev", c.general_dev)] if c.general_dev else [])]
+    for name, seen in dev:
+        limit = {"limit": DEV} if seen.rows > DEV else {}
+        if limit:
+            lines.append(
+                f"  # limit: {DEV} rows choose nearly as well as {seen.rows:,} and are looked at again and again"
+            )
+        lines.append(f"  {name}: {_flow({**seen.corpus, **limit})}")
+    test = [("test", c.test), *([("general-test", c.general_test)] if c.general_test else [])]
+    return lines + [f"  {name}: {_flow(seen.corpus)}" for name, seen in test]
+
+
+# -- the experiment ----------------------------------------------------------------------------------------------------
+def _experiment(s: Settings) -> list[str]:
+    general = s.corpora.general_dev is not None
+    dev = {DOMAIN: "dev", **({GENERAL: "general-dev"} if general else {})}
+    test = {DOMAIN: "test", **({GENERAL: "general-test"} if general else {})}
+    lines = [f"task: {s.task}", f"languages: {_flow(s.languages)}"]
+    why = "  # its words can't be counted: it is written without spaces" if s.metric in ("cer", "chrf") else ""
+    lines += [f"metric: {s.metric}{why}"]
+    lines += ["repeat: [1]  # [1, 2, 3] makes everything three times, and says how much is chance of the seed"]
+    lines += ["data:", "  train: train", f"  dev: {_flow(dev)}  # choose", f"  test: {_flow(test)}  # only report"]
+    lines += _decoding(s)
+    lines += ["models:", *(f"  {line}" for line in _models(s))]
+    lines += _claims(s)
+    return [f"    {line}" for line in lines]
+
+
+def _decoding(s: Settings) -> list[str]:
+    if s.base.family and s.base.family.objective == "ctc":
+        return []
+    longest = max(max(seen.characters) for seen in (s.corpora.dev, s.corpora.test))
+    tokens = min(max(64, -(-longest // 20) * 10), 400)
+    beams = "num_beams: 4, " if s.task == "nmt" else ""
+    return [
+        f"decoding: {{{beams}max_new_tokens: {tokens}}}  # a token for every two characters of the longest reference"
+    ]
+
+
+def _models(s: Settings) -> list[str]:
+    lines = [*_base(s), *_tuned(s), "# the mean of the runs' weights, and the mean of those that help on dev"]
+    lines += ["uniform: {average: tuned}"]
+    lines += [f"soup: {{average: tuned, method: greedy, {', '.join(_chosen(s))}}}"]
+    if general := s.corpora.general_dev:
+        lines += [
+            "# as far from the base to the soup as the general set allows. A 95 % bound holds the limit, so it is one that",
+            f"# {min(general.rows, DEV):,} development rows leave room for",
+            f"balanced: {{average: [base, soup], method: interpolate, choose_on: {{{DOMAIN}: best, "
+            f"{GENERAL}: {{lose_at_most: {_loss_allowed(s, general):g}, of: base}}}}}}",
+        ]
+    return lines + _reduced(s)
+
+
+def _base(s: Settings) -> list[str]:
+    if not s.base.scratch:
+        lines = []
+        if "hub" in s.base.start:
+            lines.append("# add revision: COMMIT for a result that can be repeated when the repository changes")
+        if "tokenizer" in s.base.start:
+            lines.append(
+                "# tokenizer: a new output layer for your characters; leave it out if the checkpoint has one for them"
+            )
+        start = "start" if not s.base.scored else "base"
+        return [*lines, f"{start}: {{from: {_flow(s.base.start)}}}"]
+    return [
+        "# random weights, as large as this much data can fill",
+        f"untrained: {{from: {_flow(s.base.start)}}}",
+        "base:",
+        "  train: untrained",
+        f"  max_steps: {s.long_steps}",
+        f"  per_device_train_batch_size: {s.batch}",
+        f"  learning_rate: {_flow(s.long_rate)}",
+        f"  warmup_steps: {s.long_steps // 10}  # a recogniser that doesn't begin to learn wants more of them, and a lower rate"
+        if s.task == "asr"
+        else f"  warmup_steps: {s.long_steps // 10}",
+    ]
+
+
+def _tuned(s: Settings) -> list[str]:
+    rows = s.corpora.train.rows
+    passes = s.steps * s.batch / rows
+    grid: dict[str, Any] = {"learning_rate": list(s.rates)}
+    if s.task == "asr" and not (s.base.family and s.base.family.objective == "seq2seq" and s.base.family.waveform):
+        grid["augment.spec_augment"] = [False, True]
+    elif s.task == "nmt":
+        grid["label_smoothing_factor"] = [0.0, 0.1]
+    if s.goal == "best":
+        grid["seed"] = [1, 2]
+    runs = 1
+    for values in grid.values():
+        runs *= len(values)
+    parent = "base" if s.base.scored or s.base.scratch else "start"
+    lines = [f"# {runs} runs: two rates around what mostly suits, each with and without what hinders learning by heart"]
+    lines += ["tuned:", f"  train: {parent}", f"  sweep: {{grid: {_flow(grid)}}}"]
+    lines += [f"  max_steps: {s.steps}  # {passes:.1f} times through {rows:,} rows in batches of {s.batch}"]
+    lines += [f"  per_device_train_batch_size: {s.batch}  # halved by itself where memory doesn't suffice"]
+    lines += [f"  warmup_steps: {s.warmup}  # a tenth of the steps"]
+    lines += _window(s)
+    lines += ["  # precision: bfloat16  # on a GPU that has it: less memory, about twice as fast"]
+    return [*lines, *(f"  {key}" for key in _chosen(s))]
+
+
+def _window(s: Settings) -> list[str]:
+    train = s.corpora.train
+    if not (s.base.family and s.base.family.windows and not s.base.scratch):
+        return []
+    mean = sum(train.seconds) / max(len(train.seconds), 1)
+    if mean > 15:
+        return []
+    return [f"  window: short  # utterances of {mean:.0f} s on average need no encoder of 30 s; scored in both windows"]
+
+
+def _chosen(s: Settings) -> list[str]:
+    loss = s.corpora.dev.rows < FEW_DEV
+    return [f"choose_on: {{{DOMAIN}: best}}", *(["metric: loss"] if loss else [])]
+
+
+def _reduced(s: Settings) -> list[str]:
+    last = "balanced" if s.goal == "balanced" else "soup"
+    lines = []
+    family = s.base.family
+    if family and family.stacks:
+        # time goes into the decoder, which runs once for each token; a recogniser without one has its encoder alone
+        side, part = ("decoder", "1/2") if "decoder" in family.stacks else ("encoder", "1/3")
+        if s.goal == "small" and side == "encoder":
+            part = "1/2"
+        why = (
+            "the decoder runs once for each token, so its layers cost most of the time"
+            if side == "decoder"
+            else ("all of its layers are the encoder's")
+        )
+        lines += [
+            f"# {PARTS[part]} of the {side}'s layers go ({why}),",
+            "# those that the development loss misses least; then it learns from the whole model what they did",
+            f"half: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
+            "small:",
+            "  train: half",
+            f"  distil_from: {last}",
+            f"  max_steps: {s.steps}",
+            f"  per_device_train_batch_size: {s.batch}",
+            f"  learning_rate: {_flow(s.rates[-1])}",
+            f"  warmup_steps: {s.warmup}",
+        ]
+    final = "small" if lines and s.goal != "best" else last
+    if "ctranslate2" in s.base.exports:
+        lines += ["# for CTranslate2 (faster-whisper and others), at a quarter of the size"]
+        return [*lines, f"deployed: {{export: {final}, format: ctranslate2, quantization: int8}}"]
+    lines += ["# half the bytes; from_pretrained loads it"]
+    return [*lines, f"deployed: {{export: {final}, format: safetensors, quantization: float16}}"]
+
+
+# -- claims ------------------------------------------------------------------------------------------------------------
+def _loss_allowed(s: Settings, general: Seen) -> float:
+    """What the interpolation may lose on the general development set: what that set's bound leaves room for."""
+    return margin(s.visible(general) * (general.rows / min(general.rows, DEV)) ** 0.5, 0.5)
+
+
+def _claims(s: Settings) -> list[str]:
+    seen = s.visible(s.corpora.test)
+    if s.metric in SPREAD:
+        unit, assumed = f"{s.corpora.test.rows:,} rows", f"vary by {SPREAD[s.metric]:g} points from row to row"
+    else:
+        unit = f"{sum(s.corpora.test.words):,} words" if s.metric == "wer" else f"{s.corpora.test.rows:,} rows"
+        assumed = f"get {WRONG:.0%} of the words wrong and differ in half of these"
+    lines = [
+        f"# The test set ({unit}) sees a difference of {seen:.1f} points of {s.metric.upper()} four times in five, if two",
+        f"# models {assumed}. A smaller one will mostly read",
+        '# "not shown", so no margin is smaller. Few claims: each makes the others harder to show.',
+        "claims:",
+    ]
+    scored = s.base.scored or s.base.scratch
+    claims: list[dict[str, Any]] = []
+    last = "balanced" if s.goal == "balanced" else "soup"
+    if scored:
+        claims.append({"model": last, "beats": "base", "on": DOMAIN})
+    if s.goal == "best" or not scored:
+        claims.append({"model": "soup", "beats": "tuned/best", "on": DOMAIN})
+    if s.corpora.general_dev and s.corpora.general_test:
+        allowed = max(s.visible(s.corpora.general_test), _loss_allowed(s, s.corpora.general_dev))
+        claims.append({"model": "balanced", "keeps": "base", "on": GENERAL, "margin": margin(allowed, 0.5)})
+    if s.base.family and s.base.family.stacks:
+        claims.append({"model": "small", "keeps": last, "on": DOMAIN, "margin": margin(seen, 1)})
+    return lines + [f"  - {_flow(claim)}" for claim in claims]
