@@ -1,0 +1,146 @@
+"""The tables of results: the name, type and meaning of every column. Plain data, which imports nothing heavy.
+
+Types are pandas': `category` for names that repeat, `string` for other text, `Int64` for counts, `float64` for
+measurements, `boolean` for yes and no. What doesn't apply is empty text or a missing number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NAME, TEXT, COUNT, NUMBER, FLAG = "category", "string", "Int64", "float64", "boolean"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its name, its file in the folder of an experiment (none where it is gathered from many), and column ->
+    (type, meaning)."""
+
+    name: str
+    what: str
+    columns: dict[str, tuple[str, str]]
+    file: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """The columns, in order."""
+        return list(self.columns)
+
+
+MODEL = {
+    "model": (NAME, "the model's name: NODE, or NODE/RUN"),
+    "replicate": (NAME, "the seed of `repeat`; empty for a lone one"),
+}
+SET = {
+    "split": (NAME, "dev or test"),
+    "set": (NAME, "the set's name in the configuration"),
+    "decoding": (NAME, "a digest of the decoding settings"),
+    "metric": (NAME, "the metric's name"),
+}
+INTERVAL = {
+    "ci_low": (NUMBER, "lower end of the 95 % bootstrap interval"),
+    "ci_high": (NUMBER, "upper end"),
+}
+
+RUNS = Table(
+    "runs",
+    "every model, and after these columns a text column for each swept key",
+    {
+        "name": (NAME, "the model's name: NODE, or NODE/RUN"),
+        "node": (NAME, "its node in the configuration"),
+        "run": (NAME, "its run in a swept node; best for the one chosen; else empty"),
+        "verb": (NAME, "what made it: start, train, average, prune or export"),
+        "replicate": MODEL["replicate"],
+        "digest": (TEXT, "the digest in its folder's name"),
+        "folder": (TEXT, "where it lies, from the working directory of the run"),
+    },
+    "runs.tsv",
+)
+SCORES = Table(
+    "scores",
+    "every model on every set in every metric",
+    {"model": MODEL["model"], "kind": (NAME, "the verb that made it"), "replicate": MODEL["replicate"]}
+    | SET
+    | {"value": (NUMBER, "the score over the whole set; rates in percent")}
+    | INTERVAL
+    | {"n": (COUNT, "rows of the set"), "path": (TEXT, "the file of its hypotheses")},
+    "scores.tsv",
+)
+COMPARISONS = Table(
+    "comparisons",
+    "claims and what was compared beside them; positive differences are better, whichever way the metric runs",
+    {
+        "claim": (NAME, "its number among the declared claims from 1, or exploratory"),
+        "model": (NAME, "the model of which it speaks"),
+        "against": (NAME, "what it is compared with"),
+        "replicates": (COUNT, "replicates that were tested"),
+    }
+    | SET
+    | {
+        "hypothesis": (NAME, "beats or keeps"),
+        "margin": (NUMBER, "the loss that keeps allows"),
+        "difference": (NUMBER, "mean over replicates"),
+    }
+    | INTERVAL
+    | {
+        "p": (NUMBER, "of the randomisation test (beats) or the test of non-inferiority (keeps)"),
+        "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
+        "method": (TEXT, "the test, its resamples and units"),
+    },
+    "comparisons.tsv",
+)
+COSTS = Table(
+    "costs",
+    "what models cost, measured on a few rows of a development set",
+    MODEL
+    | {
+        "parameters": (COUNT, "numbers in the model"),
+        "bytes": (COUNT, "size of its weights on disk"),
+        "flops": (NUMBER, "operations for a second of audio or a token of the source"),
+        "speed": (NUMBER, "median over rounds, in speed_unit"),
+        "speed_unit": (NAME, "s audio/s or tokens/s"),
+        "memory": (NUMBER, "peak in MiB"),
+        "device": (NAME, "the processor or accelerator"),
+        "speed_low": (NUMBER, "speed of the slowest round"),
+        "speed_high": (NUMBER, "speed of the fastest round"),
+    },
+    "costs.tsv",
+)
+SEARCHES = Table(
+    "searches",
+    "what was tried on development sets before a choice: points between models, runs for a soup, layers to remove",
+    MODEL
+    | {
+        "part": (NAME, "encoder or decoder where layers were chosen; else empty"),
+        "step": (COUNT, "the step of the search, in its order"),
+        "candidate": (TEXT, "the model, the layer or the layers (from 1) that were tried"),
+        "alpha": (NUMBER, "share of the second model, in an interpolation"),
+        "parameters": (COUNT, "of the candidate, where size decides"),
+        "set": (NAME, "the development set; empty where it is all that the choice looks at"),
+        "metric": (NAME, "what `value` is: a metric, loss, influence, score or angle"),
+        "value": (NUMBER, "its value"),
+    }
+    | INTERVAL
+    | {
+        "admissible": (FLAG, "whether the limits of choose_on are kept"),
+        "chosen": (FLAG, "whether it was taken: into the average, or out of the model"),
+    },
+)
+CURVES = Table(
+    "curves",
+    "training, a row every few seconds and a row an evaluation",
+    MODEL
+    | {
+        "step": (COUNT, "optimizer steps so far"),
+        "epoch": (NUMBER, "passes over the data so far"),
+        "seconds": (NUMBER, "since the job began"),
+        "loss": (NUMBER, "mean training loss since the row before"),
+        "learning_rate": (NUMBER, "of the last step"),
+        "grad_norm": (NUMBER, "before clipping"),
+        "padding": (NUMBER, "share of the batches that was padding"),
+        "utterances_per_second": (NUMBER, "rows of training data a second"),
+        "audio_seconds_per_second": (NUMBER, "speech only"),
+        "tokens_per_second": (NUMBER, "translation only"),
+        "objective": (NUMBER, "on the development sets of choose_on, where training looked at them; higher is better"),
+    },
+)
+TABLES = {table.name: table for table in (RUNS, SCORES, COMPARISONS, COSTS, SEARCHES, CURVES)}

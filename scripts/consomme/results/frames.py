@@ -1,0 +1,62 @@
+"""Tables of results as data frames: typed as declared, read from and written as tab-separated text."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from consomme.common.files import write_text
+from consomme.results.columns import NAME, TEXT, Table
+
+
+def frame(table: Table, rows: Iterable[Any] = ()) -> pd.DataFrame:
+    """Rows (dicts, or values in the columns' order) as a typed frame; keys that are no column are left out."""
+    rows = list(rows)
+    return typed(pd.DataFrame(rows, columns=None if rows and isinstance(rows[0], dict) else table.names), table)[
+        table.names
+    ]
+
+
+def typed(found: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """The frame with the table's columns first, each of its type, and others (swept keys) after them as text."""
+    others = [name for name in found.columns if name not in table.columns]
+    found = found.reindex(columns=[*table.columns, *others])
+    types = {name: kind for name, (kind, _) in table.columns.items()} | dict.fromkeys(others, TEXT)
+    text = [name for name, kind in types.items() if kind in (NAME, TEXT)]
+    found[text] = found[text].astype(TEXT).fillna("")
+    return found.astype(types)
+
+
+def read(path: Path | str, table: Table) -> pd.DataFrame:
+    """A table from its file, typed; without rows if the file isn't there. `nan`, `null` or `NA` in a name is that name."""
+    if not Path(path).is_file():
+        return frame(table)
+    found = pd.read_csv(
+        path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, lineterminator="\n", encoding="utf-8"
+    )
+    numbers = [name for name in found.columns if table.columns.get(name, (TEXT,))[0] not in (NAME, TEXT)]
+    found[numbers] = found[numbers].apply(pd.to_numeric)
+    return typed(found, table)
+
+
+def write(path: Path, found: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Write columns of a frame as tab-separated text: four decimals, nothing where a number is missing."""
+
+    def cell(value: Any) -> str:
+        text = number(value) if isinstance(value, float) or value is None or value is pd.NA else str(value)
+        return text.replace("\t", " ").replace("\n", " ")
+
+    rows = found[list(columns)].itertuples(index=False)
+    write_text(path, "\n".join(["\t".join(columns), *("\t".join(map(cell, row)) for row in rows)]) + "\n")
+
+
+def number(value: Any) -> str:
+    """Four decimals; empty for what is missing; no negative zero."""
+    if pd.isna(value):
+        return ""
+    text = f"{value:.4f}"
+    return text.removeprefix("-") if not text.strip("-0.") else text
