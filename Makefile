@@ -37,6 +37,7 @@ test-services: $(READY)
 lint: $(READY)
 	ruff check .
 	ruff format --check .
+	lint-imports --no-cache --no-logo
 	snakefmt --check Snakefile rules
 	snakemake --lint --configfile config/config.yaml
 

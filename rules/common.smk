@@ -13,11 +13,15 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])),
 )
 
+# what nearly every stage needs
+PRELOADED = "consomme.train.run,consomme.train.engine,consomme.evaluate.evaluator"
 # jobs on this machine are forked from one process that has the libraries loaded; those on others start on their own
+# (consomme/preload.py); CONSOMME_PRELOAD="" before the command turns that off
 if workflow.is_main_process:
-    os.environ.update(CONSOMME_FORK_FOR=str(os.getpid()))
+    os.environ.update(CONSOMME_PRELOAD_FOR=str(os.getpid()))
+    os.environ.setdefault("CONSOMME_PRELOAD", PRELOADED)
 elif workflow.remote_exec:
-    os.environ.pop("CONSOMME_FORK_FOR", None)
+    os.environ.pop("CONSOMME_PRELOAD_FOR", None)
 
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES

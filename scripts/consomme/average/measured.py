@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from consomme.common.log import say
+from consomme.evaluate.judge import Judge
 from consomme.weights.tensors import SINGLE, Weights
 
-if TYPE_CHECKING:
-    from consomme.average.methods.base import Mix
-    from consomme.evaluate.judge import Judge
-
-Measure = Callable[["Judge", Path, int, int, Path], None]  # judge, model, rows, seed -> a safetensors file at that path
+Measure = Callable[[Judge, Path, int, int, Path], None]  # judge, model, rows, seed -> a safetensors file at that path
 
 
 @contextmanager
-def measured(mix: Mix, beside: Path, measure: Measure, examples: int) -> Generator[list[Weights]]:
+def measured(
+    judge: Judge, parents: Mapping[str, Path], beside: Path, measure: Measure, examples: int, seed: int
+) -> Generator[list[Weights]]:
     """What `measure` finds for each parent on `examples` rows of the development sets, the same rows for all, as the
     tensors of a file; the files lie beside that path while the block runs, so that memory holds one parent at a time."""
-    judge, seed = mix.judge(), int(mix.setting("seed", 0))
     with TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.measured-") as place, ExitStack() as opened:
         found = []
-        for i, (name, path) in enumerate(mix.parents.items()):
+        for i, (name, path) in enumerate(parents.items()):
             folder = Path(place) / str(i)
             folder.mkdir()
             measure(judge, path, examples, seed, folder / SINGLE)

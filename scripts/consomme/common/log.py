@@ -6,13 +6,19 @@ import sys
 import time
 from collections.abc import Mapping
 
-START = time.monotonic()
+_begun = time.monotonic()
 _who = ""
 
 
+def begin() -> None:
+    """Seconds count from now on."""
+    global _begun
+    _begun = time.monotonic()
+
+
 def say(line: str) -> None:
-    """One line for the log: the seconds since the process began, whose line it is, the line."""
-    print(f"[{time.monotonic() - START:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
+    """One line for the log: the seconds since the job began, whose line it is, the line."""
+    print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
 
 
 def introduce(label: Mapping[str, str]) -> None:

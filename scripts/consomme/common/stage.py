@@ -13,9 +13,9 @@ from filelock import FileLock
 from consomme.common.digest import canonical, digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, whole_folder
-from consomme.common.fork_server import hand_over
 from consomme.common.job import Job, parse
-from consomme.common.log import say
+from consomme.common.log import begin, say
+from consomme.preload import hand_over
 
 
 def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
@@ -48,6 +48,7 @@ def main(run: Callable[[Job], None], description: str, argv: list[str] | None = 
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if argv is None and (status := hand_over(sys.argv[1:])) is not None:
         raise SystemExit(status)
+    begin()  # this process may be a fork of an older one
     try:
         run(parse(argv, description))
     except ConsommeError as error:

@@ -20,7 +20,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     from consomme.weights.mean import write_merge
 
     examples = int(mix.setting("examples", EXAMPLES))
-    with measured(mix, folder, squares, examples) as information:
+    seed = int(mix.setting("seed", 0))
+    with measured(mix.judge(), mix.parents, folder, squares, examples, seed) as information:
         write_merge(folder, mix.parents, lambda models: Fisher(models, information))
     return {"ingredients": list(mix.parents), "examples": examples}
 

@@ -19,7 +19,8 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     from consomme.weights.mean import write_merge
 
     examples = int(mix.setting("examples", EXAMPLES))
-    with measured(mix, folder, grams, examples) as known:
+    seed = int(mix.setting("seed", 0))
+    with measured(mix.judge(), mix.parents, folder, grams, examples, seed) as known:
         write_merge(folder, mix.parents, lambda models: RegMean(models, known, SHRINK))
     return {"ingredients": list(mix.parents), "examples": examples, "shrink": SHRINK}
 

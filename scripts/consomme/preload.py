@@ -1,9 +1,17 @@
 """Stages that start at once: a process that has imported the heavy libraries forks a child for each job.
 
-Importing torch and transformers takes four to five seconds of a processor, often more than a small job computes. A
-Snakemake that runs jobs on its own machine leaves its process number in CONSOMME_FORK_FOR; the first stage that it
-starts then starts a server, and the stages hand themselves over to it: arguments, working directory and open files go
-to the child, its exit status comes back. The server ends with that Snakemake. A job whose stage is killed is killed too.
+Why: importing torch and transformers takes four to five seconds of a processor, often more than a small job computes.
+
+How: a Snakemake that runs jobs on its own machine sets two variables. CONSOMME_PRELOAD_FOR is its process number,
+CONSOMME_PRELOAD the modules to import, separated by commas. The first stage that it starts then starts a server that
+imports them, and the stages hand themselves over to it: arguments, working directory and open files go to the child,
+its exit status comes back. The server ends with that Snakemake. A job whose stage is killed is killed too. An empty
+CONSOMME_PRELOAD turns all of this off: each stage then runs in its own process, as it does under a debugger or profiler
+that is to see it.
+
+What it must never do: change what a job computes, prints or answers; run a job twice; outlive its Snakemake and its
+jobs; take jobs of another user, working directory or environment; name a stage, or import anything of this package by
+itself. Where it can't do its work, the stage runs as if it were not there.
 
 Only on Linux and without a GPU, whose driver can't be used on both sides of a fork. Libraries read the environment when
 they are loaded, so there is one server for each environment; it has one thread, and every stage sets the threads of
@@ -13,6 +21,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import importlib
 import json
 import os
 import runpy
@@ -32,7 +41,8 @@ from typing import Any
 
 from filelock import FileLock
 
-VARIABLE = "CONSOMME_FORK_FOR"
+OWNER = "CONSOMME_PRELOAD_FOR"  # the process that the server lives for
+MODULES = "CONSOMME_PRELOAD"  # what it imports
 THREADS = ("_NUM_THREADS", "_MAXIMUM_THREADS")
 DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 PATIENCE = 10.0  # seconds that a server may take until it listens
@@ -46,8 +56,10 @@ def hand_over(argv: list[str]) -> int | None:
     """Let the server run this module, the program's `__main__`, with `argv`. Returns its exit status; None where there is
     to be no server, or it can't be reached."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
-    owner, threads = os.environ.get(VARIABLE, ""), {k: v for k, v in os.environ.items() if k.endswith(THREADS)}
-    if not module or not owner.isdigit() or sys.platform != "linux" or any(map(os.path.exists, DEVICES)):
+    owner, threads = os.environ.get(OWNER, ""), {k: v for k, v in os.environ.items() if k.endswith(THREADS)}
+    if not module or not owner.isdigit() or not os.environ.get(MODULES):
+        return None
+    if sys.platform != "linux" or any(map(os.path.exists, DEVICES)):
         return None
     try:
         connection = _connect(_place(owner))
@@ -92,7 +104,7 @@ def _connect(folder: Path) -> socket.socket:
     with FileLock(folder / "lock"):
         with suppress(OSError):
             return _dial(folder)
-        command = [sys.executable, "-m", "consomme.common.fork_server", str(folder), os.environ[VARIABLE]]
+        command = [sys.executable, "-m", __name__, str(folder), os.environ[OWNER]]
         single = {k: "1" if k.endswith(THREADS) else v for k, v in os.environ.items()} | {"OMP_NUM_THREADS": "1"}
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=single, start_new_session=True)
@@ -123,17 +135,11 @@ def serve(folder: Path, owner: int) -> None:
         listener.listen(128)
         try:
             alive = os.pidfd_open(owner)
-            _import()
+            for module in os.environ[MODULES].split(","):
+                importlib.import_module(module.strip())
             _loop(listener, alive)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _import() -> None:
-    """What nearly every stage needs."""
-    import consomme.evaluate.evaluator
-    import consomme.train.engine
-    import consomme.train.run  # noqa: F401
 
 
 def _loop(listener: socket.socket, owner: int) -> None:
@@ -226,11 +232,8 @@ def _child(message: bytes, files: list[int]) -> None:
 
 def _run(module: str, argv: list[str], threads: dict[str, str]) -> int:
     """Run a module as Python's -m would, in this process."""
-    from consomme.common import stage
-
-    os.environ.pop(VARIABLE, None)
+    os.environ.pop(OWNER, None)
     os.environ.update(threads)
-    stage.START = time.monotonic()
     sys.argv = [module, *argv]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)

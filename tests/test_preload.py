@@ -1,7 +1,9 @@
 """Jobs forked from one process are the jobs that they would have been, and live and die as they would have."""
 
+import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from consomme.common.fork_server import DEVICES, VARIABLE
+from consomme.preload import DEVICES, MODULES, OWNER
 
 PROBE = """
 import json, os, sys, time
@@ -23,7 +25,7 @@ def run(job):
     if wanted == "tell":
         job.out.write_text(json.dumps({
             "torch": "torch" in sys.modules, "parent": os.getppid(), "where": os.getcwd(), "arguments": sys.argv[1:],
-            "threads": os.environ.get("OMP_NUM_THREADS"), "owner": os.environ.get("CONSOMME_FORK_FOR")}))
+            "threads": os.environ.get("OMP_NUM_THREADS"), "owner": os.environ.get("CONSOMME_PRELOAD_FOR")}))
         print("out"); print("err", file=sys.stderr)
     if wanted == "fail":
         raise ConsommeError("no such thing")
@@ -63,7 +65,8 @@ def owner():
 def start(place, owner):
     def start(do: str, forked: bool = True, **more: str) -> subprocess.Popen:
         paths = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": paths, **({VARIABLE: str(owner.pid)} if forked else {}), **more}
+        forks = {OWNER: str(owner.pid), MODULES: "json,torch"}
+        environment = {**os.environ, "PYTHONPATH": paths, **(forks if forked else {}), **more}
         command = [sys.executable, "-m", "probe", "--spec", json.dumps({"do": do}), "--out", str(place / do)]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -88,6 +91,12 @@ def there(pid):
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except (FileNotFoundError, ProcessLookupError):  # the latter where it ends while the file is open
         return False
+
+
+def test_the_modules_that_the_workflow_names_exist():
+    rules = Path(__file__).parents[1] / "rules" / "common.smk"
+    (modules,) = re.findall(r'^PRELOADED = "(.*)"$', rules.read_text(), re.MULTILINE)
+    assert [m for m in modules.split(",") if importlib.util.find_spec(m) is None] == []
 
 
 def test_a_forked_job_sees_what_it_would_have_seen_and_has_the_libraries_already(place, start):
@@ -128,9 +137,15 @@ def test_a_job_ends_when_its_stage_is_killed(place, start):
     assert until(lambda: not there(pid))
 
 
+def test_an_empty_list_of_modules_turns_it_off(place, start):
+    assert ended(start("tell", CONSOMME_PRELOAD=""))[0] == 0
+    told = json.loads((place / "tell").read_text())
+    assert told["torch"] is False and told["parent"] == os.getpid()
+
+
 def test_without_its_owner_the_server_ends(place, start):
     with subprocess.Popen(["sleep", "600"]) as owner:
-        ended(start("tell", CONSOMME_FORK_FOR=str(owner.pid)))
+        ended(start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid)))
         server = json.loads((place / "tell").read_text())["parent"]
         assert there(server)
         owner.kill()
