@@ -1,7 +1,8 @@
 """The version of each stage's results.
 
 A version is part of every digest that the stage makes: raise it when a change to the code changes what the stage
-computes for the same settings, and only then. `tests/plan/test_stages.py` notices when a stage's source has changed.
+computes for the same settings, and only then. `tests/plan/test_stages.py` names the stages that a changed file can
+affect.
 """
 
 from __future__ import annotations
