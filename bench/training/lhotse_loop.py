@@ -32,9 +32,9 @@ def main() -> None:
 
     from consomme.data.features import features_of
     from consomme.data.prepared import Rows
-    from consomme.evaluate.evaluator import processor_key
+    from consomme.evaluate.identity import processor_key
     from consomme.families import family_of, load
-    from consomme.train.run import quiet
+    from consomme.train.stage import quiet
 
     quiet()
     torch.set_num_threads(given.threads)

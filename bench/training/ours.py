@@ -34,7 +34,9 @@ def flops(job: Job) -> list[dict[str, float]]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from consomme.families import family_of
-    from consomme.train.run import assemble, parent_of, quiet
+    from consomme.train.assemble import assemble
+    from consomme.train.spec import parent_of
+    from consomme.train.stage import quiet
 
     quiet()
     parent = parent_of(job)
@@ -60,7 +62,7 @@ if __name__ == "__main__":
         main(lambda job: watch.write(record, flops(job)), "count", arguments)
     else:
         from consomme.train import dropout
-        from consomme.train.run import run
+        from consomme.train.stage import run
 
         if "--torch-dropout" in arguments:
             arguments.remove("--torch-dropout")

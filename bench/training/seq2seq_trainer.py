@@ -99,7 +99,7 @@ def main() -> None:
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed
 
     from consomme.families import family_of, load
-    from consomme.train.run import quiet
+    from consomme.train.stage import quiet
 
     quiet()
     torch.set_num_threads(given.threads)
@@ -132,7 +132,7 @@ def main() -> None:
         Seq2SeqTrainer(model=model, args=arguments, train_dataset=data, data_collator=collator).train()
     watch.write(given.record, steps)
     if given.out:
-        from consomme.train.run import save
+        from consomme.train.stage import save
 
         save(model, given.model, given.out, {})
 

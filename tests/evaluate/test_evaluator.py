@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.evaluate.evaluator import hash_model, processor_key
+from consomme.evaluate.identity import hash_model, processor_key
 
 SOURCES = ["5 6 7", "8", "9 10 11 3 4", "2 2", "6 7 8 9"]
 TARGETS = ["7 6", "8 8 8", "3", "", "4 5 6 7 8 9"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
-from consomme.evaluate.evaluator import hash_model
+from consomme.evaluate.identity import hash_model
 from consomme.families import family_named, load
 from consomme.families.ensemble import ensemble
 

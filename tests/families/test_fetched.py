@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_json
-from consomme.evaluate.evaluator import processor_key
+from consomme.evaluate.identity import processor_key
 from consomme.families import family_named, family_of, load, surgery
 from consomme.families.translation import code_of
 from consomme.start.checkpoint import complete

@@ -59,7 +59,7 @@ class Wrong:
 
 def test_scores_are_the_derivative_by_the_head(scored):
     """The loss with one head turned up and down a little, utterance by utterance."""
-    from consomme.evaluate.evaluator import seq2seq_nll
+    from consomme.evaluate.losses import seq2seq_nll
 
     model, family, processor, _, _ = scored
     found = taylor(Subject(model, family, processor, [(Wrong(), 1.0)], ["en", "fr"]))
@@ -160,7 +160,7 @@ def test_sets_count_by_their_weight(scored):
 
 def test_leave_one_out_is_the_rise_of_the_loss_without_the_head(scored):
     """Against the loss of the model with that head's columns set to zero, and nothing for the head that nobody hears."""
-    from consomme.evaluate.evaluator import seq2seq_nll
+    from consomme.evaluate.losses import seq2seq_nll
 
     model, family, processor, rows, _ = scored
     found = TABLE["leave_one_out"].score(Subject(model, family, processor, [(rows, 2.0)], ["en", "fr"]))

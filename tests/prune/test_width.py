@@ -71,7 +71,7 @@ def test_a_neuron_that_nobody_hears_scores_zero_and_goes_first(deaf, corpus):
 
 def test_scores_are_the_derivative_by_the_neuron(deaf, corpus):
     """The loss of each sentence with one neuron turned up and down a little."""
-    from consomme.evaluate.evaluator import seq2seq_nll
+    from consomme.evaluate.losses import seq2seq_nll
 
     class Wrong(Rows):
         """The sentences with each other's translations: losses that stand out of the rounding."""

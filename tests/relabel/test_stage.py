@@ -239,7 +239,7 @@ def test_its_confidence_counts_every_alignment(made, relabel):
 
 def test_features_are_those_of_the_corpus_that_was_labelled(made, relabel, tmp_path):
     from consomme.data.features import features_of
-    from consomme.evaluate.evaluator import processor_key
+    from consomme.evaluate.identity import processor_key
 
     rows, _, _ = relabel("asr")
     again, _, _ = relabel("asr", corpus=tmp_path / "out", out="again", models=[made.models["ctc"][1]])

@@ -13,7 +13,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json
 from consomme.common.job import parse
 from consomme.families import family_of, load
-from consomme.start.start import run
+from consomme.start.stage import run
 
 TEXTS = ["ein hund bellt", "zwei äpfel"]
 WAVEFORM = {

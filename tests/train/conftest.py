@@ -115,7 +115,7 @@ def killed_at():
 def run_killed(step: int, made: Job, monkeypatch) -> None:
     """Run a training that ends in the middle, as if it had been killed."""
     from consomme.train.progress import Progress
-    from consomme.train.run import run
+    from consomme.train.stage import run
 
     plain = Progress.on_step_end
 

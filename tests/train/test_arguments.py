@@ -94,7 +94,7 @@ def test_one_step_of_sgd_is_the_rate_times_the_gradient(tmp_path, recogniser, to
     import torch
 
     from consomme.families import load
-    from consomme.train.run import run
+    from consomme.train.stage import run
 
     rate = 0.05
     made = job(

@@ -7,7 +7,7 @@ import pytest
 from consomme.common.provenance import weights_hash
 from consomme.train import losses
 from consomme.train.pieces import PASS
-from consomme.train.run import run
+from consomme.train.stage import run
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_it_stands_in_for_torchs_only_while_it_is_open():
 def test_a_translator_is_trained_with_it_and_judged_without(
     tmp_path, translator, pairs, sentences, place, job, monkeypatch
 ):
-    from consomme.train import run as stage
+    from consomme.train import stage
 
     calls = []
 

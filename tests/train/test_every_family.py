@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from consomme.common.errors import ConsommeError
 from consomme.families import family_named
 from consomme.train.optimizers import groups
-from consomme.train.run import run
+from consomme.train.stage import run
 
 SPEECH = ("ctc", "wav2vec2", "hubert", "wavlm", "parakeet", "whisper", "speech2text", "moonshine")
 TEXT = ("marian", "m2m_100", "mbart", "t5")

@@ -12,7 +12,7 @@ from consomme.common.job import Job
 from consomme.common.provenance import lineage, weights_hash, write_provenance
 from consomme.families import family_named, load
 from consomme.families.surgery import keep_layers
-from consomme.train import run as stage
+from consomme.train import stage
 from consomme.train.hidden import Hidden, distance, place_weights, teachers_layers
 from consomme.train.layer_drop import LayerDrop
 
@@ -60,7 +60,7 @@ def test_layers_are_followed_through_prunings_trainings_and_averages(made):
 
 def test_a_checkpoint_that_was_fetched_or_given_can_be_trained(tmp_path, recogniser, tones, job):
     """`from` records where it took a checkpoint from; that is no lineage of layers."""
-    from consomme.train.run import run
+    from consomme.train.stage import run
 
     given = tmp_path / "given"
     shutil.copytree(recogniser, given)

@@ -7,7 +7,7 @@ import torch
 from consomme.families import family_named, load
 from consomme.train import hybrid, losses
 from consomme.train.collate import Collator
-from consomme.train.run import run
+from consomme.train.stage import run
 
 WHISPER = family_named("whisper")
 

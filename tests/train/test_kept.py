@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from consomme.families import load
-from consomme.train.run import run
+from consomme.train.stage import run
 
 EVERYTHING = {"every": 3, "last": 2, "best": None, "ema": 0.8, "mean": True}
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from consomme.train.engine import Engine, split
 from consomme.train.pieces import PASS
-from consomme.train.run import run
+from consomme.train.stage import run
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from consomme.common.errors import ConsommeError
 from consomme.families import family_named, load
 from consomme.train import adapters, optimizers
-from consomme.train.run import run
+from consomme.train.stage import run
 
 SETTINGS = {
     "optim": "adamw_torch_fused",

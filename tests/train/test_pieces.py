@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 
 from consomme.data.prepared import Rows
 from consomme.families import family_of
+from consomme.train.assemble import batches_of
 from consomme.train.collate import Collator
 from consomme.train.engine import Engine
 from consomme.train.pieces import PASS, pieces
-from consomme.train.run import batches_of, run
+from consomme.train.stage import run
 
 
 def cost(sizes, cut, per_pass):

@@ -10,8 +10,7 @@ import time
 import pytest
 
 from consomme.common.digest import digest
-from consomme.train import checkpoints
-from consomme.train import run as stage
+from consomme.train import checkpoints, stage
 from consomme.train.progress import Progress
 
 OPTIONS = {"max_steps": 25, "encoder_layerdrop": 0.3, "lr_scheduler_type": "cosine", "num_train_epochs": None}

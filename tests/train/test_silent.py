@@ -8,8 +8,8 @@ import torch
 from consomme.families import family_named, load
 from consomme.families.surgery import last_projections, sub, zero_heads
 from consomme.train.optimizers import TABLE
-from consomme.train.run import run
 from consomme.train.silent import keep_silent
+from consomme.train.stage import run
 
 
 def silenced(place, parent, family, sublayer, head):

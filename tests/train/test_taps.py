@@ -6,7 +6,7 @@ import torch
 from consomme.families import family_named, load
 from consomme.train import losses
 from consomme.train.layer_drop import LayerDrop
-from consomme.train.run import run
+from consomme.train.stage import run
 from consomme.train.taps import Taps, spread
 
 DEPTH = 6

@@ -9,7 +9,7 @@ import torch
 from consomme.families import family_named, load
 from consomme.families.windows import is_short
 from consomme.train.collate import Collator, draw
-from consomme.train.run import run
+from consomme.train.stage import run
 
 WHISPER = family_named("whisper")
 

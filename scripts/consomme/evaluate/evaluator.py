@@ -5,9 +5,7 @@ that any of them has asked before costs the hashing of the weights."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -18,8 +16,11 @@ import numpy as np
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, nearest
-from consomme.common.files import hash_file, read_json, whole_file, write_json
+from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
+from consomme.evaluate.evaluation_mode import evaluating
+from consomme.evaluate.identity import hash_model, processor_key, stable
+from consomme.evaluate.losses import ctc_nll, seq2seq_nll
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.windows import alike, fitting, is_short, without
@@ -36,19 +37,6 @@ Around = Callable[[str, Sequence[int]], AbstractContextManager]  # a set and the
 VERSION = 1  # of what is cached: as the stage's in plan/stages.py, raised when the same question gets another answer
 DIGITS = 24
 ONCE = 16  # rows at once on a processor where each is looked at only once: what its caches hold
-LABEL_PAD = -100
-# What a config says of its history, not of the function that the model computes
-VOLATILE = (
-    "_name_or_path",
-    "name_or_path",
-    "transformers_version",
-    "architectures",
-    "dtype",
-    "torch_dtype",
-    "_from_model_config",
-)
-# What lies in a model folder beside the processor's own files
-NO_PROCESSOR = ("config.json", "generation_config.json", "provenance.json", "trainer_state.json")
 
 
 class Evaluator:
@@ -169,7 +157,7 @@ class Evaluator:
             content["short"] = is_short(self.family, model.config, self.decoding)
         if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
-            content["generation"] = _stable(getattr(model, "generation_config", None))
+            content["generation"] = stable(getattr(model, "generation_config", None))
         return digest(content, DIGITS)
 
     def _said(
@@ -298,133 +286,8 @@ class Evaluator:
         return self.sets[set_name]
 
 
-# -- losses ----------------------------------------------------------------------------------------------------------
-def seq2seq_nll(
-    family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The summed token negative log likelihood of each example [b], float32 nats, and its token counts [b].
-
-    No label smoothing; labels of -100 don't count."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    inputs = dict(batch)
-    labels = inputs.pop("labels")
-    if "decoder_input_ids" not in inputs:
-        # given in place of the labels, so that the model doesn't compute a mean loss of its own beside ours
-        inputs["decoder_input_ids"] = family.decoder_inputs(model, labels)
-    with family.fitted(model, inputs):
-        logits = model(**inputs, use_cache=False).logits
-    # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
-    nll = [
-        cross_entropy(one.float(), wanted, ignore_index=LABEL_PAD, reduction="sum")
-        for one, wanted in zip(logits, labels, strict=True)
-    ]
-    return torch.stack(nll), (labels != LABEL_PAD).sum(dim=1)
-
-
-def ctc_nll(
-    family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The CTC negative log likelihood of each example [b], float32 nats, and its label counts [b].
-
-    The blank is the config's pad_token_id. A transcript that doesn't fit into its frames has infinite loss; it counts
-    as 0, as in training, and does so for every model of the same frame rate."""
-    import torch
-    from torch.nn.functional import ctc_loss, log_softmax
-
-    inputs = dict(batch)
-    labels = inputs.pop("labels")
-    log_probs = log_softmax(model(**inputs).logits.float(), dim=-1).transpose(0, 1)  # [time, b, vocabulary]
-    frames = family.frames(model, batch).to(labels.device)
-    tokens = (labels != LABEL_PAD).sum(dim=1)
-    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's own kernel is not deterministic
-        nll = ctc_loss(
-            log_probs,
-            labels[labels != LABEL_PAD],
-            frames,
-            tokens,
-            blank=model.config.pad_token_id,
-            reduction="none",
-            zero_infinity=True,
-        )
-    return nll, tokens
-
-
-# -- identities ------------------------------------------------------------------------------------------------------
-def hash_model(model: PreTrainedModel) -> str:
-    """BLAKE2b of a model in memory: its config without its history, and each tensor's name, dtype, shape and bytes."""
-    found = hashlib.blake2b(digest_size=16)
-    found.update(_stable(model.config).encode())
-    seen: dict[tuple, str] = {}
-    for name, tensor in sorted(model.state_dict().items()):
-        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
-        place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if tensor.numel() and place in seen:  # tied: an embedding that is the output layer too is hashed once
-            found.update(f"= {seen[place]}".encode())
-            continue
-        seen[place] = name
-        found.update(_bytes(tensor))
-    return found.hexdigest()
-
-
-def processor_key(folder: Path | str, family: Family | None = None, languages: Sequence[str] = ()) -> str:
-    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history; of the
-    languages too, where the family's features depend on them."""
-    found = hashlib.blake2b(digest_size=16)
-    if family and family.languages:
-        found.update(f"{languages}\n".encode())
-    for path in sorted(Path(folder).iterdir()):
-        if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
-            continue
-        if path.name.endswith(".index.json"):
-            continue
-        content = _without_history(read_json(path)) if path.suffix == ".json" else hash_file(path)
-        found.update(f"{path.name} {json.dumps(content, sort_keys=True)}\n".encode())
-    return found.hexdigest()
-
-
 def rows_of(job: Job, corpora: Sequence[str]) -> Rows:
     """The rows of some of the job's prepared corpora, read as one."""
     from consomme.data.prepared import Rows
 
     return Rows.open({name: job.inputs[f"corpus/{name}"] for name in corpora})
-
-
-class evaluating:
-    """A context in which a model is on a device and in evaluation mode; its training mode comes back afterwards."""
-
-    def __init__(self, model: PreTrainedModel, device: str) -> None:
-        self.model, self.training = model, {}
-        # moving looks at every module, also where nothing has to move
-        if next((p.device.type for p in model.parameters()), None) != device:
-            model.to(device)
-
-    def __enter__(self) -> None:
-        # module by module: a frozen part of a model may be in evaluation mode while the rest is being trained
-        self.training = {module: module.training for module in self.model.modules()}
-        self.model.eval()
-
-    def __exit__(self, *exception: object) -> None:
-        for module, training in self.training.items():
-            module.training = training
-
-
-def _bytes(tensor: torch.Tensor) -> memoryview:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
-
-
-def _stable(config: Any) -> str:
-    """A config as text without what changes between saves of the same model."""
-    return "" if config is None else json.dumps(_without_history(config.to_dict()), sort_keys=True, default=str)
-
-
-def _without_history(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _without_history(v) for k, v in value.items() if k not in VOLATILE}
-    if isinstance(value, list | tuple):
-        return [_without_history(v) for v in value]
-    return value

@@ -57,7 +57,7 @@ class Judge:
 
     def evaluator(self, folder: Path | None = None) -> Any:
         """The evaluator for models with the processor of `folder` (default: the first parent's)."""
-        from consomme.evaluate.evaluator import processor_key
+        from consomme.evaluate.identity import processor_key
 
         folder = folder or next(iter(self.parents.values()))
         key = processor_key(folder)

@@ -35,7 +35,7 @@ def learn(
     import torch
 
     from consomme.evaluate import gradients
-    from consomme.evaluate.evaluator import evaluating
+    from consomme.evaluate.evaluation_mode import evaluating
     from consomme.families.surgery import layers
 
     stack = layers(model, family.stacks[side])

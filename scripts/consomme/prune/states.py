@@ -20,7 +20,7 @@ def cosines(model: PreTrainedModel, family: Family, side: str, judge: Judge) -> 
     and over the sets by their weights. One row at a time, so that no padding counts."""
     import torch
 
-    from consomme.evaluate.evaluator import evaluating
+    from consomme.evaluate.evaluation_mode import evaluating
     from consomme.families.surgery import layers
 
     states: list[Tensor] = []

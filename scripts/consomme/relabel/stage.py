@@ -22,7 +22,8 @@ from consomme.common.stage import build_once
 from consomme.data.check import Text
 from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
-from consomme.evaluate.evaluator import Evaluator, processor_key
+from consomme.evaluate.evaluator import Evaluator
+from consomme.evaluate.identity import processor_key
 from consomme.evaluate.metrics import metric_named, metrics_of
 from consomme.relabel.keep import Problem, sift
 

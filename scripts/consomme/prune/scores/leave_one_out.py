@@ -10,7 +10,7 @@ def leave_one_out(subject: Subject) -> Scores:
     development sets for each head, and one for the whole model. What makes the loss fall by going scores below 0."""
     import torch
 
-    from consomme.evaluate.evaluator import evaluating
+    from consomme.evaluate.evaluation_mode import evaluating
     from consomme.prune.scores.masks import batches, losses, masked
 
     with evaluating(subject.model, subject.device), masked(subject) as masks, torch.no_grad():

@@ -18,7 +18,7 @@ def taylor(subject: Subject) -> Scores:
     sets count by their weight. Gradients are those of single utterances, so neither batch size nor order matters."""
     import torch
 
-    from consomme.evaluate.evaluator import evaluating
+    from consomme.evaluate.evaluation_mode import evaluating
     from consomme.prune.scores.masks import batches, losses, masked
 
     total: dict[tuple[str, int], Tensor] = {}

@@ -14,7 +14,7 @@ from consomme.common.job import parse
 from consomme.families import family_named, load
 from consomme.start import hub
 from consomme.start.checkpoint import merge
-from consomme.start.start import run
+from consomme.start.stage import run
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world", "bonjour le monde"]
 SMALL = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}

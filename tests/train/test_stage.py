@@ -14,7 +14,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.provenance import weights_hash
 from consomme.evaluate.evaluator import ONCE
 from consomme.families import load
-from consomme.train import run as stage
+from consomme.train import stage
 
 
 def trained(made):
@@ -58,7 +58,7 @@ def test_waveforms_are_augmented_beside_the_training(
     tmp_path, recogniser, tones, monkeypatch, job, threads, augment, workers
 ):
     from consomme.train import arguments
-    from consomme.train.run import run
+    from consomme.train.stage import run
 
     class Seen(Exception):
         pass

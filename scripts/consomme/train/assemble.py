@@ -1,0 +1,241 @@
+"""A job's settings -> a training that is ready to start: model, corpora, batches, what augments, what teaches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.train.spec import label_free, layers_of_teacher, root, seed_of, teacher_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+    from consomme.train.augment import Augmenter
+    from consomme.train.development import Development
+    from consomme.train.distil import Teacher
+    from consomme.train.engine import Engine
+    from consomme.train.examples import Corpus
+    from consomme.train.sampler import Batches
+
+FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
+WORKERS = 4  # processes at most that read and augment waveforms
+
+
+@dataclass(frozen=True)
+class Made:
+    """A training that is ready to start.
+
+    own: keys that the saved config gets beside the parent's; adapted: peft's handle of a model with adapters; largest:
+    rows of a batch at most."""
+
+    engine: Engine
+    corpora: Mapping[str, Corpus]
+    own: Mapping[str, Any]
+    adapted: Any
+    largest: int
+
+
+def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pieces: int) -> Made:
+    """The engine and the corpora that it trains on. pieces: that each batch goes through the model in."""
+    from transformers import set_seed
+
+    from consomme.families.windows import KEY, SHORT, is_short
+    from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
+    from consomme.train.collate import Collator
+    from consomme.train.engine import Engine, Parts
+    from consomme.train.kept import Kept
+    from consomme.train.layer_drop import LayerDrop
+    from consomme.train.pieces import PASS
+    from consomme.train.silent import keep_silent
+    from consomme.train.taps import Taps
+
+    spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
+    set_seed(seed)
+    processor = family.processor(parent, spec["languages"])
+    changed = config_keys.overrides(family, read_json(parent / "config.json"), settings)
+    own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
+    model = config_keys.load_with(family, parent, changed | own, "cpu")
+    corpora = read(job, family, processor, model, parent)
+    augmenter = augmenter_of(job, family, processor, corpora, seed)
+    batches = batches_of(spec, corpora, seed)
+    total = arguments.steps(settings, len(batches))
+    # what is trained: all of it, or adapters; with a head for CTC beside
+    optimizers.freeze(model, family, settings.get("freeze") or [])
+    if silent := keep_silent(model, family):
+        say(f"{silent} sublayers were pruned by zeroing; they stay zero")
+    adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
+    ctc_weight = settings.get("ctc_weight") or 0.0
+    if ctc_weight:
+        hybrid.attach(model, seed)
+    drops = settings["encoder_layerdrop"] or settings["decoder_layerdrop"]
+    short = is_short(family, model.config)
+    full = settings.get("full_windows")
+    parts = Parts(
+        family=family,
+        examples=examples.Examples(family, processor, corpora, augmenter),
+        batches=batches,
+        collator=Collator(
+            family,
+            processor,
+            short=short,
+            full=FULL_WINDOWS if full is None else full,
+            ctc=ctc_weight > 0,
+            per_pass=PASS["cpu" if device == "cpu" else "cuda"],
+            room=settings.get("batch_seconds") or settings.get("batch_tokens"),
+        ),
+        optimizer=partial(optimizers.build, model, family, settings),
+        smoothing=settings["label_smoothing_factor"],
+        precision=settings["precision"],
+        teacher=teacher(job, family, processor, device),
+        taps=Taps(settings["intermediate_ctc"], model, family, seed) if settings.get("intermediate_ctc") else None,
+        layer_drop=LayerDrop(settings, model, family, seed, total) if drops else None,
+        kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") else None,
+        ctc_weight=ctc_weight,
+        max_loss=settings.get("max_loss"),
+        pieces=pieces,
+    )
+    workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
+    given = arguments.training_arguments(
+        settings, total=total, seed=seed, folder=work / "checkpoints", device=device, workers=workers
+    )
+    rows = sum(len(corpus.usable) for corpus in corpora.values())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = sum(p.numel() for p in model.parameters())
+    some = "" if trained == parameters else f", {trained:,} of them trained"
+    window = f", {SHORT} windows" if short else ""
+    say(
+        f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
+        f"{len(batches)} batches an epoch, {total} steps"
+    )
+    return Made(Engine(model, given, parts), corpora, own, adapted, batches.largest)
+
+
+def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, parent: Path) -> Mapping[str, Corpus]:
+    """The training corpora as the model sees them, by name."""
+    from consomme.data.prepared import Rows
+    from consomme.evaluate.identity import processor_key
+    from consomme.train import examples
+
+    spec, settings = job.spec, job.spec["settings"]
+    corpora = {
+        name: examples.open_corpus(
+            family,
+            processor,
+            model,
+            Rows.open({name: job.inputs[f"corpus/{name}"]}),
+            share=spec.get("share", 1.0),
+            share_seed=spec.get("seed", 0),
+            languages=spec["languages"],
+            cache=job.cache,
+            processor_key=processor_key(parent, family, spec["languages"]),
+            fastest=max(settings["augment"].get("speed") or [1.0]),
+            labelled=not label_free(family, settings),
+            hybrid=bool(settings.get("ctc_weight")),
+        )
+        for name in spec["train"]
+    }
+    examples.report_left_out(corpora)
+    return corpora
+
+
+def augmenter_of(
+    job: Job, family: Family, processor: Any, corpora: Mapping[str, Corpus], seed: int
+) -> Augmenter | None:
+    """What the settings change in every example, if anything."""
+    from consomme.train.augment import TABLE, Augmenter, Context
+
+    augment = job.spec["settings"]["augment"]
+    wanted = [name for name, value in augment.items() if value]
+    allowed = [name for name, kind in TABLE.items() if family.task in kind.tasks]
+    for name in wanted:
+        if name not in allowed:
+            reads = "reads text" if family.task == "nmt" else "hears speech"
+            raise ConsommeError(f"augment.{name}: {family.name} {reads}; allowed: {', '.join(allowed)}")
+    if not wanted:
+        return None
+    extractor = getattr(processor, "feature_extractor", processor)
+    corpus = next(iter(corpora.values()))
+    context = Context(
+        rate=corpus.rows.sampling_rate or 0,
+        stride=getattr(extractor, "stride", 1),
+        root=root(job.spec),
+        longest=getattr(extractor, "n_samples", None),
+        waveform=family.task == "asr" and corpus.features[0].ndim == 1,
+        subwords=partial(family.subwords, processor),
+    )
+    return Augmenter(augment, context, seed)
+
+
+def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int) -> Batches:
+    """The batches: of so many rows, of so many seconds, or of so many tokens of the longer side."""
+    from consomme.train.sampler import Batches
+
+    settings = spec["settings"]
+    room = settings.get("batch_seconds") or settings.get("batch_tokens")
+    if settings.get("batch_seconds"):
+        lengths = {name: corpus.seconds for name, corpus in corpora.items()}
+    elif settings.get("batch_tokens"):
+        lengths = {name: corpus.longer for name, corpus in corpora.items()}
+    else:
+        lengths = {name: corpus.lengths for name, corpus in corpora.items()}
+    usable = {name: corpus.usable for name, corpus in corpora.items()}
+    size = None if room else settings["per_device_train_batch_size"]
+    grouped = settings["train_sampling_strategy"] == "group_by_length"
+    return Batches(lengths, usable, spec["train"], size, seed, room, grouped)
+
+
+def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:
+    """The model to distil from, loaded, if the settings want one."""
+    from consomme.families import family_of, load
+    from consomme.train import distil
+    from consomme.train.hidden import Hidden
+
+    settings = job.spec["settings"]["distil"]
+    if not settings:
+        return None
+    place = teacher_of(job)
+    if place is None:
+        raise ConsommeError("distil: no teacher among the inputs; name one with distil_from")
+    distil.check(family, processor, family_of(place), place)
+    layers = layers_of_teacher(job)
+    hidden = Hidden(layers, family, float(settings["hidden"])) if layers else None
+    for side, numbers in (layers or {}).items():
+        say(f"distil: the {side}'s layers learn from the teacher's layers {numbers}")
+    return distil.Teacher(load(place, device), family, settings, hidden)
+
+
+def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | None:
+    """The evaluations that the settings ask for."""
+    from consomme.train.config_keys import as_saved
+
+    spec, settings = job.spec, job.spec["settings"]
+    if not settings["eval_steps"]:
+        for name in ("early_stopping_patience", "load_best_model_at_end"):
+            if settings.get(name):
+                raise ConsommeError(f"{name}: {settings[name]}: needs evaluations; set eval_steps")
+        return None
+    from consomme.evaluate.choice import Choice, objective
+    from consomme.evaluate.evaluator import Evaluator
+    from consomme.train.development import Development
+
+    choice = Choice.parse(settings["choose_on"])
+    for name in choice.weights:
+        if name not in spec["dev"]:
+            raise ConsommeError(f"choose_on: no development set '{name}'; there are {list(spec['dev'])}")
+    evaluator = Evaluator.open(job, {name: spec["dev"][name] for name in choice.weights}, parent)
+    return Development(
+        lambda model: objective(evaluator, model, choice),
+        settings["eval_steps"],
+        folder,
+        patience=settings["early_stopping_patience"],
+        keep=settings["load_best_model_at_end"],
+        around=lambda: as_saved(made.engine.model, made.engine.family, parent, made.own),
+    )

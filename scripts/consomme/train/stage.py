@@ -1,0 +1,223 @@
+"""The stage: one parent, its corpora, perhaps a teacher -> a trained model."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError
+from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.common.model_files import copy_inherited, inherited
+from consomme.common.provenance import weights_hash, write_provenance
+from consomme.common.stage import build_once
+from consomme.train.assemble import Made, assemble, develop
+from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
+    from consomme.train.development import Development
+    from consomme.train.engine import Diverged, Engine
+
+
+def run(job: Job) -> None:
+    """Train `job`'s parent; compute nothing where this was done before on the same inputs."""
+    build_once(job, identity(job), lambda folder, work: build(job, folder, work))
+
+
+def identity(job: Job) -> dict[str, Any]:
+    """All that the result rests on, by content."""
+    spec, settings = job.spec, job.spec["settings"]
+    wanted = list(spec["train"]) + (development_corpora(spec) if chooses(settings) else [])
+    missing = [name for name in wanted if f"corpus/{name}" not in job.inputs]
+    if missing:
+        raise ConsommeError(f"inputs: corpus/{missing[0]} is needed and not among {list(job.inputs)}")
+    parent = parent_of(job)
+    key: dict[str, Any] = {
+        "digest": spec["digest"],
+        "parent": {
+            "weights": weights_hash(parent),
+            "files": [[n.as_posix(), hash_file(parent / n)] for n in inherited(parent)],
+        },
+        "corpora": {n: read_json(job.inputs[f"corpus/{n}"] / "prepared.json")["fingerprint"] for n in sorted(wanted)},
+    }
+    if teacher := teacher_of(job):
+        key["teacher"] = weights_hash(teacher)
+        if layers := layers_of_teacher(job):
+            key["layers"] = layers  # the provenance of both, which says so, is no part of their weights
+    from consomme.train.augment import folders
+
+    for name, paths in folders(settings["augment"], root(spec)).items():
+        key[name] = [hash_file(path) for path in paths]
+    return key
+
+
+def build(job: Job, folder: Path, work: Path) -> None:
+    """Fill `folder` with the trained model; checkpoints live in `work` until it is done."""
+    import gc
+
+    import torch
+
+    from consomme.families import device_named, family_of
+    from consomme.families.base import value_of
+    from consomme.train.checks import problems
+    from consomme.train.engine import Diverged
+    from consomme.train.examples import much_unknown
+
+    torch.set_num_threads(job.threads)
+    quiet()
+    settings, parent, device = job.spec["settings"], parent_of(job), device_named(job.device)
+    family = family_of(parent)
+    config = read_json(parent / "config.json")
+    depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
+    for key, what in problems(settings, family, depth):
+        raise ConsommeError(f"{key}: {what}")
+    pieces = 1
+    while True:
+        made = assemble(job, family, parent, device, work, pieces)
+        try:
+            record = train(made, develop(job, made, parent, work / "best"), job, family, work)
+            require_finite_weights(made.engine)
+            model = plain(made)
+            break
+        except Diverged as error:
+            model, record = diverged(made, error, parent, work)
+            break
+        except RuntimeError as error:
+            if not out_of_memory(error) or pieces >= made.largest:
+                raise
+        # only here, where the error and its frames are gone, can what the engine holds be freed
+        del made
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        pieces *= 2
+        say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
+    if layers := layers_of_teacher(job):
+        record["distilled_layers"] = layers
+    save(model, parent, folder, made.own)
+    if made.engine.parts.kept:
+        record["kept"] = made.engine.parts.kept.finish(folder, made.engine.state)
+    shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
+    if (work / "tensorboard").is_dir():
+        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+    if pieces > 1:
+        record["pieces"] = pieces
+    left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
+    write_provenance(job, folder, left_out=left_out, unknown=much_unknown(made.corpora), **record)
+    shutil.rmtree(work)
+    work.mkdir()
+
+
+def train(made: Made, development: Development | None, job: Job, family: Family, work: Path) -> dict[str, Any]:
+    """Train, from the newest whole checkpoint on; the model ends with the weights to save. Returns what to record."""
+    from consomme.train import checkpoints
+    from consomme.train.development import best_of, evaluations
+    from consomme.train.progress import Progress
+
+    engine = made.engine
+    progress = Progress(work / "progress.jsonl", audio=family.task == "asr", events=work / "tensorboard")
+    progress.engine = engine
+    engine.add_callback(progress)
+    if development:
+        development.engine, development.progress = engine, progress
+        # before what is kept of the step, which asks how good it was
+        engine.callback_handler.callbacks.insert(0, development)
+    checkpoint = checkpoints.newest(work / "checkpoints")
+    if checkpoint:
+        say(f"resuming from {checkpoint.name}")
+    engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    engine.require_finite()
+    record: dict[str, Any] = {"steps": engine.state.global_step}
+    found = evaluations(engine.state.log_history)
+    if development and found:
+        settings = job.spec["settings"]
+        best = best_of(found)
+        taken = best if settings["load_best_model_at_end"] else found[-1]
+        if settings["load_best_model_at_end"]:
+            checkpoints.read_weights(engine.model, development.weights(best["step"]))
+        record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
+    return record
+
+
+def require_finite_weights(engine: Engine) -> None:
+    """Diverged if a weight is not a finite number: the loss of the last step was that of the weights before it."""
+    import torch
+
+    from consomme.train.engine import Diverged
+
+    for name, tensor in engine.model.named_parameters():
+        if not bool(torch.isfinite(tensor).all()):
+            message = f"training diverged: {name} is not finite after the last step; lower learning_rate"
+            raise Diverged(message, engine.state.global_step + 1, float("nan"))
+
+
+def plain(made: Made) -> PreTrainedModel:
+    """The trained model with its adapters merged, without what only training has."""
+    from consomme.train import adapters, hybrid
+
+    model = adapters.merge(made.adapted) if made.adapted else made.engine.model
+    hybrid.detach(model)
+    return model
+
+
+def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """The last good model, of the newest checkpoint or else the parent itself, and what to record."""
+    from consomme.families import load
+    from consomme.train import checkpoints
+
+    say(f"{error}; this run ends as diverged, with its last good checkpoint, and no soup will take it")
+    # the loss of a step is that of the weights before it: a checkpoint of that step is the one that gave it
+    checkpoint = checkpoints.newest(work / "checkpoints", before=error.step - 1)
+    if checkpoint:
+        step = int(checkpoint.name.rpartition("-")[2])
+        checkpoints.read_weights(made.engine.model, checkpoint / checkpoints.WEIGHTS)
+        model = plain(made)
+    else:
+        step, model = 0, load(parent, "cpu")
+    if made.engine.parts.kept:
+        made.engine.parts.kept.drop()
+    loss = error.loss if math.isfinite(error.loss) else str(error.loss)
+    return model, {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether torch says that memory is used up, on a GPU or on the processor."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, Any]) -> None:
+    """The model's weights as float32 with every other file of its parent: config, processor, whatever it has.
+
+    own: keys that the config gets."""
+    model.float().save_pretrained(folder, max_shard_size="1TB")
+    copy_inherited(parent, folder)
+    config = read_json(folder / "config.json") | dict(own)
+    stored = {key for key in ("dtype", "torch_dtype") if config.get(key, "float32") != "float32"}
+    if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
+        write_json(folder / "config.json", config | dict.fromkeys(stored, "float32"))
+    if config.get("pruned_heads"):
+        from consomme.weights.zeroed_copy import write_twin
+
+        write_twin(folder)
+
+
+def quiet() -> None:
+    """No warnings of transformers on every start; errors still show."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", module="torch.utils.data|torch.nn|torch.optim|accelerate|transformers")
+    # cached features are read-only; they are copied into the batch
+    warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
