@@ -75,34 +75,46 @@ def corpus_inventory(wildcards):
 
 
 # -- models
+def model(wildcards):
+    return plan.model(wildcards.experiment, wildcards.model)
+
+
 def model_spec(wildcards):
-    return plan.model(wildcards).spec
+    return model(wildcards).spec
 
 
 def model_inputs(wildcards):
-    return list(plan.model(wildcards).inputs.values())
+    return list(model(wildcards).inputs.values())
 
 
 def model_sources(wildcards):
-    return list(plan.model(wildcards).sources)
+    return list(model(wildcards).sources)
 
 
 # -- evaluations
+def evaluation(wildcards):
+    return plan.evaluation(wildcards.experiment, wildcards.model, wildcards.evaluation)
+
+
 def evaluation_spec(wildcards):
-    return plan.evaluation(wildcards).spec
+    return evaluation(wildcards).spec
 
 
 def evaluation_inputs(wildcards):
-    return list(plan.evaluation(wildcards).inputs.values())
+    return list(evaluation(wildcards).inputs.values())
 
 
 # -- landscapes
+def landscape(wildcards):
+    return plan.landscape(wildcards.experiment, wildcards.landscape)
+
+
 def landscape_spec(wildcards):
-    return plan.landscape(wildcards).spec
+    return landscape(wildcards).spec
 
 
 def landscape_inputs(wildcards):
-    return list(plan.landscape(wildcards).inputs.values())
+    return list(landscape(wildcards).inputs.values())
 
 
 # -- tables: their specs name every model of an experiment, and so are files, named by their digest

@@ -260,19 +260,17 @@ class Plan:
             for landscape in study.landscapes:
                 self.landscapes.setdefault(landscape.path, landscape)
 
-    def model(self, wildcards: Any) -> Model:
-        """The model of a rule's wildcards `experiment` and `model`."""
-        return self.models[f"{wildcards.experiment}/{wildcards.model}"]
+    def model(self, experiment: str, model: str) -> Model:
+        """The model of an experiment by its id."""
+        return self.models[f"{experiment}/{model}"]
 
-    def evaluation(self, wildcards: Any) -> Evaluation:
-        """The evaluation of a rule's wildcards `experiment`, `model` and `evaluation`."""
-        return self.evaluations[
-            f"{RESULTS}/{wildcards.experiment}/hypotheses/{wildcards.model}/{wildcards.evaluation}.json"
-        ]
+    def evaluation(self, experiment: str, model: str, digest: str) -> Evaluation:
+        """The evaluation with that digest of a model of an experiment."""
+        return self.evaluations[f"{RESULTS}/{experiment}/hypotheses/{model}/{digest}.json"]
 
-    def landscape(self, wildcards: Any) -> Landscape:
-        """The landscape of a rule's wildcards `experiment` and `landscape`."""
-        return self.landscapes[f"{RESULTS}/{wildcards.experiment}/landscape/{wildcards.landscape}.json"]
+    def landscape(self, experiment: str, digest: str) -> Landscape:
+        """The landscape with that digest of an experiment."""
+        return self.landscapes[f"{RESULTS}/{experiment}/landscape/{digest}.json"]
 
     def pattern(self, stage: str) -> str:
         """A regular expression for the folders of the models that a stage makes; `ensemble` for averages without weights."""
