@@ -49,6 +49,7 @@ pytestmark = pytest.mark.skipif(
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forked")
     (folder / "probe.py").write_text(PROBE)
+    (folder / "late.py").write_text("import time; time.sleep(1); import no_such_module")
     return folder
 
 
@@ -137,8 +138,9 @@ def test_a_job_ends_when_its_stage_is_killed(place, start):
     assert until(lambda: not there(pid))
 
 
-def test_an_empty_list_of_modules_turns_it_off(place, start):
-    assert ended(start("tell", CONSOMME_PRELOAD=""))[0] == 0
+@pytest.mark.parametrize("modules", ["", "no.such.module", "late"])
+def test_an_empty_list_turns_it_off_and_a_wrong_one_fails_no_job(place, start, modules):
+    assert ended(start("tell", CONSOMME_PRELOAD=modules))[:2] == (0, "out\n")
     told = json.loads((place / "tell").read_text())
     assert told["torch"] is False and told["parent"] == os.getpid()
 

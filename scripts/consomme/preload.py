@@ -66,8 +66,11 @@ def hand_over(argv: list[str]) -> int | None:
     except OSError:
         return None
     with connection:
-        socket.send_fds(connection, [json.dumps([module, argv, threads]).encode() + b"\n"], [0, 1, 2])
-        if not connection.recv(len(TAKEN)):
+        try:
+            socket.send_fds(connection, [json.dumps([module, argv, threads]).encode() + b"\n"], [0, 1, 2])
+            if not connection.recv(len(TAKEN)):
+                return None
+        except OSError:  # the server has ended before it had a child: a module that can't be imported, no memory
             return None
         try:
             answer = connection.recv(STATUS.size)
