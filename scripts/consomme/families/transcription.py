@@ -1,30 +1,24 @@
-"""What the families of encoder-decoder recognisers share: transcripts as labels, and generation."""
+"""What the families of encoder-decoder recognisers share: transcripts as labels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families.base import Family
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
-UNBOUNDED = 1024  # tokens at most of a transcript by a model whose positions know no end
+from consomme.families.encoder_decoder import EncoderDecoder
 
 
 @dataclass(frozen=True)
-class Transcriber(Family):
+class Transcriber(EncoderDecoder):
     """See `Family`."""
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         """The text and the end token: the model puts the start token before them itself."""
         tokenizer = processor.tokenizer
         ids = [*self.prefix(tokenizer, languages), *tokenizer(text, add_special_tokens=False).input_ids]
-        ids.append(tokenizer.eos_token_id)
+        ids.append(self.end(tokenizer))
         if len(ids) > tokenizer.model_max_length:
             raise ConsommeError(
                 f"a transcript of {len(ids)} tokens, the model has positions for {tokenizer.model_max_length}: "
@@ -36,29 +30,10 @@ class Transcriber(Family):
         """Token ids before a transcript."""
         return []
 
-    def generate(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        batch: Mapping[str, Tensor],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-    ) -> list[str]:
-        import torch
+    def end(self, tokenizer: Any) -> int:
+        """The token id after a transcript."""
+        return tokenizer.eos_token_id
 
-        from consomme.families.settings import capped, options_for, to_model
-
+    def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
         first = self.prefix(processor.tokenizer, languages)
-        options = {"num_beams": 1, **({"forced_bos_token_id": first[0]} if first else {})}
-        options |= capped(decoding, limit(model.config))
-        with torch.inference_mode():
-            ids = model.generate(**to_model(model, batch), **options_for(model, options))
-        return [t.strip() for t in processor.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
-
-
-def limit(config: Any) -> int:
-    """How many tokens can be generated: the start token takes one of the decoder's positions."""
-    for name in ("max_target_positions", "max_position_embeddings"):
-        if positions := getattr(config, name, None):
-            return int(positions) - 1
-    return UNBOUNDED
+        return {"forced_bos_token_id": first[0]} if first else {}

@@ -1,4 +1,4 @@
-"""What the families of translators share: sentences as token ids, batches, generation, languages."""
+"""What the families of translators share: sentences as token ids, batches, languages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.families.base import Family, Subwords
+from consomme.families.base import Subwords
+from consomme.families.encoder_decoder import UNBOUNDED, EncoderDecoder
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
 
-UNBOUNDED = 1024  # tokens at most of a translation by a model whose positions know no end
 
 # sizes that train on a processor, in the names of BART's descendants
 SCRATCH: Mapping[str, Any] = {
@@ -43,7 +43,7 @@ SCRATCH: Mapping[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Translator(Family):
+class Translator(EncoderDecoder):
     """See `Family`."""
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
@@ -94,24 +94,12 @@ class Translator(Family):
             batch["labels"] = padded(labels, -100)
         return batch
 
-    def generate(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        batch: Mapping[str, Tensor],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-    ) -> list[str]:
-        import torch
+    def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
+        return self.beginning(processor)
 
-        from consomme.families.settings import capped, options_for, to_model
-
+    def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
         positions = getattr(model.config, "max_position_embeddings", None)
-        limit = positions - 1 if positions else min(processor.model_max_length, UNBOUNDED)  # the start takes one
-        options = {"num_beams": 1, **self.beginning(processor), **capped(decoding, limit)}
-        with torch.inference_mode():
-            ids = model.generate(**to_model(model, batch), **options_for(model, options))
-        return [t.strip() for t in processor.batch_decode(ids.tolist(), skip_special_tokens=True)]
+        return positions - 1 if positions else min(processor.model_max_length, UNBOUNDED)  # the start takes one
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
-from consomme.families.base import BART_STACKS, Family
+from consomme.families.base import BART_STACKS
+from consomme.families.transcription import Transcriber
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short w
 
 
 @dataclass(frozen=True)
-class Whisper(Family):
+class Whisper(Transcriber):
     """See `Family`; `scratch` also has `window`, the seconds of audio that the encoder takes (whole seconds)."""
 
     def create(
@@ -87,18 +88,13 @@ class Whisper(Family):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        """Language, task and no-timestamps tokens, the text, the end: <|startoftranscript|> is not among them, as the
-        model puts it before the labels itself."""
-        tokenizer = processor.tokenizer
-        ids = [*_prefix(tokenizer, languages)[1:], *tokenizer(text, add_special_tokens=False).input_ids]
-        ids.append(tokenizer.convert_tokens_to_ids(END))
-        if len(ids) > tokenizer.model_max_length:
-            raise ConsommeError(
-                f"a transcript of {len(ids)} tokens, the model has positions for {tokenizer.model_max_length}: "
-                f"'{text[:60]}...'; set max_characters on the corpus"
-            )
-        return ids
+    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
+        """Language, task and no-timestamps tokens: <|startoftranscript|> is not among them, as the model puts it before
+        the labels itself."""
+        return _prefix(tokenizer, languages)[1:]
+
+    def end(self, tokenizer: Any) -> int:
+        return tokenizer.convert_tokens_to_ids(END)
 
     def collate(
         self,
@@ -123,25 +119,14 @@ class Whisper(Family):
             batch["labels"] = padded(labels, -100)
         return batch
 
-    def generate(
-        self,
-        model: PreTrainedModel,
-        processor: Any,
-        batch: Mapping[str, Tensor],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-    ) -> list[str]:
-        import torch
-
-        from consomme.families.settings import capped, options_for, to_model
-
-        decoding = capped(decoding, model.config.max_target_positions - PREFIX)
-        options = {"num_beams": 1, "return_timestamps": False, **decoding}
+    def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
+        settings: dict[str, Any] = {"return_timestamps": False}
         if not _english_only(processor.tokenizer):
-            options |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
-        with torch.inference_mode(), self.fitted(model, batch):
-            ids = model.generate(**to_model(model, batch), **options_for(model, options))
-        return [t.strip() for t in processor.tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
+            settings |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
+        return settings
+
+    def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
+        return model.config.max_target_positions - PREFIX
 
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
         return (lengths + 1) // 2  # the second convolution's stride
