@@ -54,7 +54,7 @@ dag: $(READY)
 
 # one page to see and hear each augmentation; CONFIG=... shows that configuration's own settings and data
 augmentation-gallery: $(READY)
-	@python -m consomme.report.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
+	@python -m consomme.tools.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
 
 # the answers of a finished run, and Snakemake's own report
 report: $(READY)

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from consomme.report import dag, layout
+from consomme.report.charts import dag, layout
 
 NODES = [
     {"name": "base", "verb": "start", "runs": 1, "parents": [], "detail": 'a <name> & "more"'},

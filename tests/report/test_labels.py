@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 
-from consomme.report import labels
-from consomme.report.labels import Axis, placed
+from consomme.report.charts import labels
+from consomme.report.charts.labels import Axis, placed
 
 X, Y = Axis("x", [0, 100]), Axis("y", [0, 100])
 

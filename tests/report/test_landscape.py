@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from consomme.report import charts
-from consomme.report.landscape import basin_words, landscapes, rows_words, steps_words
-from consomme.report.tables import against_best, best_lines, standing
+from consomme.report.charts import landscape as charts
+from consomme.report.findings.averages import against_best
+from consomme.report.findings.landscape import basin_words, landscapes, rows_words, steps_words
+from consomme.report.words.claims import best_lines, standing
 from consomme.report.write import write_report
 
 ALPHAS = [0, 0.25, 0.5, 0.75, 1]

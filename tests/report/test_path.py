@@ -1,10 +1,13 @@
 """The curve between two models: on development sets where a point was chosen, on test sets where its shares were swept."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from consomme.report import path
+from consomme.report.findings import path
 from consomme.report.outcomes import Outcomes
-from consomme.report.tables import Score
+from consomme.results.columns import SCORES
+from consomme.results.frames import frame, plain
+from consomme.results.searches import searches
 
 
 def model(name, *parents, replicate="1"):
@@ -42,26 +45,27 @@ def curve(metric="bleu", chosen=0.5):
 def test_the_curve_needs_no_test_set_of_its_names():
     found = outcomes(model("balanced", "base", "soup"))
     provenance = {("balanced", "1"): curve(chosen=0.5), ("balanced", "2"): curve(chosen=1.0)}
-    name, sets, points = path.on_development(found, provenance, "bleu")
+    name, sets, points = path.on_development(found, searches(provenance), "bleu")
     assert name == "balanced" and sets == ["medical", "general"]
-    assert [(p["share"], p["x"], p["y"], p["chosen"]) for p in points] == [
+    assert [(p["share"], p["x"], p["y"], p["chosen"]) for p in plain(points)] == [
         (0.0, 0.0, 30.0, 0),
         (0.5, 5.0, 25.0, 1),
         (1.0, 10.0, 20.0, 1),
     ]
-    assert (points[1]["x_low"], points[1]["y_high"]) == (4.0, 26.0)
+    assert (points["x_low"][1], points["y_high"][1]) == (4.0, 26.0)
 
 
 def test_a_curve_by_another_metric_is_drawn_by_the_loss_or_not_at_all():
     found = outcomes(model("balanced", "base", "soup"))
-    assert path.on_development(found, {("balanced", "1"): curve("loss")}, "bleu")[1] == ["medical", "general"]
-    assert path.on_development(found, {("balanced", "1"): curve("chrf")}, "bleu") == ("", [], [])
-    assert path.on_development(found, {}, "bleu") == ("", [], [])
+    assert path.on_development(found, searches({("balanced", "1"): curve("loss")}), "bleu")[1] == ["medical", "general"]
+    for none in ({("balanced", "1"): curve("chrf")}, {}):
+        name, sets, points = path.on_development(found, searches(none), "bleu")
+        assert (name, sets, len(points)) == ("", [], 0)
 
 
 def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
     """A lead of 6 on the set that chose, of 2 on the test set."""
-    from consomme.report.luck import optimism
+    from consomme.report.findings.luck import optimism
 
     runs = [model(f"tuned/seed={i}") for i in (1, 2)]
     found = outcomes(
@@ -71,7 +75,7 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
         test=["medical"],
     )
     scores = [
-        Score(name, "average", r, split, "medical", "d", "bleu", value, value, value, 9, "p")
+        (name, "average", r, split, "medical", "d", "bleu", value, value, value, 9, "p")
         for r in ("1", "2")
         for name, dev, test in (
             ("tuned/seed=1", 10, 10),
@@ -83,7 +87,11 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
     ]
     for sets in found.spec["sets"].values():
         sets["dev"] = {"medical": []}
-    found.__dict__["sheets"] = {(s.model, s.replicate, s.split, s.set): s for s in scores}
+    scores = frame(SCORES, scores)
+    found.__dict__["sheets"] = {
+        row[0]: SimpleNamespace(model=row[1], replicate=row[3], split=row[4], set=row[5], content="")
+        for row in scores.itertuples()
+    }
     rows = optimism(found, scores, {("greedy", "1"): {"chosen": {"metric": "loss"}}}, "bleu")
     assert [(r["chosen"], r["dev"], r["test"], r["luck"]) for r in rows] == [
         ("tuned/best", "+1.00", "+1.00", "+0.00"),
@@ -102,17 +110,18 @@ def test_on_test_the_swept_shares_stand_between_their_ends():
     found = outcomes(model("base"), model("soup"), *runs)
     settings = {("path/alpha=" + str(a), "1"): {"settings": {"method": "interpolate", "alpha": a}} for a in (0.2, 0.8)}
     scores = [
-        Score(name, "average", r, "test", s, "d", "bleu", v + int(r), v, v + 2, 9, "p")
+        (name, "average", r, "test", s, "d", "bleu", v + int(r), v, v + 2, 9, "p")
         for r in ("1", "2")
         for name, at in (("base", 0), ("path/alpha=0.2", 2), ("path/alpha=0.8", 8), ("soup", 10))
         for s, v in (("medical", at), ("everyday", 40 - at))
     ]
+    scores = frame(SCORES, scores)
     points = path.on_test(found, settings, scores, "bleu", ["medical", "everyday"])
-    assert [(p["share"], p["x"], p["y"]) for p in points] == [
+    assert [(p["share"], p["x"], p["y"]) for p in plain(points)] == [
         (0, 1.5, 41.5),
         (0.2, 3.5, 39.5),
         (0.8, 9.5, 33.5),
         (1, 11.5, 31.5),
     ]
-    assert path.on_test(found, {}, scores, "bleu", ["medical", "everyday"]) == []
-    assert path.on_test(found, settings, scores, "bleu", ["medical"]) == []
+    assert path.on_test(found, {}, scores, "bleu", ["medical", "everyday"]).empty
+    assert path.on_test(found, settings, scores, "bleu", ["medical"]).empty

@@ -4,14 +4,18 @@ import json
 import math
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from consomme.prune.choosers import TABLE as CHOOSERS
 from consomme.prune.choosers.base import Question
-from consomme.report import prune_charts, pruning
+from consomme.report.charts import pruning as prune_charts
+from consomme.report.findings import pruning
 from consomme.report.outcomes import Outcomes
-from consomme.report.tables import Score
 from consomme.report.write import write_report
+from consomme.results.columns import COSTS, SCORES
+from consomme.results.frames import frame
+from consomme.results.searches import searches
 
 OUT = Path("results/medical-translator")
 
@@ -46,14 +50,17 @@ def test_recovered_models_belong_to_the_pruned_one_behind_them():
 
 
 def scored(**values):
-    return [Score(n, "", "", "test", "t", "d", "wer", v, v - 1, v + 1, 9, "") for n, v in values.items()]
+    return frame(SCORES, ((n, "", "", "test", "t", "d", "wer", v, v - 1, v + 1, 9, "") for n, v in values.items()))
 
 
 def costed(**sizes):
-    return [
-        {"model": n, "parameters": str(p * 1e6), "speed": str(s), "speed_low": str(s - 1), "speed_high": str(s + 1)}
-        for n, (p, s) in sizes.items()
-    ]
+    return frame(
+        COSTS,
+        (
+            {"model": n, "parameters": p * 10**6, "speed": s, "speed_low": s - 1, "speed_high": s + 1}
+            for n, (p, s) in sizes.items()
+        ),
+    )
 
 
 def test_the_front_is_what_nothing_beats_in_both():
@@ -209,31 +216,33 @@ def test_controls_stand_beside_what_was_pruned():
         model("s/seed=1", "train", "base"),
     ]
     found = outcomes([*MODELS, *more])
-    size = {"base": "400", "half": "200", "longer": "400", "nine": "210", "other": "400"}
-    cost = {name: {"parameters": value} for name, value in size.items()}
+    sizes = pd.Series({"base": 400, "half": 200, "longer": 400, "nine": 210, "other": 400})
     states = {"base": "whole", "half": "pruned", "healed": "recovered", "again": "recovered"}
     # one was trained on from the whole, one is of another size; what is as large and no descendant says nothing here
-    assert sorted(pruning.controls(found, states, cost)) == ["longer", "nine"]
+    assert sorted(pruning.controls(found, states, sizes)) == ["longer", "nine"]
+
+
+def chosen_smallest(chosen):
+    curve = [
+        {"model": name, "parameters": size, "set": "d", "metric": "wer", "value": 1.0, "chosen": name == chosen}
+        for name, size in (("base", 400), ("half", 200))
+    ]
+    return {"settings": {"method": "smallest"}, "chosen": {"ingredients": [chosen], "curve": curve}}
 
 
 def test_the_smallest_is_put_beside_the_largest_that_was_tried():
-    curve = [{"model": name, "parameters": size, "set": "d"} for name, size in (("base", 400), ("half", 200))]
-    record = {"settings": {"method": "smallest"}, "chosen": {"ingredients": ["half"], "curve": curve}}
-    costs = [{"model": "base", "replicate": "", "speed": "10"}, {"model": "half", "replicate": "", "speed": "19"}]
+    tried = searches({("least", ""): chosen_smallest("half")})
+    costs = frame(COSTS, [{"model": "base", "speed": 10}, {"model": "half", "speed": 19}])
     words = "least is half: 50% of the parameters and 1.90 times the speed of base, the largest of 2."
-    assert pruning.compact(outcomes(), costs, {("least", ""): record}) == [words]
-    assert pruning.compact(outcomes(), [], {("least", ""): record}) == [words.replace(" and 1.90 times the speed", "")]
-    assert pruning.compact(outcomes(), costs, {}) == []
+    assert pruning.compact(outcomes(), costs, tried) == [words]
+    assert pruning.compact(outcomes(), frame(COSTS), tried) == [words.replace(" and 1.90 times the speed", "")]
+    assert pruning.compact(outcomes(), costs, searches({})) == []
 
 
 def test_replicates_that_chose_alike_share_a_line():
     models = [{**m, "replicate": r} for r in "123" for m in MODELS]
     spec = {"models": models, "replicates": list("123"), "metric": "wer", "sets": {}, "claims": []}
-
-    def record(chosen):
-        curve = [{"model": name, "parameters": size, "set": "d"} for name, size in (("base", 400), ("half", 200))]
-        return {"settings": {"method": "smallest"}, "chosen": {"ingredients": [chosen], "curve": curve}}
-
-    records = {("least", "1"): record("half"), ("least", "2"): record("base"), ("least", "3"): record("half")}
-    lines = pruning.compact(Outcomes(spec, Path("cache")), [], records)
+    names = zip("123", ("half", "base", "half"), strict=True)
+    tried = searches({("least", replicate): chosen_smallest(name) for replicate, name in names})
+    lines = pruning.compact(Outcomes(spec, Path("cache")), frame(COSTS), tried)
     assert [line.partition(":")[0] for line in lines] == ["least is half in 1, 3", "least is base in 2"]

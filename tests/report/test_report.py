@@ -13,11 +13,16 @@ import pytest
 
 from consomme.common.errors import ConsommeError
 from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
+from consomme.report.evidence.scores import scores
 from consomme.report.links import write_links
 from consomme.report.outcomes import Outcomes
-from consomme.report.page import context
-from consomme.report.tables import COMPARISON_COLUMNS, SCORE_COLUMNS, claim_line, number, scores, signed, summary
+from consomme.report.page.context import context
+from consomme.report.words.claims import claim_line
+from consomme.report.words.numbers import signed
+from consomme.report.words.summary import summary
 from consomme.report.write import write_report
+from consomme.results.columns import COMPARISONS, COSTS, SCORES
+from consomme.results.frames import frame, number
 
 from .conftest import prepare, sentences  # isort: skip
 
@@ -58,7 +63,7 @@ def test_files_are_the_same_bytes_again(written):
 
 def test_scores(written):
     rows = table("scores.tsv")
-    assert list(rows[0]) == SCORE_COLUMNS
+    assert list(rows[0]) == SCORES.names
     assert len(rows) == len(written["models"]) * 4 * 2
     assert rows == sorted(rows, key=lambda r: [r[c] for c in ("model", "replicate", "split", "set", "metric")])
     for row in rows:
@@ -75,7 +80,7 @@ def test_scores(written):
 
 def test_comparisons(written):
     rows = table("comparisons.tsv")
-    assert list(rows[0]) == COMPARISON_COLUMNS
+    assert list(rows[0]) == COMPARISONS.names
     claims = [r for r in rows if r["claim"] != "exploratory"]
     assert [r["claim"] for r in claims] == ["1", "2", "3", "4"]
     assert all(float(r["p_holm"]) >= float(r["p"]) for r in claims)
@@ -275,7 +280,7 @@ def test_the_page_escapes_what_models_say(build_tree):
 
 def test_overlap_of_test_with_training_is_counted(written):
     outcomes = Outcomes(written, Path("results/cache"))
-    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], [])["overlaps"]}
+    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS))["overlaps"]}
     assert rows["medical"]["counts"]["source"] >= 1 and rows["medical"]["n"] == 120
     assert rows["general"]["counts"]["source"] == 0
 
@@ -312,7 +317,7 @@ def test_numbers():
 
 def test_summary_needs_no_costs(tree, tmp_path):
     outcomes = Outcomes(json.loads(json.dumps(tree)), tmp_path)
-    assert "parameters" not in summary(outcomes, [], [], [])
+    assert "parameters" not in summary(outcomes, [], frame(SCORES), frame(COSTS))
 
 
 def test_a_diverged_run_is_named_in_the_summary(tree):
@@ -339,19 +344,20 @@ def test_a_choice_by_chance_is_called_so(tree):
 
 def test_costs_are_means_over_replicates_as_scores_are():
     """`enough` is the small one in one replicate of two; an export has no speed."""
-    from consomme.report.tables import costs_of
+    from consomme.report.findings.means import cost_per_model
 
     rows = [
-        {"model": "whole", "parameters": "100", "speed": "10", "speed_low": "9", "speed_high": "11", "device": "cpu"},
-        {"model": "enough", "parameters": "100", "speed": "10", "speed_low": "9", "speed_high": "11", "device": "cpu"},
-        {"model": "enough", "parameters": "50", "speed": "30", "speed_low": "25", "speed_high": "31", "device": "cpu"},
-        {"model": "out", "parameters": "", "speed": "", "speed_low": "", "speed_high": "", "device": ""},
+        {"model": "whole", "parameters": 100, "speed": 10.0, "speed_low": 9.0, "speed_high": 11.0, "device": "cpu"},
+        {"model": "enough", "parameters": 100, "speed": 10.0, "speed_low": 9.0, "speed_high": 11.0, "device": "cpu"},
+        {"model": "enough", "parameters": 50, "speed": 30.0, "speed_low": 25.0, "speed_high": 31.0, "device": "cpu"},
+        {"model": "once", "parameters": 100, "speed": 10.0},
+        {"model": "out", "bytes": 7},
     ]
-    whole, enough, out = costs_of(rows).values()
-    assert whole == rows[0] and out == rows[3]
-    assert enough == {
-        "model": "enough", "parameters": "75", "speed": "20", "speed_low": "9", "speed_high": "31", "device": "cpu"
-    }  # fmt: skip
+    shown = ["parameters", "speed", "speed_low", "speed_high", "device"]
+    cost = cost_per_model(frame(COSTS, rows))[shown]
+    assert list(cost.loc["whole"]) == [100, 10, 9, 11, "cpu"] and list(cost.loc["enough"]) == [75, 20, 9, 31, "cpu"]
+    assert list(cost.loc["once"]) == [100, 10, 10, 10, ""]  # without a range, both ends are the median
+    assert cost.loc["out"].isna().tolist() == [True, True, True, True, False]
 
 
 def test_a_pruned_model_that_is_not_faster_says_so(tree):

@@ -2,12 +2,13 @@
 
 from types import SimpleNamespace
 
-from consomme.report.series import series, words
-from consomme.report.tables import Score
+from consomme.report.findings.series import series, words
+from consomme.results.columns import SCORES
+from consomme.results.frames import frame, plain
 
 
 def score(model, replicate, name, value, split="test"):
-    return Score(model, "", replicate, split, name, "d", "wer", value, value, value, 10, "")
+    return (model, "", replicate, split, name, "d", "wer", value, value, value, 10, "")
 
 
 def study(key="data.share", values=(0.1, 1.0)):
@@ -27,13 +28,16 @@ def study(key="data.share", values=(0.1, 1.0)):
             found.append(score(soup, replicate, "general", 99.0, split="dev"))
         for model in models:
             model.setdefault("replicate", replicate)
-    return SimpleNamespace(models=models, spec={"decoding_digest": "d"}, sets=lambda split: ["general"]), found
+    return SimpleNamespace(models=models, spec={"decoding_digest": "d"}), frame(SCORES, found)
 
 
 def test_an_average_stands_beside_the_mean_of_its_own_runs():
     (found,) = series(*study(), "wer")
     assert (found.node, found.key) == ("soups", "data.share")
-    assert [(p["value"], p["average"], p["runs"]) for p in found.points] == [(0.1, 25.5, 30.5), (1.0, 15.5, 20.5)]
+    assert [(p["value"], p["average"], p["runs"]) for p in plain(found.points)] == [
+        (0.1, 25.5, 30.5),
+        (1.0, 15.5, 20.5),
+    ]
     assert found.gains("general", -1) == [(0.1, 5.0), (1.0, 5.0)]
     assert "+5.00 at 0.1, +5.00 at 1" in words(found, "general", -1, "WER")
 
@@ -44,7 +48,7 @@ def test_words_and_switches_make_no_series():
 
 
 def test_the_chart_holds_every_point():
-    from consomme.report.charts import averages_by
+    from consomme.report.charts.scores import averages_by
 
     (found,) = series(*study(), "wer")
     chart = averages_by(found, "general", "wer", higher=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from consomme.plan import __main__ as plan_command
-from consomme.report import pictures, publish
+from consomme.report import pictures
+from consomme.tools import publish
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 

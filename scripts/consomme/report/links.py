@@ -1,4 +1,4 @@
-"""Names for models: the `current/` links and `runs.tsv`.
+"""Names for models: the `current/` links and the table of runs.
 
 current/[REPLICATE/]NODE[/RUN] -> models/NODE-DIGEST
 """
@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from consomme.common.files import write_text
+import pandas as pd
+
+from consomme.results.columns import RUNS
+from consomme.results.frames import typed
 
 
 def write_links(models: Sequence[Mapping[str, Any]], out: Path, replicates: Sequence[Any]) -> dict[Path, str]:
@@ -51,24 +54,14 @@ def _remove_stale(folder: Path, wanted: Mapping[Path, str]) -> None:
                 entry.rmdir()
 
 
-def write_runs(models: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write `out/runs.tsv`: every model, where it lies, and the values of the keys that were swept."""
+def runs(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The table of runs: every model, where it lies, and the values of the keys that were swept; sorted."""
     keys = sorted({key for model in models for key in model.get("swept") or {}})
-    rows = [
-        [
-            *(model["name"], model["node"], model.get("run") or "", model["verb"], str(model["replicate"])),
-            *(model["digest"], model["folder"]),
-            *(_spell(model.get("swept") or {}, key) for key in keys),
-        ]
-        for model in models
-    ]
-    header = ["name", "node", "run", "verb", "replicate", "digest", "folder", *keys]
-    lines = ["\t".join(row) for row in [header, *sorted(rows)]]
-    write_text(Path(out) / "runs.tsv", "\n".join(lines) + "\n")
+    rows = [{**model, **{key: _spell(value) for key, value in (model.get("swept") or {}).items()}} for model in models]
+    columns = [*RUNS.names, *keys]
+    table = pd.DataFrame(rows, columns=columns).astype({"replicate": str})
+    return typed(table.fillna("").sort_values(columns, ignore_index=True), RUNS)
 
 
-def _spell(swept: Mapping[str, Any], key: str) -> str:
-    if key not in swept:
-        return ""
-    value = swept[key]
+def _spell(value: Any) -> str:
     return "none" if value is None else str(value)

@@ -15,7 +15,7 @@ from consomme.common.files import write_text
 from consomme.plan.items import RESULTS
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
-from consomme.report.dag import graph_of_spec, mermaid, svg, svg_from_dot
+from consomme.report.charts.dag import graph_of_spec, mermaid, svg, svg_from_dot
 
 
 def main(argv: list[str] | None = None) -> None:

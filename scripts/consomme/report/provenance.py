@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import read_json
-from consomme.report.evidence.claims import named
+from consomme.report.lineage import named, swept_nodes
 from consomme.report.outcomes import Outcomes
-from consomme.report.tables import swept_nodes
 
 Records = Mapping[tuple[str, str], Mapping[str, Any]]  # model, replicate -> provenance.json
 

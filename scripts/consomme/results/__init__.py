@@ -2,7 +2,7 @@
 
     from consomme.results import load
     results = load("results")
-    results.scores.query("split == 'test'").pivot_table("value", "model", ["experiment", "set"], observed=True)
+    results.scores.query("split == 'test'").pivot_table("value", "model", ["experiment", "set"])
 
 `python -m consomme.results` prints what each column means."""
 

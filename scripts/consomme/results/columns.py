@@ -1,13 +1,13 @@
 """The tables of results: the name, type and meaning of every column. Plain data, which imports nothing heavy.
 
-Types are pandas': `category` for names that repeat, `string` for other text, `Int64` for counts, `float64` for
-measurements, `boolean` for yes and no. What doesn't apply is empty text or a missing number."""
+Types are pandas': `str` for text, `Int64` for counts, `float64` for measurements, `boolean` for yes and no. What doesn't
+apply is empty text or a missing number."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-NAME, TEXT, COUNT, NUMBER, FLAG = "category", "string", "Int64", "float64", "boolean"
+TEXT, COUNT, NUMBER, FLAG = "str", "Int64", "float64", "boolean"
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Table:
 
 
 MODEL = {
-    "model": (NAME, "the model's name: NODE, or NODE/RUN"),
-    "replicate": (NAME, "the seed of `repeat`; empty for a lone one"),
+    "model": (TEXT, "the model's name: NODE, or NODE/RUN"),
+    "replicate": (TEXT, "the seed of `repeat`; empty for a lone one"),
 }
 SET = {
-    "split": (NAME, "dev or test"),
-    "set": (NAME, "the set's name in the configuration"),
-    "decoding": (NAME, "a digest of the decoding settings"),
-    "metric": (NAME, "the metric's name"),
+    "split": (TEXT, "dev or test"),
+    "set": (TEXT, "the set's name in the configuration"),
+    "decoding": (TEXT, "a digest of the decoding settings"),
+    "metric": (TEXT, "the metric's name"),
 }
 INTERVAL = {
     "ci_low": (NUMBER, "lower end of the 95 % bootstrap interval"),
@@ -45,10 +45,10 @@ RUNS = Table(
     "runs",
     "every model, and after these columns a text column for each swept key",
     {
-        "name": (NAME, "the model's name: NODE, or NODE/RUN"),
-        "node": (NAME, "its node in the configuration"),
-        "run": (NAME, "its run in a swept node; best for the one chosen; else empty"),
-        "verb": (NAME, "what made it: start, train, average, prune or export"),
+        "name": (TEXT, "the model's name: NODE, or NODE/RUN"),
+        "node": (TEXT, "its node in the configuration"),
+        "run": (TEXT, "its run in a swept node; best for the one chosen; else empty"),
+        "verb": (TEXT, "what made it: start, train, average, prune or export"),
         "replicate": MODEL["replicate"],
         "digest": (TEXT, "the digest in its folder's name"),
         "folder": (TEXT, "where it lies, from the working directory of the run"),
@@ -58,7 +58,7 @@ RUNS = Table(
 SCORES = Table(
     "scores",
     "every model on every set in every metric",
-    {"model": MODEL["model"], "kind": (NAME, "the verb that made it"), "replicate": MODEL["replicate"]}
+    {"model": MODEL["model"], "kind": (TEXT, "the verb that made it"), "replicate": MODEL["replicate"]}
     | SET
     | {"value": (NUMBER, "the score over the whole set; rates in percent")}
     | INTERVAL
@@ -69,14 +69,14 @@ COMPARISONS = Table(
     "comparisons",
     "claims and what was compared beside them; positive differences are better, whichever way the metric runs",
     {
-        "claim": (NAME, "its number among the declared claims from 1, or exploratory"),
-        "model": (NAME, "the model of which it speaks"),
-        "against": (NAME, "what it is compared with"),
+        "claim": (TEXT, "its number among the declared claims from 1, or exploratory"),
+        "model": (TEXT, "the model of which it speaks"),
+        "against": (TEXT, "what it is compared with"),
         "replicates": (COUNT, "replicates that were tested"),
     }
     | SET
     | {
-        "hypothesis": (NAME, "beats or keeps"),
+        "hypothesis": (TEXT, "beats or keeps"),
         "margin": (NUMBER, "the loss that keeps allows"),
         "difference": (NUMBER, "mean over replicates"),
     }
@@ -97,9 +97,9 @@ COSTS = Table(
         "bytes": (COUNT, "size of its weights on disk"),
         "flops": (NUMBER, "operations for a second of audio or a token of the source"),
         "speed": (NUMBER, "median over rounds, in speed_unit"),
-        "speed_unit": (NAME, "s audio/s or tokens/s"),
+        "speed_unit": (TEXT, "s audio/s or tokens/s"),
         "memory": (NUMBER, "peak in MiB"),
-        "device": (NAME, "the processor or accelerator"),
+        "device": (TEXT, "the processor or accelerator"),
         "speed_low": (NUMBER, "speed of the slowest round"),
         "speed_high": (NUMBER, "speed of the fastest round"),
     },
@@ -110,13 +110,13 @@ SEARCHES = Table(
     "what was tried on development sets before a choice: points between models, runs for a soup, layers to remove",
     MODEL
     | {
-        "part": (NAME, "encoder or decoder where layers were chosen; else empty"),
+        "part": (TEXT, "encoder or decoder where layers were chosen; else empty"),
         "step": (COUNT, "the step of the search, in its order"),
         "candidate": (TEXT, "the model, the layer or the layers (from 1) that were tried"),
         "alpha": (NUMBER, "share of the second model, in an interpolation"),
         "parameters": (COUNT, "of the candidate, where size decides"),
-        "set": (NAME, "the development set; empty where it is all that the choice looks at"),
-        "metric": (NAME, "what `value` is: a metric, loss, influence, score or angle"),
+        "set": (TEXT, "the development set; empty where it is all that the choice looks at"),
+        "metric": (TEXT, "what `value` is: a metric, loss, influence, score or angle"),
         "value": (NUMBER, "its value"),
     }
     | INTERVAL

@@ -11,7 +11,7 @@ import pandas as pd
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.results.columns import CURVES, NAME, TABLES, Table
+from consomme.results.columns import CURVES, TABLES, Table
 from consomme.results.frames import frame, read, typed
 from consomme.results.searches import searches
 
@@ -56,8 +56,8 @@ def load(folder: Path | str = "results") -> Results:
 
 def _together(table: Table, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     every = [part.assign(experiment=name) for name, part in parts.items()] or [frame(table).assign(experiment="")]
-    joined = typed(pd.concat([part.astype(object) for part in every], ignore_index=True), table)
-    return joined[["experiment", *joined.columns.drop("experiment")]].astype({"experiment": NAME})
+    joined = typed(pd.concat(every, ignore_index=True), table)
+    return joined[["experiment", *joined.columns.drop("experiment")]]
 
 
 def _folders(root: Path, runs: pd.DataFrame) -> dict[tuple[str, str], Path]:

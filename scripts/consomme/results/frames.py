@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from consomme.common.files import write_text
-from consomme.results.columns import NAME, TEXT, Table
+from consomme.results.columns import TEXT, Table
 
 
 def frame(table: Table, rows: Iterable[Any] = ()) -> pd.DataFrame:
@@ -26,7 +26,7 @@ def typed(found: pd.DataFrame, table: Table) -> pd.DataFrame:
     others = [name for name in found.columns if name not in table.columns]
     found = found.reindex(columns=[*table.columns, *others])
     types = {name: kind for name, (kind, _) in table.columns.items()} | dict.fromkeys(others, TEXT)
-    text = [name for name, kind in types.items() if kind in (NAME, TEXT)]
+    text = [name for name, kind in types.items() if kind == TEXT]
     found[text] = found[text].astype(TEXT).fillna("")
     return found.astype(types)
 
@@ -38,20 +38,20 @@ def read(path: Path | str, table: Table) -> pd.DataFrame:
     found = pd.read_csv(
         path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE, lineterminator="\n", encoding="utf-8"
     )
-    numbers = [name for name in found.columns if table.columns.get(name, (TEXT,))[0] not in (NAME, TEXT)]
+    numbers = [name for name in found.columns if table.columns.get(name, (TEXT,))[0] != TEXT]
     found[numbers] = found[numbers].apply(pd.to_numeric)
     return typed(found, table)
 
 
-def write(path: Path, found: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Write columns of a frame as tab-separated text: four decimals, nothing where a number is missing."""
+def write(path: Path, found: pd.DataFrame) -> None:
+    """Write a frame as tab-separated text: four decimals, nothing where a number is missing."""
 
     def cell(value: Any) -> str:
         text = number(value) if isinstance(value, float) or value is None or value is pd.NA else str(value)
         return text.replace("\t", " ").replace("\n", " ")
 
-    rows = found[list(columns)].itertuples(index=False)
-    write_text(path, "\n".join(["\t".join(columns), *("\t".join(map(cell, row)) for row in rows)]) + "\n")
+    rows = [list(found.columns), *found.itertuples(index=False)]
+    write_text(path, "".join("\t".join(map(cell, row)) + "\n" for row in rows))
 
 
 def number(value: Any) -> str:
@@ -60,3 +60,8 @@ def number(value: Any) -> str:
         return ""
     text = f"{value:.4f}"
     return text.removeprefix("-") if not text.strip("-0.") else text
+
+
+def plain(found: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows as JSON takes them: plain values, None where a number is missing."""
+    return found.astype(object).where(found.notna(), None).to_dict("records")

@@ -21,7 +21,7 @@ def searches(records: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFra
     return frame(
         SEARCHES,
         (
-            {"model": model, "replicate": replicate} | row
+            row | {"model": model, "replicate": replicate}
             for (model, replicate), record in records.items()
             for row in _rows(record.get("chosen"))
         ),

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from consomme.common.errors import ConsommeError
-from consomme.report import gallery
+from consomme.tools import gallery
 from consomme.train.augment import TABLE
 
 CONFIG = """

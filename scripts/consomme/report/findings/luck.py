@@ -2,74 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
-from consomme.report.evidence.claims import averages
+from consomme.report.lineage import averages, swept_nodes
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
-from consomme.report.tables import Score, signed, swept_nodes
+from consomme.report.words.numbers import signed
 
 
 def bests(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
     """For each `NODE/best` and replicate, the run that it is: as its provenance says, else told by equal answers."""
+    answers: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
+    for s in outcomes.sheets.values():
+        answers.setdefault((s.model, s.replicate), {})[s.split, s.set] = s.content
     rows = []
     for node, names in swept_nodes(outcomes).items():
         for replicate in outcomes.replicates:
             record = provenance.get((f"{node}/best", replicate)) or {}
             same = [n for n in (record.get("chosen") or {}).get("ingredients") or [] if n in names]
-            if not same:
-                best = _answers(outcomes, f"{node}/best", replicate)
-                same = [n for n in names if best and _answers(outcomes, n, replicate) == best]
+            best = answers.get((f"{node}/best", replicate))
+            same = same or [n for n in names if best and answers.get((n, replicate)) == best]
             rows.append({"node": node, "replicate": replicate, "runs": same})
     return rows
 
 
-def _answers(outcomes: Outcomes, model: str, replicate: str) -> dict[tuple[str, str], str]:
-    return {
-        (s.split, s.set): s.content for s in outcomes.sheets.values() if s.model == model and s.replicate == replicate
-    }
-
-
-def optimism(
-    outcomes: Outcomes,
-    found: Sequence[Score],
-    provenance: Records,
-    metric: str,
-) -> list[dict[str, Any]]:
+def optimism(outcomes: Outcomes, scores: pd.DataFrame, provenance: Records, metric: str) -> list[dict[str, Any]]:
     """How far what was chosen leads the mean of the runs on the development set that chose it, and on the test set: the
     best run, and averages that looked at development sets."""
-    sign = outcomes.sign(metric)
-    values = {(s.model, s.replicate, s.split, s.set): s.value for s in found if s.metric == metric}
     nodes = swept_nodes(outcomes)
     winners = {f"{node}/best": names for node, names in nodes.items()}
     for average, best in averages(outcomes).items():
         chosen = (provenance.get((average, outcomes.replicates[0])) or {}).get("chosen") or {}
         if "metric" in chosen and best.removesuffix("/best") in nodes:
             winners[average] = nodes[best.removesuffix("/best")]
+    places = ["set", "replicate", "split"]
+    values = scores[(scores["metric"] == metric) & scores["split"].isin(["dev", "test"])]
+    values = values.pivot(index=places, columns="model", values="value")
+    sets = [s for s in outcomes.sets("test") if s in outcomes.sets("dev")]
     rows = []
     for winner, names in winners.items():
+        runs = values.reindex(columns=names)
+        leads = outcomes.sign(metric) * (values.reindex(columns=[winner])[winner] - runs.mean(axis=1))
+        leads = leads[runs.count(axis=1) > 1].unstack("split").reindex(columns=["dev", "test"]).dropna()
         weighed = _weighed(provenance.get((winner, outcomes.replicates[0])) or {})
-        for name in [s for s in outcomes.sets("test") if s in outcomes.sets("dev")]:
-            if weighed is not None and name not in weighed:
-                continue
-            leads = []
-            for replicate in outcomes.replicates:
-                both = []
-                for split in ("dev", "test"):
-                    best = values.get((winner, replicate, split, name))
-                    others = [values[n, replicate, split, name] for n in names if (n, replicate, split, name) in values]
-                    if best is not None and len(others) > 1:
-                        both.append(sign * (best - float(np.mean(others))))
-                if len(both) == 2:
-                    leads.append(both)
-            if leads:
-                dev, test = np.mean(leads, axis=0)
+        for name, lead in leads.groupby("set").mean().reindex(sets).dropna().iterrows():
+            if weighed is None or name in weighed:
                 rows.append(
-                    {"chosen": winner, "set": name, "runs": len(names), "dev": signed(dev), "test": signed(test)}
-                    | {"luck": signed(dev - test)}
+                    {"chosen": winner, "set": name, "runs": len(names)}
+                    | {"dev": signed(lead["dev"]), "test": signed(lead["test"])}
+                    | {"luck": signed(lead["dev"] - lead["test"])}
                 )
     return rows
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from consomme.report import costs
-from consomme.report.costs import COLUMNS, architecture
+from consomme.common.stage import main
+from consomme.costs import measure
+from consomme.costs import stage as costs
+from consomme.costs.stage import architecture
+from consomme.results.columns import COSTS
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
 
@@ -31,7 +34,7 @@ def folders(tmp_path, monkeypatch, corpus):
         )
     Path("exported").mkdir()
     Path("exported/model.bin").write_bytes(b"x" * 123)
-    corpus(Path("dev"), "dev", [{"id": str(i), "source": t, "target": t} for i, t in enumerate(TEXTS)])
+    corpus(Path("dev"), TEXTS)
     return tmp_path
 
 
@@ -49,12 +52,12 @@ def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
     measured = []
     apart = costs._apart
     monkeypatch.setattr(costs, "_apart", lambda folder, *rest: measured.append(folder.name) or apart(folder, *rest))
-    costs.main(costs.run, "", ["--spec", "spec.json", "--out", "costs.tsv", "--threads", "1", "--device", "cpu"])
+    main(costs.run, "", ["--spec", "spec.json", "--out", "costs.tsv", "--threads", "1", "--device", "cpu"])
     assert measured == ["base", "small"]
     with open("costs.tsv", newline="") as stream:
         rows = {(r["model"], r["replicate"]): r for r in csv.DictReader(stream, delimiter="\t")}
     base, tuned, small = rows["base", "1"], rows["tuned", "1"], rows["small", "1"]
-    assert list(base) == COLUMNS and len(rows) == 5
+    assert list(base) == COSTS.names and len(rows) == 5
     assert {k: base[k] for k in ("parameters", "flops", "speed")} == {
         k: tuned[k] for k in ("parameters", "flops", "speed")
     }
@@ -79,7 +82,7 @@ def test_architecture_is_config_and_shapes_not_weights(folders):
 def test_attention_counts_whichever_kernel_computes_it():
     import torch
 
-    from consomme.report.costs import flop_counter
+    from consomme.costs.measure import flop_counter
 
     query = torch.randn(2, 4, 50, 8)
     with flop_counter() as counter, torch.inference_mode():
@@ -103,5 +106,5 @@ def test_silence_and_babble_are_timed_for_the_same_number_of_tokens(folders, lou
     model.generate = lambda **given: written.append(plain(**given)) or written[-1]
     batch = family.collate(processor, [family.features(processor, t) for t in TEXTS], None)
     for limit, tokens in ((20, 7), (5, 7)):
-        family.generate(model, processor, batch, ["en", "fr"], costs.as_long({"max_new_tokens": limit}, tokens))
+        family.generate(model, processor, batch, ["en", "fr"], measure.as_long({"max_new_tokens": limit}, tokens))
         assert written[-1].shape == (len(TEXTS), 1 + min(limit, tokens))  # the start stands before them

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from consomme.report.evidence.claims import Comparison
-from consomme.report.tables import VERDICTS, claim_title, metric_title, p_text, reading, signed, spread
+from consomme.report.words.claims import VERDICTS, claim_title, reading, spread
+from consomme.report.words.numbers import metric_title, p_text, signed
 
 
 def verdict(c: Comparison, claims: Sequence[Comparison]) -> dict[str, Any]:

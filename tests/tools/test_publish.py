@@ -7,7 +7,7 @@ import pytest
 from consomme.common.errors import ConsommeError
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
-from consomme.report.publish import _folded, publish
+from consomme.tools.publish import _folded, publish
 
 DEMO = Path(__file__).parents[2] / "config/config.yaml"
 

@@ -1,4 +1,4 @@
-"""`python -m consomme.report.publish CONFIG [EXPERIMENT ...] --out FILE.md`: the tables and pictures of a finished run, in
+"""`python -m consomme.tools.publish CONFIG [EXPERIMENT ...] --out FILE.md`: the tables and pictures of a finished run, in
 Markdown and SVG, of some of its experiments or of all.
 
 The page says by which command, from which commit, on which machine and in how many minutes the numbers came about. What it
@@ -7,17 +7,17 @@ shows is what report.html shows; the pictures lie in a folder of the page's name
 from __future__ import annotations
 
 import argparse
-import csv
+import math
 import os
 import platform
 import re
-import statistics
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import write_text
@@ -25,16 +25,17 @@ from consomme.plan.items import Model
 from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
 from consomme.plan.problems import among
-from consomme.report.tables import costs_of
+from consomme.report.findings.means import by_decoding, cost_per_model, speed_unit
+from consomme.results.columns import COSTS, SCORES
+from consomme.results.frames import read as read_table
 
-Row = dict[str, str]
 CACHE = Path("results/cache")
 WIDTH = 640  # pixels
 
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m consomme.report.publish", description=__doc__.split(": ", 1)[1])
+    parser = argparse.ArgumentParser(prog="python -m consomme.tools.publish", description=__doc__.split(": ", 1)[1])
     parser.add_argument("config", type=Path)
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT")
     parser.add_argument("--out", type=Path, required=True)
@@ -69,13 +70,8 @@ def publish(config: Path, out: Path, experiments: Sequence[str] = ()) -> None:
 
 def provenance(studies: Sequence[Study]) -> dict[str, str]:
     """Commit (of the run, and of this page where it is another), machine, minutes, replicates."""
-    seconds = sum(
-        float(row["s"])
-        for study in studies
-        for file in Path(study.folder, "benchmarks").rglob("*.tsv")
-        for row in _table(file)
-        if row.get("s")
-    )
+    files = [file for study in studies for file in Path(study.folder, "benchmarks").rglob("*.tsv")]
+    seconds = sum(pd.read_csv(file, sep="\t")["s"].sum() for file in files)
     run, page = _commit(Path()), _commit(Path(__file__).parent)
     return {
         "commit": run if run == page else f"{run}; tables, tests and pictures: {page}",
@@ -89,9 +85,9 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     """What the page says of one experiment; its pictures are written into the folder."""
     if not (Path(study.folder) / "report.html").exists():
         return {"name": study.name, "finished": False}
-    from consomme.report.page import context
-    from consomme.report.tables import VERDICTS
-    from consomme.report.write import by_decoding, measured
+    from consomme.report.page.context import context
+    from consomme.report.words.claims import VERDICTS
+    from consomme.report.write import measured
 
     outcomes, scores, comparisons, costs = measured(study.report, CACHE)
     shown = context(outcomes, by_decoding(outcomes, scores), comparisons, costs)
@@ -157,40 +153,29 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
 def models(study: Study) -> str:
     """Means over replicates on every test set, the range in brackets; runs of a trained sweep are a line with the median
     run of each replicate, and the range over all."""
-    main = study.first.decoding_digest
-    rows = _table(Path(study.folder) / "scores.tsv")
-    scores = [r for r in rows if r["split"] == "test" and r["decoding"] == main]
-    costs = costs_of(_table(Path(study.folder) / "costs.tsv"))
-    sets = list(study.first.data.test)
-    metrics = study.first.metrics
-    by: dict[tuple[str, str, str], dict[str, float]] = defaultdict(dict)
-    for row in scores:
-        by[row["model"], row["set"], row["metric"]][row["replicate"]] = float(row["value"])
-    lines = []
-    for names, shown in _folded(study):
-        cells = []
-        for metric in metrics:
-            for name in sets:
-                of_replicate: dict[str, list[float]] = defaultdict(list)
-                for found in (by[n, name, metric] for n in names):
-                    for replicate, value in found.items():
-                        of_replicate[replicate].append(value)
-                values = [v for found in of_replicate.values() for v in found]
-                if not values:
-                    cells.append("")
-                elif len(values) == 1:
-                    cells.append(f"{values[0]:.1f}")
-                else:
-                    middle = statistics.fmean(statistics.median(found) for found in of_replicate.values())
-                    cells.append(f"{middle:.1f} ({min(values):.1f}–{max(values):.1f})")
-        cost = costs.get(names[0], {})
-        parameters = f"{int(float(cost['parameters'])) / 1e6:.2f}" if cost.get("parameters") else ""
-        speed = f"{float(cost['speed']):.0f}" if cost.get("speed") else ""
-        if any(cells):
-            lines.append([shown, *cells, parameters, speed])
-    unit = next((c["speed_unit"] for c in costs.values() if c.get("speed_unit")), "")
-    head = ["model", *(f"{m} {s}" for m in metrics for s in sets), "M parameters", f"speed, {unit}"]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *lines])
+    folded = _folded(study)
+    lines = {name: line for names, line in folded for name in names}
+    scores = read_table(Path(study.folder) / "scores.tsv", SCORES)
+    scores = scores[(scores["split"] == "test") & (scores["decoding"] == study.first.decoding_digest)]
+    place = ["line", "metric", "set"]
+    scores = scores.assign(line=scores["model"].map(lines))
+    found = scores.groupby(place)["value"].agg(["count", "min", "max"])
+    found["middle"] = scores.groupby([*place, "replicate"])["value"].median().groupby(place).mean()
+    found["cell"] = [
+        f"{middle:.1f} ({low:.1f}–{high:.1f})" if count > 1 else f"{middle:.1f}"
+        for count, low, high, middle in found.itertuples(index=False)
+    ]
+    columns = [(metric, name) for metric in study.first.metrics for name in study.first.data.test]
+    table = found["cell"].unstack(["metric", "set"]).reindex(index=[line for _, line in folded], columns=columns)
+    table = table.dropna(how="all").fillna("")
+    costs = read_table(Path(study.folder) / "costs.tsv", COSTS)
+    firsts = {line: names[0] for names, line in folded}
+    cost = cost_per_model(costs).reindex([firsts[line] for line in table.index])
+    table["parameters"] = ["" if math.isnan(count) else f"{int(count) / 1e6:.2f}" for count in cost["parameters"]]
+    table["speed"] = ["" if math.isnan(speed) else f"{speed:.0f}" for speed in cost["speed"]]
+    head = ["model", *(f"{m} {s}" for m, s in columns), "M parameters", f"speed, {speed_unit(costs)}"]
+    rows = [head, ["---"] * len(head), *table.reset_index().itertuples(index=False)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _pruned(model: Model) -> bool:
@@ -209,11 +194,6 @@ def _folded(study: Study) -> list[tuple[list[str], str]]:
     return [
         (names, f"{line}, median of {len(names)} runs" if len(names) > 1 else line) for line, names in folded.items()
     ]
-
-
-def _table(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8") as stream:
-        return list(csv.DictReader(stream, delimiter="\t"))
 
 
 def _commit(place: Path) -> str:

@@ -1,6 +1,6 @@
 """Pictures of the graph: models as SVG and as Mermaid text, and Snakemake's rule graph as SVG.
 
-    python -m consomme.report.dag --spec FILE --out DIR
+    python -m consomme.report.charts.dag --spec FILE --out DIR
 
 needs no graphviz and no other system package.
 """
@@ -19,9 +19,12 @@ from consomme.common.files import write_text
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.stage import main
-from consomme.report import layout
+from consomme.report.charts import layout
+from consomme.results.columns import SCORES
+from consomme.results.frames import read
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
+# readable on white and on near-black alike
 COLOURS = {"from": "#878d96", "train": "#4589d6", "average": "#e0762b", "prune": "#2f9e6b", "export": "#9a6ad0"}
 _NARROW, _WIDE = set("iljtf.,:;|!'()[]/ 1"), set("mwMWGOQ@%—")
 _STACK = 5.0
@@ -99,14 +102,11 @@ def _scores(path: str | None, metric: str | None, decoding: str | None) -> dict[
     """Mean over replicates of one metric on each test set, by model; nothing where there is no table yet."""
     if not path or not Path(path).exists():
         return {}
-    header, *lines = Path(path).read_text(encoding="utf-8").splitlines()
-    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
-    metric = metric or (rows[0]["metric"] if rows else None)
-    found: dict[str, dict[str, list[float]]] = {}
-    for row in rows:
-        if row["split"] == "test" and row["metric"] == metric and decoding in (None, row.get("decoding")):
-            found.setdefault(row["model"], {}).setdefault(row["set"], []).append(float(row["value"]))
-    return {m: {s: sum(v) / len(v) for s, v in sorted(sets.items())} for m, sets in found.items()}
+    table = read(path, SCORES)
+    test = table[(table["split"] == "test") & (table["metric"] == (metric or table["metric"].iloc[0]))]
+    test = test[test["decoding"] == decoding] if decoding else test
+    means = test.groupby(["model", "set"])["value"].mean()
+    return {model: of_model.droplevel("model").to_dict() for model, of_model in means.groupby("model")}
 
 
 # -- SVG -------------------------------------------------------------------------------------------------------------

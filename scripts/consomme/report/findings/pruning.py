@@ -4,13 +4,19 @@ are worth. Plain rows; `prune_charts` draws them."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from consomme.evaluate.metrics import metric_named
+from consomme.report.findings.means import BOUNDS, cost_per_model, mean_scores
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
-from consomme.report.tables import Score, costs_of, mean_scores, metric_title, rounds
+from consomme.report.words.numbers import metric_title
+from consomme.results.frames import plain
 
 WHOLE, PRUNED, RECOVERED = "whole", "pruned", "recovered"
 
@@ -37,8 +43,8 @@ def pruned_from(outcomes: Outcomes) -> dict[str, str]:
 
 def points(
     outcomes: Outcomes,
-    found: Sequence[Score],
-    costs: Sequence[Mapping[str, str]],
+    scores: pd.DataFrame,
+    costs: pd.DataFrame,
     provenance: Records,
     test: str,
     metric: str,
@@ -49,34 +55,25 @@ def points(
 
     model, label (shorter), state, how (it was pruned), of (the pruned model behind it), cost, cost_low, cost_high, value,
     low, high, front: whether none is at once cheaper (or as cheap) and better (or as good)."""
-    means = mean_scores([s for s in found if s.split == "test" and s.set == test and s.metric == metric])
-    cost = {name: c for name, c in costs_of(costs).items() if c.get(field)}
+    means = mean_scores(scores, metric)
+    means = means[means["set"] == test].set_index("model")[BOUNDS].set_axis(["value", "low", "high"], axis=1)
+    cost = cost_per_model(costs).dropna(subset=field)
     behind, models = pruned_from(outcomes), {m["name"]: m for m in reversed(outcomes.models)}
     states = {name: PRUNED if name == pruned else RECOVERED for name, pruned in behind.items()}
     for name in behind.values():
         states.setdefault(_chosen(models[models[name]["parents"][0]], models, outcomes, provenance), WHOLE)
-    states |= dict.fromkeys(controls(outcomes, states, cost), WHOLE)
-    rows = []
-    for name, state in states.items():
-        score = means.get((name, "test", test, metric))
-        if score is None or name not in cost:
-            continue
-        if field == "parameters":
-            amounts = [float(cost[name][field]) / 1e6] * 3
-        else:
-            low, high = rounds(cost[name])
-            amounts = [float(cost[name][field]), low, high]
-        pruned = behind.get(name)
-        rows.append(
-            {"model": name, "label": label(models[name]), "state": state, "of": pruned or ""}
-            | {"how": how_pruned(models[pruned], provenance) if pruned else WHOLE}
-            | dict(zip(("cost", "cost_low", "cost_high"), amounts, strict=True))
-            | dict(zip(("value", "low", "high"), score, strict=True))
-        )
-    sign = outcomes.sign(metric)
-    for row in rows:
-        row["front"] = on_front(row, rows, sign, -1.0 if field == "parameters" else 1.0)
-    return rows
+    states |= dict.fromkeys(controls(outcomes, states, cost["parameters"]), WHOLE)
+    if not states:
+        return []
+    size = field == "parameters"
+    amounts = cost[["parameters"] * 3] / 1e6 if size else cost[["speed", "speed_low", "speed_high"]]
+    rows = pd.DataFrame(states.items(), columns=["model", "state"]).join(means, on="model", how="inner")
+    rows = rows.join(amounts.set_axis(["cost", "cost_low", "cost_high"], axis=1), on="model", how="inner")
+    rows["label"] = [label(models[name]) for name in rows["model"]]
+    rows["of"] = [behind.get(name, "") for name in rows["model"]]
+    rows["how"] = [how_pruned(models[of], provenance) if of else WHOLE for of in rows["of"]]
+    rows["front"] = on_front(outcomes.sign(metric) * rows["value"], (-1 if size else 1) * rows["cost"])
+    return plain(rows)
 
 
 def _chosen(model: Mapping[str, Any], models: Mapping[str, Any], outcomes: Outcomes, provenance: Records) -> str:
@@ -90,12 +87,12 @@ def _chosen(model: Mapping[str, Any], models: Mapping[str, Any], outcomes: Outco
     return str(model["name"])
 
 
-def controls(outcomes: Outcomes, states: Mapping[str, str], cost: Mapping[str, Mapping[str, str]]) -> list[str]:
+def controls(outcomes: Outcomes, states: Mapping[str, str], sizes: pd.Series) -> list[str]:
     """Trained models that pruned ones are held against, though none was pruned from them: a whole one that was trained as
-    much longer, a small one from scratch. cost: model -> its row of costs.tsv."""
+    much longer, a small one from scratch. sizes: parameters by model."""
     models = {m["name"]: m for m in reversed(outcomes.models)}
     wholes = {name for name, state in states.items() if state == WHOLE}
-    sizes = {cost[name].get("parameters") for name in wholes if name in cost}
+    whole_sizes = {sizes[name] for name in wholes if name in sizes}
     found = []
     for name, model in models.items():
         if model["verb"] != "train" or model.get("run") or name in states:
@@ -105,16 +102,16 @@ def controls(outcomes: Outcomes, states: Mapping[str, str], cost: Mapping[str, M
             seen.add(at["parents"][0])
             at = models.get(at["parents"][0])
         longer = bool(at and at.get("parents")) and at["parents"][0] in wholes
-        smaller = name in cost and bool(sizes) and cost[name].get("parameters") not in sizes
+        smaller = name in sizes and bool(whole_sizes) and sizes[name] not in whole_sizes
         if longer or smaller:
             found.append(name)
     return found
 
 
-def on_front(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], value: float, cost: float) -> bool:
-    """Whether no other row is as good in both and better in one. value, cost: 1 where more is better, else -1."""
-    gains = [(value * (o["value"] - row["value"]), cost * (o["cost"] - row["cost"])) for o in rows]
-    return not any(min(pair) >= 0 and max(pair) > 0 for pair in gains)
+def on_front(value: pd.Series, thrift: pd.Series) -> NDArray[np.bool_]:
+    """Whether no other row is as good in both and better in one; more is better in both."""
+    more, cheaper = (np.subtract.outer(gain.to_numpy(), gain.to_numpy()) for gain in (value, thrift))
+    return ~((more >= 0) & (cheaper >= 0) & ((more > 0) | (cheaper > 0))).any(axis=0)
 
 
 def label(model: Mapping[str, Any]) -> str:
@@ -138,45 +135,43 @@ def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
 
 
 # -- the choice within a budget ----------------------------------------------------------------------------------------
-def budgets(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
+def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
     """For each model that is the smallest within its limits (of the first replicate): title, set, metric, and the rows of
-    its curve on that set: model, parameters (millions), value, low, high, state."""
-    found, labels = [], {m["name"]: label(m) for m in outcomes.models}
-    for model in outcomes.models:
-        record = provenance.get((model["name"], outcomes.replicates[0])) or {}
-        if model["replicate"] != outcomes.replicates[0] or (record.get("settings") or {}).get("method") != "smallest":
-            continue
-        curve = (record.get("chosen") or {}).get("curve") or []
-        for place in dict.fromkeys((row["set"], row["metric"]) for row in curve):
-            rows = [
-                {"model": row["model"], "label": labels.get(row["model"], row["model"]), "value": row["value"]}
-                | {"parameters": row["parameters"] / 1e6}
-                | {"low": row["ci_low"], "high": row["ci_high"]}
-                | {"state": "chosen" if row["chosen"] else "within" if row["admissible"] else "outside"}
-                for row in curve
-                if (row["set"], row["metric"]) == place
-            ]
-            found.append({"title": model["name"], "set": place[0], "metric": place[1], "rows": rows})
-    return found
+    its curve on that set: model, label, parameters (millions), value, low, high, state."""
+    labels = {m["name"]: label(m) for m in outcomes.models}
+    tried = searches[(searches["replicate"] == outcomes.replicates[0]) & searches["parameters"].notna()]
+    tried = tried.assign(
+        parameters=tried["parameters"] / 1e6,
+        label=[labels.get(name, name) for name in tried["candidate"]],
+        state=np.select([tried["chosen"] == True, tried["admissible"] == True], ["chosen", "within"], "outside"),  # noqa: E712
+    )
+    names = {"candidate": "model", "ci_low": "low", "ci_high": "high"}
+    shown = ["model", "label", "parameters", "value", "low", "high", "state"]
+    return [
+        {
+            "title": model,
+            "set": place,
+            "metric": metric,
+            "rows": plain(rows.drop(columns="model").rename(columns=names)[shown]),
+        }
+        for (model, place, metric), rows in tried.groupby(["model", "set", "metric"], sort=False)
+    ]
 
 
-def compact(outcomes: Outcomes, costs: Sequence[Mapping[str, str]], provenance: Records) -> list[str]:
+def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> list[str]:
     """For each model that is the smallest within its limits, a line for each that it is in some replicates: how much smaller
     and faster than the largest that it was chosen among."""
-    cost = {(c["model"], c["replicate"]): c for c in costs}
+    speeds = costs.set_index(["model", "replicate"])["speed"]
+    sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])
     found: dict[tuple[str, str, str], list[str]] = {}
-    for model in outcomes.models:
-        record = provenance.get((model["name"], model["replicate"])) or {}
-        if (record.get("settings") or {}).get("method") != "smallest":
-            continue
-        sizes = {row["model"]: row["parameters"] for row in record["chosen"]["curve"]}
-        (chosen,), largest = record["chosen"]["ingredients"], max(sizes, key=lambda name: sizes[name])
-        words = f"{sizes[chosen] / sizes[largest]:.0%} of the parameters"
-        ours, theirs = (cost.get((name, model["replicate"])) or {} for name in (chosen, largest))
-        if ours.get("speed") and theirs.get("speed"):
-            words += f" and {float(ours['speed']) / float(theirs['speed']):.2f} times the speed"
-        line = f"{words} of {largest}, the largest of {len(sizes)}"
-        found.setdefault((model["name"], chosen, line), []).append(model["replicate"])
+    for (model, replicate), tried in sizes.groupby(["model", "replicate"], sort=False):
+        chosen, largest = tried.loc[tried["chosen"].idxmax()], tried.loc[tried["parameters"].idxmax()]
+        words = f"{chosen['parameters'] / largest['parameters']:.0%} of the parameters"
+        ours, theirs = (speeds.get((row["candidate"], replicate), math.nan) for row in (chosen, largest))
+        if not math.isnan(ours / theirs):
+            words += f" and {ours / theirs:.2f} times the speed"
+        line = f"{words} of {largest['candidate']}, the largest of {len(tried)}"
+        found.setdefault((model, chosen["candidate"], line), []).append(replicate)
     if len(outcomes.replicates) == 1:
         return [f"{name} is {chosen}: {line}." for name, chosen, line in found]
     return [f"{name} is {chosen} in {', '.join(where)}: {line}." for (name, chosen, line), where in found.items()]

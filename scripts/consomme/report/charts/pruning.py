@@ -7,9 +7,9 @@ from typing import Any
 
 import altair as alt
 
-from consomme.report import labels
-from consomme.report.charts import COLOURS, better, chart_of, finish
-from consomme.report.pruning import PRUNED, RECOVERED, WHOLE
+from consomme.report.charts import labels
+from consomme.report.charts.style import COLOURS, better, chart_of, finish
+from consomme.report.findings.pruning import PRUNED, RECOVERED, WHOLE
 
 # readable on white and on near-black alike, and apart for eyes that see less red or green
 WAYS = ("#4589d6", "#e0762b", "#2f9e6b", "#9a6ad0", "#c2981f", "#d4504a", "#3fa7ad", "#a1715a")

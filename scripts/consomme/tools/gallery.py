@@ -1,4 +1,4 @@
-"""`python -m consomme.report.gallery [CONFIG...]`: what each augmentation does to three examples, to see and to hear.
+"""`python -m consomme.tools.gallery [CONFIG...]`: what each augmentation does to three examples, to see and to hear.
 
 Without a configuration: generated speech and sentences, and settings that are easy to notice. With one: the settings of
 its models, on the first rows of what they train on. Writes one page that opens offline."""
@@ -91,7 +91,7 @@ class Pair:
 
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m consomme.report.gallery", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m consomme.tools.gallery", description=__doc__.split("\n")[0])
     parser.add_argument("config", nargs="*", type=Path, help="default: generated examples, telling settings")
     parser.add_argument("--out", type=Path, default=Path(RESULTS) / "augmentation-gallery.html")
     parser.add_argument("--seed", type=int, default=1)

@@ -1,0 +1,103 @@
+"""One model measured, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+UTTERANCES = 16
+ROUNDS = 5
+
+
+def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+    """Measure one model on the first 16 rows of the spec's development set.
+
+    parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
+    for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
+    generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak
+    in MiB, of the process (cpu) or the device. A model that writes word by word writes as much as the longest reference
+    of these rows has, whatever it says: one that babbles or falls silent, as pruned ones do before they are healed, would
+    be timed for that, and so would all of its architecture."""
+    import torch
+
+    from consomme.data.prepared import Rows
+    from consomme.families import family_of, load
+    from consomme.families.windows import fitting, is_short, without
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    torch.set_num_threads(threads)
+    rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
+    rows = rows.select(range(min(UTTERANCES, len(rows))))
+    family = family_of(folder)
+    model, processor = load(folder, device), family.processor(folder, spec["languages"])
+    features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
+    labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
+    speech = rows.task == "asr"
+    amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
+    with torch.inference_mode():
+        short = is_short(family, model.config, spec.get("decoding"))
+        window = fitting(family, short, max(map(len, features)))
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
+        wanted = batch.pop("labels")
+        if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+            batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
+        with flop_counter() as counter, family.fitted(model, batch):
+            model(**batch)
+        del batch
+        batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
+        decoding = without(spec.get("decoding") or {})
+        if family.objective == "seq2seq":
+            decoding = as_long(decoding, max(map(len, labels)))
+        times = []
+        for _ in range(ROUNDS + 1):
+            _settle(device)
+            start = time.perf_counter()
+            family.generate(model, processor, batch, spec["languages"], decoding)
+            _settle(device)
+            times.append(time.perf_counter() - start)
+    written = amount if speech else float(len(rows) * decoding["max_new_tokens"])
+    if device.startswith("cuda"):
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "flops": float(counter.get_total_flops()) / amount,
+        "speed": written / statistics.median(times[1:]),
+        "speed_low": written / max(times[1:]),
+        "speed_high": written / min(times[1:]),
+        "speed_unit": "s audio/s" if speech else "tokens/s",
+        "memory": round(memory, 1),
+    }
+
+
+def as_long(decoding: Mapping[str, Any], tokens: int) -> dict[str, Any]:
+    """Decoding settings by which every row gets so many tokens, or as many as the settings allow."""
+    count = min(tokens, decoding.get("max_new_tokens") or tokens)
+    return {**decoding, "min_new_tokens": count, "max_new_tokens": count}
+
+
+def flop_counter() -> Any:
+    """torch's counter, which also counts the attention kernel of processors: torch knows a formula for those of GPUs
+    alone, and would call attention free on this device."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def attention(query: Any, key: Any, value: Any, *others: Any, out_shape: Any = None, **more: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={kernel: attention})
+
+
+def _settle(device: str) -> None:
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)

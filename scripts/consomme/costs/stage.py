@@ -1,0 +1,130 @@
+"""The table of costs. Models of one architecture (same config, same shapes of weights) share what was
+measured on the first of them; each in a process of its own, so that peaks of memory don't mix.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.common.files import read_json, write_text
+from consomme.common.job import Job
+from consomme.common.log import say
+from consomme.costs.measure import measure
+from consomme.families import device_named
+from consomme.families.ensemble import FILE
+from consomme.results.columns import COSTS
+
+WEIGHTS = "model.safetensors"
+# what a config says of where it comes from, not of what is computed
+VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash")
+
+
+def run(job: Job) -> None:
+    """Write costs.tsv: a row a model and replicate.
+
+    Of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
+    languages, decoding."""
+    device = device_named(job.device)
+    measured: dict[str, dict[str, Any]] = {}
+    rows = []
+    for model in job.spec["models"]:
+        folder = Path(model["folder"])
+        row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device)}
+        parts = weights(folder)
+        if parts:
+            key = architecture(folder)
+            if key not in measured:
+                say(f"measuring {model['name']}")
+                measured[key] = _apart(folder, job.spec, device, job.threads)
+            row |= measured[key]
+            row["bytes"] = sum(part.stat().st_size for part in parts)
+        else:
+            # an export for another engine: its size is known, the rest is that engine's
+            row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
+            row["device"] = ""
+        rows.append(row)
+    lines = ["\t".join(COSTS.names)]
+    lines += ["\t".join(_cell(row.get(c)) for c in COSTS.names) for row in sorted(rows, key=_order)]
+    write_text(job.out, "\n".join(lines) + "\n")
+    say(f"wrote {job.out}: {len(rows)} models, {len(measured)} measured")
+
+
+def _order(row: Mapping[str, Any]) -> tuple[str, str]:
+    return row["model"], row["replicate"]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def shapes(path: Path) -> dict[str, Any]:
+    """Name -> [dtype, shape] of the tensors of a safetensors file, from its header alone."""
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+    return {name: [entry["dtype"], entry["shape"]] for name, entry in header.items() if name != "__metadata__"}
+
+
+def architecture(folder: Path) -> str:
+    """A digest of what decides how much a model computes: its config and the shapes of its weights."""
+    config = {k: v for k, v in read_json(folder / "config.json").items() if k not in VOLATILE}
+    return digest([config, *(shapes(part) for part in weights(folder))])
+
+
+def weights(folder: Path) -> list[Path]:
+    """The files that hold a model's weights: its own, or those of an ensemble's members; none for another engine's."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    members = read_json(folder / FILE)["members"] if (folder / FILE).is_file() else []
+    return [folder / member / WEIGHTS for member in members]
+
+
+def device_name(device: str) -> str:
+    """The name of the processor or accelerator."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+    # a forked child has the imports already; CUDA can't be used after a fork, so there it is a fresh process
+    fork = device == "cpu" and sys.platform.startswith("linux")
+    if fork:
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
+    context = multiprocessing.get_context("fork" if fork else "spawn")
+    receive, send = context.Pipe(duplex=False)
+    child = context.Process(target=_measure_into, args=(send, str(folder), dict(spec), device, threads))
+    child.start()
+    send.close()
+    try:
+        kind, answer = receive.recv()
+    except EOFError:
+        kind, answer = "error", "the process died; was there too little memory?"
+    child.join()
+    if kind == "error":
+        raise ConsommeError(f"{folder} could not be measured: {answer}")
+    return answer
+
+
+def _measure_into(send: Any, folder: str, spec: dict[str, Any], device: str, threads: int) -> None:
+    try:
+        send.send(("measured", measure(Path(folder), spec, device, threads)))
+    except Exception as error:  # a child has no other way to say it
+        send.send(("error", f"{type(error).__name__}: {error}"))

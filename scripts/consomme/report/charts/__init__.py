@@ -1,0 +1,1 @@
+"""Vega-Lite specs and SVG: how numbers are drawn."""

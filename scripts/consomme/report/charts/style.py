@@ -1,0 +1,60 @@
+"""What all charts share: colours, legends, titles, and how a spec is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from consomme.report.charts.dag import COLOURS
+from consomme.report.words.numbers import metric_title
+from consomme.results.frames import plain
+
+SHAPES = {"from": "diamond", "train": "circle", "average": "square", "prune": "triangle-down", "export": "triangle-up"}
+WORDS = {"from": "start", "train": "trained", "average": "averaged", "prune": "pruned", "export": "exported"}
+
+
+def verb_word(kind: str) -> str:
+    """How the legend calls a verb."""
+    return WORDS["from" if kind == "start" else kind]
+
+
+def verbs(made: Iterable[str]) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape by the verbs' words in the column `made`."""
+    present = set(made)
+    order = [v for v in COLOURS if WORDS[v] in present]
+    names = [WORDS[v] for v in order]
+    colour = alt.Color("made:N", title=None, scale=alt.Scale(domain=names, range=[COLOURS[v] for v in order]))
+    shape = alt.Shape("made:N", title=None, scale=alt.Scale(domain=names, range=[SHAPES[v] for v in order]))
+    return colour, shape
+
+
+def chart_of(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Any:
+    """A chart of the rows. altair's decorator hides from type checkers what its marks return, so this says nothing."""
+    return alt.Chart(alt.Data(values=plain(rows) if isinstance(rows, pd.DataFrame) else list(rows)))
+
+
+def better(metric: str, higher: bool) -> str:
+    """A metric's name, and which way it runs."""
+    return f"{metric_title(metric)} ({'higher' if higher else 'lower'} is better)"
+
+
+def finish(chart: Any, height: int) -> dict[str, Any]:
+    """The spec of a chart as wide as its place and so high, in pixels."""
+    # counters in names of views would differ with what was drawn before
+    spec = chart.properties(width="container", height=height).to_dict()
+    spec.pop("$schema", None)
+    spec.pop("config", None)
+    return spec
+
+
+def library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that asks no other machine for anything."""
+    import vl_convert
+
+    version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+    script = vl_convert.javascript_bundle(vl_version=version)  # ty: ignore[missing-argument]  # its default isn't in the stub
+    # a closing tag inside a string of the script would end it
+    return script.replace("</script", "<\\/script")

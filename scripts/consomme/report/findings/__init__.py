@@ -1,0 +1,1 @@
+"""What the tables say: means, choices, paths, pruning, as frames and plain values."""

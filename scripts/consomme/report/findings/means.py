@@ -1,0 +1,52 @@
+"""Scores and costs over replicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from consomme.report.lineage import swept_nodes
+from consomme.report.outcomes import Outcomes
+
+FULL_WINDOW = "full window"  # a split: the test sets as code that knows nothing of short windows decodes them
+BOUNDS = ["value", "ci_low", "ci_high"]
+# columns of costs.tsv: sizes and speeds are means, as scores are, and speeds range over all replicates
+COMBINED = {
+    **dict.fromkeys(("parameters", "bytes", "flops", "speed", "memory"), "mean"),
+    **dict.fromkeys(("speed_unit", "device"), "first"),
+    "speed_low": "min",
+    "speed_high": "max",
+}
+
+
+def by_decoding(outcomes: Outcomes, scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores for a page: other decodings than the experiment's stand beside the test sets, as a split of their own."""
+    main = {s.decoding for s in outcomes.sheets.values()}
+    return scores.assign(split=scores["split"].where(scores["decoding"].isin(main), FULL_WINDOW))
+
+
+def mean_scores(scores: pd.DataFrame, metric: str, split: str | None = "test") -> pd.DataFrame:
+    """Means over replicates of one metric: model, kind, split, set, value, ci_low, ci_high. split: None for all."""
+    chosen = scores[(scores["metric"] == metric) & ((scores["split"] == split) | (split is None))]
+    return chosen.groupby(["model", "kind", "split", "set"])[BOUNDS].mean().reset_index()
+
+
+def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A row a node of several trained runs, a column a (split, set): the median over its runs, meaned over replicates."""
+    trained = {m["node"] for m in outcomes.models if m["verb"] == "train"}
+    nodes = {name: node for node, names in swept_nodes(outcomes).items() if node in trained for name in names}
+    runs = scores[scores["metric"] == metric].assign(node=lambda found: found["model"].map(nodes))
+    medians = runs.groupby(["node", "split", "set", "replicate"])["value"].median()
+    return medians.groupby(["node", "split", "set"]).mean().unstack(["split", "set"])
+
+
+def cost_per_model(costs: pd.DataFrame) -> pd.DataFrame:
+    """A row of costs.tsv a model, by its name: replicates may have models of other shapes (the smallest of several, heads
+    that were cut out). Where speed has no range, both ends are the median."""
+    found = costs.groupby("model")[list(COMBINED)].agg(COMBINED).astype({"parameters": np.float64})
+    return found.assign(**{end: found[end].fillna(found["speed"]) for end in ("speed_low", "speed_high")})
+
+
+def speed_unit(costs: pd.DataFrame) -> str:
+    """The unit of the experiment's speeds; empty where none was measured."""
+    return next(iter(costs["speed_unit"][costs["speed_unit"] != ""]), "")

@@ -1,0 +1,78 @@
+"""What the models of an experiment are to each other: runs, nodes, ancestors, averages."""
+
+from __future__ import annotations
+
+from consomme.report.outcomes import Outcomes
+
+
+def averages(outcomes: Outcomes) -> dict[str, str]:
+    """The averages of runs of one sweep, those of a part of it (`by`) too -> the best run of that sweep. Where either was
+    not scored, nothing is said."""
+    evaluated = {s.model for s in outcomes.sheets.values()}
+    runs = {m["name"]: m["node"] for m in outcomes.models if is_run(m)}
+    found = {}
+    for model in outcomes.models:
+        nodes = [runs[p] for p in model.get("parents", []) if p in runs]
+        best = f"{max(nodes, key=nodes.count)}/best" if nodes else ""
+        several = (
+            len(nodes) > 1 and model["verb"] == "average" and model.get("run") != "best" and not model.get("choice")
+        )
+        if several and {model["name"], best} <= evaluated:
+            found[model["name"]] = best
+    return found
+
+
+def is_run(model: dict) -> bool:
+    """Whether a model is one run of a swept node (its `best` is not)."""
+    return bool(model.get("run")) and model["run"] != "best"
+
+
+def named(outcomes: Outcomes) -> list[str]:
+    """Models that are no runs, in the order of the configuration."""
+    return list(dict.fromkeys(m["name"] for m in outcomes.models if not is_run(m)))
+
+
+def node_of(outcomes: Outcomes, name: str) -> str:
+    """The node that a model belongs to."""
+    return next((m["node"] for m in outcomes.models if m["name"] == name), name).removesuffix("/best")
+
+
+def _parents(outcomes: Outcomes) -> dict[str, list[str]]:
+    return {m["name"]: list(m.get("parents", [])) for m in reversed(outcomes.models)}
+
+
+def ancestors(outcomes: Outcomes, name: str) -> list[str]:
+    """All models that `name` was made of, nearest first."""
+    parents, found, queue = _parents(outcomes), {}, [name]
+    while queue:
+        for parent in parents.get(queue.pop(0), []):
+            if parent not in found:
+                found[parent] = None
+                queue.append(parent)
+    return list(found)
+
+
+def root(outcomes: Outcomes, name: str) -> str:
+    """The model at the end of the line of first parents, of those that were scored (random weights were not)."""
+    parents, seen = _parents(outcomes), {name}
+    scored = {m["name"] for m in outcomes.models if m.get("evaluation")}
+    while parents.get(name) and parents[name][0] not in seen and parents[name][0] in scored:
+        name = parents[name][0]
+        seen.add(name)
+    return name
+
+
+def final_model(outcomes: Outcomes) -> str | None:
+    """What the experiment ends in: the last named model that was evaluated."""
+    evaluated = {s.model for s in outcomes.sheets.values()}
+    names = [n for n in named(outcomes) if n in evaluated and not n.endswith("/best")]
+    return names[-1] if names else None
+
+
+def swept_nodes(outcomes: Outcomes) -> dict[str, list[str]]:
+    """Node -> names of its runs, for nodes that have some."""
+    nodes: dict[str, list[str]] = {}
+    for model in outcomes.models:
+        if is_run(model) and model["name"] not in nodes.setdefault(model["node"], []):
+            nodes[model["node"]].append(model["name"])
+    return nodes

@@ -1,0 +1,1 @@
+"""Numbers and verdicts as people write them."""

@@ -1,0 +1,110 @@
+"""summary.md, and the sentences of the page that speak of the experiment as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from consomme.report.evidence.claims import FEW, Comparison
+from consomme.report.findings.means import cost_per_model, mean_scores
+from consomme.report.lineage import final_model, root
+from consomme.report.outcomes import Outcomes
+from consomme.report.words.claims import SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.numbers import metric_title, short, shown_speed
+
+LINES = 24
+
+
+def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """summary.md: the claims in words, at most a screen."""
+    claims = [c for c in comparisons if c.declared]
+    head = [f"# {outcomes.spec['experiment']}", "", headline(claims), ""]
+    foot = [""]
+    journey = first_to_last(outcomes, scores, costs)
+    if journey:
+        foot += [journey]
+    foot += best_lines(outcomes, comparisons)
+    foot += [
+        *cautions(outcomes, claims),
+        *not_faster(outcomes, costs),
+        "Positive differences are better, whichever way the metric runs.",
+    ]
+    foot += ["", "All of it: report.html, comparisons.tsv, scores.tsv."]
+    lines = [f"- {claim_line(c)}" for c in claims]
+    room = LINES - len(head) - len(foot)
+    if len(lines) > room:
+        lines = [*lines[: room - 1], f"- and {len(lines) - room + 1} more claims in comparisons.tsv"]
+    if not lines:
+        head.pop()
+    return "\n".join([*head, *lines, *foot]) + "\n"
+
+
+def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
+    """What weakens the evidence."""
+    lines = []
+    if outcomes.diverged:
+        several = len(outcomes.replicates) > 1
+        runs = [f"{m}{f' (replicate {r})' if several else ''} at step {step}" for m, r, step in outcomes.diverged]
+        shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
+        lines.append(f"Diverged in training, and left out of every average: {shown}.")
+    lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
+    replicates = len(outcomes.replicates)
+    if replicates == 1:
+        lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
+    elif replicates == 2:
+        lines.append("Two replicates: the spread over seeds is hardly known; three are the least for a headline.")
+    if any(c.few for c in claims):
+        lines.append(f"Fewer than {FEW} independent units in a test set: its p and intervals are rough.")
+    split = [c for c in claims if len({d > -(c.margin or 0.0) for _, d in c.by_replicate}) > 1]
+    if split:
+        lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
+    return lines
+
+
+def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
+    """Which pruned models are no faster than what they were pruned from: the rounds of both overlap, or theirs were
+    slower. In a line, and a line more for those that are slower."""
+    parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
+    timed = cost_per_model(costs).dropna(subset="speed")
+    timed["shown"] = [speed_range(low, high) for low, high in zip(timed["speed_low"], timed["speed_high"], strict=True)]
+    pairs = pd.DataFrame(parents.items(), columns=["model", "parent"])
+    pairs = pairs.join(timed, on="model", how="inner").join(timed, on="parent", how="inner", rsuffix="_before")
+    pairs = pairs[pairs["speed_low"] <= pairs["speed_high_before"]]
+    groups: dict[str, list[str]] = {
+        "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
+        "Pruned, and slower than before": [],
+    }
+    same, slower = groups.values()
+    for row in pairs.itertuples():
+        words = f"{row.model} ({row.shown}; {row.parent} {row.shown_before} {row.speed_unit}"
+        words += "; no smaller either)" if row.parameters == row.parameters_before else ")"
+        (slower if row.speed_high < row.speed_low_before else same).append(words)
+    return [
+        f"{title}: {'; '.join(found[:SHOWN])}{f'; and {len(found) - SHOWN} more' if len(found) > SHOWN else ''}."
+        for title, found in groups.items()
+        if found
+    ]
+
+
+def speed_range(slowest: float, fastest: float) -> str:
+    """Slowest to fastest, such as 14.2 – 15.1."""
+    low, high = shown_speed(slowest), shown_speed(fastest)
+    return low if low == high else f"{low} – {high}"
+
+
+def first_to_last(outcomes: Outcomes, scores: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """From the base to the final model in a sentence; empty if there is nothing to say."""
+    last = final_model(outcomes)
+    if last is None or not outcomes.metrics:
+        return ""
+    first, metric = root(outcomes, last), outcomes.metrics[0]
+    means = mean_scores(scores, metric).pivot(index="set", columns="model", values="value")
+    both = means.reindex(index=outcomes.sets("test"), columns=[first, last]).dropna()
+    parts = [f"{name} {a:.2f} → {b:.2f} {metric_title(metric)}" for name, a, b in both.itertuples() if first != last]
+    cost = cost_per_model(costs).reindex([first, last])
+    if cost["parameters"].notna().all():
+        parts.append(f"{' → '.join(short(int(size)) for size in cost['parameters'])} parameters")
+        if cost["speed"].notna().all():
+            parts.append(f"{cost['speed'].iloc[1] / cost['speed'].iloc[0]:.2f} times the speed")
+    return f"From {first} to {last}: {'; '.join(parts)}." if parts else ""
