@@ -64,4 +64,5 @@ def number(value: Any) -> str:
 
 def plain(found: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as JSON takes them: plain values, None where a number is missing."""
-    return found.astype(object).where(found.notna(), None).to_dict("records")
+    rows = found.astype(object).where(found.notna(), None)
+    return [dict(zip(map(str, rows.columns), row, strict=True)) for row in rows.itertuples(index=False)]

@@ -105,8 +105,10 @@ def _scores(path: str | None, metric: str | None, decoding: str | None) -> dict[
     table = read(path, SCORES)
     test = table[(table["split"] == "test") & (table["metric"] == (metric or table["metric"].iloc[0]))]
     test = test[test["decoding"] == decoding] if decoding else test
-    means = test.groupby(["model", "set"])["value"].mean()
-    return {model: of_model.droplevel("model").to_dict() for model, of_model in means.groupby("model")}
+    found: dict[str, dict[str, float]] = {}
+    for model, name, value in test.groupby(["model", "set"])["value"].mean().reset_index().itertuples(index=False):
+        found.setdefault(model, {})[name] = value
+    return found
 
 
 # -- SVG -------------------------------------------------------------------------------------------------------------

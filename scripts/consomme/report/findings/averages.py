@@ -15,7 +15,7 @@ def against_best(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[
     average, best, and for each set (None where it wasn't asked) the comparison."""
     metric = outcomes.metrics[0] if outcomes.metrics else None
     found = {(c.model, c.against, c.set): c for c in reversed(comparisons) if c.metric == metric}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"average": name, "best": best, "sets": {s: found.get((name, best, s)) for s in outcomes.sets("test")}}
         for name, best in averages(outcomes).items()
     ]

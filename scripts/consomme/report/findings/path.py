@@ -32,7 +32,7 @@ def on_development(outcomes: Outcomes, searches: pd.DataFrame, metric: str) -> t
             found = tried[(tried["model"] == name) & (tried["metric"] == by)]
             sets = list(found["set"].unique())[:2]
             if len(sets) == 2:
-                points = _axes(found.groupby(["share", "set"])[BOUNDS].mean().unstack("set"), sets)
+                points = _axes(pd.DataFrame(found.groupby(["share", "set"])[BOUNDS].mean().unstack("set")), sets)
                 points["chosen"] = found[found["set"] == sets[0]].groupby("share")["chosen"].sum().astype(int)
                 if len(points) > 1:
                     return name, sets, points.reset_index()

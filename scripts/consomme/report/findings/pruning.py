@@ -110,8 +110,9 @@ def controls(outcomes: Outcomes, states: Mapping[str, str], sizes: pd.Series) ->
 
 def on_front(value: pd.Series, thrift: pd.Series) -> NDArray[np.bool_]:
     """Whether no other row is as good in both and better in one; more is better in both."""
-    more, cheaper = (np.subtract.outer(gain.to_numpy(), gain.to_numpy()) for gain in (value, thrift))
-    return ~((more >= 0) & (cheaper >= 0) & ((more > 0) | (cheaper > 0))).any(axis=0)
+    better, cheaper = (np.subtract.outer(gain.to_numpy(), gain.to_numpy()) for gain in (value, thrift))
+    behind = (better >= 0) & (cheaper >= 0) & ((better > 0) | (cheaper > 0))
+    return np.logical_not(behind.any(axis=0))
 
 
 def label(model: Mapping[str, Any]) -> str:
@@ -165,13 +166,14 @@ def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> 
     sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])
     found: dict[tuple[str, str, str], list[str]] = {}
     for (model, replicate), tried in sizes.groupby(["model", "replicate"], sort=False):
-        chosen, largest = tried.loc[tried["chosen"].idxmax()], tried.loc[tried["parameters"].idxmax()]
-        words = f"{chosen['parameters'] / largest['parameters']:.0%} of the parameters"
-        ours, theirs = (speeds.get((row["candidate"], replicate), math.nan) for row in (chosen, largest))
+        parameters = tried.set_index("candidate")["parameters"]
+        chosen, largest = str(tried["candidate"][tried["chosen"].fillna(False)].iloc[0]), str(parameters.idxmax())
+        words = f"{parameters[chosen] / parameters[largest]:.0%} of the parameters"
+        ours, theirs = (float(speeds.get((name, replicate), math.nan)) for name in (chosen, largest))
         if not math.isnan(ours / theirs):
             words += f" and {ours / theirs:.2f} times the speed"
-        line = f"{words} of {largest['candidate']}, the largest of {len(tried)}"
-        found.setdefault((model, chosen["candidate"], line), []).append(replicate)
+        line = f"{words} of {largest}, the largest of {len(tried)}"
+        found.setdefault((str(model), chosen, line), []).append(str(replicate))
     if len(outcomes.replicates) == 1:
         return [f"{name} is {chosen}: {line}." for name, chosen, line in found]
     return [f"{name} is {chosen} in {', '.join(where)}: {line}." for (name, chosen, line), where in found.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -129,7 +130,7 @@ def context(
         ],
         "optimism": optimism,
         "choice_charts": [k for k in choice_charts if k in charts],
-        "examples": examples(outcomes, first, last, metric) if first and first != last else [],
+        "examples": examples(outcomes, first, last, metric) if first and last and first != last else [],
         "first": first,
         "last": last,
         "claims": [evidence(c) for c in claims],
@@ -196,8 +197,12 @@ def _pruning(
 
 
 def _test_means(scores: pd.DataFrame, metric: str, sets: Sequence[str]) -> dict[str, dict[str, float]]:
-    means = mean_scores(scores, metric).pivot(index="model", columns="set", values="value").reindex(columns=sets)
-    return {model: values.dropna().to_dict() for model, values in means.iterrows()}
+    rows = mean_scores(scores, metric)[["model", "set", "value"]].itertuples(index=False)
+    means = {(model, name): value for model, name, value in rows}
+    return {
+        model: {name: means[model, name] for name in sets if (model, name) in means}
+        for model in dict.fromkeys(model for model, _ in means)
+    }
 
 
 def _model_tables(
@@ -222,12 +227,16 @@ def _model_tables(
         )
     ]
     # the control of every choice among runs: what one of them, taken blindly, is as likely above as below
-    nodes = swept_nodes(outcomes)
-    for node, values in median_runs(outcomes, scores, metric).reindex(columns=columns).iterrows():
-        row = {"name": f"{node}, median of {len(nodes[node])} runs", "run": False, "colour": COLOURS["train"]}
-        row["cells"] = [None if pd.isna(value) else {"value": f"{value:.2f}", "interval": ""} for value in values]
-        at = next(i for i, r in enumerate(rows) if r["name"] in nodes[node])
-        rows.insert(at, row | {"parameters": "", "speed": ""})
+    medians = median_runs(outcomes, scores, metric).reindex(columns=columns)
+    for node, names in swept_nodes(outcomes).items():
+        if node in medians.index:
+            row = {"name": f"{node}, median of {len(names)} runs", "run": False, "colour": COLOURS["train"]}
+            values = medians.loc[node].astype(float).tolist()
+            row["cells"] = [
+                None if math.isnan(value) else {"value": f"{value:.2f}", "interval": ""} for value in values
+            ]
+            at = next(i for i, r in enumerate(rows) if r["name"] in names)
+            rows.insert(at, row | {"parameters": "", "speed": ""})
     return {
         "columns": [{"split": split, "set": name} for split, name in columns],
         "has_costs": len(costs) > 0,

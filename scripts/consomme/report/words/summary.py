@@ -76,10 +76,10 @@ def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
         "Pruned, and slower than before": [],
     }
     same, slower = groups.values()
-    for row in pairs.itertuples():
-        words = f"{row.model} ({row.shown}; {row.parent} {row.shown_before} {row.speed_unit}"
-        words += "; no smaller either)" if row.parameters == row.parameters_before else ")"
-        (slower if row.speed_high < row.speed_low_before else same).append(words)
+    for row in pairs.to_dict("records"):
+        words = f"{row['model']} ({row['shown']}; {row['parent']} {row['shown_before']} {row['speed_unit']}"
+        words += "; no smaller either)" if row["parameters"] == row["parameters_before"] else ")"
+        (slower if row["speed_high"] < row["speed_low_before"] else same).append(words)
     return [
         f"{title}: {'; '.join(found[:SHOWN])}{f'; and {len(found) - SHOWN} more' if len(found) > SHOWN else ''}."
         for title, found in groups.items()
