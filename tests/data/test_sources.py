@@ -338,3 +338,18 @@ def test_hub_folder_of_parquet(wav, prepare, tmp_path, monkeypatch):
         prepare(corpus | {"columns": {}}, name="other")
     rows = prepare({"source": "hub", "name": "pairs"}, "nmt", languages=("fr", "en"), name="pairs")
     assert (rows.sources, rows.targets) == (["x", "y"], ["a", "b"])
+
+
+# -- text that other programs take for no value ------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["words.tsv", "words.csv", "words.jsonl"])
+def test_words_that_look_like_no_value_stay_words(prepare, tmp_path, name):
+    words = ["nan", "null", "NA", "None", "n/a", "inf", "1e5", "007", "true"]
+    rows = [{"id": f"r{i}", "source": word, "target": word} for i, word in enumerate(words)]
+    if name.endswith("jsonl"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+    else:
+        separator = "\t" if name.endswith("tsv") else ","
+        text = "".join(separator.join(row) + "\n" for row in (rows[0], *(r.values() for r in rows)))
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    found = prepare({"source": "manifest", "path": name}, "nmt")
+    assert found.sources == found.targets == words

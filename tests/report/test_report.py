@@ -278,6 +278,24 @@ def test_the_page_escapes_what_models_say(build_tree):
     assert "<script>alert" not in text and "&lt;script&gt;alert" in text
 
 
+def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
+    """An answer `nan` or `NA` is a word in the scores and on the page, and so is a model of that name."""
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=20)).replace('"healed"', '"NA"'))
+    named = next(m for m in spec["models"] if m["name"] == "NA")
+    index = json.loads(Path(named["evaluation"]).read_text())
+    path = Path(next(e["path"] for e in index["sets"] if e["split"] == "test"))
+    words = ["nan", "null", "NA", "None"] * 5
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text(
+        "".join(json.dumps(line | {"hypothesis": word}) + "\n" for line, word in zip(lines, words, strict=True))
+    )
+    report(spec)
+    rows = [r for r in table("scores.tsv") if r["model"] == "NA"]
+    assert len(rows) == 8 and all(r["value"] for r in rows)
+    assert "<mark>nan</mark>" in (OUT / "report.html").read_text()
+    assert "NA keeps balanced on medical" in (OUT / "summary.md").read_text()
+
+
 def test_overlap_of_test_with_training_is_counted(written):
     outcomes = Outcomes(written, Path("results/cache"))
     rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS))["overlaps"]}

@@ -26,7 +26,7 @@ def pareto(
 ) -> dict[str, Any] | None:
     """The first set against the second, a point a model (mean over replicates), with 95 % intervals both ways.
 
-    Axes are turned so that up and right are better. path: points between two models (`report.path`), drawn as a line; those
+    Axes are turned so that up and right are better. path: points between two models (`findings.path`), drawn as a line; those
     that were chosen in some replicates are crossed."""
     if len(sets) < 2:
         return None
