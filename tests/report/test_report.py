@@ -15,10 +15,10 @@ from consomme.common.errors import ConsommeError
 from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
 from consomme.report.evidence.scores import scores
 from consomme.report.links import write_links
+from consomme.report.numbers import signed
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
 from consomme.report.words.claims import claim_line
-from consomme.report.words.numbers import signed
 from consomme.report.words.summary import summary
 from consomme.report.write import write_report
 from consomme.results.columns import COMPARISONS, COSTS, SCORES

@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 from consomme.report.charts.dag import COLOURS
-from consomme.report.words.numbers import metric_title
+from consomme.report.numbers import metric_title
 from consomme.results.frames import plain
 
 SHAPES = {"from": "diamond", "train": "circle", "average": "square", "prune": "triangle-down", "export": "triangle-up"}

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from consomme.report.lineage import averages, swept_nodes
+from consomme.report.numbers import signed
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
-from consomme.report.words.numbers import signed
 
 
 def bests(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:

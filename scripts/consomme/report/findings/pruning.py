@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from consomme.evaluate.metrics import metric_named
 from consomme.report.findings.means import BOUNDS, cost_per_model, mean_scores
+from consomme.report.numbers import metric_title
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
-from consomme.report.words.numbers import metric_title
 from consomme.results.frames import plain
 
 WHOLE, PRUNED, RECOVERED = "whole", "pruned", "recovered"

@@ -29,11 +29,11 @@ from consomme.report.findings.means import (
 from consomme.report.findings.path import on_development, on_test
 from consomme.report.findings.series import series, words
 from consomme.report.lineage import final_model, is_run, root, swept_nodes
+from consomme.report.numbers import metric_title, short, shown_speed, signed
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.examples import examples
 from consomme.report.page.verdicts import evidence, verdict
 from consomme.report.words.claims import headline, standing
-from consomme.report.words.numbers import metric_title, short, shown_speed, signed
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
 

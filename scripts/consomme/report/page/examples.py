@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from consomme.report.numbers import metric_title, signed
 from consomme.report.outcomes import Outcomes, read_hypotheses
-from consomme.report.words.numbers import metric_title, signed
 
 EXAMPLES = 10  # of each kind
 

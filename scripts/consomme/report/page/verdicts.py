@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from consomme.report.evidence.claims import Comparison
+from consomme.report.numbers import metric_title, p_text, signed
 from consomme.report.words.claims import VERDICTS, claim_title, reading, spread
-from consomme.report.words.numbers import metric_title, p_text, signed
 
 
 def verdict(c: Comparison, claims: Sequence[Comparison]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Numbers and verdicts as people write them."""
+"""Verdicts and the summary as people write them."""

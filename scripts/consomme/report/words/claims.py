@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from consomme.report.evidence.claims import LEVEL, Comparison
 from consomme.report.findings.averages import against_best
+from consomme.report.numbers import metric_title, p_text, signed
 from consomme.report.outcomes import Outcomes
-from consomme.report.words.numbers import metric_title, p_text, signed
 
 VERDICTS = {"holds": "shown", "open": "not shown", "fails": "refuted"}
 SHOWN = 4  # names in one line

@@ -9,9 +9,9 @@ import pandas as pd
 from consomme.report.evidence.claims import FEW, Comparison
 from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
+from consomme.report.numbers import metric_title, short, shown_speed
 from consomme.report.outcomes import Outcomes
 from consomme.report.words.claims import SHOWN, best_lines, claim_line, claim_title, headline
-from consomme.report.words.numbers import metric_title, short, shown_speed
 
 LINES = 24
 
