@@ -171,10 +171,11 @@ def models(study: Study) -> str:
     costs = read_table(Path(study.folder) / "costs.tsv", COSTS)
     firsts = {line: names[0] for names, line in folded}
     cost = cost_per_model(costs).reindex([firsts[line] for line in table.index])
-    table["parameters"] = ["" if math.isnan(count) else f"{int(count) / 1e6:.2f}" for count in cost["parameters"]]
-    table["speed"] = ["" if math.isnan(speed) else f"{speed:.0f}" for speed in cost["speed"]]
+    parameters = ["" if math.isnan(count) else f"{int(count) / 1e6:.2f}" for count in cost["parameters"]]
+    speeds = ["" if math.isnan(speed) else f"{speed:.0f}" for speed in cost["speed"]]
     head = ["model", *(f"{m} {s}" for m, s in columns), "M parameters", f"speed, {speed_unit(costs)}"]
-    rows = [head, ["---"] * len(head), *table.reset_index().itertuples(index=False)]
+    cells = zip(table.index, table.values.tolist(), parameters, speeds, strict=True)
+    rows = [head, ["---"] * len(head), *([line, *scored, size, speed] for line, scored, size, speed in cells)]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 

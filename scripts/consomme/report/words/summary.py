@@ -69,7 +69,7 @@ def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
     timed = cost_per_model(costs).dropna(subset="speed")
     timed["shown"] = [speed_range(low, high) for low, high in zip(timed["speed_low"], timed["speed_high"], strict=True)]
     pairs = pd.DataFrame(parents.items(), columns=["model", "parent"])
-    pairs = pairs.join(timed, on="model", how="inner").join(timed, on="parent", how="inner", rsuffix="_before")
+    pairs = pairs.join(timed, on="model", how="inner").join(timed.add_suffix("_before"), on="parent", how="inner")
     pairs = pairs[pairs["speed_low"] <= pairs["speed_high_before"]]
     groups: dict[str, list[str]] = {
         "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
