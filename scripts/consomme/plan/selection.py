@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from consomme.common.values import number, spell
 from consomme.plan.items import Model
 from consomme.plan.problems import among, fail
-from consomme.plan.values import number, spell
 
 
 def as_swept(given: Any, checked: Any) -> Any:

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from consomme.common.values import integer, number
 from consomme.plan.problems import fail, section
 from consomme.plan.schema import Sweep
-from consomme.plan.values import integer, number
 
 
 def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from consomme.common.values import integer, number, text
 from consomme.families import TABLE as FAMILIES
 from consomme.families import family_for
 from consomme.families.base import value_of
 from consomme.plan.problems import among, fail
-from consomme.plan.values import integer, number, text
 
 MOST = 1000  # layers, and heads of one: what is pruned is chosen among them before any job starts
 MOST_NEURONS = 1_000_000  # of a feed-forward part

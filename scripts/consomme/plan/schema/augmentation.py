@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from consomme.plan.schema.section import Section
-from consomme.plan.values import Integer, Number, Text
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Number, Text
 
 # Park et al. 2019, table 1: W, F, m_F, T, p, m_T
 _POLICY = ("time_warp", "frequency_width", "frequency_masks", "time_frames", "time_width", "time_masks")

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from consomme.common.settings import Name
+from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
-from consomme.plan.schema.section import Name
-from consomme.plan.values import Integer, Number, Text
 
 
 class AverageNode(Node):

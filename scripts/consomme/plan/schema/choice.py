@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from consomme.plan.schema.section import Section
-from consomme.plan.values import Integer, Number, Text
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Number, Text
 
 
 class Constraint(Section):

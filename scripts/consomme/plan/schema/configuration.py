@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SkipValidation, model_validator
 
+from consomme.common.settings import Name, Section
+from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
@@ -13,10 +15,8 @@ from consomme.plan.schema.corpora import CommonVoice, Data, Folder, Generated, H
 from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node
 from consomme.plan.schema.pruning import PruneNode
-from consomme.plan.schema.section import Name, Section
 from consomme.plan.schema.starting import FromNode
 from consomme.plan.schema.training import TrainNode
-from consomme.plan.values import Integer, Number, Text
 
 VERBS: dict[str, type[Node]] = {
     "from": FromNode,

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from consomme.common.settings import Name, Section
+from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.choice import Decoding
-from consomme.plan.schema.section import Name, Section
-from consomme.plan.values import Integer, Number, Text
 
 
 class Bounds(Section):

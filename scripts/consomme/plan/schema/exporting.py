@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from consomme.common.values import Text
 from consomme.plan.schema.node import Node
-from consomme.plan.values import Text
 
 
 class ExportNode(Node):

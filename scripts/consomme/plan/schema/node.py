@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from consomme.plan.schema.section import Section
+from consomme.common.settings import Section
 
 
 class Sweep(Section):

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
+from consomme.common.settings import Name, Section
+from consomme.common.values import Integer, Part, Share, Text
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
-from consomme.plan.schema.section import Name, Section
-from consomme.plan.values import Integer, Part, Share, Text
 from consomme.prune.choosers.base import OPTIONS
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.plan.schema.corpora import Data
 from consomme.plan.schema.node import Node
-from consomme.plan.schema.section import Section
-from consomme.plan.values import Text
 
 
 class HubModel(Section):

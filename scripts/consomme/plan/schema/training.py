@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from consomme.common.settings import Name, Section
+from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.corpora import Data
 from consomme.plan.schema.node import Node
-from consomme.plan.schema.section import Name, Section
-from consomme.plan.values import Integer, Number, Text
 
 
 class Distil(Section):

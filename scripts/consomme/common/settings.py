@@ -1,0 +1,180 @@
+"""Settings that people write: a section is a mapping whose keys are all known, each with a type, bounds, a default and one
+line of description. What can be chosen by name brings the settings of its own, in its own file."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from consomme.common.errors import ConsommeError, nearest
+from consomme.common.table import Table
+from consomme.common.values import NAME
+
+Name = Annotated[str, Field(pattern=NAME)]
+UNKNOWN_NAME = "unknown_name"  # the type of an error whose message says what was given
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Chosen(Section):
+    """A section in which one key names an item of a table; the item's own settings stand beside it.
+
+    A subclass holds what all items share. `assembled` makes the model that checks a mapping: the subclass and the
+    `settings` of the item that the mapping names."""
+
+    BY: ClassVar[str]  # the key that names the item
+    TABLE: ClassVar[Table[Any]]  # of items with `settings`, a Section
+    HIDDEN: ClassVar[tuple[str, ...]] = ()  # items that are not for configurations
+    ITEM: ClassVar[str | None] = None  # of an assembled model: the item's name
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _by_name(cls, given: Any, handler: Any) -> Any:
+        if cls.ITEM is None and isinstance(given, Mapping) and isinstance(name := _named(cls, given), str):
+            if name not in items(cls):
+                raise ValidationError.from_exception_data(cls.__name__, [_unknown(cls, name)])
+            return assembled(cls, name).model_validate(given)
+        return handler(given)
+
+
+def items(model: type[Chosen]) -> list[str]:
+    """The names that a configuration may give."""
+    return [name for name in model.TABLE if name not in model.HIDDEN]
+
+
+def assembled(model: type[Chosen], name: str) -> type[Chosen]:
+    """The model of a section that names an item: what all share, and the item's own settings."""
+    return _assembled(model, name, model.TABLE[name].settings)
+
+
+def owners(model: type[Chosen], key: str) -> list[str]:
+    """The items that have a setting of that name."""
+    return [name for name in items(model) if key in keys(model.TABLE[name].settings)]
+
+
+def keys(model: type[BaseModel]) -> list[str]:
+    """The keys of a section as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+@cache
+def _assembled(model: type[Chosen], name: str, settings: type[Section]) -> type[Chosen]:
+    if taken := [key for key in keys(settings) if key in keys(model)]:
+        raise ConsommeError(f"the {model.TABLE.what} '{name}' can't have a setting '{taken[0]}': all of them have it")
+    base = (model, settings) if settings is not Section else (model,)
+    made = create_model(f"{model.__name__}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}", __base__=base)
+    made.ITEM = name
+    made.__doc__ = settings.__doc__ if settings is not Section else model.__doc__
+    return made
+
+
+def _named(model: type[Chosen], given: Mapping[str, Any]) -> Any:
+    """The item that a mapping names, by default the one that it means without a word; None where there is none."""
+    default = model.model_fields[model.BY].default
+    name = given.get(model.BY, default)
+    return name if isinstance(name, str) else None
+
+
+def _unknown(model: type[Chosen], name: str) -> InitErrorDetails:
+    allowed = items(model)
+    message = f"there is no {model.TABLE.what} '{name}'{nearest(name, allowed)}; allowed: {', '.join(allowed)}"
+    error = PydanticCustomError(UNKNOWN_NAME, "{message}", {"message": message})
+    return InitErrorDetails(type=error, loc=(model.BY,), input=name)
+
+
+# -- what is wrong, in words --------------------------------------------------------------------------------------------
+def problems(model: type[Section], given: Mapping[str, Any], error: ValidationError) -> list[tuple[str, str]]:
+    """The dotted key (empty for the section itself) and what is wrong there: what was given, what is allowed, the nearest
+    right word."""
+    found = [_problem(model, given, problem) for problem in error.errors()]
+    return list(dict.fromkeys(found))
+
+
+def _problem(model: type[Section], given: Mapping[str, Any], problem: Any) -> tuple[str, str]:
+    where = ".".join(str(part) for part in problem["loc"] if not _is_tag(part))
+    kind, value = problem["type"], problem.get("input")
+    if kind in ("extra_forbidden", "missing"):
+        key = str(problem["loc"][-1])
+        here = _section_at(model, given, problem["loc"][:-1])
+        return where, _unknown_key(here, key) if kind == "extra_forbidden" else _missing(here, key)
+    if kind == UNKNOWN_NAME:
+        return where, problem["msg"]
+    if kind == "string_pattern_mismatch":
+        return where, f"{shown(value)} can't be a name: letters, digits, - and _ only"
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error" and isinstance(value, Mapping):
+        return where, message
+    if kind == "literal_error":
+        message += nearest(str(value), re.findall(r"'([^']*)'", problem["ctx"]["expected"]))
+    return where, f"{message}; given: {shown(value)}"
+
+
+def _unknown_key(here: type[Section] | None, key: str) -> str:
+    if here is not None and issubclass(here, Chosen) and (others := owners(here, key)):
+        noun = here.TABLE.what.split()[-1]
+        if here.ITEM is None:
+            return f"has no use here; it goes with `{here.BY}`: {', '.join(others)}"
+        return f"belongs to another {noun} than {here.ITEM}: {', '.join(others)}"
+    allowed = keys(here) if here else []
+    return f"unknown key{nearest(key, allowed)}; allowed: {', '.join(allowed)}"
+
+
+def _missing(here: type[Section] | None, key: str) -> str:
+    if here is not None and issubclass(here, Chosen) and here.ITEM and key in keys(here.TABLE[here.ITEM].settings):
+        return f"{here.ITEM} needs it"
+    return "this key is needed"
+
+
+def _is_tag(part: Any) -> bool:
+    """pydantic puts a union member's name or a validator's name into the path: the user never wrote it."""
+    return isinstance(part, str) and (part in _TAGS or "[" in part or part[:1].isupper())
+
+
+_TAGS = {"int", "float", "str", "bool", "constrained-int", "constrained-float"}
+
+
+def _section_at(model: type[Section], given: Any, place: Iterable[Any]) -> type[Section] | None:
+    """The model that checked the section at a place inside what was given."""
+    here: type[Section] | None = _checked_by(model, given)
+    for part in place:
+        if here is None:
+            return None
+        given = given[part] if isinstance(given, Mapping) and part in given else given
+        found = [f.annotation for n, f in here.model_fields.items() if (f.alias or n) == part]
+        if found:
+            inner = sections(found[0])
+            here = _checked_by(inner[0], given) if inner else here
+    return here
+
+
+def _checked_by(model: type[Section], given: Any) -> type[Section]:
+    if issubclass(model, Chosen) and model.ITEM is None and isinstance(given, Mapping):
+        name = _named(model, given)
+        return assembled(model, name) if name in items(model) else model
+    return model
+
+
+def sections(annotation: Any) -> list[type[Section]]:
+    """The sections that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, dict, tuple, typing.Annotated):
+        return [s for a in typing.get_args(annotation) for s in sections(a)]
+    return []
+
+
+def shown(value: Any) -> str:
+    """A value in an error, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
