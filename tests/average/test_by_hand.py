@@ -86,10 +86,13 @@ def test_interpolate_by_hand(tmp_path, checkpoint, some):
         (["--method", "interpolate"], "interpolate with --alpha"),
         (["--method", "unifrom"], "did you mean 'uniform'?"),
         (["--method", "uniform", "--alpha", "0.5"], "takes none"),
-        (["--method", "interpolate", "--alpha", "1.5"], "alpha: 1.5 given"),
-        (["--method", "last", "--count", "0"], "count: 0 given; allowed: 1 and more"),
-        (["--method", "last", "--count", "-1"], "count: -1 given"),
-        (["--method", "window", "--from-step", "-1"], "from_step: -1 given"),
+        (
+            ["--method", "interpolate", "--alpha", "1.5"],
+            "--alpha: Input should be less than or equal to 1; given: '1.5'",
+        ),
+        (["--method", "last", "--count", "0"], "--count: Input should be greater than or equal to 1"),
+        (["--method", "last", "--count", "-1"], "given: '-1'"),
+        (["--method", "window", "--from-step", "-1"], "--from_step: Input should be greater than or equal to 0"),
     ],
 )
 def test_what_can_not_be_done_by_hand_is_said(tmp_path, checkpoint, some, capsys, arguments, message):

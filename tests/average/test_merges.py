@@ -20,7 +20,7 @@ def merge(tmp_path, folders, method, **settings):
     """What the method makes of the folders (the base first): the tensors in float32, and what it returned."""
     out = tmp_path / f"{method} {len(list(tmp_path.iterdir()))}"
     out.mkdir()
-    if "base" in method_named(method).settings:
+    if method_named(method).has_base:
         settings["base"] = True
     mix = Mix({f.name: f for f in folders}, {"method": method, **settings}, lambda: pytest.fail("no data is needed"))
     chosen = method_named(method).build(mix, out)

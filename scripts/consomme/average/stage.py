@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
@@ -20,20 +22,11 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.model_files import KEPT
 from consomme.common.provenance import contents, diverged, write_provenance
+from consomme.common.settings import problems
 from consomme.common.stage import build_once
 from consomme.evaluate.batch_norms import Statistics, needed, running_means
 from consomme.weights.mean import set_threads
 from consomme.weights.tensors import SINGLE
-
-STEPS = ("count", "from_step", "to_step")  # typed with dashes
-RANGES = {  # setting: what is allowed, in words and as a test
-    "alpha": ("0 to 1", lambda value: 0 <= value <= 1),
-    "density": ("above 0, to 1", lambda value: 0 < value <= 1),
-    "scale": ("finite numbers", math.isfinite),
-    "count": ("1 and more", lambda value: value >= 1),
-    "from_step": ("0 and more", lambda value: value >= 0),
-    "to_step": ("1 and more", lambda value: value >= 1),
-}
 
 
 def run(job: Job) -> None:
@@ -131,14 +124,10 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     )
     parser.add_argument("--method", required=True, help=", ".join(TABLE))
     parser.add_argument("--out", required=True, type=Path, help="the folder to make")
-    parser.add_argument("--base", type=Path, help="the model that the others were tuned from")
-    parser.add_argument("--weights", type=float, nargs="+", metavar="W", help="one for each model")
-    parser.add_argument("--alpha", type=float, help="0 is the first model, 1 the second")
-    parser.add_argument("--scale", type=float, help="what the merged differences from the base are multiplied by")
-    parser.add_argument("--density", type=float, help="the share of each difference from the base that stays")
-    parser.add_argument("--count", type=int, help="last, best: so many of the checkpoints that the run kept")
-    parser.add_argument("--from-step", type=int, help="window: after this step (0: from the start)")
-    parser.add_argument("--to-step", type=int, help="window: to this step")
+    for name, field in _options(free).items():
+        many: dict[str, Any] = {"nargs": "+", "metavar": name[0].upper()} if "list[" in str(field.annotation) else {}
+        users = ", ".join(n for n in free if name in TABLE[n].keys)
+        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{users}: {field.description}", **many)
     parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
@@ -146,7 +135,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     method = method_named(given.method)
     settings = _settings(method, given, free)
     method.check_parents(len(given.models))
-    folders = [*([given.base] if given.base else []), *given.models]
+    folders = [*([Path(given.base)] if given.base else []), *given.models]
     names = [str(path) for path in folders]
     places = [path.resolve() for path in folders]
     if len(set(places)) < len(places):
@@ -170,30 +159,39 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     say(f"made {given.out}")
 
 
+def _options(free: Sequence[str]) -> dict[str, FieldInfo]:
+    """The settings of the methods that need no data, by name; what only a search has use for is left out."""
+    return {
+        name: field
+        for method in reversed(free)
+        for name, field in TABLE[method].settings.model_fields.items()
+        if name not in TABLE[method].searching
+    }
+
+
 def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
     """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
-    typed: dict[str, Any] = {
-        k: getattr(given, k) for k in ("base", "weights", "alpha", "scale", "density", "seed", *STEPS)
-    }
-    typed = {k: str(v) if k == "base" else v for k, v in typed.items() if v is not None}
-    known = {*method.settings, *(["seed"] if method.seeded else [])}
+    typed = {k: v for k in (*_options(free), "seed") if (v := getattr(given, k)) is not None}
+    seed = {"seed": typed.pop("seed")} if method.seeded and "seed" in typed else {}
     for name in typed:
-        if name not in known:
-            owners = [n for n, m in TABLE.items() if name in m.settings or (name == "seed" and m.seeded)]
+        if name not in method.keys:
+            owners = [n for n, m in TABLE.items() if name in m.keys or (name == "seed" and m.seeded)]
             raise ConsommeError(f"--{name}: the method '{method.name}' takes none; it belongs to {', '.join(owners)}")
     if method.chooses(typed):
-        why = "without --alpha " if "alpha" in method.settings else ""
+        why = "without --alpha " if "alpha" in method.keys else ""
         raise ConsommeError(
             f"--method {method.name} {why}chooses on development sets, which only a job has: give --spec, --inputs and "
             f"--out as a job's log shows them. By hand: {', '.join(free)} (interpolate with --alpha)"
         )
-    for name in (*method.needs, *(["base"] if "base" in method.settings else [])):
-        if name not in typed:
-            raise ConsommeError(f"--method {method.name} needs --{name}")
-    for name, (words, allowed) in RANGES.items():
-        if name in typed and not allowed(typed[name]):
-            raise ConsommeError(f"--{name}: {typed[name]:g} given; allowed: {words}")
-    return {"method": method.name, **typed}
+    if method.has_base and "base" not in typed:
+        raise ConsommeError(f"--method {method.name} needs --base")
+    try:
+        checked = method.settings.model_validate(typed)
+    except ValidationError as error:
+        wrong = [f"--{key}: {what}" for key, what in problems(method.settings, typed, error)]
+        raise ConsommeError("; ".join(wrong)) from None
+    unread = set(method.searching)
+    return {"method": method.name, **checked.model_dump(exclude=unread, exclude_none=True), **seed}
 
 
 def _task(folder: Path) -> str | None:

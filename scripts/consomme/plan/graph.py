@@ -157,7 +157,7 @@ class Graph:
                 AverageNode: self._average,
                 PruneNode: self._prune,
                 ExportNode: self._export,
-            }[type(node)]
+            }[VERBS[verb]]
             made += make(name, node, own, path)
         if not made:
             fail(f"{path}.{verb}", "this names no model")
@@ -295,8 +295,8 @@ class Graph:
         model that all of them were trained from."""
         if not averaging.has_base(node):
             return None
-        if node.base is not None:
-            base = self.one(node.base, f"{path}.base")
+        if (named := getattr(node, "base", None)) is not None:
+            base = self.one(named, f"{path}.base")
         else:
             found = {p.id: p for m in group for p in m.parents.values()}
             if len(found) != 1:

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section, keys
+from consomme.common.values import Text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,29 +52,40 @@ class Mix:
         return default if value is None else value
 
 
+class WithBase(Section):
+    """Settings of a method that works on differences from the model that its ingredients were tuned from."""
+
+    base: Text | None = Field(None, description="the model that all were tuned from; default: their one parent")
+
+
 @dataclass(frozen=True)
 class Method:
-    """name: the word in configurations; build(mix, folder): fill the empty `folder` with a checkpoint and return what was
-    chosen, as JSON; least, most: how many ingredients it takes (most None: any number); settings: the keys of a node that
-    it reads, besides choose_on (`base` among them: it needs the model that its ingredients were tuned from);
-    needs: those of them that must be given; chooses(settings): whether it looks at development sets under these settings;
-    seeded: whether the replicate's seed changes the result; limits: whether it can hold those of choose_on; keeps: what
-    the training of its one parent must have kept (a key of `checkpoints`); mixes: whether it makes weights of its own, which its
-    ingredients then need one shape for; needs_limits: whether it is nothing without those of choose_on, which are then
-    enough to choose by."""
+    """An averaging method: how it builds a model, and what the plan must know of it."""
 
-    name: str
+    name: str  # the word in configurations
+    # fills the empty folder with a checkpoint and returns what was chosen, as JSON
     build: Callable[[Mix, Path], dict[str, Any]]
-    least: int = 1
-    most: int | None = None
-    settings: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    least: int = 1  # how many ingredients it takes
+    most: int | None = None  # None: any number
+    settings: type[Section] = Section  # the keys that a node has for it alone; a subclass of WithBase: it needs a base
+    searching: tuple[str, ...] = ()  # those of its keys that have no use unless it looks at development sets
+    # whether it looks at development sets under these settings
     chooses: Callable[[Mapping[str, Any]], bool] = lambda settings: False
-    seeded: bool = False
-    limits: bool = True
-    keeps: str | None = None
-    mixes: bool = True
-    needs_limits: bool = False
+    seeded: bool = False  # the replicate's seed changes the result
+    limits: bool = True  # it can hold the limits of choose_on
+    keeps: str | None = None  # what the training of its one parent must have kept, a key of `checkpoints`
+    mixes: bool = True  # it computes new weights, so all its ingredients have one shape
+    needs_limits: bool = False  # choose_on must have `lose_at_most`; no other goal is required
+
+    @property
+    def keys(self) -> list[str]:
+        """The names of its settings."""
+        return keys(self.settings)
+
+    @property
+    def has_base(self) -> bool:
+        """Whether it works on differences from a base."""
+        return issubclass(self.settings, WithBase)
 
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError where the number of ingredients does not fit."""

@@ -12,12 +12,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, read_json
 from consomme.common.model_files import KEPT, inherited
+from consomme.common.settings import Section
+from consomme.common.values import Integer
 
 WEIGHTS = "model.safetensors"
+
+
+class Count(Section):
+    """Settings of last and best."""
+
+    count: Integer | None = Field(None, ge=1, description="so many checkpoints; default: all that were kept")
+
+
+class Window(Section):
+    """Settings of window."""
+
+    from_step: Integer | None = Field(None, ge=0, description="the mean over the steps after this one; default 0")
+    to_step: Integer | None = Field(None, ge=1, description="to this step; default: the last that was kept")
 
 
 def _last(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -117,7 +134,7 @@ def _as_models(folder: Path, run: Path, entries: Sequence[Mapping[str, Any]]) ->
         yield found
 
 
-LAST = Method("last", _last, most=1, settings=("count",), keeps="last")
-BEST = Method("best", _best, most=1, settings=("count",), keeps="best")
+LAST = Method("last", _last, most=1, settings=Count, keeps="last")
+BEST = Method("best", _best, most=1, settings=Count, keeps="best")
 EMA = Method("ema", _ema, most=1, keeps="ema")
-WINDOW = Method("window", _window, most=1, settings=("from_step", "to_step"), keeps="mean")
+WINDOW = Method("window", _window, most=1, settings=Window, keeps="mean")

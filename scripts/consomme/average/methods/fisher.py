@@ -5,9 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix
+from consomme.common.settings import Section
+from consomme.common.values import Integer
 
 EXAMPLES = 128
+
+
+class Settings(Section):
+    """Settings of fisher."""
+
+    examples: Integer | None = Field(
+        None, ge=1, description=f"development rows that the gradients are measured on; default {EXAMPLES}"
+    )
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -26,6 +38,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     return {"ingredients": list(mix.parents), "examples": examples}
 
 
-FISHER = Method(
-    "fisher", build, least=2, settings=("examples",), chooses=lambda settings: True, seeded=True, limits=False
-)
+FISHER = Method("fisher", build, least=2, settings=Settings, chooses=lambda settings: True, seeded=True, limits=False)

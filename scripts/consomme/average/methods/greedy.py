@@ -14,9 +14,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
 from consomme.common.log import say
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Text
+
+
+class Settings(Section):
+    """Settings of greedy."""
+
+    rank_by: Text | None = Field(None, description="the metric of the order; default: that of the choice")
+    replacement: bool | None = Field(None, description="each step takes the model that helps most, again too")
+    at_most: Integer | None = Field(None, ge=1, description="so many ingredients at most")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -86,4 +98,4 @@ def _step(step: int, name: str, objective: float, kept: bool, judge: Any) -> dic
     return {"step": step, "candidate": name, "score": judge.score(objective), "kept": kept}
 
 
-GREEDY = Method("greedy", build, settings=("rank_by", "replacement", "at_most"), chooses=lambda settings: True)
+GREEDY = Method("greedy", build, settings=Settings, chooses=lambda settings: True)

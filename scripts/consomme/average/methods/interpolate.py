@@ -6,11 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix, broken_limits, write_curve
 from consomme.common.errors import ConsommeError
 from consomme.common.log import say
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Number
 
 COLUMNS = ("alpha", "set", "metric", "value", "ci_low", "ci_high", "objective", "admissible", "chosen")
+
+
+class Settings(Section):
+    """Settings of interpolate."""
+
+    alpha: Number | None = Field(
+        None, ge=0, le=1, description="0 is the first model, 1 the second; without it the development sets choose"
+    )
+    points: Integer = Field(11, ge=2, description="how many alphas are tried where none is given")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -75,4 +88,4 @@ def _chooses(settings: Mapping[str, Any]) -> bool:
     return settings.get("alpha") is None
 
 
-INTERPOLATE = Method("interpolate", build, least=2, most=2, settings=("alpha", "points"), chooses=_chooses)
+INTERPOLATE = Method("interpolate", build, least=2, most=2, settings=Settings, searching=("points",), chooses=_chooses)

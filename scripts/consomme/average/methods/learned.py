@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
 from consomme.common.log import say
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Number
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
@@ -20,6 +24,16 @@ if TYPE_CHECKING:
 STEPS, RATE, BATCH = 60, 0.1, 16
 GROUPS = ("model", "layer")
 REST = "rest"
+
+
+class Settings(Section):
+    """Settings of learned."""
+
+    groups: Literal["model", "layer"] | None = Field(
+        None, description="model: one weight for each; layer: one for each in every layer; default model"
+    )
+    steps: Integer | None = Field(None, ge=1, description=f"of Adam, on {BATCH} development rows each; default {STEPS}")
+    learning_rate: Number | None = Field(None, gt=0, description=f"of Adam on the logits; default {RATE}")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -106,7 +120,7 @@ LEARNED = Method(
     "learned",
     build,
     least=2,
-    settings=("groups", "steps", "learning_rate"),
+    settings=Settings,
     chooses=lambda settings: True,
     seeded=True,
     limits=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from consomme.average.methods.base import Method, Mix
+from consomme.average.methods.base import Method, Mix, WithBase
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -22,4 +22,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     }
 
 
-MODEL_STOCK = Method("model_stock", build, least=2, settings=("base",))
+MODEL_STOCK = Method("model_stock", build, least=2, settings=WithBase)

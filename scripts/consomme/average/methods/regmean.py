@@ -5,10 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix
+from consomme.common.settings import Section
+from consomme.common.values import Integer
 
 EXAMPLES = 128
 SHRINK = 0.9  # of the elements off the diagonal of the Gram matrices; the paper's value for most of its models
+
+
+class Settings(Section):
+    """Settings of regmean."""
+
+    examples: Integer | None = Field(
+        None, ge=1, description=f"development rows that the layers' inputs are measured on; default {EXAMPLES}"
+    )
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -25,6 +37,4 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     return {"ingredients": list(mix.parents), "examples": examples, "shrink": SHRINK}
 
 
-REGMEAN = Method(
-    "regmean", build, least=2, settings=("examples",), chooses=lambda settings: True, seeded=True, limits=False
-)
+REGMEAN = Method("regmean", build, least=2, settings=Settings, chooses=lambda settings: True, seeded=True, limits=False)

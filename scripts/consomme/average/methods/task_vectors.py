@@ -10,16 +10,43 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.average.methods.base import Method, Mix
+from pydantic import Field, field_validator
+
+from consomme.average.methods.base import Method, Mix, WithBase
 from consomme.common.errors import ConsommeError
+from consomme.common.values import Number
 
 if TYPE_CHECKING:
     from consomme.average.task_vectors import Thinning
 
-SETTINGS = ("base", "scale", "weights")
+
+class Settings(WithBase):
+    """Settings of task_arithmetic."""
+
+    weights: list[Number] | None = Field(None, description="one for each model; default: 1 each")
+    scale: Number | None = Field(None, description="of the merged differences from the base; default 1")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            raise ValueError("a task vector takes a list; weights by side or name pattern belong to weighted")
+        return value
 
 
-def _method(name: str, thinning: Callable[[Mix], Thinning], elect: bool, *more: str, seeded: bool = False) -> Method:
+class Thinned(Settings):
+    """Settings of ties, dare_linear, dare_ties."""
+
+    density: Number = Field(gt=0, le=1, description="the share of each difference from the base that stays")
+
+
+def _method(
+    name: str,
+    thinning: Callable[[Mix], Thinning],
+    elect: bool,
+    settings: type[Settings] = Settings,
+    seeded: bool = False,
+) -> Method:
     def build(mix: Mix, folder: Path) -> dict[str, Any]:
         from consomme.average.task_vectors import TaskVectors
         from consomme.weights.mean import write_merge
@@ -30,7 +57,7 @@ def _method(name: str, thinning: Callable[[Mix], Thinning], elect: bool, *more: 
             raise ConsommeError(f"weights: {len(weights)} given for {len(mix.ingredients)} models beside the base")
         thin = thinning(mix)
         write_merge(folder, mix.parents, lambda models: TaskVectors(models, weights, scale, thin, elect))
-        used = {key: mix.settings[key] for key in more}
+        used = {"density": mix.settings["density"]} if issubclass(settings, Thinned) else {}
         return {
             "ingredients": mix.ingredients,
             "base": mix.base,
@@ -39,7 +66,7 @@ def _method(name: str, thinning: Callable[[Mix], Thinning], elect: bool, *more: 
             **used,
         }
 
-    return Method(name, build, settings=(*SETTINGS, *more), needs=more, seeded=seeded)
+    return Method(name, build, settings=settings, seeded=seeded)
 
 
 def _whole(mix: Mix) -> Thinning:
@@ -61,6 +88,6 @@ def _dropped(mix: Mix) -> Thinning:
 
 
 TASK_ARITHMETIC = _method("task_arithmetic", _whole, False)
-TIES = _method("ties", _trimmed, True, "density")
-DARE_LINEAR = _method("dare_linear", _dropped, False, "density", seeded=True)
-DARE_TIES = _method("dare_ties", _dropped, True, "density", seeded=True)
+TIES = _method("ties", _trimmed, True, Thinned)
+DARE_LINEAR = _method("dare_linear", _dropped, False, Thinned, seeded=True)
+DARE_TIES = _method("dare_ties", _dropped, True, Thinned, seeded=True)

@@ -7,11 +7,23 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Number
 
 if TYPE_CHECKING:
     from consomme.weights.tensors import Weights
+
+
+class Settings(Section):
+    """Settings of weighted."""
+
+    weights: list[Number] | dict[str, list[Number]] = Field(
+        description="one for each model, in their order; or {encoder, decoder or name pattern: list}"
+    )
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -67,4 +79,4 @@ def _pattern(key: str, model: Path) -> str:
     return stacks[key].layers.rpartition(".")[0] + ".*"
 
 
-WEIGHTED = Method("weighted", build, settings=("weights",), needs=("weights",))
+WEIGHTED = Method("weighted", build, settings=Settings)

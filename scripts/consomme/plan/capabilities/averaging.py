@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.average.methods import TABLE as METHODS
 from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.problems import among, fail
+from consomme.plan.problems import fail
 from consomme.plan.schema import AverageNode
 
 if TYPE_CHECKING:
@@ -16,45 +16,36 @@ if TYPE_CHECKING:
 
 
 def check(node: AverageNode, path: str) -> None:
-    """The method exists, its parameters belong to it, and those that it needs are given."""
-    allowed = [name for name in METHODS if name != "best_run"]
-    among(f"{path}.method", node.method, allowed, "averaging method")
-    method = METHODS[node.method]
-    parameters = {name for other in allowed for name in METHODS[other].settings if name != "points"}
-    for name in [name for name in AverageNode.model_fields if name in parameters]:
-        if getattr(node, name) is not None and name not in method.settings:
-            owners = [other for other in allowed if name in METHODS[other].settings]
-            fail(f"{path}.{name}", f"belongs to another method than {node.method}: {', '.join(owners)}")
-        if getattr(node, name) is None and name in method.needs:
-            fail(f"{path}.{name}", f"{node.method} needs it")
-    if node.groups is not None:
-        among(f"{path}.groups", node.groups, ["model", "layer"], "grouping")
-    if isinstance(node.weights, dict) and node.method != "weighted":
-        fail(f"{path}.weights", f"{node.method} takes a list; weights by side or name pattern belong to weighted")
-    if "points" in node.model_fields_set and "points" not in method.settings:
-        fail(f"{path}.points", f"belongs to another method than {node.method}: interpolate")
-    why = "alpha is given" if node.alpha is not None else f"{node.method} chooses nothing"
-    for name in ("choose_on", "metric", "points"):
-        if name in node.model_fields_set and not chooses(node):
+    """Keys that only a choice on development sets has use for."""
+    if chooses(node):
+        return
+    searching = METHODS[node.method].searching
+    given = [key for key in METHODS[node.method].keys if key in node.model_fields_set and key not in searching]
+    why = f"{given[0]} is given" if given and METHODS[node.method].chooses({}) else f"{node.method} chooses nothing"
+    for name in ("choose_on", "metric", *searching):
+        if name in node.model_fields_set:
             fail(f"{path}.{name}", f"has no use here: {why}")
 
 
 def chooses(node: AverageNode) -> bool:
     """Whether the method looks at development sets."""
-    return METHODS[node.method].chooses({"alpha": node.alpha, "points": node.points})
+    return METHODS[node.method].chooses(_own(node))
 
 
 def settings(node: AverageNode) -> dict[str, Any]:
     """The settings that the method reads, and no others: they are the model's identity."""
-    method = METHODS[node.method]
-    # where alpha is given no points are tried
-    read = [name for name in method.settings if name != "base" and not (name == "points" and not chooses(node))]
-    return {"method": node.method, **{name: getattr(node, name) for name in read}}
+    unread = {"base", *(() if chooses(node) else METHODS[node.method].searching)}
+    return {"method": node.method, **{name: value for name, value in _own(node).items() if name not in unread}}
+
+
+def _own(node: AverageNode) -> dict[str, Any]:
+    """The method's own settings, defaults filled in."""
+    return node.model_dump(by_alias=True, include=set(METHODS[node.method].settings.model_fields))
 
 
 def has_base(node: AverageNode) -> bool:
     """Whether the method works on differences from a base."""
-    return "base" in METHODS[node.method].settings
+    return METHODS[node.method].has_base
 
 
 def has_statistics(method: str, family: str | None, task: str) -> bool:
@@ -97,7 +88,8 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
     if (kind := METHODS[node.method].keeps) is not None:
         _kept(kind, node.method, group[0], path)
-    lists = node.weights if isinstance(node.weights, dict) else {"": node.weights} if node.weights is not None else {}
+    given = getattr(node, "weights", None)
+    lists = given if isinstance(given, dict) else {"": given} if given is not None else {}
     for key, weights in lists.items():
         if len(weights) != len(group):
             names = ", ".join(m.name for m in group)
