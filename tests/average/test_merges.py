@@ -337,7 +337,7 @@ def test_by_hand(tmp_path, models, capsys):
     for arguments, message in [
         (["--method", "ties", "--base", names[0]], "needs --density"),
         (["--method", "ties", "--density", "0.5"], "needs --base"),
-        (["--method", "ties", "--density", "0", "--base", names[0]], "allowed: above 0, to 1"),
+        (["--method", "ties", "--density", "0", "--base", names[0]], "--density: Input should be greater than 0"),
         (["--method", "uniform", "--density", "0.5"], "it belongs to ties, dare_linear, dare_ties"),
         (["--method", "uniform", "--base", names[0]], "it belongs to task_arithmetic"),
         (["--method", "weighted"], "needs --weights"),

@@ -183,8 +183,10 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
             f"--method {method.name} {why}chooses on development sets, which only a job has: give --spec, --inputs and "
             f"--out as a job's log shows them. By hand: {', '.join(free)} (interpolate with --alpha)"
         )
-    if method.has_base and "base" not in typed:
-        raise ConsommeError(f"--method {method.name} needs --base")
+    needed = [name for name, field in method.settings.model_fields.items() if field.is_required() or name == "base"]
+    for name in needed:
+        if name not in typed:
+            raise ConsommeError(f"--method {method.name} needs --{name.replace('_', '-')}")
     try:
         checked = method.settings.model_validate(typed)
     except ValidationError as error:
