@@ -294,10 +294,10 @@ def test_a_model_that_is_not_finite_is_named(tmp_path, checkpoint, some, method)
     spoilt = some(2)
     spoilt["layer.bias"][1] = np.nan
     folders = [checkpoint("m0", some(0)), checkpoint("m1", some(1)), checkpoint("spoilt", spoilt)]
-    count = len(folders) - ("base" in TABLE[method].settings)
+    count = len(folders) - TABLE[method].has_base
     settings = {"weights": [1] * count, "density": 0.5}
     with pytest.raises(ConsommeError, match=r"spoilt: layer\.bias \(1 of 7\)"):
-        merge(tmp_path, folders, method, **{k: v for k, v in settings.items() if k in TABLE[method].settings})
+        merge(tmp_path, folders, method, **{k: v for k, v in settings.items() if k in TABLE[method].keys})
 
 
 def test_memory_does_not_grow_with_the_tensors(tmp_path, checkpoint):

@@ -127,7 +127,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half": {"prune": "mean", "width": {"drop": "1/4", "by": "tailor"}, "choose_on": {"d": "best"}}}, ["did you mean 'taylor'"]),
         ({f"{MODELS}/mean/average": ["base", "out"]}, ["an export only ends"]),
         ({f"{MODELS}/out/format": "onnx"}, ["no export format 'onnx'"]),
-        ({f"{MODELS}/out/quantization": "int8"}, ["float16 or bfloat16"]),
+        ({f"{MODELS}/out/quantization": "int8"}, ["'float16' or 'bfloat16'"]),
         ({f"{MODELS}/raw/from": {"scratch": {"family": "wisper"}}}, ["did you mean 'whisper'"]),
         ({f"{MODELS}/raw/from": {"scratch": {"family": "marian"}}}, ["'marian' is for nmt"]),
         ({f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "hiden_size": 3}}}, ["did you mean 'hidden_size'"]),

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from consomme.average.methods import TABLE, method_named
@@ -22,7 +21,7 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.model_files import KEPT
 from consomme.common.provenance import contents, diverged, write_provenance
-from consomme.common.settings import problems
+from consomme.common.settings import checked
 from consomme.common.stage import build_once
 from consomme.evaluate.batch_norms import Statistics, needed, running_means
 from consomme.weights.mean import set_threads
@@ -187,13 +186,8 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
     for name in needed:
         if name not in typed:
             raise ConsommeError(f"--method {method.name} needs --{name.replace('_', '-')}")
-    try:
-        checked = method.settings.model_validate(typed)
-    except ValidationError as error:
-        wrong = [f"--{key}: {what}" for key, what in problems(method.settings, typed, error)]
-        raise ConsommeError("; ".join(wrong)) from None
-    unread = set(method.searching)
-    return {"method": method.name, **checked.model_dump(exclude=unread, exclude_none=True), **seed}
+    read = checked(method.settings, typed).model_dump(exclude=set(method.searching), exclude_none=True)
+    return {"method": method.name, **read, **seed}
 
 
 def _task(folder: Path) -> str | None:

@@ -93,6 +93,15 @@ def _unknown(model: type[Chosen], name: str) -> InitErrorDetails:
     return InitErrorDetails(type=error, loc=(model.BY,), input=name)
 
 
+def checked(model: type[Section], given: Mapping[str, Any]) -> Any:
+    """The section that a mapping makes. ConsommeError, a problem a line, if it makes none."""
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        lines = (f"{key}{': ' * bool(key)}{what}" for key, what in problems(model, given, error))
+        raise ConsommeError("\n".join(lines)) from None
+
+
 # -- what is wrong, in words --------------------------------------------------------------------------------------------
 def problems(model: type[Section], given: Mapping[str, Any], error: ValidationError) -> list[tuple[str, str]]:
     """The dotted key (empty for the section itself) and what is wrong there: what was given, what is allowed, the nearest

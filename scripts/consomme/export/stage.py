@@ -9,8 +9,9 @@ from consomme.common.errors import ConsommeError
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import contents, write_provenance
+from consomme.common.settings import checked
 from consomme.common.stage import build_once
-from consomme.export.formats import format_named
+from consomme.export.formats import TABLE, format_named
 from consomme.export.formats.base import Ask
 
 EXAMPLES = 32  # development examples that original and export both decode
@@ -29,23 +30,20 @@ def run(job: Job) -> None:
 def build(job: Job, folder: Path, work: Path) -> None:
     """Fill the empty `folder` with the exported model and its provenance, which says how far both agree.
 
-    ConsommeError for a format that the family does not have or a quantization that the format does not have."""
+    ConsommeError for a format that the family does not have, or for settings that the format does not have."""
     from consomme.families import family_of
 
     (parent,) = job.labelled("parent").values()
     settings, family = job.spec["settings"], family_of(parent)
-    form, quantization = format_named(settings["format"]), settings.get("quantization")
-    if form.name not in family.exports:
-        raise ConsommeError(
-            f"format: '{family.name}' can't be written as {form.name}; it can as {', '.join(family.exports)}"
-        )
-    if quantization not in form.quantizations:
-        allowed = ", ".join(str(q) if q else "null" for q in form.quantizations)
-        raise ConsommeError(f"quantization: {quantization} given; {form.name} has: {allowed}")
+    form = format_named(settings["format"])
+    if not form.fits(family):
+        able = ", ".join(name for name, other in TABLE.items() if other.fits(family))
+        raise ConsommeError(f"format: '{family.name}' can't be written as {form.name}; it can as {able}")
+    checked(form.settings, {k: v for k, v in settings.items() if k != "format"})
     label = job.spec.get("label") or {}
     name = "/".join(str(label[k]) for k in ("experiment", "node", "run") if label.get(k)) or parent.name
     about = {"task": family.task, "languages": job.spec.get("languages") or [], "name": name}
-    form.write(parent, folder, quantization, about, work)
+    form.write(parent, folder, settings, about, work)
     write_provenance(job, folder, agreement=agreement(job, parent, folder))
 
 
@@ -66,13 +64,14 @@ def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
     )
     tokens = int((job.spec.get("decoding") or {}).get("max_new_tokens") or MAX_NEW_TOKENS)
     ask = Ask(family_of(parent), rows, job.spec.get("languages") or [], tokens, job.threads)
-    form, quantization = format_named(job.spec["settings"]["format"]), job.spec["settings"].get("quantization")
+    settings = job.spec["settings"]
+    form = format_named(settings["format"])
     before, after = SAFETENSORS.say(parent, ask), form.say(folder, ask)
     differ = [{"id": i, "original": b, "export": a} for i, b, a in zip(rows.ids, before, after, strict=True) if a != b]
     same = len(rows) - len(differ)
     share = same / len(rows)
     say(f"agreement: {same} of {len(rows)} development examples come out the same")
-    if share < ENOUGH and quantization in form.floats:
+    if share < ENOUGH and form.exact(settings):
         say(
             f"WARNING: an export in floating point should say the same in {ENOUGH:.0%} of cases or more; compare it before use"
         )

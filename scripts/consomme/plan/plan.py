@@ -329,7 +329,8 @@ def _detail(model: Model, best: bool) -> str:
     if model.verb == "from":
         return next(iter(settings))
     if model.verb == "export":
-        return " ".join(filter(None, [settings["format"], settings["quantization"]]))
+        own = [str(v) for k, v in settings.items() if k != "format" and v is not None]
+        return " ".join([settings["format"], *own])
     if model.verb == "prune":
         sides = settings["layers"] or {}
         parts = [f"{side} {_words(plan)}" for side, plan in sides.items() if plan]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from consomme.common.settings import Section
 
 if TYPE_CHECKING:
     from consomme.data.prepared import Rows
@@ -25,14 +27,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Format:
-    """name: the word in configurations; quantizations: those it writes, None for the precision as it is;
-    floats: those of them that keep floating-point weights, from which nearly the same output is expected;
-    write(model, folder, quantization, about, work): fill the empty `folder` from a checkpoint, `about` being what a model
-    card may tell and `work` a folder for what is only needed on the way;
-    say(folder, ask) -> hypotheses: what the written model says, in the order of the rows."""
+    """An export format."""
 
-    name: str
-    quantizations: Sequence[str | None]
-    floats: Sequence[str | None]
-    write: Callable[[Path, Path, str | None, dict[str, Any], Path], None]
-    say: Callable[[Path, Ask], list[str]]
+    name: str  # the word in configurations
+    # (model, folder, settings, about, work): fills the empty folder from a checkpoint; settings: those of the node;
+    # about: what a model card may tell; work: a folder for what is only needed on the way
+    write: Callable[[Path, Path, Mapping[str, Any], dict[str, Any], Path], None]
+    say: Callable[[Path, Ask], list[str]]  # what the written model says, in the order of the rows
+    settings: type[Section] = Section  # the keys that a node has for it alone
+    tasks: Sequence[str] = ()  # asr, nmt: all families of these can be written, beside those that name it in `exports`
+    # whether these settings keep floating-point weights, from which nearly the same output is expected
+    exact: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+
+    def fits(self, family: Family) -> bool:
+        """Whether a model of the family can be written."""
+        return self.name in family.exports or family.task in self.tasks

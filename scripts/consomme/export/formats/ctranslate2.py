@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
+from consomme.common.settings import Section
 from consomme.export.formats.base import Ask, Format
 
 if TYPE_CHECKING:
@@ -15,13 +19,19 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family
 
-FLOATS = (None, "float16", "bfloat16")
 INTEGERS = ("int8", "int8_float32", "int16")
-ITS_OWN = "config.json"  # CTranslate2 writes a file of that name
 BATCH = 8
 
 
-def write(model: Path, folder: Path, quantization: str | None, about: dict[str, Any], work: Path) -> None:
+class Settings(Section):
+    """Settings of ctranslate2."""
+
+    quantization: Literal["int8", "int8_float32", "int16", "float16", "bfloat16"] | None = Field(
+        None, description="of the weights; int8_float32 computes in float32; default: as they are"
+    )
+
+
+def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
     """Convert with CTranslate2's own converter, and lay the tokenizer or processor files beside.
 
     Its attention has equally many heads everywhere, so a head-pruned model is converted from its twin."""
@@ -43,7 +53,7 @@ def write(model: Path, folder: Path, quantization: str | None, about: dict[str, 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            TransformersConverter(str(source)).convert(str(converted), quantization=quantization)
+            TransformersConverter(str(source)).convert(str(converted), quantization=settings.get("quantization"))
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise ConsommeError(
             f"format: ctranslate2's converter refuses this model: {type(error).__name__}: {error}; "
@@ -126,4 +136,6 @@ def _prompt(family: Family, processor: Any, languages: Any) -> list[int]:
     return [start, *family.labels(processor, "", languages)[:-1]]
 
 
-CTRANSLATE2 = Format("ctranslate2", (*FLOATS, *INTEGERS), FLOATS, write, say)
+CTRANSLATE2 = Format(
+    "ctranslate2", write, say, Settings, exact=lambda settings: settings.get("quantization") not in INTEGERS
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
 from consomme.export.formats.base import Ask, Format
 
 if TYPE_CHECKING:
@@ -16,13 +19,22 @@ WORDS = {"float16": "F16", "bfloat16": "BF16"}
 BATCH = 8
 
 
-def write(model: Path, folder: Path, quantization: str | None, about: dict[str, Any], work: Path) -> None:
+class Settings(Section):
+    """Settings of safetensors."""
+
+    quantization: Literal["float16", "bfloat16"] | None = Field(
+        None, description="of floating-point weights; default: as they are"
+    )
+
+
+def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
     """Copy the checkpoint, a head-pruned model's twin too, with its floating-point weights rounded to `quantization`.
 
     ConsommeError where a weight is too large for float16."""
     from consomme.common.model_files import TWIN
     from consomme.export.card import card
 
+    quantization = settings.get("quantization")
     _checkpoint(model, folder, quantization)
     if (model / TWIN).is_dir():
         (folder / TWIN).mkdir()
@@ -79,4 +91,4 @@ def say(folder: Path, ask: Ask) -> list[str]:
     return said
 
 
-SAFETENSORS = Format("safetensors", (None, *WORDS), (None, *WORDS), write, say)
+SAFETENSORS = Format("safetensors", write, say, Settings)

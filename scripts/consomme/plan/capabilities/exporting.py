@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from consomme.export.formats import TABLE as FORMATS
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.problems import among, fail
+from consomme.plan.problems import among
 from consomme.plan.schema import ExportNode
 
 if TYPE_CHECKING:
@@ -13,9 +14,7 @@ if TYPE_CHECKING:
 
 
 def check(node: ExportNode, parent: Model, path: str) -> None:
-    """The format exists and the family can be written in it."""
-    known = list(dict.fromkeys(e for f in FAMILIES.values() for e in f.exports))
-    family = FAMILIES[parent.family] if parent.family else None
-    among(f"{path}.format", node.format, family.exports if family else known, "export format")
-    if node.format == "safetensors" and node.quantization not in (None, "float16", "bfloat16"):
-        fail(f"{path}.quantization", f"safetensors holds float16 or bfloat16; given: {node.quantization}")
+    """The family can be written in the format."""
+    if parent.family:
+        able = [name for name, form in FORMATS.items() if form.fits(FAMILIES[parent.family])]
+        among(f"{path}.format", node.format, able, f"export format of '{parent.family}'")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from consomme.common.settings import Chosen
 from consomme.common.values import Text
+from consomme.export.formats import TABLE
 from consomme.plan.schema.node import Node
 
 
-class ExportNode(Node):
+class ExportNode(Chosen, Node):
     """A model for use elsewhere; only ends."""
 
-    export: Text
-    format: Text = Field("safetensors", description="safetensors or ctranslate2")
-    quantization: Literal["int8", "int8_float32", "int16", "float16", "bfloat16"] | None = None
+    BY, TABLE = "format", TABLE
+
+    export: Text = Field(description="the model")
+    format: Text = Field("safetensors", description="of the files")
