@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from consomme.average.methods import TABLE as METHODS
 from consomme.common.errors import ConsommeError
+from consomme.data.sources import TABLE as SOURCES
+from consomme.export.formats import TABLE as FORMATS
 from consomme.families import TABLE as FAMILIES
 from consomme.plan.plan import Plan
 from consomme.plan.problems import ConfigurationError
-from consomme.plan.schema import CORPORA, VERBS, Experiment
+from consomme.plan.schema import VERBS, Corpus, Experiment, Relabelled
 
 STRANGE = [{"a": 1}, [], [[]], None, "1e5000", math.nan, -1, True, "", 10**400, 1e308, "1e999999999"]
 NODES = {"from": "raw", "train": "base", "average": "line", "prune": "half", "export": "out"}
@@ -45,7 +48,10 @@ def every_place(raw: dict[str, Any]) -> list[tuple[Any, ...]]:
     found = list(places(raw))
     found += [(*experiment, key) for key in keys(Experiment)]
     found += [(*experiment, "models", NODES[verb], key) for verb, model in VERBS.items() for key in keys(model)]
-    found += [("corpora", "a-train", key) for model in CORPORA.values() for key in keys(model)]
+    for node, table in (("line", METHODS), ("out", FORMATS)):
+        found += [(*experiment, "models", node, key) for item in table.values() for key in keys(item.settings)]
+    sources = [Corpus, Relabelled, *(source.settings for source in SOURCES.values())]
+    found += [("corpora", "a-train", key) for model in sources for key in keys(model)]
     return list(dict.fromkeys(found))
 
 

@@ -92,8 +92,8 @@ def run(job: Job) -> None:
     data_root = Path(job.spec.get("data_root") or ".")
     name = _name(job)
     source = source_named(corpus["source"])
-    if task not in source.tasks:
-        raise ConsommeError(f"corpus '{name}': a '{source.name}' corpus serves {', '.join(source.tasks)}, not {task}")
+    if unfit := source.unfit(corpus, task):
+        raise ConsommeError(f"corpus '{name}': {unfit[0]}: {unfit[1]}")
     problems = source.check(corpus, languages, data_root)
     if problems:
         raise ConsommeError(f"corpus '{name}': " + "; ".join(problems))

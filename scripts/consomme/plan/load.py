@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.data.sources import TABLE as SOURCES
 from consomme.plan import yaml_files
 from consomme.plan.problems import ConfigurationError, among, fail, section
-from consomme.plan.schema import CORPORA, Configuration, Corpus, Experiment, Relabelled
+from consomme.plan.schema import Configuration, Corpus, Experiment, Relabelled
+
+RELABELLED = "relabelled"  # the source of a corpus that a model makes of another one
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,11 @@ def check(raw: Mapping[str, Any]) -> Settings:
 
 
 def _corpus(raw: Any, path: str) -> Corpus | Relabelled:
+    sources = [*SOURCES, RELABELLED]
     if not isinstance(raw, Mapping) or "source" not in raw:
-        fail(path, f"a corpus is a mapping with a source: {', '.join(CORPORA)}")
-    among(f"{path}.source", raw["source"], CORPORA, "source")
-    return section(CORPORA[raw["source"]], raw, path)
+        fail(path, f"a corpus is a mapping with a source: {', '.join(sources)}")
+    among(f"{path}.source", raw["source"], sources, "source")
+    return section(Relabelled if raw["source"] == RELABELLED else Corpus, raw, path)
 
 
 def _keys_as_written(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
+from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.capabilities import averaging
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Landscape, Model, Prepared, Relabelled
@@ -302,8 +303,6 @@ class Plan:
 
     def problems(self) -> list[str]:
         """What the disk lacks: sources of corpora that are not prepared yet."""
-        from consomme.data.sources import TABLE as SOURCES
-
         corpora = [
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()

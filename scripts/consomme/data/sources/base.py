@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.settings import Section
 from consomme.data.sources.tables import foreign_encoding
 
 if TYPE_CHECKING:
@@ -48,8 +49,16 @@ class Raw:
 class Source:
     """A kind of corpus. Everything but `read` is called while planning: quick, and nothing heavy imported."""
 
-    name: str = ""
+    name: str = ""  # the word in configurations
+    settings: type[Section] = Section  # the keys that a corpus has for it alone
     tasks: Sequence[str] = ("asr", "nmt")
+
+    def unfit(self, corpus: Mapping[str, Any], task: str) -> tuple[str, str] | None:
+        """The key that is in the way of an experiment of this task, and why; None where the corpus can serve it."""
+        if task in self.tasks:
+            return None
+        others = ", ".join(self.tasks)
+        return "source", f"'{self.name}' serves {others}, and the experiment's task is {task}"
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
         """The files that the preparation should be rerun for when they change."""

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.data.sources.base import Numbered, Raw, Source, text_of
 from consomme.data.sources.tables import header_of, like_data, records
 
 NEEDED = ("client_id", "path", "sentence")
 
 
+class Settings(Section):
+    """The unpacked folder of one language of Common Voice: clips/ and its tables."""
+
+    path: Text = Field(description="the folder")
+    split: Literal["train", "dev", "test", "validated", "other"] = Field("train", description="which of its tables")
+
+
 class CommonVoice(Source):
     """{"path": FOLDER, "split": "train" | "dev" | "test" | "validated"}; `where` sees every column of the TSV."""
 
     name = "common_voice"
+    settings = Settings
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:

@@ -6,10 +6,25 @@ import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, meets, text_of
+
+
+class Settings(Section):
+    """A folder of recordings whose names say what they are."""
+
+    path: Text = Field(description="the folder")
+    pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
+    texts: Annotated[
+        dict[str, Text],
+        BeforeValidator(lambda texts: {str(k): v for k, v in texts.items()} if isinstance(texts, dict) else texts),
+    ] = Field(default_factory=dict, description="the text field's value: what is spoken")
 
 
 class Folder(Source):
@@ -20,6 +35,7 @@ class Folder(Source):
     recording."""
 
     name = "folder"
+    settings = Settings
     tasks = ("asr",)
 
     def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:

@@ -7,9 +7,13 @@ import importlib.metadata
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Text
 from consomme.data.sources.base import CACHE, Raw, Source
 
 VERSION = 1
@@ -20,6 +24,16 @@ GENERATORS = {
 PARTS = 10  # of ten sentences one is for development, one for testing, eight for training
 
 
+class Settings(Section):
+    """Made on the spot, row by row from the seed."""
+
+    generator: Literal["spoken-numbers", "dosage"] = Field(description="spoken-numbers: asr; dosage: nmt, en and fr")
+    domain: Text = Field(description="spoken-numbers: clean or shifted; dosage: general or medical")
+    split: Text = Field("train", description="a name; sentences differ between train, dev and test")
+    size: Integer = Field(ge=1, description="rows")
+    seed: Integer = Field(1, description="other rows")
+
+
 class Generated(Source):
     """{"generator": "spoken-numbers" | "dosage", "domain", "size", "seed", "split"}.
 
@@ -27,6 +41,17 @@ class Generated(Source):
     sentence is for a split with "test" in its name, with "dev" in its name, or for any other."""
 
     name = "generated"
+    settings = Settings
+
+    def unfit(self, corpus: Mapping[str, Any], task: str) -> tuple[str, str] | None:
+        generator, domain = corpus["generator"], corpus["domain"]
+        made = GENERATORS[generator]
+        if made["task"] != task:
+            return "generator", f"'{generator}' makes {made['task']} data, and the experiment's task is {task}"
+        if domain not in made["domains"]:
+            near = nearest(domain, made["domains"])
+            return "domain", f"there is no domain '{domain}'{near}; allowed: {', '.join(made['domains'])}"
+        return None
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         # other versions of these speak and spell otherwise

@@ -6,9 +6,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
 from consomme.data.sources.manifest import columns_of, needed_of
+
+
+class Settings(Section):
+    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder of Parquet files."""
+
+    name: Text = Field(description="of the data set, or a folder")
+    config: Text | None = Field(None, description="of the data set, where it has several")
+    split: Text = Field("train", description="of the data set")
+    revision: Text | None = Field(None, description="a commit, for a result that can be repeated")
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the data set's column")
 
 
 class Hub(Source):
@@ -17,6 +31,7 @@ class Hub(Source):
     Audio is left encoded and read by soundfile; a `translation` column of {language: sentence} serves nmt."""
 
     name = "hub"
+    settings = Settings
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         root = data_root / corpus["name"]

@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.data.sources.base import CACHE, Numbered, Raw, Source, inventory_of, text_of
 from consomme.data.sources.tables import Problem, header_of, like_data, records
 
@@ -18,12 +22,20 @@ NEEDED = {"asr": ("audio", "text"), "nmt": ("source", "target")}
 SUFFIXES = (".tsv", ".csv", ".jsonl")
 
 
+class Settings(Section):
+    """A table of examples: TSV, CSV or JSONL."""
+
+    path: Text = Field(description="the table; audio paths in it are relative to its folder")
+    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the table's column")
+
+
 class Manifest(Source):
     """{"path": FILE, "columns": {"audio": "path", "text": "sentence"}}: `columns` names the column of each role where
     it isn't called as the role is (asr: audio, text, speaker, document, recording; nmt: source, target, document).
     Audio paths are relative to the manifest's folder; an `id` column, if there is one, names the rows."""
 
     name = "manifest"
+    settings = Settings
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
         return [data_root / corpus["path"]]

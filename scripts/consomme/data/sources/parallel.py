@@ -8,17 +8,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Text
 from consomme.data.sources.base import Raw, Source, text_of
 from consomme.data.sources.tables import opened, ragged
 
 SIDES = ("source", "target")
 
 
+class Settings(Section):
+    """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of two columns."""
+
+    path: Text = Field(description="what both names begin with, or the TSV file")
+
+
 class Parallel(Source):
     """{"path": PREFIX} with a file a language (one alone where a side is missing), or {"path": "FILE.tsv"} with source, target and perhaps document."""
 
     name = "parallel"
+    settings = Settings
     tasks = ("nmt",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from consomme.common.digest import digest
 from consomme.common.normalisers import TABLE as NORMALISERS
+from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.plan.problems import among, fail
-from consomme.plan.schema import Corpus, Decoding, Experiment, Folder, Generated, Parallel
+from consomme.plan.schema import Corpus, Decoding, Experiment
 
 METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
-GENERATORS = {"spoken-numbers": ("asr", ("clean", "shifted")), "dosage": ("nmt", ("general", "medical"))}
 
 
 def metrics(task: str) -> list[str]:
@@ -38,19 +38,10 @@ def check(experiment: Experiment, metric: str, reported: list[str], normaliser: 
 def check_corpus(corpus: Corpus, task: str, path: str) -> None:
     """The source can give what the task needs."""
     among(f"{path}.normaliser", corpus.normaliser, NORMALISERS, "normaliser")
-    if isinstance(corpus, Parallel) and task != "nmt":
-        fail(f"{path}.source", "parallel text has no audio; an asr experiment needs another source")
-    if isinstance(corpus, Generated):
-        made_for, domains = GENERATORS[corpus.generator]
-        if made_for != task:
-            fail(
-                f"{path}.generator", f"'{corpus.generator}' makes {made_for} data, and the experiment's task is {task}"
-            )
-        among(f"{path}.domain", corpus.domain, domains, "domain")
+    if unfit := SOURCES[corpus.source].unfit(corpus.model_dump(by_alias=True), task):
+        fail(f"{path}.{unfit[0]}", unfit[1])
     if corpus.missing == "source" and task != "nmt":
         fail(f"{path}.missing", "what recordings can lack is their transcripts: target")
-    if isinstance(corpus, Folder) and task != "asr":
-        fail(f"{path}.source", "a folder of recordings serves asr; translation needs parallel, manifest or hub")
     if corpus.join and task != "asr":
         fail(f"{path}.join", "joins recordings, and the experiment's task is nmt")
     if corpus.join and corpus.join.length[0] > corpus.join.length[1]:

@@ -8,7 +8,7 @@ from consomme.plan.schema.augmentation import POLICIES, Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Constraint, Decoding
 from consomme.plan.schema.configuration import VERBS, Configuration, Experiment
-from consomme.plan.schema.corpora import CORPORA, Corpus, Data, Folder, Generated, Parallel, Relabelled
+from consomme.plan.schema.corpora import Corpus, Data, Relabelled
 from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node, Sweep
 from consomme.plan.schema.pruning import PruneNode
@@ -16,7 +16,6 @@ from consomme.plan.schema.starting import FromNode
 from consomme.plan.schema.training import TrainNode
 
 __all__ = [
-    "CORPORA",
     "POLICIES",
     "VERBS",
     "Augment",
@@ -28,11 +27,8 @@ __all__ = [
     "Decoding",
     "Experiment",
     "ExportNode",
-    "Folder",
     "FromNode",
-    "Generated",
     "Node",
-    "Parallel",
     "PruneNode",
     "Relabelled",
     "Sweep",

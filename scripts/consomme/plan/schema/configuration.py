@@ -11,7 +11,7 @@ from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
-from consomme.plan.schema.corpora import CommonVoice, Data, Folder, Generated, Hub, Manifest, Parallel, Relabelled
+from consomme.plan.schema.corpora import Corpus, Data, Relabelled
 from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node
 from consomme.plan.schema.pruning import PruneNode
@@ -82,7 +82,7 @@ class Configuration(Section):
     data_root: Text = Field(
         ".", description="what relative paths of corpora start from; relative to the working directory"
     )
-    corpora: dict[Name, SkipValidation[Manifest | Folder | CommonVoice | Parallel | Hub | Generated | Relabelled]] = (
-        Field(default_factory=dict)
+    corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(
+        default_factory=dict, description="the data: name: corpus"
     )
     experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from consomme.common.settings import Name, Section
+from consomme.common.settings import Chosen, Name, Section
 from consomme.common.values import Integer, Number, Text
+from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.schema.choice import Decoding
 
 
@@ -28,9 +29,12 @@ class Join(Section):
     seed: Integer = 1
 
 
-class Corpus(Section):
-    """What every corpus may say."""
+class Corpus(Chosen):
+    """Rows of a source: what every corpus may say."""
 
+    BY, TABLE = "source", SOURCES
+
+    source: Text = Field(description="where the rows come from")
     without: list[Name] = Field(
         default_factory=list,
         description="corpora whose rows must not recur here: same audio, recording, document, or normalised sentence",
@@ -52,65 +56,6 @@ class Corpus(Section):
     max_characters: Integer | None = Field(None, ge=1, description="longer texts are left out")
     max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
     max_skipped: Number = Field(0.01, ge=0, le=1, description="share of bad rows above which preparation fails")
-
-
-class Manifest(Corpus):
-    """A table of examples: TSV, CSV or JSONL."""
-
-    source: Literal["manifest"]
-    path: Text = Field(description="the table; audio paths in it are relative to its folder")
-    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the table's column")
-
-
-class Folder(Corpus):
-    """A folder of recordings whose names say what they are."""
-
-    source: Literal["folder"]
-    path: Text
-    pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
-    texts: dict[str, Text] = Field(default_factory=dict, description="the text field's value: what is spoken")
-
-    @field_validator("texts", mode="before")
-    @classmethod
-    def _keys_are_text(cls, value: Any) -> Any:
-        return {str(k): v for k, v in value.items()} if isinstance(value, dict) else value
-
-
-class CommonVoice(Corpus):
-    """The unpacked folder of one language of Common Voice: clips/ and its tables."""
-
-    source: Literal["common_voice"]
-    path: Text
-    split: Literal["train", "dev", "test", "validated", "other"] = "train"
-
-
-class Parallel(Corpus):
-    """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of two columns."""
-
-    source: Literal["parallel"]
-    path: Text
-
-
-class Hub(Corpus):
-    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder of Parquet files."""
-
-    source: Literal["hub"]
-    name: Text
-    config: Text | None = None
-    split: Text = "train"
-    revision: Text | None = None
-    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the data set's column")
-
-
-class Generated(Corpus):
-    """Made on the spot, row by row from the seed."""
-
-    source: Literal["generated"]
-    generator: Literal["spoken-numbers", "dosage"]
-    domain: Text = Field(description="spoken-numbers: clean or shifted; dosage: general or medical")
-    split: Text = Field("train", description="a name; sentences differ between train, dev and test")
-    size: Integer = Field(ge=1, description="rows")
-    seed: Integer = 1
 
 
 class Data(Section):
@@ -196,14 +141,3 @@ class Relabelled(Section):
     @classmethod
     def _list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
-
-
-CORPORA: dict[str, type[Corpus | Relabelled]] = {
-    "manifest": Manifest,
-    "folder": Folder,
-    "common_voice": CommonVoice,
-    "parallel": Parallel,
-    "hub": Hub,
-    "generated": Generated,
-    "relabelled": Relabelled,
-}
