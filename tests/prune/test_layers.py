@@ -135,7 +135,7 @@ def test_a_beam_finds_what_the_best_first_step_hides():
 
     greedy, _ = TABLE["greedy"].choose(Question(4, 2, objective=objective))
     assert greedy[0] == 0
-    gone, trace = TABLE["greedy"].choose(Question(4, 2, objective=objective, beam=2))
+    gone, trace = TABLE["greedy"].choose(Question(4, 2, objective=objective, settings=TABLE["greedy"].settings(beam=2)))
     assert gone == [1, 2]
     assert [(t["step"], t["layers"]) for t in trace[:3]] == [(1, [1]), (1, [2]), (2, [2, 3])]
 
@@ -143,7 +143,7 @@ def test_a_beam_finds_what_the_best_first_step_hides():
 @pytest.mark.parametrize("seed", range(5))
 def test_a_beam_as_wide_as_all_sets_is_a_whole_search(seed):
     objective, asked = _random_objective(seed)
-    gone, _ = TABLE["greedy"].choose(Question(6, 3, objective=objective, beam=20))
+    gone, _ = TABLE["greedy"].choose(Question(6, 3, objective=objective, settings=TABLE["greedy"].settings(beam=20)))
     assert len(asked) == len(set(asked)) == 6 + 15 + 20
     assert _value(objective, 6, gone) == max(_value(objective, 6, g) for g in combinations(range(6), 3))
 
@@ -152,9 +152,13 @@ def test_a_beam_as_wide_as_all_sets_is_a_whole_search(seed):
 @pytest.mark.parametrize("beam", [1, 3])
 def test_swaps_never_do_harm_and_end_where_no_swap_helps(seed, beam):
     objective, asked = _random_objective(seed)
-    before, _ = TABLE["greedy"].choose(Question(8, 4, objective=objective, beam=beam))
+    before, _ = TABLE["greedy"].choose(
+        Question(8, 4, objective=objective, settings=TABLE["greedy"].settings(beam=beam))
+    )
     asked.clear()
-    gone, trace = TABLE["greedy"].choose(Question(8, 4, objective=objective, beam=beam, swaps=True))
+    gone, trace = TABLE["greedy"].choose(
+        Question(8, 4, objective=objective, settings=TABLE["greedy"].settings(beam=beam, swaps=True))
+    )
     assert len(asked) == len(set(asked))
     best = _value(objective, 8, gone)
     swaps = [t for t in trace if "swap" in t]
@@ -170,7 +174,10 @@ def test_swaps_never_do_harm_and_end_where_no_swap_helps(seed, beam):
 @pytest.mark.parametrize("chooser, options", [("greedy", {}), ("greedy", {"swaps": True}), ("random_search", {})])
 def test_a_rank_is_the_place_among_all_that_was_tried(chooser, options):
     objective, asked = _random_objective(1)
-    found = [TABLE[chooser].choose(Question(6, 3, 1, objective, rank=rank, **options)) for rank in (1, 2, 3)]
+    found = [
+        TABLE[chooser].choose(Question(6, 3, 1, objective, settings=TABLE["greedy"].settings(rank=rank, **options)))
+        for rank in (1, 2, 3)
+    ]
     tried = sorted({objective(kept) for kept in set(asked) if len(kept) == 3}, reverse=True)
     assert [_value(objective, 6, gone) for gone, _ in found] == tried[:3]
     assert [t["objective"] for t in found[2][1] if "rank" in t] == tried[:3]
@@ -179,8 +186,11 @@ def test_a_rank_is_the_place_among_all_that_was_tried(chooser, options):
 
 def test_no_set_has_a_rank_beyond_those_tried():
     with pytest.raises(ConsommeError, match="rank: 5 given; the search tries 4 sets"):
-        TABLE["greedy"].choose(Question(5, 2, objective=lambda kept: 0.0, rank=5))
-    assert TABLE["greedy"].tries(Question(5, 2)) == 4 and TABLE["greedy"].tries(Question(5, 2, beam=2)) == 10
+        TABLE["greedy"].choose(Question(5, 2, objective=lambda kept: 0.0, settings=TABLE["greedy"].settings(rank=5)))
+    assert (
+        TABLE["greedy"].tries(Question(5, 2)) == 4
+        and TABLE["greedy"].tries(Question(5, 2, settings=TABLE["greedy"].settings(beam=2))) == 10
+    )
     assert TABLE["random_search"].tries(Question(12, 3)) == 12 + 11 + 10
 
 

@@ -83,7 +83,9 @@ def test_a_search_answers_the_same_to_the_bit_with_states_kept_and_without(job, 
         judge = Judge(parse(arguments, ""), {"t": translator}, metric)
         search = Search(load(translator), family_named("marian"), side, {}, judge, limit)
         depth = {"encoder": 4, "decoder": 3}[side]
-        question = Question(depth, 2, objective=search, near=search.near, swaps=True)
+        question = Question(
+            depth, 2, objective=search, near=search.near, settings=CHOOSERS["greedy"].settings(swaps=True)
+        )
         found.append((CHOOSERS["greedy"].choose(question), [(kept, value) for kept, value, *_ in search.asked]))
         assert all(computed for *_, computed, _ in search.asked)
         assert (search.replay is not None) == (limit > 0 and metric == "loss")
@@ -120,7 +122,7 @@ def test_a_recogniser_with_ctc_keeps_states_for_its_error_rate_too(tmp_path):
                 "settings": {"choose_on": choose_on}}  # fmt: skip
         job = Job(spec, {"corpus/dev": corpus}, tmp_path, tmp_path, tmp_path / f"cache{limit}", 1, "cpu")
         search = Search(load(folder), family, "encoder", {}, Judge(job, {"m": folder}), limit)
-        question = Question(5, 3, objective=search, near=search.near, beam=2)
+        question = Question(5, 3, objective=search, near=search.near, settings=CHOOSERS["greedy"].settings(beam=2))
         found.append((CHOOSERS["greedy"].choose(question), [(kept, value) for kept, value, *_ in search.asked]))
         if limit:
             assert search.replay.bytes > 0
@@ -290,7 +292,7 @@ def test_precision_is_kept(job, tmp_path, translator):
         ({"layers": {"encoder": {"keep": [9]}}}, "there is no layer 9; the encoder has layers 1 to 4"),
         (
             {"layers": {"encoder": {"drop": "1/2", "by": "uniform", "beam": 2}}},
-            "layers.encoder.beam: uniform has no such",
+            "beam: unknown key; allowed: none",
         ),
         ({"heads": {"drop": "1/4", "by": "tailor"}}, "did you mean 'taylor'"),
         ({}, "nothing to do"),

@@ -127,7 +127,9 @@ def test_the_trace_of_every_chooser_is_understood(name, options):
         objective=lambda kept: value.get(tuple(kept), 1.0),
         similarity=lambda: [[1 - 0.1 * abs(i - j) for j in range(5)] for i in range(5)],
         learnt=lambda drop, seed: ([0.4, 0.1, 0.3, 0.2], [{"step": 10, "loss": 3.0}]),
-        **{k: v for k, v in options.items() if k in CHOOSERS[name].options},
+        settings=CHOOSERS[name].settings(
+            **{k: v for k, v in options.items() if k in CHOOSERS[name].settings.model_fields}
+        ),
     )
     gone, trace = CHOOSERS[name].choose(question)
     kept = [n + 1 for n in range(4) if n not in gone]

@@ -136,7 +136,7 @@ def _unknown_key(here: type[Section] | None, key: str) -> str:
             return f"has no use here; it goes with `{here.BY}`: {', '.join(others)}"
         return f"belongs to another {noun} than {here.ITEM}: {', '.join(others)}"
     allowed = keys(here) if here else []
-    return f"unknown key{nearest(key, allowed)}; allowed: {', '.join(allowed)}"
+    return f"unknown key{nearest(key, allowed)}; allowed: {', '.join(allowed) or 'none'}"
 
 
 def _missing(here: type[Section] | None, key: str) -> str:

@@ -20,7 +20,6 @@ from consomme.plan.landscapes import landscapes
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.stages import VERSIONS
-from consomme.prune.choosers.base import OPTIONS
 
 UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
 NOTHING = r"[^\w\W]"  # a pattern that no name matches
@@ -352,5 +351,5 @@ def _words(plan: dict[str, Any]) -> str:
     if not isinstance(drop, str):
         return "−" + " ".join(map(str, drop))
     what = f"{drop} of sublayers" if plan.get("of") == "sublayers" else drop
-    options = [name if plan[name] is True else f"{name} {plan[name]}" for name in OPTIONS if plan.get(name)]
+    options = [k if v is True else f"{k} {v}" for k, v in plan.items() if k not in ("keep", "drop", "by", "of") and v]
     return " ".join([f"−{what} {plan['by']}", *options])

@@ -15,7 +15,7 @@ from consomme.common.provenance import contents, write_provenance
 from consomme.common.stage import build_once
 from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
-from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
 from consomme.prune.scores import score_named
 from consomme.prune.scores.scored import scored
@@ -135,7 +135,7 @@ def prune_layers(
             kept[side] = listed(side, depth, plan)
             continue
         chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
-        question = Question(depth, drop, seed=int(judge.job.spec.get("seed") or 0), **_options(side, plan))
+        question = Question(depth, drop, int(judge.job.spec.get("seed") or 0), settings=chooser.settings_of(plan))
         if chooser.searches:
             search = searches[side] = Search(model, family, side, kept, judge())
             question = replace(
@@ -159,15 +159,6 @@ def prune_layers(
     return found
 
 
-def _options(side: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the chooser that are not as they are by default."""
-    given = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
-    for name in given:
-        if name not in chooser_named(plan["by"]).options:
-            raise ConsommeError(f"layers.{side}.{name}: {plan['by']} has no such option")
-    return given
-
-
 def _searches(plan: Mapping[str, Any]) -> bool:
     return plan.get("by") is not None and chooser_named(plan["by"]).searches
 
@@ -189,7 +180,7 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
     from consomme.families.surgery import dead_heads, slice_heads, zero_heads
 
     began = time.monotonic()
-    raw = scored(plan["by"], "heads", model, family, judge, int(judge.job.spec.get("seed") or 0))
+    raw = scored(plan, "heads", model, family, judge, int(judge.job.spec.get("seed") or 0))
     scores = heads.normalised(raw) if score_named(plan["by"]).by_module else raw
     reason = family.no_slicing(model.config)
     dead = dead_heads(model, family) if reason else set()  # where heads can be cut out, zeroed ones may as well

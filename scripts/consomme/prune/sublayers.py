@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError
 from consomme.common.log import say
 from consomme.prune.choosers import chooser_named
-from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, share, to_drop
 
 if TYPE_CHECKING:
@@ -80,8 +80,7 @@ def prune_sublayers(
                 f"{side}: a number in the steps is that of a sublayer: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
             )
         drop = to_drop(share(plan["drop"]), len(units))
-        options = {name: plan[name] for name in OPTIONS if plan.get(name) is not None}
-        gone, trace = chooser.choose(Question(len(units), drop, seed, search, **options))
+        gone, trace = chooser.choose(Question(len(units), drop, seed, search, settings=chooser.settings_of(plan)))
         stay, zeroed = keep_sublayers(model, family, {side: [n for i, n in enumerate(living) if i not in gone]})
         found[side] = {
             "kept": from_one(stay[side]),

@@ -53,7 +53,7 @@ def prune_width(
     if not keys:
         raise ConsommeError(f"width: where the feed-forward parts of '{family.name}' are is unknown")
     before = {key: value_of(model.config, key) for key in keys}
-    scores = scored(plan["by"], "neurons", model, family, judge, seed, sides)
+    scores = scored(plan, "neurons", model, family, judge, seed, sides)
     gone = choose(scores, share(plan["drop"]))
     narrow(model, family, gone)
     after = {key: value_of(model.config, key) for key in keys}

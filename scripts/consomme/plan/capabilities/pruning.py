@@ -12,7 +12,7 @@ from consomme.families.parts import no_side
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import PruneNode
 from consomme.prune.choosers import TABLE as CHOOSERS
-from consomme.prune.choosers.base import OPTIONS, Question
+from consomme.prune.choosers.base import Question
 from consomme.prune.heads import choose
 from consomme.prune.layers import layers_to_drop, listed, to_drop
 from consomme.prune.scores import TABLE as SCORES
@@ -49,17 +49,10 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
     if node.heads and family and not family.stacks:
         fail(f"{path}.heads", no_side(family, "encoder"))
     if node.heads:
-        among(f"{path}.heads.by", node.heads.by, SCORES, "score")
         among(f"{path}.heads.per", node.heads.per, ["model", "layer"], "scope")
         if family and not family.head_hooks and SCORES[node.heads.by].searches:
             blind = ", ".join(name for name, score in SCORES.items() if not score.searches)
             fail(f"{path}.heads.by", f"the heads of '{family.name}' can't be masked one by one; it has: {blind}")
-    for side in ("encoder", "decoder"):
-        plan = getattr(node.layers, side) if node.layers else None
-        if plan is not None and plan.by is not None:
-            among(f"{path}.layers.{side}.by", plan.by, CHOOSERS, "layer chooser")
-    if node.width:
-        among(f"{path}.width.by", node.width.by, SCORES, "score")
     for name in ("choose_on", "metric"):
         if name in node.model_fields_set and not searches(node) and not swept:
             fail(f"{path}.{name}", "has no use here: nothing is searched")
@@ -78,7 +71,6 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
         if family and side not in family.stacks:
             fail(f"{path}.layers.{side}", no_side(family, side))
         among(f"{path}.layers.{side}.of", plan.of, ["layers", "sublayers"], "unit")
-        _options(plan, f"{path}.layers.{side}")
         if plan.of == "sublayers":
             _sublayers(plan.by, family, side, f"{path}.layers.{side}")
             if family and side in left:
@@ -170,20 +162,12 @@ def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | No
     return left
 
 
-def _options(plan: Layers, path: str) -> None:
-    """Options belong to the chooser."""
-    for name in OPTIONS:
-        if name in plan.model_fields_set and (plan.by is None or name not in CHOOSERS[plan.by].options):
-            owners = ", ".join(other for other, chooser in CHOOSERS.items() if name in chooser.options)
-            given = f"belongs to another chooser than {plan.by}" if plan.by else "has no use where layers are listed"
-            fail(f"{path}.{name}", f"{given}; it goes with a fraction and `by`: {owners}")
-
-
 def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
     """The search tries as many sets as the rank asks for."""
-    tries = CHOOSERS[plan.by].tries if plan.by else None
-    if tries is None:
+    chooser = CHOOSERS[plan.by] if plan.by else None
+    if chooser is None or chooser.tries is None:
         return
-    tried = tries(Question(depth, drop, beam=plan.beam, swaps=plan.swaps))
-    if plan.rank > tried:
-        fail(f"{path}.rank", f"{plan.rank} given; the search tries at most {tried} sets of {depth - drop} layers")
+    settings = chooser.settings_of(plan.model_dump())
+    tried = chooser.tries(Question(depth, drop, settings=settings))
+    if settings.rank > tried:
+        fail(f"{path}.rank", f"{settings.rank} given; the search tries at most {tried} sets of {depth - drop} layers")

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import (
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from consomme.common.settings import Name, Section
+from consomme.common.settings import Chosen, Name, Section
 from consomme.common.values import Integer, Part, Share, Text
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
-from consomme.prune.choosers.base import OPTIONS
+from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.scores import TABLE as SCORES
 
 
-class Layers(Section):
+class Layers(Chosen):
     """Which layers of one side go, or stay; counted from 1."""
+
+    BY, TABLE = "by", CHOOSERS
 
     keep: list[Integer] | None = None
     drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
-    by: Text | None = Field(
-        None,
-        description="for a fraction: uniform, spaced, truncate, random, greedy, random_search, leave_one_out, similarity, angular, learned",
-    )
-    beam: Integer = Field(1, ge=1, description="greedy: so many sets of layers go on at each step")
-    swaps: bool = Field(
-        False, description="greedy: in the end layers that stay and layers that went change places while it helps"
-    )
-    rank: Integer = Field(
-        1, ge=1, description="greedy, random_search: the k-th best set that the search has tried, instead of the best"
-    )
+    by: Text | None = Field(None, description="for a fraction: how layers are chosen")
     of: Text = Field("layers", description="what a fraction counts: layers, or sublayers as units of their own")
 
     @model_validator(mode="after")
@@ -46,30 +46,35 @@ class Layers(Section):
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """An option that is as it is by default is no part of a model's identity."""
-        found = serialize(self)
-        return {k: v for k, v in found.items() if k not in (*OPTIONS, "of") or v != type(self).model_fields[k].default}
+        found, fields = serialize(self), type(self).model_fields
+        options = {"of", *(fields.keys() - Layers.model_fields.keys())}
+        return {k: v for k, v in found.items() if k not in options or v != fields[k].default}
 
 
 class Sides(Section):
     """Layers by side."""
 
-    encoder: Layers | None = None
-    decoder: Layers | None = None
+    encoder: SerializeAsAny[Layers] | None = None
+    decoder: SerializeAsAny[Layers] | None = None
 
 
-class Heads(Section):
+class Heads(Chosen):
     """Attention heads to remove."""
 
+    BY, TABLE = "by", SCORES
+
     drop: Part = Field(description="a fraction of all heads")
-    by: Text = Field("taylor", description="taylor, leave_one_out, magnitude, random")
+    by: Text = Field("taylor", description="how heads are scored")
     per: Text = Field("model", description="model: the lowest of all heads go; layer: the same share of each module's")
 
 
-class Width(Section):
+class Width(Chosen):
     """Feed-forward neurons to remove, the same number from every layer of a side."""
 
+    BY, TABLE = "by", SCORES
+
     drop: Part = Field(description="a fraction of each feed-forward sublayer's neurons")
-    by: Text = Field("taylor", description="taylor, magnitude, random")
+    by: Text = Field("taylor", description="how neurons are scored")
     sides: list[Text] | None = Field(None, description="encoder, decoder; default: all that the model has")
 
     @field_validator("sides")
@@ -85,8 +90,8 @@ class PruneNode(Node):
 
     prune: Text
     layers: Sides | None = None
-    heads: Heads | None = None
-    width: Width | None = None
+    heads: SerializeAsAny[Heads] | None = None
+    width: SerializeAsAny[Width] | None = None
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
     metric: Text = Field("loss", description="what a search looks at")
 

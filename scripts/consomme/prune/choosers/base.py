@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from consomme.common.settings import Section, checked
 
 Steps = list[dict[str, Any]]  # as JSON, where layers count from 1
 Answer = tuple[list[int], Steps]  # the layers that go, from 0; how they were found
@@ -15,40 +17,37 @@ Learnt = Callable[
     [int, int], tuple[list[float], Steps]
 ]  # how many go, seed -> a score for each layer; losses on the way
 Near = Callable[[Sequence[int]], None]  # the layers of a set: those asked for next begin like it
-OPTIONS = ("beam", "swaps", "rank")
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which `drop` of `depth` layers of one side go? objective, similarity and learnt look at development sets: they are
-    there for choosers that search; near: a hint that saves them work; seed: the replicate's, for those that draw.
-    beam, swaps, rank: as in configurations, for choosers that name them among their options."""
+    """Which `drop` of `depth` layers of one side go?"""
 
     depth: int
     drop: int
-    seed: int = 0
+    seed: int = 0  # the replicate's, for choosers that draw
+    # these look at development sets: they are there for choosers that search
     objective: Objective | None = None
     similarity: Similarity | None = None
     learnt: Learnt | None = None
-    near: Near = lambda kept: None
-    beam: int = 1
-    swaps: bool = False
-    rank: int = 1
+    near: Near = lambda kept: None  # a hint that saves a search work
+    settings: Any = None  # the chooser's own, a `Chooser.settings`; None: its defaults
 
 
 @dataclass(frozen=True)
 class Chooser:
-    """name: the word in configurations; choose(question) -> answer; searches: whether it looks at development sets;
-    by_metric: whether it asks for the metric of choose_on, and not for the loss or hidden states alone;
-    seeded: whether it draws at random; layers_only: whether it looks at the states around whole layers, so that
-    sublayers are beyond it; options: those of OPTIONS that it takes; tries(question): how many sets of the wanted depth it
-    tries at most, where it takes `rank`."""
+    """A layer chooser."""
 
-    name: str
+    name: str  # the word in configurations
     choose: Callable[[Question], Answer]
-    searches: bool = False
-    by_metric: bool = False
-    seeded: bool = False
-    layers_only: bool = False
-    options: tuple[str, ...] = ()
-    tries: Callable[[Question], int] | None = None
+    searches: bool = False  # it looks at development sets
+    by_metric: bool = False  # it asks for the metric of choose_on, and not for the loss or hidden states alone
+    seeded: bool = False  # it draws at random
+    layers_only: bool = False  # it looks at the states around whole layers, so it can't choose sublayers
+    settings: type[Section] = Section  # the keys that a side has for it alone
+    tries: Callable[[Question], int] | None = None  # where it takes `rank`: how many sets it tries at most
+
+    def settings_of(self, plan: Mapping[str, Any]) -> Any:
+        """Its settings among those of a side. ConsommeError for a setting of another chooser."""
+        shared = ("keep", "drop", "by", "of")
+        return checked(self.settings, {k: v for k, v in plan.items() if k not in shared and v is not None})

@@ -5,9 +5,19 @@ from __future__ import annotations
 import math
 import random as lots
 
+from pydantic import Field
+
 from consomme.common.log import say
+from consomme.common.settings import Section
+from consomme.common.values import Integer
 from consomme.prune.choosers.base import Answer, Chooser, Question
 from consomme.prune.choosers.tried import Tried
+
+
+class Settings(Section):
+    """Settings of random_search."""
+
+    rank: Integer = Field(1, ge=1, description="the k-th best set that was tried, instead of the best")
 
 
 def random(question: Question) -> Answer:
@@ -26,7 +36,7 @@ def random_search(question: Question) -> Answer:
     for kept in sorted(draws):  # neighbours begin alike
         question.near(kept)
         tried.value(kept)
-    chosen, ranked = tried.ranked()
+    chosen, ranked = tried.ranked((question.settings or Settings()).rank)
     say(f"best of {count} draws: objective {max(map(tried.value, draws)):.4f}")
     trace = [
         {"draw": i, "layers": [n + 1 for n in tried.gone(kept)], "objective": tried.value(kept)}
@@ -42,5 +52,5 @@ def _count(question: Question) -> int:
 
 RANDOM = Chooser("random", random, seeded=True)
 RANDOM_SEARCH = Chooser(
-    "random_search", random_search, searches=True, by_metric=True, seeded=True, options=("rank",), tries=_count
+    "random_search", random_search, searches=True, by_metric=True, seeded=True, settings=Settings, tries=_count
 )

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import math
 
+from pydantic import Field
+
 from consomme.common.log import say
+from consomme.common.settings import Section
+from consomme.common.values import Integer
 from consomme.prune.choosers.base import Answer, Chooser, Question, Steps
 from consomme.prune.choosers.tried import Kept, Tried
+
+
+class Settings(Section):
+    """Settings of greedy."""
+
+    beam: Integer = Field(1, ge=1, description="so many sets of layers go on at each step")
+    swaps: bool = Field(
+        False, description="in the end layers that stay and layers that went change places while it helps"
+    )
+    rank: Integer = Field(1, ge=1, description="the k-th best set that was tried, instead of the best")
 
 
 def greedy(question: Question) -> Answer:
@@ -17,25 +31,26 @@ def greedy(question: Question) -> Answer:
     went change places as long as that helps, the pair that helps most first; rank: the answer is the k-th best of all
     sets of the wanted depth that were tried."""
     tried, trace = Tried(question), []
+    settings = _settings(question)
     sets: list[Kept] = [tuple(range(question.depth))]
     for step in range(1, question.drop + 1):
         found: dict[Kept, float] = {}
         for kept in sets:
             question.near(kept)
             found |= {(less := _without(kept, layer)): tried.value(less) for layer in kept}
-        best = sorted(found, key=lambda kept: -found[kept])[: question.beam]  # of equals the first
+        best = sorted(found, key=lambda kept: -found[kept])[: settings.beam]  # of equals the first
         for place, kept in enumerate(best):
             trace.append({"step": step, **_removed(question, sets[0], kept), "objective": found[kept]})
             if place == 0:
                 gone = ", ".join(str(n + 1) for n in tried.gone(kept))
                 what = (
-                    f"layer {trace[-1]['layer']} goes" if question.beam == 1 else f"best of {len(best)} without {gone}"
+                    f"layer {trace[-1]['layer']} goes" if settings.beam == 1 else f"best of {len(best)} without {gone}"
                 )
                 say(f"step {step} of {question.drop}: {what}, objective {found[kept]:.4f}")
         sets = best
-    if question.swaps:
+    if settings.swaps:
         trace += _swap(question, tried, sets[0])
-    chosen, ranked = tried.ranked()
+    chosen, ranked = tried.ranked(settings.rank)
     return tried.gone(chosen), [*trace, *ranked]
 
 
@@ -66,9 +81,13 @@ def _swap(question: Question, tried: Tried, kept: Kept) -> Steps:
 
 def _removed(question: Question, before: Kept, after: Kept) -> dict[str, object]:
     """What a step says of a set: the layer that went or, where several sets go on, all that are gone."""
-    if question.beam == 1:
+    if _settings(question).beam == 1:
         return {"layer": next(n for n in before if n not in after) + 1}
     return {"layers": [n + 1 for n in range(question.depth) if n not in after]}
+
+
+def _settings(question: Question) -> Settings:
+    return question.settings or Settings()
 
 
 def _without(kept: Kept, layer: int) -> Kept:
@@ -77,10 +96,10 @@ def _without(kept: Kept, layer: int) -> Kept:
 
 def _tries(question: Question) -> int:
     """The sets of the last step; with a beam or swaps, at most all that there are."""
-    if question.beam == 1 and not question.swaps:
+    if (settings := _settings(question)).beam == 1 and not settings.swaps:
         return question.depth - question.drop + 1
     return math.comb(question.depth, question.drop)
 
 
-GREEDY = Chooser("greedy", greedy, searches=True, by_metric=True, options=("beam", "swaps", "rank"), tries=_tries)
+GREEDY = Chooser("greedy", greedy, searches=True, by_metric=True, settings=Settings, tries=_tries)
 LEAVE_ONE_OUT = Chooser("leave_one_out", leave_one_out, searches=True, by_metric=True)

@@ -29,10 +29,10 @@ class Tried:
         """The layers that go, from 0."""
         return [n for n in range(self.question.depth) if n not in kept]
 
-    def ranked(self) -> tuple[Kept, Steps]:
+    def ranked(self, rank: int) -> tuple[Kept, Steps]:
         """The `rank`-th best set of the wanted depth, of equals the one tried first; where that isn't the best, the sets
         up to it as steps."""
-        depth, drop, rank = self.question.depth, self.question.drop, self.question.rank
+        depth, drop = self.question.depth, self.question.drop
         sets = {kept: value for kept, value in self._values.items() if len(kept) == depth - drop}
         best = sorted(sets, key=lambda kept: -sets[kept])
         if rank > len(best):

@@ -3,9 +3,11 @@ heavy: the plan reads the records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from consomme.common.settings import Section
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,7 +24,7 @@ Scores = dict[str, list[list[float]]]
 class Subject:
     """The model whose units are scored. of: heads or neurons; sides: those whose units are scored, all where none is named;
     sets: rows with their weights, processor, languages: there for scores that look at development sets; seed: the
-    replicate's."""
+    replicate's; settings: of `heads` or `width`, the score's own among them."""
 
     model: PreTrainedModel
     family: Family
@@ -33,6 +35,7 @@ class Subject:
     seed: int = 0
     of: str = "heads"
     sides: Collection[str] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def parts(self) -> dict[str, list[Part]]:
         """The parts that have the units, by group."""
@@ -43,14 +46,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Score:
-    """name: the word in configurations; score(subject): how much each unit matters, more is more; searches: whether it
-    looks at development sets; seeded: whether it draws at random; by_module: whether scores can be compared only within a
-    part, and are divided by their length there before heads of all parts are put in one order; each: whether it takes a
-    pass for each unit, too many for neurons."""
+    """A score of units."""
 
-    name: str
-    score: Callable[[Subject], Scores]
-    searches: bool = False
-    seeded: bool = False
+    name: str  # the word in configurations
+    score: Callable[[Subject], Scores]  # how much each unit matters: more is more
+    searches: bool = False  # it looks at development sets
+    seeded: bool = False  # it draws at random
+    # scores can be compared only within a part, and are divided by their length there before heads of all parts are put
+    # in one order
     by_module: bool = False
-    each: bool = False
+    each: bool = False  # it takes a pass for each unit, too many for neurons
+    settings: type[Section] = Section  # the keys that `heads` and `width` have for it alone
