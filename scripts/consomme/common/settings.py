@@ -3,6 +3,7 @@ line of description. What can be chosen by name brings the settings of its own, 
 
 from __future__ import annotations
 
+import json
 import re
 import types
 import typing
@@ -10,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, ValidationError, create_model, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from consomme.common.errors import ConsommeError, nearest
@@ -46,6 +48,19 @@ class Chosen(Section):
                 raise ValidationError.from_exception_data(cls.__name__, [_unknown(cls, name)])
             return assembled(cls, name).model_validate(given)
         return handler(given)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The keys of all items beside the shared ones, each named in the description of its own keys; where an item is
+        named, the keys of others are forbidden."""
+        found = handler(core)
+        if cls.ITEM is None:
+            own = {
+                name: handler.resolve_ref_schema(handler(cls.TABLE[name].settings.__pydantic_core_schema__))
+                for name in items(cls)
+            }
+            _offer(handler.resolve_ref_schema(found), cls.BY, own)
+        return found
 
 
 def items(model: type[Chosen]) -> list[str]:
@@ -100,6 +115,40 @@ def checked(model: type[Section], given: Mapping[str, Any]) -> Any:
     except ValidationError as error:
         lines = (f"{key}{': ' * bool(key)}{what}" for key, what in problems(model, given, error))
         raise ConsommeError("\n".join(lines)) from None
+
+
+# -- for editors ---------------------------------------------------------------------------------------------------------
+def _offer(shared: JsonSchemaValue, by: str, own: Mapping[str, JsonSchemaValue]) -> None:
+    """Add items' keys to the JSON schema of a section. In a node with a sweep the item may change from run to run."""
+    properties = shared["properties"]
+    properties[by] = {**properties[by], "enum": [*own, *([None] if "anyOf" in properties[by] else [])]}
+    properties[by].pop("anyOf", None)
+    kinds: dict[str, dict[str, tuple[JsonSchemaValue, list[str]]]] = {}  # key -> each schema that it has, and its items
+    for name, settings in own.items():
+        for key, schema in settings.get("properties", {}).items():
+            kind = kinds.setdefault(key, {}).setdefault(json.dumps(schema, sort_keys=True), (schema, []))
+            kind[1].append(name)
+    for key, several in kinds.items():
+        words = [f"{', '.join(names)}: {schema.get('description', '')}" for schema, names in several.values()]
+        plain = [
+            {k: v for k, v in schema.items() if k not in ("description", "title")} for schema, _ in several.values()
+        ]
+        different = [schema for n, schema in enumerate(plain) if schema not in plain[:n]]
+        one = different[0] if len(different) == 1 else {"anyOf": different}
+        properties[key] = {**one, "description": "; ".join(words)}
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for name, settings in own.items():
+        mine = (tuple(settings.get("properties", {})), tuple(settings.get("required", ())))
+        alike.setdefault(mine, []).append(name)
+    for (mine, needed), names in alike.items():
+        named: JsonSchemaValue = {"properties": {by: {"enum": names}}, "required": [by]}
+        if "sweep" in properties:
+            named["not"] = {"required": ["sweep"]}
+        then: JsonSchemaValue = {"properties": {key: False for key in kinds if key not in mine}}
+        if needed:
+            then["required"] = list(needed)
+        if kinds:
+            shared.setdefault("allOf", []).append({"if": named, "then": then})
 
 
 # -- what is wrong, in words --------------------------------------------------------------------------------------------

@@ -104,6 +104,12 @@ Share = Annotated[
     ),
 ]
 
+# a lone text stands for a list of one
+Texts = Annotated[
+    list[Text],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
+]
+
 
 def spell(value: Any) -> str:
     """A swept value as a piece of a path: no slash, no space, no comma, the same for equal values."""

@@ -1,11 +1,13 @@
-"""config/schema.json, for editors: generated from the models that validate."""
+"""config/schema.json, for editors: generated from the models that validate, and so from the tables of what can be chosen."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from consomme.plan.schema import POLICIES, Configuration
+from consomme.families import TABLE as FAMILIES
+from consomme.families import Family
+from consomme.plan.schema import POLICIES, VERBS, Configuration
 
 
 def schema() -> dict[str, Any]:
@@ -14,8 +16,17 @@ def schema() -> dict[str, Any]:
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "Consommé configuration"
     found["patternProperties"] = {r"^\.": {}}
-    for definition in found["$defs"].values():
-        _loosen(definition)
+    definitions = found["$defs"]
+    for verb, node in VERBS.items():
+        definitions[node.__name__]["required"] = [verb]  # any other key may stand in the sweep alone
+    start = definitions["Start"]["properties"]
+    start["hub"]["anyOf"].insert(0, {"type": "string"})
+    start["revision"] = {"type": "string", "description": "of the hub's model, beside its name"}
+    start["scratch"] = {**_scratch(), "description": start["scratch"]["description"]}
+    augment = definitions["Augment"]["properties"]
+    for key in ("concatenate", "spec_augment", "reverb", "noise", "subwords"):
+        augment[key]["anyOf"].insert(0, {"type": "boolean"})
+    augment["spec_augment"]["anyOf"].append({"enum": list(POLICIES)})
     return found
 
 
@@ -24,36 +35,28 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def _loosen(definition: dict[str, Any]) -> None:
-    """Spellings that the loader takes beside the checked form: a lone name for a list, a mapping for weights."""
-    properties = definition.get("properties", {})
-    title = definition.get("title")
-    if title == "Data":
-        names = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
-        for key in ("train", "dev", "test"):
-            sets = {
-                "type": "object",
-                "additionalProperties": {"type": ["number", "string"]} if key == "train" else names,
-            }
-            properties[key] = {"anyOf": [*names["anyOf"], sets], "description": properties[key].get("description", "")}
-    if title == "AverageNode":
-        for key in ("average", "by"):
-            properties[key] = {"anyOf": [{"type": "string"}, properties[key]]}
-    if title == "Relabelled":
-        properties["by"] = {"anyOf": [{"type": "string"}, properties["by"]]}
-    if title == "Augment":
-        for key in ("concatenate", "spec_augment", "reverb", "noise", "subwords"):
-            properties[key] = {"anyOf": [{"type": "boolean"}, *properties[key]["anyOf"]]}
-        properties["spec_augment"]["anyOf"] += [{"enum": list(POLICIES)}]
-    if title == "SubwordSampling":
-        properties["sides"] = {"anyOf": [{"enum": ["source", "target"]}, properties["sides"]]}
-    if title == "Start":
-        hub = properties["hub"]
-        hub["anyOf"] = [{"type": "string"}, *hub["anyOf"]]
-        properties["revision"] = {"type": "string", "description": "of the hub's model, beside its name"}
-    if title == "Folder":
-        properties["texts"] = {"type": "object", "description": properties["texts"]["description"]}
-    if title in ("FromNode", "TrainNode", "AverageNode", "PruneNode", "ExportNode") and "required" in definition:
-        # a swept key may stand in the sweep alone
-        verb = {"FromNode": "from"}.get(title, title.removesuffix("Node").lower())
-        definition["required"] = [key for key in definition["required"] if key == verb]
+def _scratch() -> dict[str, Any]:
+    """A family, and the settings that a new model of it has, with their defaults."""
+    made = {name: family for name, family in FAMILIES.items() if family.scratch}
+    return {
+        "type": "object",
+        "properties": {"family": {"enum": list(made)}},
+        "allOf": [
+            {"if": {"properties": {"family": {"const": name}}, "required": ["family"]}, "then": _settings(family)}
+            for name, family in made.items()
+        ],
+    }
+
+
+def _settings(family: Family) -> dict[str, Any]:
+    known = {key: {**_like(default), "default": default} for key, default in family.scratch.items()}
+    return {"properties": {"family": True, **known}, "additionalProperties": False}
+
+
+def _like(default: Any) -> dict[str, Any]:
+    """What is like a default: how each may be spelt is in common/values.py."""
+    if isinstance(default, bool):
+        return {"type": "boolean"}
+    if isinstance(default, int | float):
+        return {"type": ["number", "string"]}
+    return {"type": "array"} if isinstance(default, list) else {}

@@ -23,7 +23,10 @@ class Settings(Section):
     pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
     texts: Annotated[
         dict[str, Text],
-        BeforeValidator(lambda texts: {str(k): v for k, v in texts.items()} if isinstance(texts, dict) else texts),
+        BeforeValidator(
+            lambda texts: {str(k): v for k, v in texts.items()} if isinstance(texts, dict) else texts,
+            json_schema_input_type=dict[str, str],
+        ),
     ] = Field(default_factory=dict, description="the text field's value: what is spoken")
 
 

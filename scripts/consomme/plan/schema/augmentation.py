@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from consomme.common.settings import Section
 from consomme.common.values import Integer, Number, Text
@@ -86,14 +86,15 @@ class Concatenate(Section):
 class SubwordSampling(Section):
     """Sentences cut into other pieces each time."""
 
-    sides: list[Literal["source", "target"]] = Field(["source", "target"], min_length=1)
+    sides: Annotated[
+        list[Literal["source", "target"]],
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value,
+            json_schema_input_type=Literal["source", "target"] | list[Literal["source", "target"]],
+        ),
+    ] = Field(["source", "target"], min_length=1)
     alpha: Number = Field(0.2, gt=0, description="unigram: smoothing, 0.1 varies more (Kudo 2018, arXiv 1804.10959)")
     dropout: Number = Field(0.1, ge=0, le=1, description="bpe: probability that a merge is left out (arXiv 1910.13267)")
-
-    @field_validator("sides", mode="before")
-    @classmethod
-    def _one_side(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
 
 
 class Augment(Section):

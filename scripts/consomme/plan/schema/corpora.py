@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from consomme.common.settings import Chosen, Name, Section
-from consomme.common.values import Integer, Number, Text
+from consomme.common.values import Integer, Number, Text, Texts
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.schema.choice import Decoding
 
@@ -68,7 +68,7 @@ class Data(Section):
     test: dict[Name, list[Text]] | None = Field(None, description="test set: likewise; tests only report")
     share: Number = Field(1.0, gt=0, le=1, description="share of the training rows that is used; nested subsets")
 
-    @field_validator("train", mode="before")
+    @field_validator("train", mode="before", json_schema_input_type=str | list[str] | dict[str, float | str] | None)
     @classmethod
     def _weights(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -83,7 +83,9 @@ class Data(Section):
                 raise ValueError(f"the weight of {corpus} is {weight:g}; a weight is larger than 0")
         return value
 
-    @field_validator("dev", "test", mode="before")
+    @field_validator(
+        "dev", "test", mode="before", json_schema_input_type=str | list[str] | dict[str, str | list[str]] | None
+    )
     @classmethod
     def _sets(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -120,7 +122,7 @@ class Relabelled(Section):
 
     source: Literal["relabelled"]
     corpus: Name = Field(description="the corpus that is relabelled")
-    by: list[Text] = Field(
+    by: Texts = Field(
         min_length=1,
         description="NODE, NODE/best, NODE/RUN of the experiment that trains on this, or EXPERIMENT/NODE[/RUN]; several "
         "models are an ensemble",
@@ -136,8 +138,3 @@ class Relabelled(Section):
     min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
     max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")
     max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
-
-    @field_validator("by", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
