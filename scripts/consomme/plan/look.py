@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 import statistics
 from collections.abc import Iterable
@@ -12,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from consomme.plan.estimates import Estimates
 from consomme.plan.items import RESULTS, Model, Relabelled
 from consomme.plan.plan import Plan, Study
 
@@ -19,11 +19,12 @@ MISSING = "?"
 
 
 def overview(plan: Plan) -> None:
-    """Print, by experiment and node: runs, what is ready, hours and disk so far as earlier runs tell."""
+    """Print, by experiment and node: runs, what is ready, hours and disk; ~ marks estimates."""
     console = Console()
     problems = plan.problems()
+    estimates = Estimates(plan.models.values())
     for study in plan.studies.values():
-        console.print(_table(study))
+        console.print(_table(study, estimates))
     ready = sum(Path(c.marker).exists() for c in plan.corpora.values())
     todo = [m for m in plan.models.values() if not Path(m.marker).exists()]
     evaluations = [e for e in plan.evaluations.values() if not Path(e.path).exists()]
@@ -48,41 +49,52 @@ def overview(plan: Plan) -> None:
         console.print("\n".join(problems), soft_wrap=True, markup=False, highlight=False)
 
 
-def _table(study: Study) -> Table:
+def _table(study: Study, estimates: Estimates) -> Table:
     replicates = len(study.graphs)
     title = f"{study.name}: {replicates} replicate{'s' if replicates > 1 else ''}, {len(study.claims)} claims"
     table = Table(title=title, title_justify="left")
     for column in ("node", "verb", "runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):
         table.add_column(column, justify="left" if column in ("node", "verb") else "right")
-    nodes: dict[tuple[str, str], list[Model]] = {}
+    nodes: dict[tuple[str, str], dict[str, Model]] = {}
     for model in study.models:
         best = model.run == "best" and model.stage == "average"
-        nodes.setdefault((model.name if best else model.node, model.verb), []).append(model)
-    hours = [_row(table, name, verb, models) for (name, verb), models in nodes.items()]
-    known = [h for h in hours if h is not None]
-    table.caption = (
-        f"about {sum(known):.1f} hours of jobs left where timed"
-        if known
-        else "hours are known once a run of the node has ended"
-    )
+        nodes.setdefault((model.name if best else model.node, model.verb), {})[model.id] = model
+    for (name, verb), models in nodes.items():
+        _row(table, name, verb, list(models.values()), estimates)
+    table.caption = _left({m.id: m for m in study.models}.values(), estimates)
     return table
 
 
-def _row(table: Table, name: str, verb: str, models: list[Model]) -> float | None:
-    models = list({m.id: m for m in models}.values())
+def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Estimates) -> None:
     there = [m for m in models if Path(m.marker).exists()]
     steps = {str(m.identity["settings"].get("max_steps") or "epochs") for m in models if m.stage == "train"}
-    seconds = [s for m in there if (s := _seconds(m)) is not None]
     kept = {str(n) for m in models if (n := _kept(m.identity["settings"]))}
-    sizes = [sum(f.stat().st_size for f in Path(m.folder).rglob("*.safetensors")) for m in there]
-    left = len(models) - len(there)
-    hours = left * statistics.median(seconds) / 3600 if seconds else None
-    size = f"{statistics.median(sizes) / 2**20:.1f}" if sizes else MISSING
-    shown = "0" if not left else MISSING if hours is None else f"{hours:.2f}"
+    hours = [estimates.seconds(m) for m in models if m not in there]
+    shown = "0" if not hours else MISSING if None in hours else f"~{sum(h or 0 for h in hours) / 3600:.2f}"
+    sizes = [size for m in there or models if (size := estimates.size(m))]
+    size = MISSING
+    if sizes:
+        size = f"{'' if there else '~'}{statistics.median(s.value for s in sizes) / 2**20:.1f}"
     table.add_row(
         name, verb, str(len(models)), str(len(there)), ", ".join(sorted(steps)), ", ".join(sorted(kept)), shown, size
     )
-    return hours
+
+
+def _left(models: Iterable[Model], estimates: Estimates) -> str:
+    """What is to do in hours and bytes, so far as they can be estimated, and what is missing where they can't."""
+    todo = [m for m in models if not Path(m.marker).exists()]
+    if not todo:
+        return "all models are there"
+    hours = [s / 3600 for m in todo if (s := estimates.seconds(m)) is not None]
+    sizes = [s.value * (1 + _kept(m.identity["settings"])) for m in todo if (s := estimates.size(m))]
+    known = [f"about {sum(hours):.1f} hours"] * bool(hours) + [f"about {sum(sizes) / 2**30:.2g} GiB"] * bool(sizes)
+    lines = [f"models to come: {', '.join(known)}"] if known else []
+    if len(hours) < len(todo):
+        lines.append(f"hours {MISSING}: no job of their kind has ended here yet")
+    if len(sizes) < len(todo):
+        unknown = dict.fromkeys(m.node for m in todo if m.stage == "start" and estimates.size(m) is None)
+        lines.append(f"MiB {MISSING}: known once {', '.join(unknown) or 'their parents'} is fetched")
+    return "; ".join(lines)
 
 
 def _kept(settings: dict[str, Any]) -> int:
@@ -90,16 +102,6 @@ def _kept(settings: dict[str, Any]) -> int:
     kept = settings.get("checkpoints") or {}
     means = -(-(settings.get("max_steps") or 0) // kept["every"]) if kept.get("mean") else 0
     return (kept.get("last") or 0) + (kept.get("best") or 0) + bool(kept.get("ema")) + means
-
-
-def _seconds(model: Model) -> float | None:
-    """The wall time of the job that made a model, from Snakemake's benchmark file."""
-    path = Path(f"{RESULTS}/{model.experiment}/benchmarks/{model.stage}/{model.id}.tsv")
-    if not path.exists():
-        return None
-    with path.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream, delimiter="\t"))
-    return float(rows[0]["s"]) if rows and rows[0].get("s") else None
 
 
 def answers(plan: Plan) -> None:

@@ -1,0 +1,179 @@
+"""What is not made yet is estimated: a model's bytes from what it is made of, a job's hours from jobs like it.
+
+Nothing here is exact, nor has to be: it says whether a run takes an hour or a week, a gigabyte or a hundred."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from consomme.families import TABLE as FAMILIES
+from consomme.plan.capabilities.starting import key_in_scratch
+from consomme.plan.items import RESULTS, Model
+from consomme.plan.schema.training import BATCHES
+
+FLOAT32 = 4  # bytes
+HIDDEN = ("hidden_size", "d_model")
+CHARACTERS = 64  # about as many as a tokenizer of characters has
+STORED = {"int8": 0.25, "int8_float32": 0.25, "int8_float16": 0.25, "int8_bfloat16": 0.25, "int16": 0.5}
+STORED |= {"float16": 0.5, "bfloat16": 0.5}  # of the bytes of float32
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A number, and whether it was measured or is an estimate."""
+
+    value: float
+    measured: bool
+
+
+def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> float:
+    """About how many parameters an architecture from scratch has: the matrices of its layers, and its embeddings."""
+    family = FAMILIES[scratch["family"]]
+    hidden = next(scratch[key] for key in HIDDEN if key in scratch)
+    total = tokenizer.get("vocab_size", CHARACTERS) * hidden
+    for stack in family.stacks.values():
+        inner = scratch["d_kv"] * scratch[key_in_scratch(stack.heads)] if "d_kv" in scratch else hidden
+        attentions, forwards = len(stack.attentions), len(stack.feed_forwards)
+        others = max(len(stack.sublayers) - attentions - forwards, 0)  # convolutions with a projection before and after
+        width = scratch[key_in_scratch(stack.width)] if stack.width else 4 * hidden
+        layer = attentions * 4 * hidden * inner + forwards * 2 * hidden * width + others * 3 * hidden**2
+        total += scratch[key_in_scratch(stack.count)] * layer
+    return total
+
+
+class Estimates:
+    """Bytes and seconds of the models of a plan, those that are there and those to come."""
+
+    def __init__(self, models: Iterable[Model]) -> None:
+        self.models = list(models)
+        self._bytes: dict[str, Guess | None] = {}
+
+    def size(self, model: Model) -> Guess | None:
+        """A model's bytes: as they lie on the disk, else of the one like it under another name, else of its parents."""
+        if model.id not in self._bytes:
+            self._bytes[model.id] = None  # while it is sought
+            found = _stored(model) or self._twin(model)
+            self._bytes[model.id] = Guess(found, True) if found else self._guessed(model)
+        return self._bytes[model.id]
+
+    def _twin(self, model: Model) -> float | None:
+        twins = (m for m in self.models if m.digest == model.digest and m.experiment != model.experiment)
+        return next((size for m in twins if (size := _stored(m))), None)
+
+    def _guessed(self, model: Model) -> Guess | None:
+        settings = model.identity["settings"]
+        if model.stage == "start":
+            size = _start_size(settings, Path(model.data_root))
+            return Guess(size, False) if size else None
+        known = [size for m in model.parents.values() if (size := self._weights(m))]
+        if not known:
+            return None
+        if model.ensemble:
+            return Guess(sum(known), False)
+        share = 1.0
+        if model.stage == "prune":
+            share = _kept(next(iter(model.parents.values())), model)
+        elif model.stage == "export":
+            share = STORED.get(settings["quantization"], 1.0)
+        return Guess(statistics.median(known) * share, False)
+
+    def _weights(self, model: Model) -> float | None:
+        """A model's own weights, without what else lies in its folder: checkpoints, a twin of the stock shape."""
+        own = Path(model.folder) / "model.safetensors"
+        if own.is_file():
+            return float(own.stat().st_size)
+        return guess.value if (guess := self.size(model)) else None
+
+    def seconds(self, model: Model) -> float | None:
+        """How long the job of a model that isn't there may take: as others of its node took, else others of its
+        kind in its experiment, else in any; a training's in proportion to what it reads and to its model's size."""
+        for like in (
+            [m for m in self._timed if (m.experiment, m.node) == (model.experiment, model.node)],
+            [m for m in self._timed if m.experiment == model.experiment],
+            self._timed,
+        ):
+            found = [s for m in like if _kind(m) == _kind(model) and (s := self._scaled(m, model)) is not None]
+            if found:
+                return statistics.median(found)
+        return None
+
+    @cached_property
+    def _timed(self) -> list[Model]:
+        return [m for m in self.models if Path(m.marker).exists() and wall_seconds(m) is not None]
+
+    def _scaled(self, done: Model, model: Model) -> float | None:
+        seconds = wall_seconds(done)
+        if seconds is None or model.stage != "train":
+            return seconds
+        (unit, ours), (other, theirs) = _read(model), _read(done)
+        if unit != other:
+            return None
+        sizes = [guess.value if (guess := self.size(m)) else 0.0 for m in (model, done)]
+        return seconds * ours / theirs * (sizes[0] / sizes[1] if all(sizes) else 1.0)
+
+
+def wall_seconds(model: Model) -> float | None:
+    """The wall time of the job that made a model, from Snakemake's benchmark file."""
+    path = Path(f"{RESULTS}/{model.experiment}/benchmarks/{model.stage}/{model.id}.tsv")
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    return float(rows[0]["s"]) if rows and rows[0].get("s") else None
+
+
+def _stored(model: Model) -> float | None:
+    """The bytes of the weights of a model that is there; of all its files where it is for another engine."""
+    if not Path(model.marker).exists():
+        return None
+    files = [f for f in Path(model.folder).rglob("*") if f.is_file()]
+    weights = [f for f in files if f.suffix == ".safetensors"] or files
+    return float(sum(f.stat().st_size for f in weights))
+
+
+def _start_size(settings: Mapping[str, Any], root: Path) -> float | None:
+    """The bytes of a starting point, None for one of the hub: nobody has asked it yet."""
+    if "scratch" in settings:
+        return FLOAT32 * parameters(settings["scratch"], settings["tokenizer"])
+    if "folder" in settings:
+        return float(sum(f.stat().st_size for f in (root / settings["folder"]).glob("*.safetensors"))) or None
+    return None
+
+
+def _kept(parent: Model, model: Model) -> float:
+    """About the share of a model's parameters that pruning leaves: of its parts, three quarters are taken to be layers, of
+    which attention is a third. Everything where the shape is known only once the parent is there."""
+    layers = _ratio(model.depth, parent.depth)
+    heads = model.identity["settings"]["heads"]
+    attention = 1 - float(Fraction(heads["drop"])) if heads else 1.0
+    forward = _ratio(model.width, parent.width)
+    return 1 / 4 + 3 / 4 * layers * (attention / 3 + forward * 2 / 3)
+
+
+def _ratio(left: Mapping[str, int] | None, before: Mapping[str, int] | None) -> float:
+    return sum(left.values()) / sum(before.values()) if left and before and sum(before.values()) else 1.0
+
+
+def _kind(model: Model) -> tuple[Any, ...]:
+    """What jobs that take alike have in common."""
+    settings = model.identity["settings"]
+    if model.stage == "prune":
+        parts = [*(settings["layers"] or {}).values(), settings["heads"], settings["width"]]
+        return model.stage, tuple(part["by"] for part in parts if part)
+    return model.stage, settings.get("method"), settings.get("format")
+
+
+def _read(model: Model) -> tuple[tuple[str, ...], float]:
+    """What a training reads, and in which unit: steps of a batch, or passes over its data."""
+    settings = model.identity["settings"]
+    if settings["max_steps"] is None:
+        return ("epochs",), settings["num_train_epochs"]
+    batch = next(key for key in BATCHES if settings[key] is not None)
+    return ("steps", batch), settings["max_steps"] * settings["gradient_accumulation_steps"] * settings[batch]
