@@ -76,10 +76,10 @@ def front(
         chart_of(lines).mark_rule(strokeWidth=2.2, opacity=0.8).encode(x=x, y=y, x2="to_at:Q", y2="to:Q", color=colour),
         base.mark_point(filled=True, size=95, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
         *labels.layers(
-            best,
+            [row if row["front"] else {**row, "label": ""} for row in rows],
             "label",
-            labels.Axis("at", [row["at"] for row in rows]),
-            labels.Axis("value", [row[f] for row in rows for f in ("low", "high")], turned=not higher),
+            labels.Axis("at", [row[f] for row in rows for f in ("at", "cost_low", "cost_high")], padding=28),
+            labels.Axis("value", [row[f] for row in rows for f in ("low", "high")], not higher, padding=14),
             360,
             {"x": x, "y": y},
         ),

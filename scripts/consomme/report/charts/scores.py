@@ -76,8 +76,8 @@ def pareto(
         *labels.layers(
             rows,
             "label",
-            labels.Axis("x", [*table["x_low"], *table["x_high"]], turned=not higher),
-            labels.Axis("y", [*table["y_low"], *table["y_high"]], turned=not higher),
+            labels.Axis("x", [*table["x_low"], *table["x_high"]], not higher, padding=18),
+            labels.Axis("y", [*table["y_low"], *table["y_high"]], not higher, padding=18),
             420,
             {"x": x, "y": y},
         ),
@@ -143,8 +143,8 @@ def quality_against_cost(
             *labels.layers(
                 rows,
                 "model",
-                labels.Axis("cost", [*table["cost"]]),
-                labels.Axis("value", [*table["low"], *table["high"]], turned=not higher),
+                labels.Axis("cost", [*table["cost"]], padding=24),
+                labels.Axis("value", [*table["low"], *table["high"]], not higher, padding=12),
                 300,
                 {"x": x, "y": y},
             ),
