@@ -53,7 +53,8 @@ def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
     apart = costs._apart
     monkeypatch.setattr(costs, "_apart", lambda folder, *rest: measured.append(folder.name) or apart(folder, *rest))
     main(costs.run, "", ["--spec", "spec.json", "--out", "costs.tsv", "--threads", "1", "--device", "cpu"])
-    assert measured == ["base", "small"]
+    # each architecture once in every pass, and all of them in turn
+    assert measured == ["base", "small"] * measure.PASSES
     with open("costs.tsv", newline="") as stream:
         rows = {(r["model"], r["replicate"]): r for r in csv.DictReader(stream, delimiter="\t")}
     base, tuned, small = rows["base", "1"], rows["tuned", "1"], rows["small", "1"]
@@ -64,6 +65,10 @@ def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
     assert int(small["parameters"]) < int(base["parameters"])
     assert 0 < float(small["flops"]) < float(base["flops"])
     assert 0 < float(base["speed_low"]) <= float(base["speed"]) <= float(base["speed_high"])
+    rounds = [float(speed) for speed in base["rounds"].split(" ")]
+    assert len(rounds) == measure.PASSES * measure.ROUNDS
+    assert (min(rounds), max(rounds)) == (float(base["speed_low"]), float(base["speed_high"]))
+    assert base["decoding"] == "max_new_tokens=8, num_beams=1" and base["window"] == ""
     assert base["speed_unit"] == "tokens/s" and float(base["memory"]) > 10
     assert int(base["bytes"]) == Path("base/model.safetensors").stat().st_size
     assert rows["exported", "1"]["bytes"] == "123" and rows["exported", "1"]["speed"] == ""

@@ -7,28 +7,29 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 UTTERANCES = 16
-ROUNDS = 5
+ROUNDS = 2  # of one pass, after a warm-up
+PASSES = 3  # over all models
 
 
 def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
     """Measure one model on the first 16 rows of the spec's development set.
 
     parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
-    for a second of audio or a token of the source; speed: seconds of audio, or tokens written, per second of
-    generation, median of five rounds after a warm-up; speed_low, speed_high: of the slowest and the fastest; memory: peak
-    in MiB, of the process (cpu) or the device. A model that writes word by word writes as much as the longest reference
-    of these rows has, whatever it says: one that babbles or falls silent, as pruned ones do before they are healed, would
-    be timed for that, and so would all of its architecture."""
+    for a second of audio or a token of the source; rounds: seconds of audio, or tokens written, per second of
+    generation in each round after a warm-up; memory: peak in MiB, of the process (cpu) or the device; window: full or short,
+    of models that have one of a fixed length; decoding: how text was written, where words follow words. A model that writes
+    word by word writes as much as the longest reference of these rows has, whatever it says: one that babbles or falls
+    silent, as pruned ones do before they are healed, would be timed for that, and so would all of its architecture."""
     import torch
 
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
-    from consomme.families.windows import fitting, is_short, without
+    from consomme.families.windows import FULL, SHORT, fitting, is_short, without
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
@@ -69,12 +70,32 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "flops": float(counter.get_total_flops()) / amount,
-        "speed": written / statistics.median(times[1:]),
-        "speed_low": written / max(times[1:]),
-        "speed_high": written / min(times[1:]),
+        "rounds": [written / seconds for seconds in times[1:]],
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
+        "window": (SHORT if short else FULL) if family.windows else "",
+        "decoding": written_as(decoding, speech) if family.objective == "seq2seq" else "",
     }
+
+
+def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several passes found of one model: speed, the median of all rounds, and the slowest and the fastest; the rounds in
+    their order, as text; memory, the highest peak."""
+    rounds = [speed for one in passes for speed in one["rounds"]]
+    return {
+        **passes[0],
+        "speed": statistics.median(rounds),
+        "speed_low": min(rounds),
+        "speed_high": max(rounds),
+        "memory": max(one["memory"] for one in passes),
+        "rounds": " ".join(f"{speed:.6g}" for speed in rounds),
+    }
+
+
+def written_as(decoding: Mapping[str, Any], speech: bool) -> str:
+    """Decoding settings in a line. Speech is as long as it is, however many tokens that takes: their number says nothing."""
+    hidden = {"min_new_tokens", *(["max_new_tokens"] if speech else [])}
+    return ", ".join(f"{key}={value:g}" for key, value in sorted(decoding.items()) if key not in hidden)
 
 
 def as_long(decoding: Mapping[str, Any], tokens: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The table of costs. Models of one architecture (same config, same shapes of weights) share what was
-measured on the first of them; each in a process of its own, so that peaks of memory don't mix.
+measured on the first of them; each in a process of its own, so that peaks of memory don't mix, and all of them in turn,
+several times over, so that what slows the machine down for a while slows all.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.costs.measure import measure
+from consomme.costs.measure import PASSES, measure, together
 from consomme.families import device_named
 from consomme.families.ensemble import FILE
 from consomme.results.columns import COSTS
@@ -33,18 +34,15 @@ def run(job: Job) -> None:
     Of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
     languages, decoding."""
     device = device_named(job.device)
-    measured: dict[str, dict[str, Any]] = {}
+    shapes_of = {m["folder"]: architecture(Path(m["folder"])) for m in job.spec["models"] if weights(Path(m["folder"]))}
+    measured = _measured(job, shapes_of, device)
     rows = []
     for model in job.spec["models"]:
         folder = Path(model["folder"])
         row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device)}
         parts = weights(folder)
         if parts:
-            key = architecture(folder)
-            if key not in measured:
-                say(f"measuring {model['name']}")
-                measured[key] = _apart(folder, job.spec, device, job.threads)
-            row |= measured[key]
+            row |= measured[shapes_of[model["folder"]]]
             row["bytes"] = sum(part.stat().st_size for part in parts)
         else:
             # an export for another engine: its size is known, the rest is that engine's
@@ -55,6 +53,20 @@ def run(job: Job) -> None:
     lines += ["\t".join(_cell(row.get(c)) for c in COSTS.names) for row in sorted(rows, key=_order)]
     write_text(job.out, "\n".join(lines) + "\n")
     say(f"wrote {job.out}: {len(rows)} models, {len(measured)} measured")
+
+
+def _measured(job: Job, shapes_of: Mapping[str, str], device: str) -> dict[str, dict[str, Any]]:
+    """Architecture -> what was measured of the first model that has it, in PASSES over all of them."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for model in job.spec["models"]:
+        if model["folder"] in shapes_of:
+            first.setdefault(shapes_of[model["folder"]], model)
+    passes: dict[str, list[dict[str, Any]]] = {key: [] for key in first}
+    for turn in range(1, PASSES + 1):
+        for key, model in first.items():
+            say(f"measuring {model['name']}, {turn} of {PASSES}")
+            passes[key].append(_apart(Path(model["folder"]), job.spec, device, job.threads))
+    return {key: together(found) for key, found in passes.items()}
 
 
 def _order(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -102,6 +102,9 @@ COSTS = Table(
         "device": (TEXT, "the processor or accelerator"),
         "speed_low": (NUMBER, "speed of the slowest round"),
         "speed_high": (NUMBER, "speed of the fastest round"),
+        "window": (TEXT, "full or short, of models whose input has a fixed length"),
+        "decoding": (TEXT, "how text was written, where words follow words"),
+        "rounds": (TEXT, "speed of each round, in their order; the models of an experiment take turns"),
     },
     "costs.tsv",
 )

@@ -13,7 +13,9 @@ BOUNDS = ["value", "ci_low", "ci_high"]
 # columns of costs.tsv: sizes and speeds are means, as scores are, and speeds range over all replicates
 COMBINED = {
     **dict.fromkeys(("parameters", "bytes", "flops", "speed", "memory"), "mean"),
-    **dict.fromkeys(("speed_unit", "device"), "first"),
+    **dict.fromkeys(("speed_unit", "device", "window", "decoding"), lambda found: " and ".join(sorted(set(found)))),
+    # other models' rounds stood beside others
+    "rounds": lambda found: found.iloc[0] if found.nunique() == 1 else "",
     "speed_low": "min",
     "speed_high": "max",
 }

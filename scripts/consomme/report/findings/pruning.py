@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from consomme.evaluate.metrics import metric_named
+from consomme.report.findings import speeds
 from consomme.report.findings.means import BOUNDS, cost_per_model, mean_scores
 from consomme.report.numbers import metric_title
 from consomme.report.outcomes import Outcomes
@@ -162,17 +163,18 @@ def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
 def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> list[str]:
     """For each model that is the smallest within its limits, a line for each that it is in some replicates: how much smaller
     and faster than the largest that it was chosen among."""
-    speeds = costs.set_index(["model", "replicate"])["speed"]
+    cost = {(row["model"], row["replicate"]): row for row in costs.to_dict("records")}
     sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])
     found: dict[tuple[str, str, str], list[str]] = {}
     for (model, replicate), tried in sizes.groupby(["model", "replicate"], sort=False):
         parameters = tried.set_index("candidate")["parameters"]
         chosen, largest = str(tried["candidate"][tried["chosen"].fillna(False)].iloc[0]), str(parameters.idxmax())
         words = f"{parameters[chosen] / parameters[largest]:.0%} of the parameters"
-        ours, theirs = (float(speeds.get((name, replicate), math.nan)) for name in (chosen, largest))
-        if not math.isnan(ours / theirs):
-            words += f" and {ours / theirs:.2f} times the speed"
+        theirs, ours = (cost.get((name, replicate)) for name in (largest, chosen))
+        faster = speeds.compared(theirs, ours) if theirs and ours else ""
+        words += f" and {speeds.in_words(faster)}" if isinstance(faster, speeds.Ratio) else ""
         line = f"{words} of {largest}, the largest of {len(tried)}"
+        line += f"; {faster}" if faster and isinstance(faster, str) else ""
         found.setdefault((str(model), chosen, line), []).append(str(replicate))
     if len(outcomes.replicates) == 1:
         return [f"{name} is {chosen}: {line}." for name, chosen, line in found]

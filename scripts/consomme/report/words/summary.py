@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from consomme.report.evidence.claims import FEW, Comparison
+from consomme.report.findings import speeds
 from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
-from consomme.report.numbers import metric_title, short, shown_speed
+from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.words.claims import SHOWN, best_lines, claim_line, claim_title, headline
 
@@ -64,12 +66,15 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
 
 def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
     """Which pruned models are no faster than what they were pruned from: the rounds of both overlap, or theirs were
-    slower. In a line, and a line more for those that are slower."""
+    slower. In a line, and a line more for those that are slower, and one where not all were measured alike."""
     parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
     timed = cost_per_model(costs).dropna(subset="speed")
-    timed["shown"] = [speed_range(low, high) for low, high in zip(timed["speed_low"], timed["speed_high"], strict=True)]
+    timed["shown"] = [
+        speeds.speed_range(low, high) for low, high in zip(timed["speed_low"], timed["speed_high"], strict=True)
+    ]
     pairs = pd.DataFrame(parents.items(), columns=["model", "parent"])
     pairs = pairs.join(timed, on="model", how="inner").join(timed.add_suffix("_before"), on="parent", how="inner")
+    pairs = pairs.loc[[not speeds.unlike(row, _before(row)) for row in pairs.to_dict("records")]]
     pairs = pairs[pairs["speed_low"] <= pairs["speed_high_before"]]
     groups: dict[str, list[str]] = {
         "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
@@ -84,13 +89,11 @@ def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
         f"{title}: {'; '.join(found[:SHOWN])}{f'; and {len(found) - SHOWN} more' if len(found) > SHOWN else ''}."
         for title, found in groups.items()
         if found
-    ]
+    ] + list(filter(None, [speeds.apart(timed)]))
 
 
-def speed_range(slowest: float, fastest: float) -> str:
-    """Slowest to fastest, such as 14.2 – 15.1."""
-    low, high = shown_speed(slowest), shown_speed(fastest)
-    return low if low == high else f"{low} – {high}"
+def _before(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key.removesuffix("_before"): value for key, value in row.items() if key.endswith("_before")}
 
 
 def first_to_last(outcomes: Outcomes, scores: pd.DataFrame, costs: pd.DataFrame) -> str:
@@ -105,6 +108,6 @@ def first_to_last(outcomes: Outcomes, scores: pd.DataFrame, costs: pd.DataFrame)
     cost = cost_per_model(costs).reindex([first, last])
     if cost["parameters"].notna().all():
         parts.append(f"{' → '.join(short(int(size)) for size in cost['parameters'])} parameters")
-        if cost["speed"].notna().all():
-            parts.append(f"{cost['speed'].iloc[1] / cost['speed'].iloc[0]:.2f} times the speed")
+        if first != last:
+            parts += filter(None, [speeds.in_words(speeds.compared(*cost.to_dict("records")))])
     return f"From {first} to {last}: {'; '.join(parts)}." if parts else ""

@@ -1,0 +1,96 @@
+"""Two speeds beside each other: only like with like, with the interval over rounds, and only where rounds tell them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from consomme.report.numbers import shown_speed
+
+# columns of costs.tsv that have to be the same, and what they are called
+ALIKE = {"speed_unit": "unit", "window": "window", "decoding": "decoding", "device": "device"}
+
+
+class Ratio(NamedTuple):
+    """How many times as fast: of the medians, and in the slowest and the fastest round beside the other's."""
+
+    value: float
+    low: float
+    high: float
+
+
+def unlike(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+    """Why the speeds of two rows of costs.tsv are not of one kind, in words; empty where they are."""
+    different = [(words, first.get(key, ""), last.get(key, "")) for key, words in ALIKE.items()]
+    return "; ".join(
+        f"{words} {one or 'none'} against {other or 'none'}" for words, one, other in different if one != other
+    )
+
+
+def overlap(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+    """Whether some round of each is as fast as one of the other."""
+    return last["speed_low"] <= first["speed_high"] and first["speed_low"] <= last["speed_high"]
+
+
+def ratio(first: Mapping[str, Any], last: Mapping[str, Any]) -> Ratio:
+    """Rounds of the same number stood beside each other in time, and are compared so; where they are not known, the
+    slowest of one with the fastest of the other."""
+    value = last["speed"] / first["speed"]
+    ours, theirs = ([float(speed) for speed in (row.get("rounds") or "").split()] for row in (last, first))
+    if ours and len(ours) == len(theirs):
+        each = [a / b for a, b in zip(ours, theirs, strict=True)]
+        return Ratio(value, min(each), max(each))
+    return Ratio(value, last["speed_low"] / first["speed_high"], last["speed_high"] / first["speed_low"])
+
+
+def compared(first: Mapping[str, Any], last: Mapping[str, Any]) -> Ratio | str:
+    """How many times as fast the second is: rows of costs.tsv, or of `cost_per_model`. In words, why that can't be said;
+    empty where one of them was not measured."""
+    first, last = _with_range(first), _with_range(last)
+    if math.isnan(first["speed"]) or math.isnan(last["speed"]):
+        return ""
+    if why := unlike(first, last):
+        return f"speeds not comparable ({why})"
+    if all(first.get(key) == last.get(key) for key in ("speed", "speed_low", "speed_high", "parameters")):
+        return "the same speed, being of one architecture"
+    if overlap(first, last):
+        ranges = [speed_range(row["speed_low"], row["speed_high"]) for row in (last, first)]
+        return f"a difference in speed not measurable here (rounds overlap: {' against '.join(ranges)} {last['speed_unit']})"
+    return ratio(first, last)
+
+
+def in_words(found: Ratio | str) -> str:
+    """2.03 times the speed (1.98 – 2.07 over rounds); or why that can't be said."""
+    if isinstance(found, str):
+        return found
+    over = f" ({found.low:.2f} – {found.high:.2f} over rounds)" if found.low < found.high else ""
+    return f"{found.value:.2f} times the speed{over}"
+
+
+def speed_range(slowest: float, fastest: float) -> str:
+    """Slowest to fastest, such as 14.2 – 15.1."""
+    low, high = shown_speed(slowest), shown_speed(fastest)
+    return low if low == high else f"{low} – {high}"
+
+
+def apart(costs: pd.DataFrame) -> str:
+    """A caution where the speeds of an experiment were measured in different ways; otherwise nothing. costs: as from
+    `cost_per_model`."""
+    timed = costs.dropna(subset="speed")
+    ways = [
+        f"{words} {' and '.join(_values(timed[key]))}" for key, words in ALIKE.items() if len(_values(timed[key])) > 1
+    ]
+    return f"Not all speeds can be compared: {', '.join(ways)}." if ways else ""
+
+
+def _values(column: Sequence[str]) -> list[str]:
+    return sorted({value or "none" for value in column})
+
+
+def _with_range(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Where speed has no range, both ends are the median."""
+    ends = {end: row["speed"] if pd.isna(row[end]) else row[end] for end in ("speed_low", "speed_high")}
+    return {**row, **ends}
