@@ -17,5 +17,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 1,
     "relabel": 1,
     "export": 1,
-    "report": 6,
+    "report": 7,
 }
