@@ -133,6 +133,24 @@ def init(
 
 
 @app.command(rich_help_panel=START)
+def doctor(
+    config: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="CONFIG", help="A configuration, to look at what it needs; without it: the machine alone."
+        ),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Whose partitions are looked for, where Slurm is.")] = "slurm",
+) -> None:
+    """Check whether a run will work here: a line each, a cross says what to do, and the exit code is 1 then."""
+    from consomme.doctor.checks import asked_of, findings, show
+    from consomme.workflow import profile_folder
+
+    if not show(findings(asked_of(config or [], profile_folder(profile)))):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=START)
 def plan(config: Config = None) -> None:
     """Show what a configuration would make, what is there already, and what is missing. Starts nothing."""
     from consomme.plan import look

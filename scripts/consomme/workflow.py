@@ -29,6 +29,12 @@ def demo() -> list[Path]:
     return [file_of("config/config.yaml")]
 
 
+def profile_folder(name: str) -> Path:
+    """A profile of the clone, else the folder of that name."""
+    ours = file_of("profiles") / name
+    return ours if ours.is_dir() else Path(name)
+
+
 def snakemake(
     config: Sequence[Path],
     profile: str,
@@ -43,9 +49,8 @@ def snakemake(
 
     Ctrl-C reaches Snakemake from the terminal, and a request to end is passed on; both times this process waits until
     Snakemake has ended its jobs."""
-    ours = file_of("profiles") / profile
     command = [sys.executable, "-m", "snakemake", *more, "--snakefile", str(file_of("Snakefile"))]
-    command += ["--profile", str(ours) if ours.is_dir() else profile, *(["--cores", cores] if cores else [])]
+    command += ["--profile", str(profile_folder(profile)), *(["--cores", cores] if cores else [])]
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
     # jobs say `python`: this one, whether its environment is active or not
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

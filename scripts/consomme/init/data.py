@@ -11,7 +11,8 @@ from typing import Any
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import source_named
 from consomme.data.sources.base import Raw
-from consomme.data.sources.manifest import NEEDED, SUFFIXES, records
+from consomme.data.sources.manifest import NEEDED, SUFFIXES
+from consomme.data.sources.tables import header_of, like_data
 from consomme.data.text import clean, compared
 
 MEASURED = 2000  # recordings whose headers are read; of more, every n-th
@@ -155,9 +156,10 @@ def _manifest(given: Path, task: str, languages: Sequence[str], option: str) -> 
     there = _first(given)
     for role in NEEDED[task]:
         if role not in columns:
+            hint = like_data(there, given) or "; rename the column"
             raise ConsommeError(
-                f"{option} {given}: no column is called {' or '.join(COLUMNS[role][:3])}; its first line has "
-                f"{', '.join(there) or 'nothing'}. Rename the column, or write a first line with the columns' names"
+                f"{option} {given}: no column is called {' or '.join(COLUMNS[role][:3])}; there are "
+                f"{', '.join(there) or 'none'}{hint}"
             )
     named = {role: column for role, column in columns.items() if role != column}
     return {"source": "manifest", "path": str(given), **({"columns": named} if named else {})}
@@ -175,10 +177,7 @@ def _header(given: Path, task: str, languages: Sequence[str]) -> dict[str, str]:
 
 def _first(given: Path) -> list[str]:
     """The columns of a table."""
-    if given.suffix not in SUFFIXES:
-        return []
-    cells = next((cells for _, cells in records(given) if cells), None)
-    return list(cells or ())
+    return (header_of(given) or []) if given.suffix in SUFFIXES else []
 
 
 def _folder(given: Path, option: str) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""What a configuration needs of the machine and of others."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from consomme.doctor.finding import Asked, Finding, size
+
+PATIENCE = 5.0  # seconds that the hub may take to answer
+STATES = 4  # a training holds weights, gradients and two moments in float32
+LARGE = 100e6 * 4  # bytes of float32 weights above which a processor trains for days
+
+
+def configuration(asked: Asked) -> Finding:
+    """It can be planned, and the data that it names is here."""
+    if asked.problem:
+        return Finding(False, asked.problem.splitlines()[0], "consomme plan shows all of it; mend the file")
+    missing = asked.plan.problems()
+    said = f"{len(asked.plan.models)} models, {len(asked.models)} to make"
+    if missing:
+        return Finding(False, f"{said}; missing: {missing[0]}", f"{len(missing)} in all: consomme plan lists them")
+    return Finding(True, f"{said}; its data is here")
+
+
+def hub(asked: Asked) -> Finding:
+    """Checkpoints and data sets of the Hugging Face hub that are not on this machine can be fetched."""
+    models = {_key(m): m for m in asked.models if "hub" in m.identity["settings"]}
+    wanted = {(name, revision): "model" for name, revision in models if not _cached(name, revision)}
+    for corpus in asked.plan.corpora.values() if asked.plan else ():
+        if corpus.settings.get("source") == "hub" and not Path(corpus.marker).exists():
+            name = corpus.settings["name"]
+            if not (corpus.root / name).is_dir():
+                wanted[name, corpus.settings.get("revision")] = "dataset"
+    if not wanted:
+        return Finding(True, "not needed" + (f": {len(models)} checkpoints are in the cache" if models else ""))
+    names = ", ".join(name for name, _ in wanted)
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):
+        return Finding(False, f"HF_HUB_OFFLINE is set, and not in the cache: {names}", _by_hand(wanted))
+    problems = [problem for (name, revision), kind in wanted.items() if (problem := _unanswered(name, revision, kind))]
+    return Finding(not problems, "; ".join(problems) or f"answers for {names}", _by_hand(wanted))
+
+
+def _key(model: Any) -> tuple[str, str | None]:
+    found = model.identity["settings"]["hub"]
+    return found["name"], found.get("revision")
+
+
+def _by_hand(wanted: Any) -> str:
+    (name, _), kind = next(iter(wanted.items()))
+    flag = "--repo-type dataset " if kind == "dataset" else ""
+    return f"where there is a network: hf download {flag}{name}, and copy the cache (HF_HOME) here; or name a folder"
+
+
+def _cached(name: str, revision: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(
+        isinstance(try_to_load_from_cache(name, file, revision=revision), str)
+        for file in ("model.safetensors", "model.safetensors.index.json")
+    )
+
+
+def _unanswered(name: str, revision: str | None, kind: str) -> str:
+    """Why a repository of the hub can't be had; empty where it can."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        HfApi().repo_info(name, revision=revision, repo_type=kind, timeout=PATIENCE)
+    except RevisionNotFoundError:
+        return f"{name} has no revision {revision}"
+    except RepositoryNotFoundError:
+        return f"there is no {kind} {name}, or it is private (hf auth login)"
+    except HfHubHTTPError as error:
+        return f"{name}: {str(error).splitlines()[0]}"
+    except Exception as error:  # no name, no route, no certificate: each library of the network has errors of its own
+        return f"the hub doesn't answer ({type(error).__name__})"
+    return ""
+
+
+def exports(asked: Asked) -> Finding:
+    """The formats that models are written in have their packages."""
+    formats = {m.identity["settings"]["format"] for m in asked.models if m.verb == "export"}
+    if "ctranslate2" not in formats:
+        return Finding(True, f"{', '.join(sorted(formats))}: nothing more is needed" if formats else "none")
+    return Finding(find_spec("ctranslate2") is not None, "ctranslate2", "pip install 'consomme[ctranslate2]'")
+
+
+def training(asked: Asked) -> Finding:
+    """The largest training fits the device, so far as weights are known."""
+    sizes = [found for m in asked.models if m.stage == "train" and (found := _weights(m))]
+    if not any(m.stage == "train" for m in asked.models):
+        return Finding(True, "none")
+    if not sizes:
+        return Finding(None, "sizes are known once the checkpoints are here")
+    import torch
+
+    most = max(sizes)
+    said = f"the largest has {size(most)} of weights, {size(most * STATES)} with all that AdamW keeps"
+    if torch.cuda.is_available():
+        total = torch.cuda.mem_get_info()[1]
+        return Finding(
+            most * STATES < total,
+            f"{said}; the GPU has {size(total)}",
+            "lora, freeze or optim: adafactor need less; or run on a larger GPU (--profile slurm)",
+        )
+    return Finding(
+        most < LARGE or _elsewhere(asked),
+        f"{said}; on a processor",
+        "this takes days without a GPU: run where there is one (--profile slurm), or begin with a smaller checkpoint",
+    )
+
+
+def _elsewhere(asked: Asked) -> bool:
+    """Whether jobs run on a cluster's nodes and not here."""
+    return shutil.which("sinfo") is not None
+
+
+def _weights(model: Any) -> int | None:
+    """Bytes of a model's weights, as those of the model that it comes from; None where nothing is there yet."""
+    folder = Path(model.folder)
+    settings = model.identity["settings"]
+    if "folder" in settings:
+        folder = Path(model.data_root) / settings["folder"]
+    elif "hub" in settings:
+        from huggingface_hub import try_to_load_from_cache
+
+        name, revision = _key(model)
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
+        folder = Path(found).parent if isinstance(found, str) else folder
+    if files := list(folder.glob("*.safetensors")):
+        return sum(f.stat().st_size for f in files)
+    return next((found for parent in model.parents.values() if (found := _weights(parent))), None)
+
+
+def written(asked: Asked) -> tuple[float, str]:
+    """About how many bytes the models will take that are not made yet, and which are not counted, in words."""
+    total, unknown = 0.0, 0
+    for model in asked.models:
+        found = _weights(model)
+        total += found or 0
+        unknown += found is None and not model.ensemble
+    return total, f"{unknown} models of unknown size" if unknown else ""
+
+
+def partitions(asked: Asked) -> Finding:
+    """The cluster has the partitions that the profile names."""
+    if shutil.which("sinfo") is None:
+        return Finding(None, "no Slurm here")
+    if asked.profile is None or not (asked.profile / "profile.yaml").is_file():
+        return Finding(None, f"no profile.yaml in {asked.profile}")
+    named = set(_named(yaml.safe_load((asked.profile / "profile.yaml").read_text(encoding="utf-8"))))
+    listed = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, check=False)
+    if listed.returncode:
+        return Finding(
+            False, f"sinfo: {listed.stderr.strip()}", "start with the cluster's own help: sinfo has to answer"
+        )
+    there = set(listed.stdout.split())
+    absent = sorted(named - there)
+    said = f"{', '.join(sorted(named))} of {asked.profile}"
+    if absent:
+        return Finding(
+            False,
+            f"{said}: no {', '.join(absent)}",
+            f"the cluster has {', '.join(sorted(there))}: name these as slurm_partition in {asked.profile}/profile.yaml",
+        )
+    return Finding(True, said)
+
+
+def _named(value: Any) -> Iterator[str]:
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key == "slurm_partition":
+            yield str(inner)
+        yield from _named(inner)
