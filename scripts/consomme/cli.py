@@ -184,13 +184,14 @@ def schema() -> None:
 def run(ctx: typer.Context, config: Config = None, profile: Profile = "local", cores: Cores = None) -> None:
     """Make everything that a configuration describes and print the answers. Results lie in results/."""
     from consomme.plan import look
-    from consomme.workflow import demo, snakemake
+    from consomme.workflow import snakemake
 
-    config = list(config or demo())
-    if status := snakemake(config, profile, cores, ctx.meta[MORE]):
+    files, found = _plan(config)
+    found.need_sources()  # Snakemake would say it too, and later
+    if status := snakemake(files, profile, cores, ctx.meta[MORE]):
         raise typer.Exit(status)
     if not DRY & set(ctx.meta[MORE]):
-        look.answers(_plan(config)[1])
+        look.answers(found)
 
 
 @app.command(rich_help_panel=RUN, cls=WithSnakemake)

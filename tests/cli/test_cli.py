@@ -139,11 +139,18 @@ def test_a_model_that_is_not_there_is_named(tiny):
     assert done.returncode == 2 and "did you mean 'untrained'?" in done.stderr
 
 
-@pytest.mark.workflow
-def test_a_failing_run_has_snakemakes_exit_status(tiny):
+def test_a_mistake_is_found_before_snakemake_starts(tiny):
     tiny.write_text(TINY.replace("max_steps: 2", "max_step: 2"))
     done = started("run", tiny, cwd=tiny.parent)
-    assert done.returncode == 1 and "max_steps" in done.stdout + done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("error: ") and "did you mean 'max_steps'?" in done.stderr
+
+
+@pytest.mark.workflow
+def test_a_failing_run_has_snakemakes_exit_status(tiny):
+    done = started("run", tiny, "--", "--no-option-of-this-name", cwd=tiny.parent)
+    assert done.returncode == 2 and "--no-option-of-this-name" in done.stderr
+    done = started("run", tiny, "--", "--dry-run", "no/file", cwd=tiny.parent)
+    assert done.returncode == 1 and "no/file" in done.stdout + done.stderr
 
 
 @pytest.mark.workflow

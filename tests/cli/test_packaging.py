@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import consomme
+from consomme.common.provenance import versions
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -61,3 +62,7 @@ def test_nothing_is_asked_for_in_vain():
 def test_the_version_stands_in_one_place():
     assert consomme.__version__ == PROJECT["version"]
     assert version("consomme") == PROJECT["version"]
+
+
+def test_provenance_has_the_version_too():
+    assert versions()["consomme"] == consomme.__version__

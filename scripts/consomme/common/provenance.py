@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import consomme
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
@@ -23,7 +24,6 @@ from consomme.common.log import say
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
 PACKAGES = (
-    "consomme",
     "ctranslate2",
     "datasets",
     "jiwer",
@@ -129,7 +129,7 @@ def _inherited_lineage(job: Job, chosen: Any) -> dict[str, Any] | None:
 
 def versions() -> dict[str, str]:
     """The versions of Python and of the installed packages that can change a result; imports none of them."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "consomme": consomme.__version__}
     for name in PACKAGES:
         try:
             found[name] = version(name)

@@ -38,7 +38,7 @@ def packages(asked: Asked) -> Finding:
         return Finding(None, str(error))
     pins = dict(re.findall(r"^([\w.-]+)==(\S+)$", lock.read_text(encoding="utf-8"), re.MULTILINE))
     project = tomllib.loads((CLONE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    direct = {_plain(re.match(r"[\w.-]+", line)[0]) for line in project["dependencies"]}  # type: ignore[index]
+    direct = {_plain(re.split(r"[<>=~! ]", line)[0]) for line in project["dependencies"]}
     same, other, absent = 0, [], []
     for name, pinned in pins.items():
         try:

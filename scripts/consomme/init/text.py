@@ -133,7 +133,10 @@ def _base(s: Settings) -> list[str]:
     if not s.base.scratch:
         lines = []
         if "hub" in s.base.start:
-            lines.append("# add revision: COMMIT for a result that can be repeated when the repository changes")
+            lines.append(
+                "# revision: COMMIT beside hub keeps it as it is. Only safetensors are read; where a repository has none,"
+            )
+            lines.append("# revision: refs/pr/NUMBER names their conversion, if there is one")
         if "tokenizer" in s.base.start:
             lines.append(
                 "# tokenizer: a new output layer for your characters; leave it out if the checkpoint has one for them"
@@ -148,9 +151,7 @@ def _base(s: Settings) -> list[str]:
         f"  max_steps: {s.long_steps}",
         f"  per_device_train_batch_size: {s.batch}",
         f"  learning_rate: {_flow(s.long_rate)}",
-        f"  warmup_steps: {s.long_steps // 10}  # a recogniser that doesn't begin to learn wants more of them, and a lower rate"
-        if s.task == "asr"
-        else f"  warmup_steps: {s.long_steps // 10}",
+        f"  warmup_steps: {s.long_steps // 10}  # if the loss soon stops falling: more of them, and a lower rate",
     ]
 
 
@@ -180,10 +181,9 @@ def _tuned(s: Settings) -> list[str]:
 
 def _window(s: Settings) -> list[str]:
     train = s.corpora.train
-    if not (s.base.family and s.base.family.windows and not s.base.scratch):
-        return []
     mean = sum(train.seconds) / max(len(train.seconds), 1)
-    if mean > 15:
+    # an interpolation with the base wants both models to hear the same window
+    if not (s.base.family and s.base.family.windows) or s.goal == "balanced" or mean > 15:
         return []
     return [f"  window: short  # utterances of {mean:.0f} s on average need no encoder of 30 s; scored in both windows"]
 
@@ -202,14 +202,10 @@ def _reduced(s: Settings) -> list[str]:
         side, part = ("decoder", "1/2") if "decoder" in family.stacks else ("encoder", "1/3")
         if s.goal == "small" and side == "encoder":
             part = "1/2"
-        why = (
-            "the decoder runs once for each token, so its layers cost most of the time"
-            if side == "decoder"
-            else ("all of its layers are the encoder's")
-        )
+        why = "; the decoder runs once for each token, so they cost most of the time" if side == "decoder" else ""
         lines += [
-            f"# {PARTS[part]} of the {side}'s layers go ({why}),",
-            "# those that the development loss misses least; then it learns from the whole model what they did",
+            f"# {PARTS[part]} of the {side}'s layers go, those that the development loss misses least{why}.",
+            "# Then what is left learns from the whole model",
             f"half: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
             "small:",
             "  train: half",

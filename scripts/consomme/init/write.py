@@ -92,10 +92,7 @@ def _settings(asked: Asked) -> Settings:
             f"--base {asked.base}: it has no output layer yet, so there is nothing that --goal balanced could keep. (A "
             "name on the hub is judged by its config.json where that is on this machine: `hf download NAME config.json`)"
         )
-    seen = {
-        name: None if path is None else look(path, asked.task, asked.languages, f"--{name.replace('_', '-')}")
-        for name, path in vars(asked).items()
-        if name in ("train", "dev", "test", "general_dev", "general_test")
-    }
+    paths = {name: path for name, path in vars(asked).items() if isinstance(path, Path)}
+    seen = {n: look(path, asked.task, asked.languages, f"--{n.replace('_', '-')}") for n, path in paths.items()}
     corpora = Corpora(**seen)
     return choose(asked.task, list(asked.languages), asked.goal, base or scratch(asked.task, corpora.train), corpora)
