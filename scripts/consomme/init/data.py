@@ -70,7 +70,8 @@ def look(given: Path, task: str, languages: Sequence[str], option: str) -> Seen:
         raise ConsommeError(f"{option} {given}: {'; '.join(problems)}")
     rows, bad = [], []
     for row in source.read(seen.corpus, task, languages, Path()):
-        (bad if row.problem or not (row.target or "").strip() else rows).append(row)
+        whole = all((side or "").strip() for side in ((row.target, row.source) if task == "nmt" else (row.target,)))
+        (rows if whole and not row.problem else bad).append(row)
     problems = [f"{row.id}: {row.problem[1] if row.problem else 'no text'}" for row in bad]
     heard = rows[:: -(-len(rows) // MEASURED) or 1] if task == "asr" else rows
     if task == "asr":
@@ -148,7 +149,10 @@ def _corpus(given: Path, task: str, languages: Sequence[str], option: str) -> di
         "source and target"
     )
     there = "there is no such file" if not given.exists() else "it is neither"
-    raise ConsommeError(f"{option} {given}: {there}; wanted: {wanted}")
+    raise ConsommeError(
+        f"{option} {given}: {there}; wanted: {wanted}. A data set of the hub is written into a configuration by hand, as "
+        "source: hub"
+    )
 
 
 def _manifest(given: Path, task: str, languages: Sequence[str], option: str) -> dict[str, Any]:
