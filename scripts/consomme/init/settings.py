@@ -20,6 +20,7 @@ UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo"}
 MAX_SECONDS = 30.0  # a corpus's max_seconds: longer recordings are left out
 DEV = 500  # development rows that choices look at; a search for layers decodes them dozens of times
 FEW_DEV = 200  # fewer make a choice by an error rate mostly chance
+FEW_SPEAKERS = 10
 RECURRING = 0.2  # a larger share of sentences in common is the kind of data, such as commands, and no accident
 HOURS, PAIRS = 10, 100_000  # fewer are not enough for a model from scratch
 
@@ -221,6 +222,8 @@ def _notes(s: Settings) -> list[str]:
             f"{len(both)} of the {len(test.speakers)} test speakers speak in the training set too, so results say little "
             "about speakers that were never heard"
         )
+    if 0 < len(test.speakers) < FEW_SPEAKERS:
+        notes.append(f"the test set has {len(test.speakers)} speakers; others may be understood much better or worse")
     share = recurring(train, [dev, test])
     if share > RECURRING:
         notes.append(

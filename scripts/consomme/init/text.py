@@ -53,7 +53,8 @@ def _seen(seen: Seen, task: str) -> str:
     if task == "asr":
         about = "" if seen.exact else "about "
         rates = ", ".join(f"{rate / 1000:g}" for rate in sorted(seen.rates))
-        parts += [f"{about}{seen.hours:.1f} hours", f"longest {about}{max(seen.seconds):.1f} s", f"{rates} kHz"]
+        length = f"{seen.hours:.1f} hours" if seen.hours >= 1 else f"{seen.hours * 60:.0f} minutes"
+        parts += [f"{about}{length}", f"longest {about}{max(seen.seconds):.1f} s", f"{rates} kHz"]
         parts += [f"{len(seen.speakers)} speakers"] if seen.speakers else []
     return ", ".join([*parts, f"longest text {max(seen.characters):,} characters"])
 
@@ -202,10 +203,10 @@ def _reduced(s: Settings) -> list[str]:
         side, part = ("decoder", "1/2") if "decoder" in family.stacks else ("encoder", "1/3")
         if s.goal == "small" and side == "encoder":
             part = "1/2"
-        why = "; the decoder runs once for each token, so they cost most of the time" if side == "decoder" else ""
+        lines += ["# the decoder runs once for each token, so its layers cost most of the time"] * (side == "decoder")
         lines += [
-            f"# {PARTS[part]} of the {side}'s layers go, those that the development loss misses least{why}.",
-            "# Then what is left learns from the whole model",
+            f"# {PARTS[part]} of the {side}'s layers go, those that the development loss misses least; then what is left",
+            "# learns from the whole model",
             f"half: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
             "small:",
             "  train: half",

@@ -54,6 +54,10 @@ def init(asked: Asked, out: Path, force: bool = False) -> tuple[Settings, Plan]:
     return settings, plan
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def _check(asked: Asked) -> None:
     wanted = 2 if asked.task == "nmt" else 1
     if len(asked.languages) != wanted:
@@ -70,7 +74,7 @@ def _check(asked: Asked) -> None:
     for name, path in given.items():
         if path is not None and (other := seen.setdefault(path.resolve(), name)) != name:
             raise ConsommeError(
-                f"--{other} and --{name} are both {path}; each is data of its own. Where one table has a column that says "
+                f"{_option(other)} and {_option(name)} are both {path}; each is data of its own. Where one table has a column that says "
                 "which row is what, write a table for each, or use `where` in a configuration"
             )
     general = [name for name in ("general_dev", "general_test") if given[name] is None]
@@ -78,7 +82,7 @@ def _check(asked: Asked) -> None:
         raise ConsommeError("--goal balanced keeps what a base can do already, so --base is needed")
     if asked.goal == "balanced" and general:
         raise ConsommeError(
-            f"--{general[0].replace('_', '-')} is needed for --goal balanced: what the base does well today and should go "
+            f"{_option(general[0])} is needed for --goal balanced: what the base does well today and should go "
             "on doing, such as everyday sentences or read speech of other speakers"
         )
     if asked.goal != "balanced" and len(general) < 2:
@@ -93,6 +97,6 @@ def _settings(asked: Asked) -> Settings:
             "name on the hub is judged by its config.json where that is on this machine: `hf download NAME config.json`)"
         )
     paths = {name: path for name, path in vars(asked).items() if isinstance(path, Path)}
-    seen = {n: look(path, asked.task, asked.languages, f"--{n.replace('_', '-')}") for n, path in paths.items()}
+    seen = {n: look(path, asked.task, asked.languages, _option(n)) for n, path in paths.items()}
     corpora = Corpora(**seen)
     return choose(asked.task, list(asked.languages), asked.goal, base or scratch(asked.task, corpora.train), corpora)
