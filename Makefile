@@ -1,7 +1,6 @@
-# make demo      set up, run the embedded default, print the answers
-# make test      set up, lint, test
-# Everything needs Python 3.11 or later and make, nothing else. PYTHON=python3.12 make demo takes another Python;
-# PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch (README.md).
+# `make help` lists the targets: the comment line above each.
+# Python 3.11 or later and make are needed, nothing else. PYTHON=python3.12 make demo takes another Python;
+# PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch (docs/install.md).
 PYTHON ?= python3
 PIP_INSTALL ?=
 CONFIG ?= config/config.yaml
@@ -10,9 +9,11 @@ BIN := .venv/bin
 READY := .venv/ready
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
+export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-training demo test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
 
+# install everything into .venv
 setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
@@ -22,37 +23,52 @@ $(READY): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# install, run the demo, print the answers
 demo: $(READY)
 	@$(CONSOMME) run $(CONFIG) --cores $(CORES)
 
+# run a configuration and print the answers: CONFIG="a.yaml b.yaml" CORES=4
 run: demo
 
+# install, lint, run the tests
 test: $(READY) lint
 	python -m pytest
 
-# real servers: starts a private Slurm, where one is installed
+# tests on real servers: starts a private Slurm, where one is installed
 test-services: $(READY)
 	CONSOMME_SERVICES=1 python -m pytest tests/services
 
+# check style, rules, and that the site builds
 lint: $(READY)
 	ruff check .
 	ruff format --check .
 	lint-imports --no-cache --no-logo
 	snakefmt --check Snakefile rules
 	snakemake --lint --configfile config/config.yaml
+	mkdocs build --strict --quiet
 
-# make model NODE=EXPERIMENT/NODE[/RUN]
+# build the site into site/, without a network; open site/index.html
+docs: $(READY)
+	mkdocs build --strict
+
+# list the targets
+help:
+	@awk '/^# /{line=substr($$0, 3); next} /^[a-z][a-z-]*:/{sub(/:.*/, ""); if (line) printf "%-22s %s\n", $$0, line} {line=""}' Makefile
+
+# make one model and what it needs: NODE=EXPERIMENT/NODE[/RUN] CONFIG=mine.yaml
 model: $(READY)
 	@test -n "$(NODE)" || { echo "NODE=EXPERIMENT/NODE[/RUN] is needed"; exit 2; }
 	@$(CONSOMME) model "$(NODE)" $(CONFIG) --cores $(CORES)
 
+# show what a configuration would make: CONFIG=mine.yaml
 plan: $(READY)
 	@$(CONSOMME) plan $(CONFIG)
 
+# draw the graphs of models and of rules into results/dag/
 dag: $(READY)
 	@$(CONSOMME) dag $(CONFIG)
 
-# one page to see and hear each augmentation; CONFIG=... shows that configuration's own settings and data
+# write a page to see and hear each augmentation; with CONFIG=..., with that configuration's settings and data
 augmentation-gallery: $(READY)
 	@python -m consomme.tools.gallery $(if $(filter file,$(origin CONFIG)),,$(CONFIG))
 
@@ -60,29 +76,30 @@ augmentation-gallery: $(READY)
 report: $(READY)
 	@$(CONSOMME) report $(CONFIG)
 
+# write config/schema.json
 schema: $(READY)
 	$(CONSOMME) schema > config/schema.json
 
-# averaging beside its peers; MERGEKIT=DIR names an environment that has mergekit
+# time averaging beside other tools; MERGEKIT=DIR names an environment that has mergekit
 bench-averaging: $(READY)
 	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT))
 
-# what augmentations cost, pitch beside torchaudio's
+# time augmentations, pitch beside torchaudio's
 bench-augmentation: $(READY)
 	python bench/augmentation.py
 
-# the search for layers with kept states against without; half an encoder against the whole
+# time the search for layers with kept states and without; half an encoder and the whole
 bench-pruning: $(READY)
 	python bench/pruning.py
 
-# training beside transformers' scripts; LHOTSE=DIR names a folder that has lhotse; SECTIONS="speech sweep" measures those
+# time training beside transformers' scripts; LHOTSE=DIR names a folder with lhotse, SECTIONS="speech sweep" some parts
 bench-training: $(READY)
 	PYTHONPATH=bench python -m training $(if $(LHOTSE),--lhotse $(LHOTSE)) $(SECTIONS)
 
-# after a stage's source has changed and its version was raised, or its results stay the same
+# record the sources of the stages, after a change that raised a version or left all results as they were
 acknowledge: $(READY)
 	python tests/plan/test_stages.py
 
-# make clean-results CONFIGS="config/config.yaml config/digits.yaml" lists what none of them uses; YES=1 removes it
+# list what none of CONFIGS="a.yaml b.yaml" uses; YES=1 removes it
 clean-results: $(READY)
 	@$(CONSOMME) clean $(if $(YES),--yes) $(or $(CONFIGS),$(CONFIG))

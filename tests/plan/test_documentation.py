@@ -1,41 +1,24 @@
-"""What README.md and config/README.md say is so: every key is explained, every example loads, every command exists."""
+"""What the pages say is so: every example loads, every command, module and link exists; and the site is whole."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from consomme.families import TABLE as FAMILIES
 from consomme.plan.load import overlay
 from consomme.plan.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 GUIDE = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
-PAGES = [ROOT / "README.md", ROOT / "config" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "results")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
+FRAGMENTS = [(page, number) for page in DOCS for number in range(len(re.findall("^```yaml\n", page.read_text(), re.M)))]
 
 
 def blocks(text):
     return [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)]
-
-
-def words_of(text):
-    """What stands in backquotes: `by`, and all of `{lose_at_most: 0.5, of: MODEL}`."""
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    return {word for code in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"\w+", code)}
-
-
-def properties(schema):
-    if isinstance(schema, dict):
-        for key, value in schema.items():
-            if key == "properties":
-                yield from value
-            yield from properties(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from properties(value)
 
 
 @pytest.fixture
@@ -46,27 +29,26 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_every_key_is_explained():
-    schema = json.loads((ROOT / "config" / "schema.json").read_text(encoding="utf-8"))
-    assert sorted(set(properties(schema)) - words_of(GUIDE)) == []
-
-
-@pytest.mark.parametrize("name", list(FAMILIES))
-def test_every_setting_of_a_family_is_explained_with_its_default(name):
-    family = FAMILIES[name]
-    (row,) = (line for line in GUIDE.splitlines() if line.startswith(f"| `{name}` ("))
-    for key, value in {**family.scratch, **family.tokenizer}.items():
-        spelt = {"None": "null", "True": "true", "False": "false"}.get(str(value), str(value).removesuffix(".0"))
-        assert f"`{key}` {spelt}" in row
+def whole(block, base):
+    """The configuration that a block stands for: itself, or a fragment laid over `base`."""
+    if "models" in block:
+        (name,) = base["experiments"]
+        block = {"experiments": {name: block}}
+    tasks = [experiment for experiment in block.get("experiments", {}).values() if "task" in experiment]
+    return block if tasks else overlay(base, block)
 
 
 @pytest.mark.parametrize("number", range(len(blocks(GUIDE))))
-def test_every_example_loads(elsewhere, number):
-    first, block = blocks(GUIDE)[0], blocks(GUIDE)[number]
-    if "models" in block:
-        block = {"experiments": {"numbers": block}}
-    whole = {e["task"] for e in block.get("experiments", {}).values() if "task" in e}
-    Plan(block if whole else overlay(first, block))
+def test_every_example_of_the_guide_loads(elsewhere, number):
+    Plan(whole(blocks(GUIDE)[number], blocks(GUIDE)[0]))
+
+
+@pytest.mark.parametrize(("page", "number"), FRAGMENTS, ids=lambda value: getattr(value, "stem", value))
+def test_every_example_of_a_page_loads(elsewhere, page, number):
+    """Fragments of a page are laid over the page's first whole configuration before them, else over the guide's."""
+    found = blocks(page.read_text(encoding="utf-8"))
+    tutorial = page.parent.name == "tutorials"
+    Plan(whole(found[number], found[0] if tutorial and number else blocks(GUIDE)[0]))
 
 
 def test_the_readmes_example_loads():
