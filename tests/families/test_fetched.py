@@ -280,3 +280,17 @@ def test_a_decoder_without_a_start_token_is_refused(folders, tmp_path):
     model.generation_config.decoder_start_token_id = None
     with pytest.raises(ConsommeError, match="names no decoder_start_token_id"):
         family_of(folder).decoder_inputs(model, labels)
+
+
+def test_a_multilingual_whisper_needs_no_language_in_its_generation_config(folders, bundle, tmp_path):
+    """Published ones list their languages there, and name neither `language` nor `task`."""
+    shutil.copytree(folders("whisper"), tmp_path / "whisper")
+    file = tmp_path / "whisper" / "generation_config.json"
+    known = read_json(file)
+    assert known["is_multilingual"]
+    write_json(file, {key: value for key, value in known.items() if key not in ("language", "task")})
+    written = [
+        tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, ["en"], {"max_new_tokens": 6})
+        for tiny in (bundle("whisper", folders("whisper")), bundle("whisper", tmp_path / "whisper"))
+    ]
+    assert written[0] == written[1]

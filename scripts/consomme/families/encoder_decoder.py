@@ -31,15 +31,15 @@ class EncoderDecoder(Family):
 
         from consomme.families.settings import capped, options_for, to_model
 
-        settings = {"num_beams": 1, **self.generation_settings(processor, languages)}
-        settings |= capped(decoding, self.most_tokens(model, processor))
+        settings = {"num_beams": 1, **capped(decoding, self.most_tokens(model, processor))}
+        options = options_for(model, settings, self.generation_settings(processor, languages))
         with torch.inference_mode(), self.fitted(model, batch):
-            ids = model.generate(**to_model(model, batch), **options_for(model, settings))
+            ids = model.generate(**to_model(model, batch), **options)
         tokenizer = getattr(processor, "tokenizer", processor)
         return [text.strip() for text in tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        """What every hypothesis of the family needs, GenerationConfig's names."""
+        """What every hypothesis of the family needs; names that the architecture's `generate` reads."""
         return {}
 
     def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:

@@ -87,13 +87,17 @@ def capped(decoding: Mapping[str, Any], limit: int) -> dict[str, Any]:
     return {**decoding, "max_new_tokens": limit if wanted is None else min(int(wanted), limit)}
 
 
-def options_for(model: PreTrainedModel, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The argument of `generate` for these settings, GenerationConfig's names, laid over the model's own."""
+def options_for(model: PreTrainedModel, options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The argument of `generate` for these settings, GenerationConfig's names, laid over the model's own.
+
+    own: what the architecture's `generate` reads besides; a published generation_config.json may not name it."""
     config = copy.deepcopy(model.generation_config)
     config.max_length = None  # gives way to max_new_tokens
     unknown = config.update(**{"use_cache": True, **options})
     for key in unknown:
         raise ConsommeError(f"decoding.{key}: generate has no such setting{nearest(key, config.to_dict())}")
+    for key, value in own.items():
+        setattr(config, key, value)
     return {"generation_config": config}
 
 
