@@ -9,6 +9,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from reference import pages as reference_pages
 
 ROOT = Path(__file__).resolve().parents[2]
 # page of the site: its source; all paths from the root of the repository
@@ -24,6 +25,8 @@ LINK = re.compile(r"(?<!`)(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s:]*?)(#[^)\s]
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, source in ELSEWHERE.items():
         files.append(File.generated(config, page.removeprefix("docs/"), content=(ROOT / source).read_text("utf-8")))
+    for name, text in reference_pages():
+        files.append(File.generated(config, f"reference/{name}.md", content=text))
     return files
 
 
