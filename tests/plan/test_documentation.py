@@ -11,10 +11,13 @@ from consomme.plan.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-GUIDE = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
 DOCS = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "results")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config" / "README.md", *DOCS]
-FRAGMENTS = [(page, number) for page in DOCS for number in range(len(re.findall("^```yaml\n", page.read_text(), re.M)))]
+FRAGMENTS = [
+    (page, number)
+    for page in [ROOT / "config" / "README.md", *DOCS]
+    for number in range(len(re.findall("^```yaml\n", page.read_text(), re.M)))
+]
 
 
 def blocks(text):
@@ -29,26 +32,23 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def whole(block, base):
-    """The configuration that a block stands for: itself, or a fragment laid over `base`."""
+def completed(block):
+    """The configuration that a block stands for: itself, or a fragment laid over the whole one of its experiment."""
     if "models" in block:
-        (name,) = base["experiments"]
-        block = {"experiments": {name: block}}
-    tasks = [experiment for experiment in block.get("experiments", {}).values() if "task" in experiment]
-    return block if tasks else overlay(base, block)
-
-
-@pytest.mark.parametrize("number", range(len(blocks(GUIDE))))
-def test_every_example_of_the_guide_loads(elsewhere, number):
-    Plan(whole(blocks(GUIDE)[number], blocks(GUIDE)[0]))
+        block = {"experiments": {"numbers": block}}
+    found = block.get("experiments", {})
+    if any("task" in experiment for experiment in found.values()):
+        return block
+    wholes = [
+        one for page in [*DOCS, ROOT / "config" / "README.md"] for one in blocks(page.read_text(encoding="utf-8"))
+    ]
+    base = next(one for one in wholes if "task" in one.get("experiments", {}).get(next(iter(found), "numbers"), {}))
+    return overlay(base, block)
 
 
 @pytest.mark.parametrize(("page", "number"), FRAGMENTS, ids=lambda value: getattr(value, "stem", value))
 def test_every_example_of_a_page_loads(elsewhere, page, number):
-    """Fragments of a page are laid over the page's first whole configuration before them, else over the guide's."""
-    found = blocks(page.read_text(encoding="utf-8"))
-    tutorial = page.parent.name == "tutorials"
-    Plan(whole(found[number], found[0] if tutorial and number else blocks(GUIDE)[0]))
+    Plan(completed(blocks(page.read_text(encoding="utf-8"))[number]))
 
 
 def test_the_readmes_example_loads():
