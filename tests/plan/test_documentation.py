@@ -1,6 +1,9 @@
 """What the pages say is so: every example loads, every command, module and link exists; and the site is whole."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +84,16 @@ def test_the_conda_environment_has_the_pins_of_requirements():
     pins = [line for line in lines if line and not line.startswith("#")]
     environment = yaml.safe_load((ROOT / "envs" / "train.yaml").read_text(encoding="utf-8"))
     assert environment["dependencies"][-1] == {"pip": pins}
+
+
+@pytest.mark.slow
+def test_the_site_is_whole_and_fetches_nothing(tmp_path):
+    """No broken link or anchor, and neither scripts nor fonts nor pictures of other hosts."""
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    pages = list(tmp_path.rglob("*.html"))
+    assert {"index.html", "train.html", "whisper.html"} <= {page.name for page in pages}
+    for page in pages:
+        tags = re.findall(r"<(?:script|img|link|iframe)\\b[^>]*>", page.read_text(encoding="utf-8"))
+        assert not [tag for tag in tags if re.search(r"(?:src|href)=\\"?(?:https?:)?//", tag)], page
