@@ -6,7 +6,7 @@ from consomme.plan.capabilities import experiments
 from consomme.plan.items import Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail
-from consomme.plan.schema import Relabelled
+from consomme.plan.schema import Corpus, Relabelled
 
 
 class Corpora:
@@ -18,7 +18,7 @@ class Corpora:
         self._made: dict[tuple[str, str, tuple[str, ...]], Prepared] = {}
         self._labelled: dict[str, Prepared] = {}
 
-    def settings_of(self, name: str, path: str) -> object:
+    def settings_of(self, name: str, path: str) -> Corpus | Relabelled:
         """What the configuration says of the corpus of that name."""
         among(path, name, self._settings.corpora, "corpus")
         return self._settings.corpora[name]

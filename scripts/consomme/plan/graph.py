@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Graphs:
         return self._made[name, replicate]
 
     @contextmanager
-    def making(self, experiment: str, name: str, path: str) -> Iterator[None]:
+    def making(self, experiment: str, name: str, path: str) -> Generator[None]:
         """While a node or a corpus is being made, nothing that it is made of can be made of it."""
         if (experiment, name) in self.visiting:
             ring = [*self.visiting[self.visiting.index((experiment, name)) :], (experiment, name)]
@@ -73,6 +74,7 @@ class Graph:
     def __init__(self, name: str, experiment: Experiment, replicate: int, graphs: Graphs) -> None:
         self.name, self.experiment, self.replicate = name, experiment, replicate
         self.path = f"experiments.{name}"
+        self.written: Mapping[str, Any] = experiment.models  # the nodes as the configuration gives them
         self.graphs = graphs
         self._data_root = graphs.corpora.data_root
         self.metric = experiment.metric or experiments.METRICS_BY_TASK[experiment.task][0]
@@ -103,7 +105,7 @@ class Graph:
         """All runs of a node."""
         if name not in self._nodes:
             with self.graphs.making(self.name, name, f"{self.path}.models.{name}"):
-                made = self._make(name, self.experiment.models[name])
+                made = self._make(name, self.written[name])
             self._nodes[name] = made
             self._refuse_twins(name, made)
             given = made[0].verb == "from" and self.data.dev and not made[0].random
@@ -177,7 +179,7 @@ class Graph:
         width = {
             stack.width: int(scratch[starting.key_in_scratch(stack.width)]) for stack in stacks.values() if stack.width
         }
-        known = {"family": family, "depth": depth, "heads": heads, "width": width}
+        known: dict[str, Any] = {"family": family, "depth": depth, "heads": heads, "width": width}
         return [self._model(name, own, "from", identity, corpora=corpora, **known)]
 
     def _fetched(self, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
@@ -313,7 +315,7 @@ class Graph:
         node = self._node_of(name)
         settings = {"method": "best_run"}
         best = self._chosen_average(name, {}, runs[0].verb, settings, runs, node, path, True)
-        return Model(**{**best.__dict__, "run": BEST})
+        return replace(best, run=BEST)
 
     def _chosen_average(
         self,
@@ -453,7 +455,7 @@ class Graph:
 
     def _names(self, name: str, parent: Model) -> bool:
         """Whether the node's own text names this very run of its parent."""
-        return any(self.experiment.models[name].get(verb) == parent.name for verb in VERBS)
+        return any(self.written[name].get(verb) == parent.name for verb in VERBS)
 
     def _partner(self, reference: str, student: Model, path: str) -> Model:
         """The teacher of a student: the one model of that name, or the run of the same name."""
@@ -489,7 +491,7 @@ class Graph:
             return relabelled.corpus(self, name, settings)
 
     def _node_of(self, name: str) -> Node:
-        raw = self.experiment.models[name]
+        raw = self.written[name]
         verb = next(v for v in VERBS if v in raw)
         _, first = expand(raw, f"{self.path}.models.{name}")[0]
         return section(VERBS[verb], first, f"{self.path}.models.{name}")

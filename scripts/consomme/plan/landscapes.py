@@ -60,7 +60,7 @@ def _judged(graph: Graph, averages: list[Model], node: str) -> tuple[dict[str, f
     that say it (the first by name), else all. Sets that only limit a choice are left out."""
     best = [m for m in graph.models if m.node == node and m.run == BEST]
     naming = [*best, *sorted(averages, key=lambda m: m.name)]
-    naming = [m for m in naming if graph.experiment.models[m.node].get("choose_on")]
+    naming = [m for m in naming if graph.written[m.node].get("choose_on")]
     for model in naming:
         choice = model.identity["settings"].get("choose_on")
         if choice:

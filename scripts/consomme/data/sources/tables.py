@@ -6,8 +6,9 @@ import csv
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from consomme.common.errors import ConsommeError
 
@@ -89,16 +90,9 @@ def foreign_encoding(path: Path) -> str | None:
     return None if zeros <= len(start) / 20 else "UTF-32" if zeros > len(start) * 0.6 else "UTF-16"
 
 
-def opened(path: Path) -> IO[bytes]:
+def opened(path: Path) -> BufferedIOBase:
     """A file's bytes, unpacked where its name ends in .gz."""
     return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
-
-
-def _is_file(root: Path, cell: str) -> bool:
-    try:
-        return bool(cell) and (root / cell).is_file()
-    except (OSError, ValueError):  # too long for a name
-        return False
 
 
 def _is_file(path: Path) -> bool:

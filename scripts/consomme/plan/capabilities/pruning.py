@@ -38,7 +38,7 @@ def draws(node: PruneNode) -> bool:
 def _ways(node: PruneNode) -> list[Chooser | Score]:
     """How layers are chosen, heads and neurons scored."""
     sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
-    ways = [CHOOSERS[side.by] for side in sides if side is not None and side.by in CHOOSERS]
+    ways = [CHOOSERS[side.by] for side in sides if side and side.by and side.by in CHOOSERS]
     return [*ways, *(SCORES[part.by] for part in (node.heads, node.width) if part and part.by in SCORES)]
 
 
@@ -109,9 +109,10 @@ def heads_left(node: PruneNode, parent: Model, depth: dict[str, int] | None, pat
     if plan is None:
         return parent.heads
     stacks = FAMILIES[parent.family].stacks if parent.family else {}
-    if stacks and set(stacks) <= {*(depth or ())} & {*(parent.heads or ())}:
+    counts, layers = parent.heads or {}, depth or {}
+    if stacks and set(stacks) <= {*layers} & {*counts}:
         alike = {
-            f"{side}.{name}": [[0.0] * parent.heads[side]] * depth[side]
+            f"{side}.{name}": [[0.0] * counts[side]] * layers[side]
             for side, stack in stacks.items()
             for name in stack.attentions
         }
