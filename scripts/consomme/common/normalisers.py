@@ -15,7 +15,7 @@ JOINERS = "\u200c\u200d"
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
-class _Ignored(dict):
+class _Ignored(dict[int, int | None]):
     """A `str.translate` table that deletes invisible format characters (soft hyphens, direction marks)."""
 
     def __missing__(self, code: int) -> int | None:
@@ -25,7 +25,7 @@ class _Ignored(dict):
         return self[code]
 
 
-class _Separated(dict):
+class _Separated(dict[int, int]):
     """A `str.translate` table that turns punctuation, symbols and separators into spaces, apostrophes apart."""
 
     def __missing__(self, code: int) -> int:

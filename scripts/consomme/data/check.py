@@ -82,9 +82,9 @@ class Speech:
         self.seconds = limits(corpus)
 
     def __call__(self, raw: Raw) -> Checked:
-        problem = raw.problem
-        if not problem:
-            text, problem = ("", None) if self.missing else self.text(raw.target)
+        if raw.problem:
+            return raw.id, None, raw.problem
+        text, problem = ("", None) if self.missing else self.text(raw.target)
         if problem:
             return raw.id, None, problem
         try:

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
-Around = Callable[[str, Sequence[int]], AbstractContextManager]  # a set and the rows of one batch -> in what to ask
+Around = Callable[
+    [str, Sequence[int]], AbstractContextManager[Any]
+]  # a set and the rows of one batch -> in what to ask
 VERSION = 1  # of what is cached: as the stage's in plan/stages.py, raised when the same question gets another answer
 DIGITS = 24
 ONCE = 16  # rows at once on a processor where each is looked at only once: what its caches hold
@@ -188,7 +190,7 @@ class Evaluator:
         set_name: str,
         ask: Callable[..., Sequence[Any]],
         around: Around | None = None,
-    ) -> list:
+    ) -> list[Any]:
         """`ask(model, set_name, which)` of all rows, longest first so that batches pad little and memory shows its peak
         at once."""
         import torch

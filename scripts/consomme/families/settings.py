@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 
-def merged(where: str, defaults: Mapping[str, Any], given: Mapping[str, Any], more: Sequence[str] = ()) -> dict:
+def merged(
+    where: str, defaults: Mapping[str, Any], given: Mapping[str, Any], more: Sequence[str] = ()
+) -> dict[str, Any]:
     """The defaults with the given settings over them. ConsommeError for a key neither there nor in `more`."""
     given = {k: v for k, v in given.items() if k != "family"}
     allowed = [*defaults, *more]

@@ -305,8 +305,10 @@ def _original_heads(model: PreTrainedModel, family: Family) -> dict[str, list[li
     return found
 
 
-def _gone(model: PreTrainedModel, family: Family, left: Mapping[str, list[list[int]]]) -> dict[str, dict[str, list]]:
-    result: dict[str, dict[str, list]] = {}
+def _gone(
+    model: PreTrainedModel, family: Family, left: Mapping[str, list[list[int]]]
+) -> dict[str, dict[str, list[int]]]:
+    result: dict[str, dict[str, list[int]]] = {}
     for name, stack, _ in groups(family):
         total = value_of(model.config, stack.heads)
         for layer, there in enumerate(left[name]):

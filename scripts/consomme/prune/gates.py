@@ -79,7 +79,7 @@ def _highest(scores: Tensor, count: int) -> Sequence[Tensor]:
 
 @contextmanager
 def _gated(layer: nn.Module, gates: Sequence[Tensor], number: int) -> Generator[None]:
-    def gate(module: nn.Module, arguments: tuple, named: dict[str, Any], output: Any) -> Any:
+    def gate(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
         before = arguments[0] if arguments else named["hidden_states"]
         after = output[0] if isinstance(output, tuple) else output
         mixed = before + gates[number].to(after.dtype) * (after - before)

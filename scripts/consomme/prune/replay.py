@@ -64,7 +64,7 @@ class Replay:
 
     @contextmanager
     def _recording(self, layer: nn.Module, known: dict[int, _Output], count: int) -> Generator[None]:
-        def keep(module: nn.Module, arguments: tuple, named: dict[str, Any], output: Any) -> None:
+        def keep(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
             found = _Output(output, arguments, named)
             if self._room(count, found.bytes):
                 known[count] = found
@@ -87,7 +87,7 @@ class Replay:
             entered = True
 
         def keeping(name: str) -> Callable[..., None]:
-            def keep(module: nn.Module, arguments: tuple, named: dict[str, Any], output: Any) -> None:
+            def keep(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
                 # a copy: what comes next may write into it
                 found.setdefault(name, []).append(None if entered else _Output(copy.deepcopy(output)))
 
@@ -132,7 +132,7 @@ class Replay:
 class _Output:
     """What a module returned. What it was given and only handed on is not kept, but taken from what it is given again."""
 
-    def __init__(self, value: Any, arguments: tuple = (), named: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, value: Any, arguments: tuple[Any, ...] = (), named: Mapping[str, Any] | None = None) -> None:
         import torch
 
         self.value = value

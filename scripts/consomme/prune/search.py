@@ -53,7 +53,7 @@ class Search:
         began, batches = time.monotonic(), 0
         smaller = keep_layers(shared_copy(self.model), self.family, {self.side: list(kept)})
 
-        def around(set_name: str, rows: Sequence[int]) -> AbstractContextManager:
+        def around(set_name: str, rows: Sequence[int]) -> AbstractContextManager[None]:
             nonlocal batches
             batches += 1
             return self.replay.playing(smaller, kept, (set_name, tuple(rows))) if self.replay else nullcontext()

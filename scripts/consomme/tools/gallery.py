@@ -188,7 +188,9 @@ def utterances(rows: Sequence[Raw]) -> list[Utterance]:
 
 
 # -- speech ------------------------------------------------------------------------------------------------------------
-def spoken(examples: Sequence[Utterance], wanted: Sequence[tuple[str, Any]], root: Path, seed: int) -> list[dict]:
+def spoken(
+    examples: Sequence[Utterance], wanted: Sequence[tuple[str, Any]], root: Path, seed: int
+) -> list[dict[str, Any]]:
     """A section for the examples as they are, and one for each of `wanted`."""
     loudest = max(float(log_mel(e.wave).max()) for e in examples)
     plain = [cell(e.wave, log_mel(e.wave), loudest, e.text, True) for e in examples]
@@ -281,7 +283,7 @@ def data_url(kind: str, content: bytes) -> str:
 
 
 # -- text --------------------------------------------------------------------------------------------------------------
-def written(examples: Sequence[Pair], wanted: Sequence[tuple[str, Any]], seed: int) -> list[dict]:
+def written(examples: Sequence[Pair], wanted: Sequence[tuple[str, Any]], seed: int) -> list[dict[str, Any]]:
     """A section for the sentences as they are, and one for each of `wanted`."""
     family = family_named("marian")
     with tempfile.TemporaryDirectory() as folder:

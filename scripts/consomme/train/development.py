@@ -40,7 +40,7 @@ class Development(TrainerCallback):
         *,
         patience: int | None = None,
         keep: bool = False,
-        around: Callable[[], AbstractContextManager] = nullcontext,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.objective, self.every, self.folder = objective, every, folder
         self.patience, self.keep, self.around = patience, keep, around

@@ -98,7 +98,7 @@ class Engine(Trainer):
         return self.optimizer
 
     # -- data --------------------------------------------------------------------------------------------------------
-    def get_train_dataloader(self) -> DataLoader:
+    def get_train_dataloader(self) -> DataLoader[Any]:
         """Our batches, as accelerate prepares them."""
         loader = DataLoader(
             self.parts.examples,
@@ -112,7 +112,7 @@ class Engine(Trainer):
         return self.accelerator.prepare(loader)
 
     # -- loss --------------------------------------------------------------------------------------------------------
-    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """The labels of a step. Counts its utterances beside them, and begins to count its batches."""
         self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
         return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["pieces"]).to(device)

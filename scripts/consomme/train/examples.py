@@ -65,7 +65,7 @@ class Corpus:
         return np.maximum(self.lengths, [len(label) for label in self.labels])
 
 
-class Examples(Dataset):
+class Examples(Dataset[Example]):
     """Examples by key (turn, corpus, row)."""
 
     def __init__(

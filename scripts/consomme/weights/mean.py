@@ -196,7 +196,7 @@ def _keep_freed_memory() -> None:
 
 def in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
     """work(item) of each item, in their order, by as many threads as are set, a few items ahead."""
-    waiting: deque[Future] = deque()
+    waiting: deque[Future[Any]] = deque()
     ahead = list(islice(items, 2 * _threads if _threads > 1 else 1))
     if len(ahead) < 2:
         yield from map(work, chain(ahead, items))

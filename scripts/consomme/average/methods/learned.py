@@ -73,7 +73,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
             optimiser.step()
             if step % 10 == 0 or step == steps:
                 say(f"learned: step {step} of {steps}, loss {loss.item():.4f}")
-        model.zero_grad(set_to_none=True)
+        candidates.vessel.zero_grad(set_to_none=True)
         final = torch.softmax(logits.detach(), -1).tolist()
         of = _of(groups, names, final)
         before = judge.objective(candidates.mixed(lambda tensor: [1 / count] * count))

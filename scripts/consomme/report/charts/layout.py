@@ -9,8 +9,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Point = tuple[float, float]
+Spot = Any  # a node, or where an edge passes through a layer: (from, to, layer)
+Links = Mapping[Spot, Sequence[Spot]]
 GAP = 28.0  # between boxes of a layer
 RISE = 46.0  # between layers
 MARGIN = 14.0
@@ -38,22 +41,22 @@ def draw(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, st
     given = set(edges)
     edges = list(dict.fromkeys((b, a) if (a, b) in closing else (a, b) for a, b in edges))
     layer_of = _layers(list(sizes), edges)
-    layers: list[list] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
+    layers: list[list[Spot]] = [[] for _ in range(max(layer_of.values(), default=-1) + 1)]
     for node in sizes:
         layers[layer_of[node]].append(node)
     # an edge over several layers passes through a narrow box in each of them
-    chains: dict[tuple[str, str], list] = {}
-    width: dict = {node: size[0] for node, size in sizes.items()}
+    chains: dict[tuple[str, str], list[Spot]] = {}
+    width: dict[Spot, float] = {node: size[0] for node, size in sizes.items()}
     for a, b in edges:
-        chain: list = [a]
+        chain: list[Spot] = [a]
         for layer in range(layer_of[a] + 1, layer_of[b]):
             passing = (a, b, layer)
             width[passing] = 6.0
             layers[layer].append(passing)
             chain.append(passing)
         chains[a, b] = [*chain, b]
-    up: dict = {node: [] for node in width}
-    down: dict = {node: [] for node in width}
+    up: dict[Spot, list[Spot]] = {node: [] for node in width}
+    down: dict[Spot, list[Spot]] = {node: [] for node in width}
     for chain in chains.values():
         for a, b in itertools.pairwise(chain):
             down[a].append(b)
@@ -131,7 +134,7 @@ def _layers(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str,
     return layer
 
 
-def _order(layers: list[list], up: Mapping, down: Mapping) -> list[list]:
+def _order(layers: list[list[Spot]], up: Links, down: Links) -> list[list[Spot]]:
     best, fewest = [list(layer) for layer in layers], _crossings(layers, down)
     layers = [list(layer) for layer in layers]
     for sweep in range(_SWEEPS):
@@ -150,7 +153,7 @@ def _order(layers: list[list], up: Mapping, down: Mapping) -> list[list]:
     return best
 
 
-def _crossings(layers: Sequence[Sequence], down: Mapping) -> int:
+def _crossings(layers: Sequence[Sequence[Spot]], down: Links) -> int:
     total = 0
     for upper, lower in itertools.pairwise(layers):
         place = {n: p for p, n in enumerate(lower)}
@@ -159,8 +162,10 @@ def _crossings(layers: Sequence[Sequence], down: Mapping) -> int:
     return total
 
 
-def _positions(layers: Sequence[Sequence], up: Mapping, down: Mapping, width: Mapping) -> dict:
-    x: dict = {}
+def _positions(
+    layers: Sequence[Sequence[Spot]], up: Links, down: Links, width: Mapping[Spot, float]
+) -> dict[Spot, float]:
+    x: dict[Spot, float] = {}
     for layer in layers:
         at = 0.0
         for node in layer:

@@ -84,13 +84,14 @@ def sample(
     pieces, end = [], len(text)
     while end:
         drawn = generator.random()
+        begin, _ = ways[end][-1]  # where rounding leaves a rest
         for start, weight in ways[end]:
-            last = start
             drawn -= math.exp(weight - reach[end])
             if drawn < 0:
+                begin = start
                 break
-        pieces.append(text[last:end])
-        end = last
+        pieces.append(text[begin:end])
+        end = begin
     return pieces[::-1]
 
 
