@@ -120,7 +120,7 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
     if fork:
         import torch  # noqa: F401
         import transformers  # noqa: F401
-    context = multiprocessing.get_context("fork" if fork else "spawn")
+    context: Any = multiprocessing.get_context("fork" if fork else "spawn")
     receive, send = context.Pipe(duplex=False)
     child = context.Process(target=_measure_into, args=(send, str(folder), dict(spec), device, threads))
     child.start()
@@ -128,8 +128,9 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
     try:
         kind, answer = receive.recv()
     except EOFError:
-        kind, answer = "error", "the process died; was there too little memory?"
-    child.join()
+        raise ConsommeError(f"{folder} could not be measured: the process died; was there too little memory?") from None
+    finally:
+        child.join()
     if kind == "error":
         raise ConsommeError(f"{folder} could not be measured: {answer}")
     return answer

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from consomme.report.outcomes import Outcomes
 
 
@@ -22,7 +25,7 @@ def averages(outcomes: Outcomes) -> dict[str, str]:
     return found
 
 
-def is_run(model: dict) -> bool:
+def is_run(model: Mapping[str, Any]) -> bool:
     """Whether a model is one run of a swept node (its `best` is not)."""
     return bool(model.get("run")) and model["run"] != "best"
 

@@ -148,7 +148,7 @@ def exploratory(outcomes: Outcomes) -> list[Question]:
 
 def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
     """Answer the questions, in their order; Holm runs over those that were declared."""
-    batches: dict[tuple, list[int]] = defaultdict(list)
+    batches: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         batches[question.set, question.metric, _tested(outcomes, question)].append(index)
     answers: dict[int, Comparison] = {}
@@ -219,7 +219,8 @@ def _answer(
     resampled = bootstrap.resampled_differences(strata, value, sign)
     low, high = bootstrap.interval(resampled)
     smallest = bootstrap.detectable(resampled)
-    p_beats = randomisation(strata, value) if any(q.hypothesis == "beats" for q in questions) else None
+    beats = any(q.hypothesis == "beats" for q in questions)
+    p_beats = randomisation(strata, value) if beats else np.full(len(questions), np.nan)
     units, joint = sum(s.units for s in strata), len(strata) == 1
     shared = "" if len(replicates) == 1 else ", replicates together" if joint else f", {len(strata)} strata"
     few = ", few units" if units < FEW else ""
@@ -228,6 +229,7 @@ def _answer(
         if question.hypothesis == "beats":
             p, method = p_beats[i], f"randomisation, {TRIALS} trials, {units} units{shared}{few}"
         else:
+            assert question.margin is not None  # a claim that a model keeps up says by how much
             p = bootstrap.non_inferiority(resampled[i], question.margin, units)
             method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
         found.append(

@@ -231,7 +231,7 @@ def _model_tables(
     for node, names in swept_nodes(outcomes).items():
         if node in medians.index:
             row = {"name": f"{node}, median of {len(names)} runs", "run": False, "colour": COLOURS["train"]}
-            values = medians.loc[node].astype(float).tolist()
+            values = medians.loc[[node]].to_numpy(dtype=float)[0].tolist()
             row["cells"] = [
                 None if math.isnan(value) else {"value": f"{value:.2f}", "interval": ""} for value in values
             ]
