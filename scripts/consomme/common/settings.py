@@ -88,7 +88,7 @@ def _assembled(model: type[Chosen], name: str, settings: type[Section]) -> type[
     if taken := [key for key in keys(settings) if key in keys(model)]:
         raise ConsommeError(f"the {model.TABLE.what} '{name}' can't have a setting '{taken[0]}': all of them have it")
     base = (model, settings) if settings is not Section else (model,)
-    made = create_model(f"{model.__name__}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}", __base__=base)
+    made: Any = create_model(f"{model.__name__}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}", __base__=base)
     made.ITEM = name
     made.__doc__ = settings.__doc__ if settings is not Section else model.__doc__
     return made

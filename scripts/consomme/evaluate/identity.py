@@ -34,7 +34,7 @@ def hash_model(model: PreTrainedModel) -> str:
     """BLAKE2b of a model in memory: its config without its history, and each tensor's name, dtype, shape and bytes."""
     found = hashlib.blake2b(digest_size=16)
     found.update(stable(model.config).encode())
-    seen: dict[tuple, str] = {}
+    seen: dict[tuple[Any, ...], str] = {}
     for name, tensor in sorted(model.state_dict().items()):
         found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())

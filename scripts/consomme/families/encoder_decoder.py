@@ -21,7 +21,7 @@ class EncoderDecoder(Family):
 
     def generate(
         self,
-        model: PreTrainedModel,
+        model: Any,  # one with transformers' GenerationMixin
         processor: Any,
         batch: Mapping[str, Tensor],
         languages: Sequence[str],

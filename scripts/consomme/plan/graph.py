@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -153,14 +153,14 @@ class Graph:
             node = section(VERBS[verb], settings, path)
             dump = node.model_dump(by_alias=True)
             own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
-            make = {
+            make: dict[type[Node], Callable[..., list[Model]]] = {
                 FromNode: self._from,
                 TrainNode: self._train,
                 AverageNode: self._average,
                 PruneNode: self._prune,
                 ExportNode: self._export,
-            }[VERBS[verb]]
-            made += make(name, node, own, path)
+            }
+            made += make[VERBS[verb]](name, node, own, path)
         if not made:
             fail(f"{path}.{verb}", "this names no model")
         return made

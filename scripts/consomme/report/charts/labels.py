@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import altair as alt
 
+from consomme.report.charts.style import chart_of
+
 WIDTH = 640  # pixels of a published chart; in a wider one there is more room
 SIZE, LETTER, LINE = 12, 6.4, 14  # of the letters, their mean width, the height of a line
 DOT = 6  # half of a point's width
@@ -78,11 +80,11 @@ def layers(
     encoding: the chart's own x and y."""
     found = placed(list(rows), name, x, y, height)
     far = [row for row in found if "from_x" in row]
-    lines = alt.Chart(alt.Data(values=far)).mark_rule(strokeWidth=0.8, opacity=0.55)
+    lines = chart_of(far).mark_rule(strokeWidth=0.8, opacity=0.55)
     ends = {"x2": alt.X2("from_x:Q"), "y2": alt.Y2("from_y:Q")}
     ways = {**CORNERS, "left": ("left", 2, 0), "right": ("right", -2, 0)}
     return [lines.encode(**encoding, **ends)] * bool(far) + [
-        alt.Chart(alt.Data(values=[row for row in found if row["corner"] == corner]))
+        chart_of(row for row in found if row["corner"] == corner)
         .mark_text(align=align, dx=right, dy=down, fontSize=SIZE)
         .encode(text="label:N", **encoding)
         for corner, (align, right, down) in ways.items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -12,6 +12,8 @@ from consomme.report.numbers import shown_speed
 
 # columns of costs.tsv that have to be the same, and what they are called
 ALIKE = {"speed_unit": "unit", "window": "window", "decoding": "decoding", "device": "device"}
+
+Row = Mapping[Any, Any]  # of costs.tsv or of `cost_per_model`: column -> value
 
 
 class Ratio(NamedTuple):
@@ -22,7 +24,7 @@ class Ratio(NamedTuple):
     high: float
 
 
-def unlike(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
+def unlike(first: Row, last: Row) -> str:
     """Why the speeds of two rows of costs.tsv are not of one kind, in words; empty where they are."""
     different = [(words, first.get(key, ""), last.get(key, "")) for key, words in ALIKE.items()]
     return "; ".join(
@@ -30,12 +32,12 @@ def unlike(first: Mapping[str, Any], last: Mapping[str, Any]) -> str:
     )
 
 
-def overlap(first: Mapping[str, Any], last: Mapping[str, Any]) -> bool:
+def overlap(first: Row, last: Row) -> bool:
     """Whether some round of each is as fast as one of the other."""
     return last["speed_low"] <= first["speed_high"] and first["speed_low"] <= last["speed_high"]
 
 
-def ratio(first: Mapping[str, Any], last: Mapping[str, Any]) -> Ratio:
+def ratio(first: Row, last: Row) -> Ratio:
     """Rounds of the same number stood beside each other in time, and are compared so; where they are not known, the
     slowest of one with the fastest of the other."""
     value = last["speed"] / first["speed"]
@@ -46,7 +48,7 @@ def ratio(first: Mapping[str, Any], last: Mapping[str, Any]) -> Ratio:
     return Ratio(value, last["speed_low"] / first["speed_high"], last["speed_high"] / first["speed_low"])
 
 
-def compared(first: Mapping[str, Any], last: Mapping[str, Any]) -> Ratio | str:
+def compared(first: Row, last: Row) -> Ratio | str:
     """How many times as fast the second is: rows of costs.tsv, or of `cost_per_model`. In words, why that can't be said;
     empty where one of them was not measured."""
     first, last = _with_range(first), _with_range(last)
@@ -86,11 +88,11 @@ def apart(costs: pd.DataFrame) -> str:
     return f"Not all speeds can be compared: {', '.join(ways)}." if ways else ""
 
 
-def _values(column: Sequence[str]) -> list[str]:
+def _values(column: Iterable[Any]) -> list[str]:
     return sorted({value or "none" for value in column})
 
 
-def _with_range(row: Mapping[str, Any]) -> dict[str, Any]:
+def _with_range(row: Row) -> dict[str, Any]:
     """Where speed has no range, both ends are the median."""
     ends = {end: row["speed"] if pd.isna(row[end]) else row[end] for end in ("speed_low", "speed_high")}
     return {**row, **ends}

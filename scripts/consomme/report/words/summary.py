@@ -92,7 +92,7 @@ def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
     ] + list(filter(None, [speeds.apart(timed)]))
 
 
-def _before(row: Mapping[str, Any]) -> dict[str, Any]:
+def _before(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {key.removesuffix("_before"): value for key, value in row.items() if key.endswith("_before")}
 
 
