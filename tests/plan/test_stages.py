@@ -15,7 +15,7 @@ KNOWN = Path(__file__).with_name("stages.json")
 ROOT = Path(consomme.__file__).parent
 # stage -> the modules that its jobs start with; what a model costs is part of the report
 ENTRIES = {stage: [f"consomme.{stage}.__main__"] for stage in VERSIONS}
-ENTRIES["report"].append("consomme.report.costs")
+ENTRIES["report"].append("consomme.costs.__main__")
 
 
 def files() -> dict[str, set[str]]:
@@ -58,7 +58,7 @@ def test_a_stage_is_asked_about_all_that_it_imports_and_nothing_else():
     assert all(
         {"__init__.py", "common/digest.py", "common/stage.py", f"{stage}/__init__.py"} <= used[stage] for stage in used
     )
-    assert "report/costs.py" in used["report"] and "report/publish.py" not in used["report"]
+    assert "costs/measure.py" in used["report"] and "tools/publish.py" not in used["report"]
 
 
 def test_every_module_that_a_rule_starts_belongs_to_a_stage():
