@@ -1,255 +1,204 @@
-"""The reference of all keys, made of the JSON schema, which is made of the settings: no key is described twice by hand.
+"""The reference of all keys, made of the settings (consomme.plan.reference): no key is described twice by hand.
 
 Examples are taken from the YAML blocks of the pages, which tests load."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.json_schema import schema_text
+from consomme.plan.reference import KeyReference, SectionReference, sections
 
-Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ["config/README.md", "docs/*.md", "docs/tutorials/*.md"]
-# page: its title, and the parts of the schema that it begins with; what these use, and no page has, follows them
+PAGES_WITH_EXAMPLES = ["config/README.md", "docs/*.md", "docs/tutorials/*.md"]
+VERBS = ("from", "train", "average", "prune", "export")
+# page: its title, and the kinds of sections that it begins with; what these hold, and no page before has, follows them
 PAGES = {
-    "configuration": (
-        "The whole file",
-        ["Configuration", "Experiment", "Data", "Decoding", "Claim", "Sweep", "Constraint"],
-    ),
-    "corpora": (
-        "corpora",
-        ["Manifest", "Folder", "CommonVoice", "Parallel", "Hub", "Generated", "Relabelled"],
-    ),
-    "augment": ("augment", ["Augment"]),
-    "from": ("from", ["FromNode"]),
-    "train": ("train", ["TrainNode"]),
-    "average": ("average", ["AverageNode"]),
-    "prune": ("prune", ["PruneNode"]),
-    "export": ("export", ["ExportNode"]),
+    "configuration": ("The whole file", ("configuration", "experiment")),
+    "corpora": ("corpora", ("corpus",)),
+    **{verb: (verb, (verb,)) for verb in VERBS},
 }
-BOUNDS = {
-    "gt": "above {}",
-    "exclusiveMinimum": "above {}",
-    "ge": "at least {}",
-    "minimum": "at least {}",
-    "lt": "below {}",
-    "exclusiveMaximum": "below {}",
-    "le": "at most {}",
-    "maximum": "at most {}",
-}
-TYPES = {"string": "text", "boolean": "true or false", "number": "number", "integer": "whole number", "null": "nothing"}
+Sections = dict[str, SectionReference]
 
 
 def pages() -> Iterator[tuple[str, str]]:
     """Name and Markdown of each page of the reference."""
-    schema = whole()
-    samples: dict[str, list[Json]] = {}
+    known = {section.name: section for section in sections()}
+    samples: dict[str, list[Any]] = {}
     for block in blocks():
-        if "models" in block:
-            block = {"experiments": {"x": block}}
-        collect(schema, {"$ref": "#/$defs/Configuration"}, block, samples)
-    homes = homes_of(schema)
-    yield "index", index()
+        collect(known, "Configuration", {"experiments": {"": block}} if "models" in block else block, samples)
+    homes = homes_of(known)
+    yield "index", index(known, homes)
     for page, (title, _) in PAGES.items():
-        parts = [name for name, home in homes.items() if home == page]
-        yield page, f"# {title}\n\n" + "\n".join(part(schema, name, homes, samples, page) for name in parts)
-    yield "families", families()
+        parts = [known[name] for name, home in homes.items() if home == page]
+        yield page, f"# {title}\n\n" + "\n".join(part(known, section, homes, samples) for section in parts)
+    yield "scratch", scratch()
 
 
-def whole() -> Json:
-    """The schema's definitions by name, the whole file and an experiment among them."""
-    schema = json.loads(schema_text())
-    parts = schema.pop("$defs")
-    (holder,) = schema["properties"]["experiments"]["patternProperties"].items()
-    parts["Experiment"] = holder[1]
-    experiments = schema["properties"]["experiments"] | {
-        "patternProperties": {holder[0]: {"$ref": "#/$defs/Experiment"}}
-    }
-    parts["Configuration"] = {**schema, "properties": schema["properties"] | {"experiments": experiments}}
-    return parts
-
-
-def blocks() -> Iterator[Json]:
+def blocks() -> Iterator[dict[str, Any]]:
     """The YAML blocks of the pages."""
-    for pattern in EXAMPLES:
+    for pattern in PAGES_WITH_EXAMPLES:
         for path in sorted(ROOT.glob(pattern)):
             for block in re.findall(r"^```yaml\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL):
                 yield yaml.safe_load(block)
 
 
-def reference(node: Json) -> str | None:
-    return node["$ref"].rsplit("/", 1)[1] if "$ref" in node else None
+def items(known: Sections, name: str) -> list[SectionReference]:
+    """The sections of the items that a section chooses among, such as the methods of an average."""
+    return [section for section in known.values() if section.of == name]
 
 
-def collect(parts: dict[str, Json], node: Json, value: Any, samples: dict[str, list[Json]]) -> None:
-    """Put each mapping of an example under the name of the definition that describes it."""
-    name = reference(node)
-    if name:
-        node = parts[name]
-        if isinstance(value, dict):
-            samples.setdefault(name, []).append(value)
-    for option in node.get("anyOf", []):
-        if fits(parts, option, value):
-            collect(parts, option, value, samples)
-            break
-    if isinstance(value, dict):
-        patterns = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-        inner = next((pattern for pattern in patterns if isinstance(pattern, dict)), None)
-        for key, below in value.items():
-            found = node.get("properties", {}).get(key, inner)
-            if found:
-                collect(parts, found, below, samples)
-    elif isinstance(value, list) and isinstance(node.get("items"), dict):
-        for below in value:
-            collect(parts, node["items"], below, samples)
-
-
-def fits(parts: dict[str, Json], option: Json, value: Any) -> bool:
-    option = parts[name] if (name := reference(option)) else option
+def collect(known: Sections, name: str, value: Any, samples: dict[str, list[Any]]) -> None:
+    """Put each mapping of an example under the name of the section that describes it."""
     if not isinstance(value, dict):
-        return isinstance(value, list) == (option.get("type") == "array") and option.get("type") != "object"
-    known = option.get("properties")
-    if known is None:
-        return option.get("type") == "object"
-    constant = known.get("source", {}).get("const")
-    return (
-        set(value) <= set(known)
-        and set(option.get("required", [])) <= set(value)
-        and constant in (None, value.get("source"))
-    )
+        for below in value if isinstance(value, list) else []:
+            collect(known, name, below, samples)
+        return
+    if name == "Corpus" and value.get("source") == "relabelled":
+        name = "Relabelled"
+    if name in verbs_of(known).values():
+        name = next((section for verb, section in verbs_of(known).items() if verb in value), name)
+    keys = {key.name: key for section in (known[name], *items(known, name)) for key in section.keys}
+    if not set(value) & set(keys) or (name in ("Corpus", "Relabelled") and "source" not in value):
+        for below in value.values():  # names, such as those of corpora or of development sets
+            collect(known, name, below, samples)
+        return
+    for section in (known[name], *items(known, name)):
+        if section.of == "" or value.get(section.by, "") == section.item:
+            samples.setdefault(section.name, []).append(value)
+    for key in keys.values():
+        if key.section and key.name in value:
+            collect(known, key.section, value[key.name], samples)
 
 
-def homes_of(parts: dict[str, Json]) -> dict[str, str]:
-    """The page of each definition, in the order in which they stand there."""
-    homes = {name: page for page, (_, names) in PAGES.items() for name in names}
-    for page, (_, names) in reversed(PAGES.items()):  # the whole file uses everything, so it is asked last
-        for name in names:
-            for found in used(parts, parts[name], set()):
-                homes.setdefault(found, page)
+def verbs_of(known: Sections) -> dict[str, str]:
+    return {section.kind: section.name for section in known.values() if section.kind in VERBS and not section.of}
+
+
+def homes_of(known: Sections) -> dict[str, str]:
+    """The page of each section, in the order in which they stand there; items stand with what chooses them."""
+    homes: dict[str, str] = {}
+
+    def add(name: str, page: str) -> None:
+        if name in homes or known[name].of:
+            return
+        homes[name] = page
+        for section in (known[name], *items(known, name)):
+            for key in section.keys:
+                if key.section and known[key.section].kind == "section":
+                    add(key.section, page)
+
+    for page, (_, kinds) in PAGES.items():
+        for section in known.values():
+            if section.kind in kinds:
+                add(section.name, page)
     return homes
 
 
-def used(parts: dict[str, Json], node: Any, seen: set[str]) -> Iterator[str]:
-    if isinstance(node, dict):
-        name = reference(node)
-        if name and name not in seen:
-            seen.add(name)
-            yield name
-            yield from used(parts, parts[name], seen)
-        for value in node.values():
-            yield from used(parts, value, seen)
-    elif isinstance(node, list):
-        for value in node:
-            yield from used(parts, value, seen)
-
-
-def part(parts: dict[str, Json], name: str, homes: dict[str, str], samples: dict[str, list[Json]], page: str) -> str:
-    """One definition: what it is, then each of its keys."""
-    node = parts[name]
-    lines = [f"## {title_of(name, node)} {{#{name.lower()}}}", "", node.get("description", ""), ""]
-    needed = node.get("required", [])
-    properties = node.get("properties", {})
-    for key in [*needed, *(key for key in properties if key not in needed)]:
-        value = properties[key]
-        if "const" in value:
-            continue
-        facts = [f"**Type** {type_of(parts, value, homes, page)}"]
-        if limits := bounds_of(value):
-            facts.append(f"**Allowed** {limits}")
-        if key in needed:
-            facts.append("**Needed**")
-        elif value.get("default") not in (None, {}, []):
-            facts.append(f"**Default** `{spelt(value['default'])}`")
-        lines += [f"### `{key}` {{#{name.lower()}-{key}}}", "", " · ".join(facts), ""]
-        if text := value.get("description"):
-            lines += [sentence(text), ""]
-        if example := example_of(key, samples.get(name, [])):
-            lines += ["```yaml", example, "```", ""]
+def part(known: Sections, section: SectionReference, homes: dict[str, str], samples: dict[str, list[Any]]) -> str:
+    """One section: what it is, each of its keys, and the items that it chooses among with theirs."""
+    title = f"`{section.title}`" if section.kind in VERBS else section.title.capitalize()
+    lines = [f"## {title} {{#{anchor(section)}}}", "", section.description, ""]
+    lines += [entry(known, section, key, homes, samples) for key in section.keys]
+    if found := items(known, section.name):
+        lines += [f"### The values of `{found[0].by}` {{#{anchor(section)}-{found[0].by}-values}}", ""]
+        lines += ["| value | what it is | keys of its own |", "| --- | --- | --- |"]
+        for item in found:
+            own = ", ".join(f"`{key.name}`" for key in item.keys)
+            lines.append(f"| `{item.item}` | {cell(item.description)} | {own} |")
+        lines.append("")
+        shared: dict[KeyReference, list[SectionReference]] = {}
+        for item in found:
+            for key in item.keys:
+                shared.setdefault(key, []).append(item)
+        lines += [entry(known, owners[0], key, homes, samples, owners) for key, owners in shared.items()]
     return "\n".join(lines)
 
 
-def title_of(name: str, node: Json) -> str:
-    source = node.get("properties", {}).get("source", {}).get("const")
-    if source:
-        return f"`source: {source}`"
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Node"))
-    return f"`{words.lower()}`" if name.endswith("Node") else words.capitalize()
+def entry(
+    known: Sections,
+    section: SectionReference,
+    key: KeyReference,
+    homes: dict[str, str],
+    samples: dict[str, list[Any]],
+    owners: Sequence[SectionReference] = (),
+) -> str:
+    """One key: its facts in a line, what it means, an example."""
+    kind = key.type
+    if key.section:
+        home = homes[key.section]
+        where = "" if home == homes[section.of or section.name] else f"{home}.md"
+        kind = f"[{kind}]({where}#{anchor(known[key.section])})"
+    facts = [f"**Type** {kind}"]
+    facts += [f"**Allowed** {key.allowed}"] if key.allowed else []
+    facts += ["**Needed**"] if key.default == "(needed)" else []
+    facts += [f"**Default** `{key.default}`"] if key.default not in ("(needed)", "", "{}", "[]") else []
+    lines = [f"### `{key.name}` {{#{anchor(section)}-{key.name}}}", ""]
+    if owners:
+        lines += [f"For `{section.by}`: {', '.join(f'`{owner.item}`' for owner in owners)}.", ""]
+    lines += [" · ".join(facts), "", sentence(key.description), ""]
+    if example := example_of(key, [one for owner in owners or [section] for one in samples.get(owner.name, [])]):
+        lines += ["```yaml", example, "```", ""]
+    return "\n".join(lines)
+
+
+def anchor(section: SectionReference) -> str:
+    return section.name.lower().replace(":", "-")
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    """A description as a sentence; `asr: ...` keeps its small letters."""
+    begun = text if re.match(r"\w+(, \w+)*:", text) else text[:1].upper() + text[1:]
+    return begun + ("" if not text or text.endswith((".", "!", "?")) else ".")
+
+
+def example_of(key: KeyReference, samples: list[Any]) -> str | None:
+    """The shortest example of a key in the pages, or that of its model."""
+    found = sorted((f"{key.name}: {spelt(sample[key.name])}" for sample in samples if key.name in sample), key=len)
+    if found and len(found[0]) <= 200:
+        return found[0]
+    return f"{key.name}: {key.example}" if key.example else None
 
 
 def spelt(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("...\n").strip()
 
 
-def type_of(parts: dict[str, Json], node: Json, homes: dict[str, str], page: str) -> str:
-    if name := reference(node):
-        target = f"#{name.lower()}" if homes[name] == page else f"{homes[name]}.md#{name.lower()}"
-        return f"[{title_of(name, parts[name])}]({target})"
-    if "enum" in node:
-        return ", ".join(f"`{spelt(value)}`" for value in node["enum"])
-    if "const" in node:
-        return f"`{spelt(node['const'])}`"
-    if "anyOf" in node:
-        kinds = [type_of(parts, option, homes, page) for option in node["anyOf"] if option.get("type") != "null"]
-        return " or ".join(dict.fromkeys(kinds))
-    kind = node.get("type")
-    if isinstance(kind, list):  # a number may be spelt as text, such as 1/3
-        kind = next(one for one in ("integer", "number", "boolean", "string") if one in kind)
-    if kind == "array":
-        return f"list of {type_of(parts, node['items'], homes, page)}" if node.get("items") else "list"
-    if kind == "object":
-        inner = next(iter(node.get("patternProperties", {}).values()), None) or node.get("additionalProperties")
-        return (
-            f"mapping of names to {type_of(parts, inner, homes, page)}"
-            if isinstance(inner, dict) and inner
-            else "mapping"
-        )
-    return TYPES.get(str(kind), "anything")
-
-
-def bounds_of(node: Json) -> str:
-    found = [words.format(f"{node[key]:g}") for key, words in BOUNDS.items() if key in node]
-    for option in node.get("anyOf", []):
-        found += [bound for bound in [bounds_of(option)] if bound]
-    return ", ".join(dict.fromkeys(found))
-
-
-def example_of(key: str, samples: list[Json]) -> str | None:
-    """The shortest example of a key."""
-    found = sorted((f"{key}: {spelt(sample[key])}" for sample in samples if key in sample), key=len)
-    return found[0] if found and len(found[0]) <= 200 else None
-
-
-def index() -> str:
+def index(known: Sections, homes: dict[str, str]) -> str:
     lines = [
         "# Reference",
         "",
         "Every key of a configuration, made from the settings that the program checks with.",
         "",
     ]
-    lines += ["| page | keys of |", "| --- | --- |"]
-    lines += [f"| [{title}]({page}.md) | {', '.join(names)} |" for page, (title, names) in PAGES.items()]
-    lines += ["| [scratch](families.md) | each architecture from scratch, with its tokenizer |", ""]
+    lines += ["| page | sections |", "| --- | --- |"]
+    for page, (title, _) in PAGES.items():
+        names = [
+            f"[{known[name].title}]({page}.md#{anchor(known[name])})" for name, home in homes.items() if home == page
+        ]
+        lines.append(f"| [{title}]({page}.md) | {', '.join(names)} |")
+    lines += ["| [scratch](scratch.md) | each architecture with random weights, and its tokenizer |", ""]
     lines += [
         '**Numbers** may be written as `0.00001`, `1e-5`, `"1e-5"` or `1/100000`. **Needed** keys have no default.',
-        "Examples are taken from these pages and load. The [guide](../configuration.md) shows how a configuration is put together.",
+        "",
+    ]
+    lines += [
+        "Examples are taken from these pages. The [guide](../configuration.md) shows how a configuration is put together.",
         "",
     ]
     return "\n".join(lines)
 
 
-def families() -> str:
+def scratch() -> str:
     """Each architecture's settings from scratch, with their defaults."""
     lines = [
         "# scratch",

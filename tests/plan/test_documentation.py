@@ -11,6 +11,7 @@ import yaml
 
 from consomme.plan.load import overlay
 from consomme.plan.plan import Plan
+from consomme.plan.reference import sections
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +53,11 @@ def completed(block):
 @pytest.mark.parametrize(("page", "number"), FRAGMENTS, ids=lambda value: getattr(value, "stem", value))
 def test_every_example_of_a_page_loads(elsewhere, page, number):
     Plan(completed(blocks(page.read_text(encoding="utf-8"))[number]))
+
+
+def test_every_key_is_described():
+    """The reference is made of these descriptions."""
+    assert [f"{section.name}.{key.name}" for section in sections() for key in section.keys if not key.description] == []
 
 
 def test_the_readmes_example_loads():

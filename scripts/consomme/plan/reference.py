@@ -161,7 +161,7 @@ def _type(annotation: Any) -> str:
         return f"list of {len(inside)} {_plural(inside[0])}"
     if origin is dict:
         return f"mapping to {_plural(inside[1])}"
-    if isinstance(annotation, type):
+    if annotation is not Any and isinstance(annotation, type):
         return "section" if issubclass(annotation, BaseModel) else _NAMES.get(annotation.__name__, annotation.__name__)
     return "anything"
 

@@ -26,7 +26,9 @@ class SpecAugment(Section):
     policy: Literal["LB", "LD", "SM", "SS"] | None = Field(
         None, exclude=True, description="of the paper: LibriSpeech basic, double, Switchboard mild, strong"
     )
-    time_masks: Integer = Field(2, ge=0)
+    time_masks: Integer = Field(
+        2, ge=0, description="number of masks over time; the most there may be, where time_masks_per_frame is given"
+    )
     time_masks_per_frame: Number | None = Field(
         None, gt=0, description="their number grows with the utterance (arXiv 1912.05533), up to time_masks"
     )
@@ -48,7 +50,7 @@ class Noise(Section):
 
     folder: Text | None = Field(None, description="recordings of noise; without it white and pink noise is made")
     snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
-    probability: Number = Field(0.5, ge=0, le=1)
+    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
 
     @field_validator("snr")
     @classmethod
@@ -65,7 +67,7 @@ class Reverb(Section):
     rt60: tuple[Number, Number] = Field(
         (0.1, 0.6), description="made on the spot: shortest and longest time to fall by 60 dB, seconds"
     )
-    probability: Number = Field(0.5, ge=0, le=1)
+    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
 
     @field_validator("rt60")
     @classmethod
@@ -80,7 +82,7 @@ class Concatenate(Section):
 
     utterances: Integer = Field(2, ge=2, description="at most so many in one")
     seconds: Number = Field(30.0, gt=0, description="asr: at most so long")
-    probability: Number = Field(0.5, ge=0, le=1)
+    probability: Number = Field(0.5, ge=0, le=1, description="of an example being joined with others")
 
 
 class SubwordSampling(Section):
@@ -92,7 +94,7 @@ class SubwordSampling(Section):
             lambda value: [value] if isinstance(value, str) else value,
             json_schema_input_type=Literal["source", "target"] | list[Literal["source", "target"]],
         ),
-    ] = Field(["source", "target"], min_length=1)
+    ] = Field(["source", "target"], min_length=1, description="source, target or both")
     alpha: Number = Field(0.2, gt=0, description="unigram: smoothing, 0.1 varies more (Kudo 2018, arXiv 1804.10959)")
     dropout: Number = Field(0.1, ge=0, le=1, description="bpe: probability that a merge is left out (arXiv 1910.13267)")
 
@@ -100,15 +102,21 @@ class SubwordSampling(Section):
 class Augment(Section):
     """Augmentation on the fly, the same for (seed, epoch, utterance) whatever the number of workers."""
 
-    concatenate: Concatenate | None = None
-    spec_augment: SpecAugment | None = None
+    concatenate: Concatenate | None = Field(
+        None, description="examples joined with others of their corpus; true for the defaults"
+    )
+    spec_augment: SpecAugment | None = Field(
+        None, description="asr: masks on the features; true for the defaults, or a policy's name"
+    )
     speed: list[Number] | None = Field(None, description="factors to choose from, such as [0.9, 1.0, 1.1]")
     pitch: list[Integer] | None = Field(None, description="semitones to choose from, such as [-2, -1, 0, 1, 2]")
     gain: list[Number] | None = Field(None, description="loudness: [low, high] in dB")
-    reverb: Reverb | None = None
-    noise: Noise | None = None
+    reverb: Reverb | None = Field(None, description="asr: rooms; true for the defaults")
+    noise: Noise | None = Field(None, description="asr: added noise; true for the defaults")
     word_dropout: Number | None = Field(None, ge=0, lt=1, description="nmt: probability that a source word is left out")
-    subwords: SubwordSampling | None = None
+    subwords: SubwordSampling | None = Field(
+        None, description="nmt: sentences cut into other subwords each time; true for the defaults"
+    )
 
     @field_validator("concatenate", "spec_augment", "reverb", "noise", "subwords", mode="before")
     @classmethod

@@ -25,9 +25,13 @@ Goal = Literal["best"] | Weight | Constraint
 class Decoding(Section):
     """How hypotheses are made; names of transformers' GenerationConfig."""
 
-    num_beams: Integer = Field(1, ge=1)
-    max_new_tokens: Integer = Field(128, ge=1)
-    length_penalty: Number = 1.0
+    num_beams: Integer = Field(1, ge=1, description="width of the beam search; 1 is greedy")
+    max_new_tokens: Integer = Field(
+        128, ge=1, description="longest output, in tokens; at most what the model has positions for"
+    )
+    length_penalty: Number = Field(
+        1.0, description="above 1 favours longer outputs of a beam search, below 1 shorter ones"
+    )
     window: Literal["full", "short"] | None = Field(
         None, description="Whisper: 30 s whatever is said, or as long as needed; default: as the model was trained"
     )

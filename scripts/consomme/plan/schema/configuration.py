@@ -30,7 +30,7 @@ VERBS: dict[str, type[Node]] = {
 class Claim(Section):
     """A comparison declared before looking."""
 
-    model: Text
+    model: Text = Field(description="the model that the claim is about")
     beats: Text | None = Field(None, description="the model that should be worse")
     keeps: Text | None = Field(None, description="the model whose quality should be kept")
     on: Text = Field(description="a test set")
@@ -49,7 +49,7 @@ class Claim(Section):
 class Experiment(Section):
     """One task, its corpora, a graph of models, its claims."""
 
-    task: Literal["asr", "nmt"]
+    task: Literal["asr", "nmt"] = Field(description="speech recognition (asr) or translation (nmt)")
     languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
     metric: Text | None = Field(None, description="default: wer for asr, bleu for nmt")
     metrics: list[Text] | None = Field(None, description="all that is reported; default: wer, cer or bleu, chrf")
@@ -60,13 +60,17 @@ class Experiment(Section):
         default_factory=lambda: [1],
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
     )
-    data: Data
-    augment: Augment | None = None
-    decoding: Decoding = Field(default_factory=Decoding)
+    data: Data = Field(description="what is trained on, chosen on and tested on")
+    augment: Augment | None = Field(
+        None, description="augmentation of the training data on the fly, of all nodes that have none of their own"
+    )
+    decoding: Decoding = Field(default_factory=Decoding, description="how hypotheses are made")
     models: Annotated[
         dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
-    ]
-    claims: list[Claim] = Field(default_factory=list)
+    ] = Field(description="name: node; each has one verb (from, train, average, prune, export)")
+    claims: list[Claim] = Field(
+        default_factory=list, description="comparisons declared before the run; Holm's correction runs over all of them"
+    )
 
     @model_validator(mode="after")
     def _two_languages(self) -> Experiment:
@@ -82,7 +86,7 @@ class Configuration(Section):
     data_root: Text = Field(
         ".", description="what relative paths of corpora start from; relative to the working directory"
     )
-    corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(
-        default_factory=dict, description="the data: name: corpus"
+    corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(default_factory=dict, description="name: corpus")
+    experiments: dict[Name, SkipValidation[Experiment]] = Field(
+        min_length=1, description="name: experiment; at least one"
     )
-    experiments: dict[Name, SkipValidation[Experiment]] = Field(min_length=1)

@@ -26,7 +26,7 @@ class Join(Section):
     uses: Integer = Field(1, ge=1, description="how many utterances each recording stands in; 1 for test sets")
     gap: tuple[Number, Number] = Field((0.0, 0.1), description="shortest and longest silence between two, seconds")
     edge: tuple[Number, Number] = Field((0.0, 0.0), description="likewise before the first and after the last")
-    seed: Integer = 1
+    seed: Integer = Field(1, description="which recordings are joined with which")
 
 
 class Corpus(Chosen):
@@ -120,7 +120,7 @@ class Keep(Section):
 class Relabelled(Section):
     """Another corpus, one side of which a model writes anew: pseudo-labels, distillation, back-translation."""
 
-    source: Literal["relabelled"]
+    source: Literal["relabelled"] = Field(description="one side of another corpus, written by a model of the graph")
     corpus: Name = Field(description="the corpus that is relabelled")
     by: Texts = Field(
         min_length=1,
@@ -133,7 +133,7 @@ class Relabelled(Section):
     )
     tag: Text | None = Field(None, pattern=r"^\S+$", description="nmt: a word put before each source, such as <BT>")
     decoding: Decoding | None = Field(None, description="keys laid over the decoding of the models' experiment")
-    keep: Keep = Field(default_factory=Keep)
+    keep: Keep = Field(default_factory=Keep, description="which rows stay; without it all whose text is not empty")
     normaliser: Text | None = Field(None, description="applied to the made text; default: that of `corpus`")
     min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
     max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")

@@ -26,7 +26,7 @@ class Layers(Chosen):
 
     BY, TABLE = "by", CHOOSERS
 
-    keep: list[Integer] | None = None
+    keep: list[Integer] | None = Field(None, description="the layers that stay, counted from 1; instead of drop")
     drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
     by: Text | None = Field(None, description="for a fraction: how layers are chosen")
     of: Text = Field("layers", description="what a fraction counts: layers, or sublayers as units of their own")
@@ -54,8 +54,8 @@ class Layers(Chosen):
 class Sides(Section):
     """Layers by side."""
 
-    encoder: SerializeAsAny[Layers] | None = None
-    decoder: SerializeAsAny[Layers] | None = None
+    encoder: SerializeAsAny[Layers] | None = Field(None, description="its layers")
+    decoder: SerializeAsAny[Layers] | None = Field(None, description="its layers")
 
 
 class Heads(Chosen):
@@ -88,10 +88,10 @@ class Width(Chosen):
 class PruneNode(Node):
     """A smaller model."""
 
-    prune: Text
-    layers: Sides | None = None
-    heads: SerializeAsAny[Heads] | None = None
-    width: SerializeAsAny[Width] | None = None
+    prune: Text = Field(description="the model to prune; each of its runs")
+    layers: Sides | None = Field(None, description="which layers of which side go")
+    heads: SerializeAsAny[Heads] | None = Field(None, description="what fraction of the attention heads goes")
+    width: SerializeAsAny[Width] | None = Field(None, description="what fraction of the feed-forward neurons goes")
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
     metric: Text = Field("loss", description="what a search looks at")
 

@@ -15,7 +15,7 @@ from consomme.plan.schema.node import Node
 class HubModel(Section):
     """A checkpoint of the Hugging Face hub."""
 
-    name: Text
+    name: Text = Field(description="name of the checkpoint on the Hugging Face hub")
     revision: Text | None = Field(None, description="a commit, for a result that can be repeated")
 
 
@@ -49,5 +49,5 @@ class Start(Section):
 class FromNode(Node):
     """A starting point."""
 
-    from_: Start = Field(alias="from")
+    from_: Start = Field(alias="from", description="where the graph starts")
     data: Data | None = Field(None, description="whose texts a tokenizer is made of, where one is made")

@@ -18,21 +18,26 @@ class Distil(Section):
     """Distillation from a teacher's logits (Hinton et al. 2015, arXiv 1503.02531), and from its hidden states."""
 
     weight: Number = Field(
-        0.5, ge=0, le=1, description="of the teacher's loss; the rest is the task's. 1: CTC needs no labels"
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the teacher's loss; the rest is the task's. With 1 a CTC student needs no transcripts",
     )
-    temperature: Number = Field(2.0, gt=0)
+    temperature: Number = Field(
+        2.0, gt=0, description="by which logits are divided; the loss is multiplied by its square"
+    )
     hidden: Number | None = Field(
-        None, gt=0, description="beside these: of the distance between the layers' states and the teacher's"
+        None, gt=0, description="weight of the distance between hidden states, added to both; default: none"
     )
 
 
 class IntermediateCtc(Section):
     """The CTC loss also at layers below the top (Lee and Watanabe 2021, arXiv 2102.03216)."""
 
-    layers: list[Integer] | None = Field(None, min_length=1, description="these, from 1")
-    spread: Integer | None = Field(None, ge=1, description="so many, at even distances")
-    random: Integer | None = Field(None, ge=1, description="so many, drawn anew each step")
-    weight: Number = Field(0.3, gt=0, lt=1, description="of the mean of their losses; the rest is the top's")
+    layers: list[Integer] | None = Field(None, min_length=1, description="these layers, counted from 1")
+    spread: Integer | None = Field(None, ge=1, description="this many layers, at even distances")
+    random: Integer | None = Field(None, ge=1, description="this many layers, drawn anew at each step")
+    weight: Number = Field(0.3, gt=0, lt=1, description="share of the mean of their losses; the rest is the top's")
 
     @model_validator(mode="after")
     def _one(self) -> IntermediateCtc:
@@ -44,9 +49,9 @@ class IntermediateCtc(Section):
 class Lora(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), merged into the weights when the model is saved."""
 
-    r: Integer = Field(8, ge=1)
-    lora_alpha: Number = Field(16, gt=0)
-    lora_dropout: Number = Field(0.0, ge=0, lt=1)
+    r: Integer = Field(8, ge=1, description="rank of the adapters")
+    lora_alpha: Number = Field(16, gt=0, description="scale of the adapters, over r")
+    lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
     target_modules: list[Text] | None = Field(
         None, description="patterns of module names; default: the queries and values of every attention"
     )
@@ -55,11 +60,13 @@ class Lora(Section):
 class Checkpoints(Section):
     """Weights kept beside the model's own, for averages within one run; each costs the disk of a model."""
 
-    every: Integer = Field(ge=1, description="steps between two that are looked at")
-    last: Integer | None = Field(None, ge=1, description="keep so many of the last")
-    best: Integer | None = Field(None, ge=1, description="keep so many of the best; needs eval_steps")
-    ema: Number | None = Field(None, gt=0, lt=1, description="exponential moving average with this decay, each step")
-    mean: bool = Field(False, description="running mean since step 0, stored each time")
+    every: Integer = Field(ge=1, description="steps between checkpoints")
+    last: Integer | None = Field(None, ge=1, description="keep this many of the last")
+    best: Integer | None = Field(
+        None, ge=1, description="keep this many of the best on the development sets; needs eval_steps"
+    )
+    ema: Number | None = Field(None, gt=0, lt=1, description="decay of an exponential moving average of every step")
+    mean: bool = Field(False, description="keep the running mean since step 0 at each of them")
 
     @model_validator(mode="after")
     def _something(self) -> Checkpoints:
@@ -94,69 +101,140 @@ BATCHES = ("per_device_train_batch_size", "batch_seconds", "batch_tokens")
 class TrainNode(Node):
     """Training of a model; settings carry the names of transformers' TrainingArguments where it has them."""
 
-    train: Text = Field(description="the model to train")
-    data: Data | None = None
-    augment: Augment | None = None
-    max_steps: Integer | None = Field(None, ge=1)
-    num_train_epochs: Number | None = Field(None, gt=0)
+    train: Text = Field(description="the model to train; each of its runs")
+    data: Data | None = Field(
+        None,
+        description="training and development data instead of the experiment's; keys given here replace the experiment's",
+    )
+    augment: Augment | None = Field(None, description="instead of the experiment's, as a whole; {} switches it off")
+    max_steps: Integer | None = Field(
+        None, ge=1, description="how long, in optimizer steps; this or num_train_epochs is needed"
+    )
+    num_train_epochs: Number | None = Field(
+        None, gt=0, description="how long, in passes over the training data; this or max_steps is needed"
+    )
     per_device_train_batch_size: Integer | None = Field(
-        None, ge=1, description="utterances or sentences; default 16, unless batch_seconds or batch_tokens is given"
+        None,
+        ge=1,
+        description="utterances or sentences in a batch; default: 16, unless batch_seconds or batch_tokens is given",
     )
-    batch_seconds: Number | None = Field(None, gt=0, description="asr: of audio in a batch")
-    batch_tokens: Integer | None = Field(None, ge=1, description="nmt: in a batch, of the longer side of each pair")
+    batch_seconds: Number | None = Field(
+        None,
+        gt=0,
+        description="asr: fill each batch with as many utterances as fit into this many seconds of audio; a longer one stands alone",
+    )
+    batch_tokens: Integer | None = Field(
+        None,
+        ge=1,
+        description="nmt: fill each batch with as many pairs as fit into this many tokens of the longer side; a longer one stands alone",
+    )
     train_sampling_strategy: Literal["random", "group_by_length"] = Field(
-        "random", description="rows of a batch: any, or of like lengths; see docs/training.md"
+        "random",
+        description="rows of a batch: any, split by length for the forward pass, or rows of like lengths; see Train",
     )
-    gradient_accumulation_steps: Integer = Field(1, ge=1)
-    learning_rate: Number = Field(1e-4, gt=0)
+    gradient_accumulation_steps: Integer = Field(1, ge=1, description="batches per optimizer step")
+    learning_rate: Number = Field(1e-4, gt=0, description="peak rate of the schedule")
     learning_rates: dict[Text, Annotated[Number, Field(gt=0)]] | None = Field(
-        None, description="others for encoder, decoder, head, or a pattern of tensor names; the first that fits counts"
+        None,
+        description="other rates for parts: encoder, decoder, head, or a pattern of tensor names; the first that fits counts. A head tied to the embeddings has none of its own",
     )
-    layerwise_lr_decay: Number | None = Field(None, gt=0, le=1, description="a layer's rate over that of the one above")
-    freeze: list[Text] | None = Field(None, description="encoder, decoder, head, or patterns of tensor names")
-    lora: Lora | None = None
-    lr_scheduler_type: Schedule = "cosine"
-    lr_scheduler_kwargs: dict[str, Number] | None = Field(None, description="min_lr_rate, num_decay_steps, ...")
-    warmup_steps: Integer = Field(0, ge=0)
-    warmup_ratio: Number = Field(0.0, ge=0, lt=1)
-    optim: Optimizer = "adamw_torch_fused"
+    layerwise_lr_decay: Number | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="a layer's rate over that of the layer above it; what lies below the first layer of a side counts as one layer more",
+    )
+    freeze: list[Text] | None = Field(
+        None, description="parts that are not trained: encoder, decoder, head, or patterns of tensor names"
+    )
+    lora: Lora | None = Field(
+        None, description="train low-rank adapters instead of the weights, and merge them when the model is saved"
+    )
+    lr_scheduler_type: Schedule = Field("cosine", description="the learning rate over the steps, as in transformers")
+    lr_scheduler_kwargs: dict[str, Number] | None = Field(
+        None,
+        description="cosine: num_cycles; cosine_with_min_lr: min_lr_rate (0.1 of the rate) or min_lr; inverse_sqrt: timescale; warmup_stable_decay: num_decay_steps (a tenth of the run), num_stable_steps, min_lr_ratio",
+    )
+    warmup_steps: Integer = Field(
+        0, ge=0, description="steps over which the rate rises from 0; not together with warmup_ratio"
+    )
+    warmup_ratio: Number = Field(0.0, ge=0, lt=1, description="the same as a share of all steps")
+    optim: Optimizer = Field(
+        "adamw_torch_fused",
+        description="adafactor uses the schedule's rate, not its own; lion wants about a tenth of AdamW's rate and adam_beta2 0.99; muon is for matrices, with steps scaled to AdamW's, and trains embeddings and vectors by AdamW",
+    )
     momentum: Number | None = Field(None, ge=0, lt=1, description="sgd; default 0.9; muon: 0.95")
-    weight_decay: Number = Field(0.0, ge=0)
-    adam_beta1: Number = Field(0.9, ge=0, lt=1)
-    adam_beta2: Number = Field(0.999, ge=0, lt=1)
-    max_grad_norm: Number = Field(1.0, ge=0)
-    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1)
+    weight_decay: Number = Field(0.0, ge=0, description="as in AdamW, decoupled from the gradient")
+    adam_beta1: Number = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
+    adam_beta2: Number = Field(0.999, ge=0, lt=1, description="decay of the mean of squared gradients")
+    max_grad_norm: Number = Field(1.0, ge=0, description="gradients are clipped to this norm")
+    label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="not for families with CTC")
     dropout: Dropout | dict[Text, Dropout] | None = Field(
-        None, description="every dropout of the model, or {key of its config: rate}; default: as it is"
+        None,
+        description="a rate for every dropout of the model, or {key of its config: rate}; default: as the model has it",
     )
-    encoder_layerdrop: Number = Field(0.0, ge=0, lt=1, description="stochastic layer drop (Fan et al. 2019)")
-    decoder_layerdrop: Number = Field(0.0, ge=0, lt=1)
+    encoder_layerdrop: Number = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of encoder layers skipped at random in training (Fan et al. 2019, arXiv 1909.11556)",
+    )
+    decoder_layerdrop: Number = Field(0.0, ge=0, lt=1, description="the same for the decoder")
     layerdrop_by_depth: Literal["constant", "linear"] | None = Field(
         None, description="linear: layer l of L has l/L of the rate; default constant"
     )
     layerdrop_warmup_ratio: Number | None = Field(
-        None, gt=0, le=1, description="steps over which the rate rises from 0"
+        None, gt=0, le=1, description="share of the steps over which the rate rises from 0; default: at once"
     )
-    ctc_weight: Number | None = Field(None, gt=0, lt=1, description="encoder-decoder: of CTC on the encoder (hybrid)")
-    intermediate_ctc: IntermediateCtc | None = None
-    precision: Precision = Field("float32", description="bfloat16: mixed; part of the model's identity")
-    torch_compile: bool | None = Field(None, description="compile the forward and backward pass; see docs/training.md")
+    ctc_weight: Number | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="encoder-decoder over audio: share of a CTC loss on the encoder (hybrid). Its head is removed at the end",
+    )
+    intermediate_ctc: IntermediateCtc | None = Field(
+        None,
+        description="the CTC loss also at layers below the top, with the same head; encoder-decoders need ctc_weight",
+    )
+    precision: Precision = Field(
+        "float32", description="of the forward pass; part of the model's identity. Weights are stored as float32"
+    )
+    torch_compile: bool | None = Field(
+        None, description="compile the model first; pays only where steps are many and shapes few"
+    )
     window: Literal["full", "short"] | None = Field(
         None, description="Whisper: 30 s, or as long as each batch needs; default: as the parent was trained"
     )
     full_windows: Number | None = Field(
-        None, ge=0, le=1, description="short windows: the share of the batches that get the full one; default 0.05"
+        None,
+        ge=0,
+        le=1,
+        description="with short windows: share of batches that get the full window, so that other code can use it; default: 0.05",
     )
-    max_loss: Number | None = Field(None, gt=0, description="a loss above it ends the run as diverged")
-    checkpoints: Checkpoints | None = None
+    max_loss: Number | None = Field(
+        None,
+        gt=0,
+        description="a loss above it, or one that is no number, ends the run as diverged, with its last good checkpoint",
+    )
+    checkpoints: Checkpoints | None = Field(
+        None, description="weights kept beside the model, for averages within one run; each costs the disk of a model"
+    )
     seed: Integer = Field(1, description="together with the replicate's")
     eval_steps: Integer = Field(0, ge=0, description="evaluate on the development sets every so many steps; 0: never")
-    early_stopping_patience: Integer | None = Field(None, ge=1, description="evaluations without a gain")
-    load_best_model_at_end: bool = Field(False, description="keep the best evaluated step, not the last")
-    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose; default: all of them")
+    early_stopping_patience: Integer | None = Field(
+        None, ge=1, description="stop after this many evaluations without a gain; needs eval_steps; default: never"
+    )
+    load_best_model_at_end: bool = Field(
+        False, description="keep the best evaluated step, not the last; needs eval_steps"
+    )
+    choose_on: dict[Name, Goal] | None = Field(
+        None, description="development sets and goals for these evaluations and for NODE/best; default: all sets alike"
+    )
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")
-    distil_from: Text | None = Field(None, description="the teacher")
-    distil: Distil | None = None
+    distil_from: Text | None = Field(
+        None, description="the teacher; of a swept teacher, the run that the student's name begins with"
+    )
+    distil: Distil | None = Field(None, description="how the student learns from the teacher")
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainNode:
