@@ -43,6 +43,7 @@ lint: $(READY)
 	ruff check .
 	ruff format --check .
 	lint-imports --no-cache --no-logo
+	ty check
 	snakefmt --check Snakefile rules
 	snakemake --lint --configfile config/config.yaml
 	mkdocs build --strict --quiet
