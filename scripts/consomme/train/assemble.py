@@ -51,11 +51,11 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
     from consomme.train.collate import Collator
     from consomme.train.engine import Engine, Parts
+    from consomme.train.intermediate_ctc import IntermediateCtc
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.pieces import PASS
     from consomme.train.silent import keep_silent
-    from consomme.train.taps import Taps
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
@@ -95,7 +95,9 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
         smoothing=settings["label_smoothing_factor"],
         precision=settings["precision"],
         teacher=teacher(job, family, processor, device),
-        taps=Taps(settings["intermediate_ctc"], model, family, seed) if settings.get("intermediate_ctc") else None,
+        intermediate_ctc=IntermediateCtc(settings["intermediate_ctc"], model, family, seed)
+        if settings.get("intermediate_ctc")
+        else None,
         layer_drop=LayerDrop(settings, model, family, seed, total) if drops else None,
         kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") else None,
         ctc_weight=ctc_weight,

@@ -32,12 +32,12 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
         yield "layerwise_lr_decay", no_side(family, "encoder")
     if (settings.get("lora") or {}).get("target_modules") is None and settings.get("lora") and not family.stacks:
         yield "lora", f"which modules '{family.name}' has is unknown; name some: target_modules"
-    if taps := settings.get("intermediate_ctc"):
-        yield from _taps(taps, settings, family, depth)
+    if intermediate := settings.get("intermediate_ctc"):
+        yield from _intermediate_ctc(intermediate, settings, family, depth)
 
 
-def _taps(
-    taps: Mapping[str, Any], settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None
+def _intermediate_ctc(
+    intermediate: Mapping[str, Any], settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None
 ) -> Iterator[tuple[str, str]]:
     if family.objective != "ctc" and settings.get("ctc_weight") is None:
         yield "intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given"
@@ -45,11 +45,11 @@ def _taps(
         yield "intermediate_ctc", no_side(family, "encoder")
         return
     below = depth["encoder"] - 1 if depth and "encoder" in depth else None
-    for layer in taps.get("layers") or []:
+    for layer in intermediate.get("layers") or []:
         if layer < 1 or (below is not None and layer > below):
             top = f"layers 1 to {below} lie below the top of this one" if below else "layers count from 1"
             yield "intermediate_ctc.layers", f"{layer} given; {top}"
     for word in ("spread", "random"):
-        count = taps.get(word)
+        count = intermediate.get(word)
         if count is not None and below is not None and count > below:
             yield f"intermediate_ctc.{word}", f"{count} given; only {below} layers lie below the top"

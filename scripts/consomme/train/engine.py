@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from consomme.train.collate import Collator
     from consomme.train.distil import Teacher
     from consomme.train.examples import Examples
+    from consomme.train.intermediate_ctc import IntermediateCtc
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.sampler import Batches
-    from consomme.train.taps import Taps
 
 
 class Diverged(ConsommeError):
@@ -59,7 +59,7 @@ class Parts:
     smoothing: float = 0.0
     precision: str = "float32"
     teacher: Teacher | None = None
-    taps: Taps | None = None
+    intermediate_ctc: IntermediateCtc | None = None
     layer_drop: LayerDrop | None = None
     kept: Kept | None = None
     ctc_weight: float = 0.0
@@ -152,16 +152,16 @@ class Engine(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The task's loss, mixed with that at the taps and with the teacher's opinion where there are any."""
+        """The task's loss, mixed with that at layers below the top and with the teacher's where there are any."""
         labels, step, teacher = inputs.pop("labels"), self.state.global_step, self.parts.teacher
-        heard = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
+        for_ctc = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
             inputs["decoder_input_ids"] = self.family.decoder_inputs(self.model, labels)
         with contextlib.ExitStack() as around:
             around.enter_context(self.family.fitted(self.model, inputs))
-            tapped: list[Tensor] = []
-            if self.parts.taps:
-                tapped = around.enter_context(self.parts.taps.listening(step))
+            lower_states: list[Tensor] = []
+            if self.parts.intermediate_ctc:
+                lower_states = around.enter_context(self.parts.intermediate_ctc.capture(step))
             said = around.enter_context(teacher.listening(self.model)) if teacher else {}
             if self.parts.layer_drop:
                 around.enter_context(self.parts.layer_drop.dropping(step, self.batch))
@@ -171,13 +171,15 @@ class Engine(Trainer):
             frames = self.family.frames(self.model, inputs).to(logits.device)
             loss = 0.0
             if not (teacher and teacher.alone):  # labels are not looked at then: there may be none
-                loss = self._ctc(logits, labels, frames, tapped, lambda s: self.family.head(self.model, s, inputs))
+                loss = self._ctc(
+                    logits, labels, frames, lower_states, lambda s: self.family.head(self.model, s, inputs)
+                )
             weights, items = losses.frame_weights(frames, logits.shape[1]), self.utterances
         else:
             weights, items = (labels != losses.IGNORED).float(), num_items_in_batch
             loss = losses.seq2seq(logits, labels, self.parts.smoothing, items)
             if self.parts.ctc_weight:
-                loss = self._hybrid(loss, outputs.encoder_last_hidden_state, heard, tapped)
+                loss = self._hybrid(loss, outputs.encoder_last_hidden_state, for_ctc, lower_states)
         if teacher:
             places = hidden.place_weights(
                 self.family, self.model, inputs, labels, said, self.utterances, num_items_in_batch
@@ -185,23 +187,24 @@ class Engine(Trainer):
             loss = teacher.mixed(loss, logits, inputs, weights, items, said, places)
         return (loss, outputs) if return_outputs else loss
 
-    def _ctc(self, logits: Tensor, labels: Tensor, frames: Tensor, tapped: list[Tensor], head: Any) -> Tensor:
-        """The CTC loss of the top, mixed with that of the tapped states under the same head."""
+    def _ctc(self, logits: Tensor, labels: Tensor, frames: Tensor, lower_states: list[Tensor], head: Any) -> Tensor:
+        """The CTC loss of the top, mixed with that of lower layers under the same head."""
         blank = self.model.config.pad_token_id
 
         def loss(found: Tensor) -> Tensor:
             return losses.ctc(found, labels, frames, blank, self.utterances)
 
-        return self.parts.taps.mixed(loss(logits), [loss(head(s)) for s in tapped]) if self.parts.taps else loss(logits)
+        intermediate = self.parts.intermediate_ctc
+        return intermediate.mixed(loss(logits), [loss(head(s)) for s in lower_states]) if intermediate else loss(logits)
 
-    def _hybrid(self, loss: Tensor, states: Tensor, heard: dict[str, Tensor], tapped: list[Tensor]) -> Tensor:
+    def _hybrid(self, loss: Tensor, states: Tensor, for_ctc: dict[str, Tensor], lower_states: list[Tensor]) -> Tensor:
         """The decoder's loss mixed with CTC on the encoder's states."""
-        frames = self.family.output_frames(self.model, heard["lengths"])
+        frames = self.family.output_frames(self.model, for_ctc["lengths"])
         ctc = self._ctc(
             hybrid.top(self.model, states),
-            heard["ctc_labels"],
+            for_ctc["ctc_labels"],
             frames,
-            tapped,
+            lower_states,
             lambda s: hybrid.below(self.model, self.family, s),
         )
         return (1 - self.parts.ctc_weight) * loss + self.parts.ctc_weight * ctc

@@ -5,9 +5,9 @@ import torch
 
 from consomme.families import family_named, load
 from consomme.train import losses
+from consomme.train.intermediate_ctc import IntermediateCtc, spread
 from consomme.train.layer_drop import LayerDrop
 from consomme.train.stage import run
-from consomme.train.taps import Taps, spread
 
 DEPTH = 6
 
@@ -23,26 +23,26 @@ def encoder(tmp_path_factory):
     return family, load(folder), family.collate(family.processor(folder), features, [[3, 4], [4, 3, 4]])
 
 
-def heard(encoder, settings, training=False, step=0, layerdrop=0.0):
-    """The states at the taps, and those after each layer that was not skipped, by its number."""
+def captured(encoder, settings, training=False, step=0, layerdrop=0.0):
+    """The states after the layers asked for, and those after each layer that was not skipped, by its number."""
     family, model, batch = encoder
-    taps = Taps({"weight": 0.3, **settings}, model, family, seed=1)
+    intermediate = IntermediateCtc({"weight": 0.3, **settings}, model, family, seed=1)
     done = {}
     handles = [
         layer.register_forward_hook(lambda m, i, out, n=n: done.update({n: out if torch.is_tensor(out) else out[0]}))
-        for n, layer in enumerate(taps.stack, start=1)
+        for n, layer in enumerate(intermediate.stack, start=1)
     ]
     drop = LayerDrop({"encoder_layerdrop": layerdrop}, model, family, seed=1, total=100)
     model.train(training)
     inputs = {k: v for k, v in batch.items() if k != "labels"}
     try:
-        with taps.listening(step) as states, drop.dropping(step):
+        with intermediate.capture(step) as states, drop.dropping(step):
             model(**inputs)
     finally:
         model.eval()
         for handle in handles:
             handle.remove()
-    return taps, states, done
+    return intermediate, states, done
 
 
 def test_spread_taps_lie_evenly_below_the_top():
@@ -55,30 +55,30 @@ def test_spread_taps_lie_evenly_below_the_top():
 
 def test_the_loss_is_that_of_the_stock_models_hidden_states(encoder):
     family, model, batch = encoder
-    taps, states, _ = heard(encoder, {"layers": [4, 2]})
+    intermediate, states, _ = captured(encoder, {"layers": [4, 2]})
     inputs, labels = {k: v for k, v in batch.items() if k != "labels"}, batch["labels"]
     hidden = model.wav2vec2_bert(**inputs, output_hidden_states=True).hidden_states
     assert [torch.equal(s, hidden[n]) for s, n in zip(states, (2, 4), strict=True)] == [True, True]
     frames, blank = family.frames(model, inputs), model.config.pad_token_id
     each = [losses.ctc(model.lm_head(state), labels, frames, blank, 2) for state in (hidden[2], hidden[4], hidden[6])]
     expected = 0.7 * each[2] + 0.3 * (each[0] + each[1]) / 2
-    torch.testing.assert_close(taps.mixed(each[2], each[:2]), expected)
+    torch.testing.assert_close(intermediate.mixed(each[2], each[:2]), expected)
 
 
 def test_hooks_are_gone_afterwards_even_after_an_error(encoder):
     family, model, _ = encoder
-    taps = Taps({"weight": 0.3, "layers": [2]}, model, family, seed=1)
-    before = [len(layer._forward_hooks) for layer in taps.stack]
-    with pytest.raises(RuntimeError), taps.listening(0):
+    intermediate = IntermediateCtc({"weight": 0.3, "layers": [2]}, model, family, seed=1)
+    before = [len(layer._forward_hooks) for layer in intermediate.stack]
+    with pytest.raises(RuntimeError), intermediate.capture(0):
         raise RuntimeError
-    assert [len(layer._forward_hooks) for layer in taps.stack] == before
+    assert [len(layer._forward_hooks) for layer in intermediate.stack] == before
 
 
 def test_a_skipped_layers_tap_hears_the_latest_below_it(encoder):
-    """Many draws of layer drop: each state is the output of the right layer, where one was executed below the tap."""
+    """Many draws of layer drop: each state is the output of the right layer, where one was executed below."""
     seen = set()
     for step in range(60):
-        _, states, done = heard(encoder, {"layers": [2, 4]}, training=True, step=step, layerdrop=0.5)
+        _, states, done = captured(encoder, {"layers": [2, 4]}, training=True, step=step, layerdrop=0.5)
         below = [max((n for n in done if n <= layer), default=None) for layer in (2, 4)]
         expected = [done[n] for n in dict.fromkeys(below) if n is not None]
         assert len(states) == len(expected) and all(s is e for s, e in zip(states, expected, strict=True))
@@ -87,24 +87,24 @@ def test_a_skipped_layers_tap_hears_the_latest_below_it(encoder):
 
 
 def test_no_tap_is_left_alone(encoder):
-    taps, _, _ = heard(encoder, {"layers": [2]})
+    intermediate, _, _ = captured(encoder, {"layers": [2]})
     top = torch.tensor(1.5)
-    assert taps.mixed(top, []) is top
+    assert intermediate.mixed(top, []) is top
 
 
 def test_random_taps_depend_on_seed_and_step_and_reach_every_layer_below_the_top(encoder):
     family, model, _ = encoder
-    one, same, other = (Taps({"weight": 0.3, "random": 2}, model, family, seed) for seed in (1, 1, 2))
+    one, same, other = (IntermediateCtc({"weight": 0.3, "random": 2}, model, family, seed) for seed in (1, 1, 2))
     draws = [tuple(one.layers(step)) for step in range(100)]
     assert draws == [tuple(same.layers(step)) for step in range(100)] != [tuple(other.layers(s)) for s in range(100)]
     assert {n for draw in draws for n in draw} == set(range(1, DEPTH)) and all(len(set(d)) == 2 for d in draws)
 
 
 def test_a_training_with_taps_teaches_the_lower_layers(tmp_path, recogniser, tones, job):
-    """The same training with and without: the head reads the first of two layers better where that was tapped."""
+    """The same training with and without: the head reads the first of two layers better where that had a loss too."""
     found = {}
-    for name, taps in (("plain", None), ("tapped", {"layers": [1], "weight": 0.5})):
-        made = job(tmp_path / name, recogniser, {"tones": tones}, max_steps=60, intermediate_ctc=taps)
+    for name, intermediate in (("plain", None), ("intermediate", {"layers": [1], "weight": 0.5})):
+        made = job(tmp_path / name, recogniser, {"tones": tones}, max_steps=60, intermediate_ctc=intermediate)
         run(made)
         family, model = family_named("ctc"), load(made.out)
         processor = family.processor(made.out)
@@ -117,4 +117,4 @@ def test_a_training_with_taps_teaches_the_lower_layers(tmp_path, recogniser, ton
         with torch.no_grad():
             state = model.wav2vec2_bert(**batch, output_hidden_states=True).hidden_states[1]
             found[name] = losses.ctc(model.lm_head(state), labels, family.frames(model, batch), 0, len(labels)).item()
-    assert found["tapped"] < found["plain"] - 0.1
+    assert found["intermediate"] < found["plain"] - 0.1

@@ -1,7 +1,8 @@
 """Intermediate CTC: the loss also at layers below the top, which prepares an encoder for losing layers.
 
-Lee and Watanabe 2021, arXiv 2102.03216: loss = (1 - w) · top + w · the mean over taps, with the head (and its dropout)
-shared by all. Under stochastic layer drop a tap whose layer was skipped hears the latest layer below it that was not."""
+Lee and Watanabe 2021, arXiv 2102.03216: loss = (1 - w) · top + w · the mean over these layers, with the head (and its
+dropout) shared by all. Where stochastic layer drop skips one of them, the nearest layer below that was not skipped stands
+in."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ def spread(count: int, depth: int) -> list[int]:
     return [round((i + 1) * depth / (count + 1)) for i in range(count)]
 
 
-class Taps:
+class IntermediateCtc:
     """settings: `weight`, and one of `layers` (from 1), `spread` (how many), `random` (how many, drawn anew each step from
     the seed and the step, so that a resumed training draws the same)."""
 
@@ -45,14 +46,14 @@ class Taps:
         return sorted((random.permutation(len(self.stack) - 1)[: self.draw] + 1).tolist())
 
     @contextmanager
-    def listening(self, step: int) -> Generator[list[Tensor]]:
-        """Within the block, forward passes leave the states at the taps in the list, in the order of the layers. A tap
-        below the first layer that was not skipped has none, and two that hear the same layer share one state."""
-        heard: dict[int, Tensor] = {}
+    def capture(self, step: int) -> Generator[list[Tensor]]:
+        """Within the block, forward passes leave the states after the step's layers in the list, in their order. One
+        below the first layer that was not skipped has none, and two with the same layer below them share one state."""
+        outputs: dict[int, Tensor] = {}
 
         def hook(number: int) -> Any:
             def after(module: nn.Module, inputs: Any, output: Any) -> None:
-                heard[number] = output[0] if isinstance(output, tuple) else output
+                outputs[number] = output[0] if isinstance(output, tuple) else output
 
             return after
 
@@ -62,12 +63,12 @@ class Taps:
         ]
         try:
             yield states
-            below = [max((n for n in heard if n <= layer), default=None) for layer in wanted]
-            states += [heard[n] for n in dict.fromkeys(below) if n is not None]
+            below = [max((n for n in outputs if n <= layer), default=None) for layer in wanted]
+            states += [outputs[n] for n in dict.fromkeys(below) if n is not None]
         finally:
             for handle in handles:
                 handle.remove()
 
     def mixed(self, top: Tensor, found: Sequence[Tensor]) -> Tensor:
-        """The whole loss from that of the top and those at the taps."""
+        """The whole loss from that of the top and those at the layers below."""
         return (1 - self.weight) * top + self.weight * sum(found) / len(found) if found else top
