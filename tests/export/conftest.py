@@ -91,19 +91,19 @@ def job(tmp_path, corpora, models):
 
 @pytest.fixture
 def headless(tmp_path, models):
-    """headless(family, twin) -> a copy of the model without the first head of a layer, with its twin or without."""
+    """headless(family, zeroed) -> a copy of the model without the first head of a layer, with its zeroed copy or without."""
     from consomme.common.model_files import copy_inherited
     from consomme.families.surgery import slice_heads
-    from consomme.weights.zeroed_copy import write_twin
+    from consomme.weights.zeroed_copy import write_zeroed_copy
 
-    def folder(name, twin=True):
+    def folder(name, zeroed=True):
         out = tmp_path / "headless"
         out.mkdir()
         copy_inherited(models(name), out)
         pruned = {"encoder.self": {0: [0]}, "decoder.cross": {1: [1, 2]}}
         slice_heads(load(models(name)), family_named(name), pruned).save_pretrained(out)
-        if twin:
-            write_twin(out)
+        if zeroed:
+            write_zeroed_copy(out)
         return out
 
     return folder

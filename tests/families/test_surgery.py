@@ -104,11 +104,11 @@ def test_cut_heads_compute_what_zeroed_heads_compute(tiny, tmp_path):
     said = [tiny.family.generate(m, tiny.processor, tiny.inputs, tiny.languages, decoding) for m in (again, zeroed)]
     assert said[0] == said[1]
 
-    twin = surgery.stock_twin(tmp_path / "sliced", tiny.family)
-    twin.save_pretrained(tmp_path / "twin")
-    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "twin").eval()
+    zeroed = surgery.zeroed_copy(tmp_path / "sliced", tiny.family)
+    zeroed.save_pretrained(tmp_path / "zeroed")
+    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "zeroed").eval()
     assert torch.equal(logits(plain, tiny.batch), logits(zeroed, tiny.batch))
-    assert "pruned_heads" not in read_json(tmp_path / "twin" / "config.json")
+    assert "pruned_heads" not in read_json(tmp_path / "zeroed" / "config.json")
 
 
 def check_zeroed_heads_are_silent(tiny, gone):
@@ -251,7 +251,7 @@ def test_a_narrowed_checkpoint_is_plain(tiny, tmp_path):
 
 
 def test_a_narrowed_model_without_heads_and_layers_loads(tiny, tmp_path):
-    """Layers, then heads, then neurons: the sliced checkpoint loads, and its twin in the stock shape is as narrow."""
+    """Layers, then heads, then neurons: the sliced checkpoint loads, and its zeroed copy in the stock shape is as narrow."""
     model = surgery.keep_layers(copy.deepcopy(tiny.model), tiny.family, kept(tiny))
     if not tiny.family.no_slicing(model.config):
         surgery.slice_heads(model, tiny.family, some_heads(tiny))
@@ -260,8 +260,8 @@ def test_a_narrowed_model_without_heads_and_layers_loads(tiny, tmp_path):
     assert torch.equal(logits(load(tmp_path), tiny.batch), logits(model, tiny.batch))
     if tiny.family.no_slicing(model.config):
         return
-    surgery.stock_twin(tmp_path, tiny.family).save_pretrained(tmp_path / "twin")
-    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "twin").eval()
+    surgery.zeroed_copy(tmp_path, tiny.family).save_pretrained(tmp_path / "zeroed")
+    plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "zeroed").eval()
     torch.testing.assert_close(logits(plain, tiny.batch), logits(model, tiny.batch), rtol=1e-4, atol=1e-4)
 
 

@@ -238,7 +238,7 @@ def test_layers_only_gives_a_plain_checkpoint_of_the_same_output_to_the_bit(job,
     assert json.loads(done.stdout.splitlines()[-1]) == _logits(expected, translator).flatten().tolist()
 
 
-def test_heads_are_cut_out_and_the_twin_says_the_same(job, tmp_path, translator):
+def test_heads_are_cut_out_and_the_zeroed_copy_says_the_same(job, tmp_path, translator):
     import transformers
 
     layers = {"decoder": {"drop": [2]}}
@@ -251,11 +251,11 @@ def test_heads_are_cut_out_and_the_twin_says_the_same(job, tmp_path, translator)
     config = json.loads((folder / "config.json").read_text())
     assert {g: {str(int(n) + 1): [h + 1 for h in hs] for n, hs in by.items()}
             for g, by in config["pruned_heads"].items()} == chosen["removed"]  # fmt: skip
-    twin = transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
+    zeroed = transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
     assert "pruned_heads" not in json.loads((folder / "zeroed" / "config.json").read_text())
     sliced = load(folder)
-    assert torch.allclose(_logits(sliced, translator), _logits(twin, translator), atol=1e-4)
-    assert sum(p.numel() for p in sliced.parameters()) < sum(p.numel() for p in twin.parameters())
+    assert torch.allclose(_logits(sliced, translator), _logits(zeroed, translator), atol=1e-4)
+    assert sum(p.numel() for p in sliced.parameters()) < sum(p.numel() for p in zeroed.parameters())
     assert (folder / "zeroed" / "source.spm").exists() and not (folder / "zeroed" / "provenance.json").exists()
 
 

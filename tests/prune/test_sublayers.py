@@ -105,10 +105,10 @@ def test_sublayers_of_a_model_that_lost_heads(job, tmp_path, translator):
     run(parse(job(name="headless", heads={"drop": "1/4", "by": "magnitude"}), ""))
     run(parse(job(parent=tmp_path / "headless", layers={"encoder": plan("truncate", "3/8")}), ""))
     folder = tmp_path / "pruned"
-    sliced, twin = load(folder), transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
+    sliced, zeroed = load(folder), transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
     assert sliced.config.encoder_layers == 3 and sliced.config.pruned_heads
-    assert all(not t.any() for t in twin.model.encoder.layers[2].fc2.parameters())
-    torch.testing.assert_close(_logits(sliced, translator), _logits(twin, translator), rtol=1e-4, atol=1e-4)
+    assert all(not t.any() for t in zeroed.model.encoder.layers[2].fc2.parameters())
+    torch.testing.assert_close(_logits(sliced, translator), _logits(zeroed, translator), rtol=1e-4, atol=1e-4)
 
     layers = {"encoder": plan("greedy", "1/8")}
     run(parse(job(name="both", layers=layers, heads={"drop": "1/4", "by": "taylor"}), ""))

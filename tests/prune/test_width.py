@@ -182,14 +182,17 @@ def test_layers_then_heads_then_neurons_in_one_node(job, tmp_path, translator):
     )
     folder = tmp_path / "pruned"
     assert set(_chosen(folder)) == {"layers", "heads", "width"}
-    sliced, twin = load(folder), transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
-    assert twin.config.encoder_layers == 3 and twin.config.encoder_ffn_dim == twin.config.decoder_ffn_dim == 16
-    torch.testing.assert_close(_logits(sliced, translator), _logits(twin, translator), rtol=1e-4, atol=1e-4)
+    sliced, zeroed = load(folder), transformers.MarianMTModel.from_pretrained(folder / "zeroed").eval()
+    assert zeroed.config.encoder_layers == 3 and zeroed.config.encoder_ffn_dim == zeroed.config.decoder_ffn_dim == 16
+    torch.testing.assert_close(_logits(sliced, translator), _logits(zeroed, translator), rtol=1e-4, atol=1e-4)
     # narrower once more: a parent that lost heads
     run(parse(job(name="again", parent=folder, width={"drop": "1/2", "by": "magnitude"}), ""))
-    again, twin = load(tmp_path / "again"), transformers.MarianMTModel.from_pretrained(tmp_path / "again/zeroed").eval()
+    again, zeroed = (
+        load(tmp_path / "again"),
+        transformers.MarianMTModel.from_pretrained(tmp_path / "again/zeroed").eval(),
+    )
     assert again.config.encoder_ffn_dim == 8 and again.config.pruned_heads == sliced.config.pruned_heads
-    torch.testing.assert_close(_logits(again, translator), _logits(twin, translator), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(_logits(again, translator), _logits(zeroed, translator), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

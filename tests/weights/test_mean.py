@@ -107,7 +107,7 @@ def test_the_donors_files_come_along_and_its_history_does_not(tmp_path, checkpoi
     assert not {"provenance.json", "progress.jsonl", "pytorch_model.bin"} & {p.name for p in out.iterdir()}
 
 
-def test_twins_of_head_pruned_models_are_averaged_too(tmp_path, checkpoint, some):
+def test_zeroed_copies_of_head_pruned_models_are_averaged_too(tmp_path, checkpoint, some):
     folders = []
     for seed in (1, 2):
         folder = checkpoint(f"m{seed}", some(seed))

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-TWIN = "zeroed"  # the folder of a head-pruned model that holds it in its stock shape
+ZEROED = "zeroed"  # the folder of a head-pruned model that holds it in its stock shape
 KEPT = "checkpoints"  # the folder of what a training kept for averaging
 HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv", "search.tsv")
-BESIDE = {TWIN, KEPT, "tensorboard"}
+BESIDE = {ZEROED, KEPT, "tensorboard"}
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 
 

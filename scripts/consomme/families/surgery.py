@@ -206,7 +206,7 @@ def load_sliced(path: Path, family: Family) -> PreTrainedModel:
     import torch
     import transformers
 
-    model = load_twin(path, family)
+    model = load_in_stock_shape(path, family)
     pruned = {n: {int(k): v for k, v in by.items()} for n, by in model.config.pruned_heads.items()}
     model.config.pruned_heads = {}
     slice_heads(model, family, pruned)
@@ -215,10 +215,10 @@ def load_sliced(path: Path, family: Family) -> PreTrainedModel:
     return model.to(torch.float32)
 
 
-def load_twin(path: Path, family: Family) -> PreTrainedModel:
-    """The stock-shaped twin of a sliced checkpoint, its missing heads zero.
+def load_in_stock_shape(path: Path, family: Family) -> PreTrainedModel:
+    """A sliced checkpoint in its stock shape, its missing heads zero.
 
-    Its config still names them under `pruned_heads`; `stock_twin` removes that for saving."""
+    Its config still names them under `pruned_heads`; `zeroed_copy` removes that for saving."""
     import torch
     import transformers
     from safetensors.torch import load_file
@@ -246,11 +246,11 @@ def load_twin(path: Path, family: Family) -> PreTrainedModel:
     return model
 
 
-def stock_twin(path: Path, family: Family) -> PreTrainedModel:
-    """The twin of a sliced checkpoint that plain `from_pretrained` loads once saved: stock shape, those heads zero."""
+def zeroed_copy(path: Path, family: Family) -> PreTrainedModel:
+    """The copy of a sliced checkpoint that plain `from_pretrained` loads once saved: stock shape, those heads zero."""
     import transformers
 
-    model = load_twin(path, family)
+    model = load_in_stock_shape(path, family)
     own_config(model)
     del model.config.pruned_heads
     if (path / "generation_config.json").is_file():

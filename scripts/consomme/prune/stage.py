@@ -43,11 +43,11 @@ def run(job: Job) -> None:
 
 
 def build(job: Job, folder: Path) -> None:
-    """Fill the empty `folder` with the pruned checkpoint, its twin where heads were cut out, and its provenance."""
+    """Fill the empty `folder` with the pruned checkpoint, its zeroed copy where heads were cut out, and its provenance."""
     from consomme.common.model_files import copy_inherited
     from consomme.families import family_of, load
     from consomme.weights.mean import precision
-    from consomme.weights.zeroed_copy import save, write_twin
+    from consomme.weights.zeroed_copy import save, write_zeroed_copy
 
     parents, settings = job.labelled("parent"), job.spec["settings"]
     (parent,) = parents.values()
@@ -74,7 +74,7 @@ def build(job: Job, folder: Path) -> None:
     copy_inherited(parent, folder)
     save(model, folder, precision(parent))
     if getattr(model.config, "pruned_heads", None):
-        write_twin(folder)
+        write_zeroed_copy(folder)
     write_provenance(job, folder, chosen=chosen)
     if any(search.asked for search in searches.values()):
         _write_search(folder / SEARCH, searches, judge())

@@ -205,9 +205,9 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
     if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
         write_json(folder / "config.json", config | dict.fromkeys(stored, "float32"))
     if config.get("pruned_heads"):
-        from consomme.weights.zeroed_copy import write_twin
+        from consomme.weights.zeroed_copy import write_zeroed_copy
 
-        write_twin(folder)
+        write_zeroed_copy(folder)
 
 
 def quiet() -> None:

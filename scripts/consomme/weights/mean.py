@@ -16,7 +16,7 @@ import numpy as np
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
-from consomme.common.model_files import HISTORY, TWIN, copy_inherited
+from consomme.common.model_files import HISTORY, ZEROED, copy_inherited
 from consomme.weights import tensors
 from consomme.weights.compatibility import check, config, copies, not_finite, too_large
 from consomme.weights.tensors import FLOATS, Weights
@@ -36,7 +36,7 @@ def write_mean(
     parents: Mapping[str, Path],
     coefficients: Sequence[float] | None = None,
     divisor: float = 1.0,
-    twin: bool = True,
+    zeroed: bool = True,
 ) -> None:
     """Fill `folder` with the checkpoint sum(c * model) / divisor over `parents` (name -> folder), `coefficients` in their
     order.
@@ -45,18 +45,19 @@ def write_mean(
     stored dtype (the widest, where models differ); integer tensors have to be equal, but batch norms' counters, which
     are the first's. All other files come from the first parent, the donor. The memory needed depends neither on the
     number nor on the size of the models.
+    zeroed: whether the zeroed copies of head-pruned models, where all have one, are averaged too.
     Raises ConsommeError, naming the models and tensors, where they do not fit together."""
     _write(folder, parents, lambda models: Mixture(models, coefficients, divisor))
-    twins = {name: path / TWIN for name, path in parents.items()}
-    if twin and all((path / tensors.SINGLE).exists() for path in twins.values()):
-        (folder / TWIN).mkdir()
-        write_mean(folder / TWIN, twins, coefficients, divisor, twin=False)  # the mean of the twins is the mean's twin
+    zeroed_copies = {name: path / ZEROED for name, path in parents.items()}
+    if zeroed and all((path / tensors.SINGLE).exists() for path in zeroed_copies.values()):
+        (folder / ZEROED).mkdir()  # the mean of the copies is the copy of the mean
+        write_mean(folder / ZEROED, zeroed_copies, coefficients, divisor, zeroed=False)
 
 
 def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], M]) -> M:
     """Fill `folder` with the checkpoint that `mixture` makes of the opened `parents`; the first is the donor of all
     other files. Returns the mixture, its models closed. ConsommeError for models that lost heads: only a plain mean of
-    them has a twin that is the mean of theirs."""
+    them has a zeroed copy that is the mean of theirs."""
     for name, path in parents.items():
         if config(path).get("pruned_heads"):
             raise ConsommeError(

@@ -1,11 +1,11 @@
-"""The twin of a head-pruned model: the stock shape, with zeros where the heads were, for tools that know no other."""
+"""The zeroed copy of a head-pruned model: the stock shape, with zeros where the heads were, for tools that know no other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.model_files import TWIN, copy_inherited
+from consomme.common.model_files import ZEROED, copy_inherited
 from consomme.families import family_of
 from consomme.weights.mean import precision
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 CROSS = "decoder.cross"
 
 
-def write_twin(folder: Path, twin: Path | None = None) -> Path:
-    """Write `twin` (default: `folder`/zeroed), which plain `from_pretrained` loads, for a checkpoint whose config names `pruned_heads`.
+def write_zeroed_copy(folder: Path, out: Path | None = None) -> Path:
+    """Write `out` (default: `folder`/zeroed), which plain `from_pretrained` loads, for a checkpoint whose config names `pruned_heads`.
 
-    It computes what the sliced model computes, up to rounding, and is no faster. Returns the twin's folder."""
-    from consomme.families.surgery import stock_twin
+    It computes what the sliced model computes, up to rounding, and is no faster. Returns that folder."""
+    from consomme.families.surgery import zeroed_copy
 
-    twin = twin or folder / TWIN
-    twin.mkdir(parents=True, exist_ok=True)
-    copy_inherited(folder, twin)
-    model = stock_twin(folder, family_of(folder))
+    out = out or folder / ZEROED
+    out.mkdir(parents=True, exist_ok=True)
+    copy_inherited(folder, out)
+    model = zeroed_copy(folder, family_of(folder))
     _align(model, folder)
-    save(model, twin, precision(folder))
-    return twin
+    save(model, out, precision(folder))
+    return out
 
 
 def save(model: PreTrainedModel, folder: Path, dtype: str) -> None:

@@ -111,9 +111,9 @@ def _mean(
     with _as_models(folder, run, entries) as models:
         write_mean(folder, models, coefficients, divisor)
     if config(folder).get("pruned_heads"):
-        from consomme.weights.zeroed_copy import write_twin
+        from consomme.weights.zeroed_copy import write_zeroed_copy
 
-        write_twin(folder)
+        write_zeroed_copy(folder)
     steps = [e["step"] for e in entries if "step" in e]
     return {"ingredients": [name], **({"checkpoints": steps} if steps else {})}
 

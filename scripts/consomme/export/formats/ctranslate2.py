@@ -34,7 +34,7 @@ class Settings(Section):
 def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
     """Convert with CTranslate2's own converter, and lay the tokenizer or processor files beside.
 
-    Its attention has equally many heads everywhere, so a head-pruned model is converted from its twin."""
+    Its attention has equally many heads everywhere, so a head-pruned model is converted from its zeroed copy."""
     import shutil
 
     from ctranslate2.converters import TransformersConverter
@@ -69,19 +69,19 @@ def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[st
 
 
 def _stock(model: Path, work: Path) -> Path:
-    """The model in its stock shape: itself, its twin, or a twin made on the way."""
+    """The model in its stock shape: itself, its zeroed copy, or one made on the way."""
     import shutil
 
-    from consomme.common.model_files import TWIN
+    from consomme.common.model_files import ZEROED
     from consomme.weights.compatibility import config
-    from consomme.weights.zeroed_copy import write_twin
+    from consomme.weights.zeroed_copy import write_zeroed_copy
 
     if not config(model).get("pruned_heads"):
         return model
-    if (model / TWIN / "model.safetensors").exists():
-        return model / TWIN
-    shutil.rmtree(work / TWIN, ignore_errors=True)
-    return write_twin(model, work / TWIN)
+    if (model / ZEROED / "model.safetensors").exists():
+        return model / ZEROED
+    shutil.rmtree(work / ZEROED, ignore_errors=True)
+    return write_zeroed_copy(model, work / ZEROED)
 
 
 def say(folder: Path, ask: Ask) -> list[str]:

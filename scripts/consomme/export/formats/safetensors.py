@@ -28,17 +28,17 @@ class Settings(Section):
 
 
 def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
-    """Copy the checkpoint, a head-pruned model's twin too, with its floating-point weights rounded to `quantization`.
+    """Copy the checkpoint, a head-pruned model's zeroed copy too, with its floating-point weights rounded to `quantization`.
 
     ConsommeError where a weight is too large for float16."""
-    from consomme.common.model_files import TWIN
+    from consomme.common.model_files import ZEROED
     from consomme.export.card import card
 
     quantization = settings.get("quantization")
     _checkpoint(model, folder, quantization)
-    if (model / TWIN).is_dir():
-        (folder / TWIN).mkdir()
-        _checkpoint(model / TWIN, folder / TWIN, quantization)
+    if (model / ZEROED).is_dir():
+        (folder / ZEROED).mkdir()
+        _checkpoint(model / ZEROED, folder / ZEROED, quantization)
     (folder / "README.md").write_text(card(model, about), encoding="utf-8")
 
 
