@@ -175,7 +175,7 @@ def last_projections(model: PreTrainedModel, stack: Stack) -> list[nn.Module]:
     return [sub(layer, path) for layer in layers(model, stack) for path in stack.sublayers.values()]
 
 
-def is_silent(projection: nn.Module) -> bool:
+def is_zeroed(projection: nn.Module) -> bool:
     """Whether a projection is zero with its bias, as pruning leaves the last one of a sublayer."""
     return not any(p.any() for p in projection.parameters())
 

@@ -61,7 +61,7 @@ def prune_sublayers(
 ) -> dict[str, Any]:
     """Take sublayers out of `model` in place, the encoder's before the decoder's; by side: the layers kept and dropped, the
     sublayers dropped and how many of them were only zeroed, the steps of a search."""
-    from consomme.families.surgery import is_silent, last_projections, layers
+    from consomme.families.surgery import is_zeroed, last_projections, layers
 
     found: dict[str, Any] = {}
     for side, plan in sorted(plans.items(), key=lambda item: item[0] != "encoder"):
@@ -72,7 +72,7 @@ def prune_sublayers(
             why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
         # others went before
-        living = [n for n, projection in enumerate(last_projections(model, stack)) if not is_silent(projection)]
+        living = [n for n, projection in enumerate(last_projections(model, stack)) if not is_zeroed(projection)]
         search = _Search(model, family, side, judge, living) if chooser.searches else None
         units = [units[n] for n in living]
         if search:  # choosers call what they count layers

@@ -51,11 +51,11 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
     from consomme.train.collate import Collator
     from consomme.train.engine import Engine, Parts
+    from consomme.train.freeze_pruned import freeze_zeroed_sublayers
     from consomme.train.intermediate_ctc import IntermediateCtc
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.pieces import PASS
-    from consomme.train.silent import keep_silent
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
@@ -69,8 +69,8 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     total = arguments.steps(settings, len(batches))
     # what is trained: all of it, or adapters; with a head for CTC beside
     optimizers.freeze(model, family, settings.get("freeze") or [])
-    if silent := keep_silent(model, family):
-        say(f"{silent} sublayers were pruned by zeroing; they stay zero")
+    if frozen := freeze_zeroed_sublayers(model, family):
+        say(f"{frozen} sublayers were pruned by zeroing; they stay zero")
     adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
     ctc_weight = settings.get("ctc_weight") or 0.0
     if ctc_weight:

@@ -7,8 +7,8 @@ import torch
 
 from consomme.families import family_named, load
 from consomme.families.surgery import last_projections, sub, zero_heads
+from consomme.train.freeze_pruned import freeze_zeroed_sublayers
 from consomme.train.optimizers import TABLE
-from consomme.train.silent import keep_silent
 from consomme.train.stage import run
 
 
@@ -47,7 +47,7 @@ def test_zeroed_parts_stay_zero(job, recogniser, tones, tmp_path, optim):
 def test_nothing_is_frozen_where_nothing_was_zeroed(recogniser, translator):
     for folder, family in ((recogniser, "ctc"), (translator, "marian")):
         model = load(folder)
-        assert keep_silent(model, family_named(family)) == 0
+        assert freeze_zeroed_sublayers(model, family_named(family)) == 0
         assert all(p.requires_grad for p in model.parameters())
 
 
@@ -58,4 +58,4 @@ def test_a_sublayer_with_a_bias_still_says_something(recogniser):
     with torch.no_grad():
         first.weight.zero_()
         first.bias.fill_(1)
-    assert keep_silent(model, family) == 0 and first.weight.requires_grad
+    assert freeze_zeroed_sublayers(model, family) == 0 and first.weight.requires_grad

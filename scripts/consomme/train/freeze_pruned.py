@@ -1,10 +1,10 @@
-"""What pruning has zeroed stays zero: a gradient would wake it, and the model would no longer be the pruned one."""
+"""What pruning has zeroed stays zero: a gradient would change it, and the model would no longer be the pruned one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from consomme.families.surgery import is_silent, last_projections
+from consomme.families.surgery import is_zeroed, last_projections
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 
-def keep_silent(model: PreTrainedModel, family: Family) -> int:
-    """Freeze the last projection of each sublayer of which it is zero with its bias, and return how many these are.
+def freeze_zeroed_sublayers(model: PreTrainedModel, family: Family) -> int:
+    """Freeze the output projection of every sublayer that pruning zeroed (weight and bias). Returns their number.
 
     Heads need no such care: their values and their output columns are zero both, and so are the gradients of either."""
     found = 0
     for stack in family.stacks.values():
         for projection in last_projections(model, stack):
-            if is_silent(projection):
+            if is_zeroed(projection):
                 projection.requires_grad_(False)
                 found += 1
     return found
