@@ -48,7 +48,7 @@ def flops(job: Job) -> list[dict[str, float]]:
         counts = batch["counts"]
         counter = FlopCounterMode(display=False)
         with sdpa_kernel(SDPBackend.MATH), counter:
-            for piece in batch["pieces"]:
+            for piece in batch["microbatches"]:
                 engine.compute_loss(engine.model, piece, num_items_in_batch=counts["tokens"]).backward()
         found.append({"flops": counter.get_total_flops(), "utterances": counts["utterances"]})
     torch._dynamo.reset()

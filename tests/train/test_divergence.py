@@ -6,7 +6,7 @@ import pytest
 
 from consomme.common.provenance import weights_hash
 from consomme.train import losses
-from consomme.train.pieces import PASS
+from consomme.train.microbatches import PASS
 from consomme.train.stage import run
 
 

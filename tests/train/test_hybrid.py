@@ -28,7 +28,7 @@ def test_ctc_reads_the_text_without_special_tokens_and_the_frames_of_the_audio(w
         {"features": WHISPER.features(processor, w), "labels": WHISPER.labels(processor, t, ["en"]), "seconds": 1.0}
         for w, t in zip(waves, texts, strict=True)
     ]
-    batch = Collator(WHISPER, processor, short=True, ctc=True, per_pass=100)(examples)["pieces"][0]
+    batch = Collator(WHISPER, processor, short=True, ctc=True, per_pass=100)(examples)["microbatches"][0]
     said = [processor.tokenizer.decode([t for t in row.tolist() if t >= 0]) for row in batch["ctc_labels"]]
     assert said == texts
     frames = WHISPER.output_frames(None, batch["lengths"]).tolist()
@@ -60,7 +60,7 @@ def ctc_of(folder, tones):
         }
         for i in range(len(rows))
     ]
-    batch = Collator(WHISPER, processor, short=True, ctc=True, per_pass=100)(examples)["pieces"][0]
+    batch = Collator(WHISPER, processor, short=True, ctc=True, per_pass=100)(examples)["microbatches"][0]
     inputs = {"input_features": batch["input_features"]}
     with torch.no_grad(), WHISPER.fitted(model, inputs):
         states = model.model.encoder(**inputs).last_hidden_state

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from consomme.train.engine import Engine, split
-from consomme.train.pieces import PASS
+from consomme.train.microbatches import PASS
 from consomme.train.stage import run
 
 
@@ -28,16 +28,16 @@ def room_for(monkeypatch):
     return limit
 
 
-def test_a_batch_in_pieces_holds_each_row_once():
+def test_a_batch_in_parts_holds_each_row_once():
     inputs = {"labels": torch.arange(7)[:, None], "x": torch.arange(7)}
-    for pieces in (1, 2, 3, 7, 20):
-        found = split(inputs, pieces)
-        assert torch.equal(torch.cat([f["x"] for f in found]), inputs["x"]) and len(found) <= pieces
+    for parts in (1, 2, 3, 7, 20):
+        found = split(inputs, parts)
+        assert torch.equal(torch.cat([f["x"] for f in found]), inputs["x"]) and len(found) <= parts
         assert all(torch.equal(f["labels"][:, 0], f["x"]) for f in found)
 
 
 @pytest.mark.parametrize("task", ["asr", "nmt"])
-def test_the_same_training_in_pieces(tmp_path, recogniser, translator, tones, pairs, job, room_for, monkeypatch, task):
+def test_the_same_training_in_parts(tmp_path, recogniser, translator, tones, pairs, job, room_for, monkeypatch, task):
     monkeypatch.setitem(PASS, "cpu", 1000.0)  # nothing else cuts a batch
     parent, corpus = (recogniser, tones) if task == "asr" else (translator, pairs)
     # dropout would be drawn anew for each piece, and Adam makes a step of a gradient that is rounding alone

@@ -72,7 +72,7 @@ def test_a_share_of_the_batches_has_the_full_window(whisper):
     batches = [[{**one, "labels": [n, m]} for m in range(4)] for n in range(400)]
     for share in (0.0, 0.25, 1.0):
         collate = Collator(WHISPER, processor, short=True, full=share)
-        full = [collate(b)["pieces"][0]["input_features"].shape[-1] == 400 for b in batches]
+        full = [collate(b)["microbatches"][0]["input_features"].shape[-1] == 400 for b in batches]
         assert np.mean(full) == pytest.approx(share, abs=0.06)
     assert draw(batches[0]) == draw(batches[0]) != draw(batches[1])
     counted = Collator(WHISPER, processor, short=True)(batches[0])["counts"]

@@ -43,8 +43,8 @@ class Made:
     largest: int
 
 
-def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pieces: int) -> Made:
-    """The engine and the corpora that it trains on. pieces: that each batch goes through the model in."""
+def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, splits: int) -> Made:
+    """The engine and the corpora that it trains on. splits: parts in which each microbatch goes through the model."""
     from transformers import set_seed
 
     from consomme.families.windows import KEY, SHORT, is_short
@@ -55,7 +55,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
     from consomme.train.intermediate_ctc import IntermediateCtc
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
-    from consomme.train.pieces import PASS
+    from consomme.train.microbatches import PASS
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
@@ -102,7 +102,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, pi
         kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") else None,
         ctc_weight=ctc_weight,
         max_loss=settings.get("max_loss"),
-        pieces=pieces,
+        splits=splits,
     )
     workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
     given = arguments.training_arguments(

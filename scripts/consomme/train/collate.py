@@ -1,4 +1,4 @@
-"""A batch of examples as the model's inputs, in pieces, and what it holds, counted before any device is involved."""
+"""A batch of examples as the model's inputs, in microbatches, and what it holds, counted before any device is involved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consomme.families.windows import fitting
-from consomme.train.pieces import PASS, pieces
+from consomme.train.microbatches import PASS, microbatches
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Collator:
-    """Pads with `Family.collate`, each of a batch's pieces for itself: {"pieces": inputs of each, "counts": of the batch}.
+    """Pads with `Family.collate`, each of a batch's microbatches for itself: {"microbatches": inputs of each, "counts": of the batch}.
     `counts` travels with the batch, so that worker processes need not be asked.
 
     short: whether windows are as short as their piece allows, but for a share `full` of the batches; ctc: whether CTC on
     the encoder needs the labels without special tokens, and the lengths of the features; per_pass: what a pass costs,
-    see `pieces`; room: seconds or tokens that a piece has room for."""
+    see `microbatches`; room: seconds or tokens that a microbatch has room for."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Collator:
             "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source
             "room": sum(room for _, room in made),  # the same with the padding
         }
-        return {"pieces": [batch for batch, _ in made], "counts": counts}
+        return {"microbatches": [batch for batch, _ in made], "counts": counts}
 
     def _cut(self, examples: Sequence[Example]) -> list[np.ndarray]:
         """The rows of each piece."""
@@ -60,7 +60,7 @@ class Collator:
             room = room and room * lengths.sum() / sum(e["seconds"] for e in examples)
         else:  # a text's translation is padded like it
             lengths = np.hstack([lengths, [[len(e["labels"])] for e in examples]])
-        return pieces(lengths, self.per_pass, room)
+        return microbatches(lengths, self.per_pass, room)
 
     def _piece(self, examples: Sequence[Example], short: bool) -> tuple[dict[str, Any], int]:
         """The inputs, and the frames or tokens of the source that they have room for."""

@@ -48,7 +48,7 @@ class Parts:
 
     smoothing: of labels, seq2seq only; precision: float32 or bfloat16 (autocast of the forward pass; weights, losses
     and optimizer stay float32); optimizer: decayed names -> optimizer; ctc_weight: of the CTC loss on an encoder-decoder's
-    encoder; max_loss: a loss above it is divergence; pieces: each batch goes through the model in so many, one after the
+    encoder; max_loss: a loss above it is divergence; splits: each microbatch goes through the model in so many, one after the
     other."""
 
     family: Family
@@ -64,7 +64,7 @@ class Parts:
     kept: Kept | None = None
     ctc_weight: float = 0.0
     max_loss: float | None = None
-    pieces: int = 1
+    splits: int = 1
 
 
 class Engine(Trainer):
@@ -115,15 +115,15 @@ class Engine(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """The labels of a step. Counts its utterances beside them, and begins to count its batches."""
         self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
-        return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["pieces"]).to(device)
+        return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["microbatches"]).to(device)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
-        pieces = [part for piece in inputs["pieces"] for part in split(piece, self.parts.pieces)]
+        parts = [part for batch in inputs["microbatches"] for part in split(batch, self.parts.splits)]
         # a compiler makes its own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
-            steps = (super(Engine, self).training_step(model, piece, num_items_in_batch) for piece in pieces)
+            steps = (super(Engine, self).training_step(model, part, num_items_in_batch) for part in parts)
             share = sum(steps, torch.zeros(()))
         # a batch has its share of the step's loss; what may not be too high is the whole
         self.last_loss = share if self.batch == 1 else self.last_loss + share
@@ -275,8 +275,8 @@ class Engine(Trainer):
             self.parts.kept.load(Path(resume_from_checkpoint))
 
 
-def split(inputs: dict[str, Any], pieces: int) -> list[dict[str, Any]]:
-    """A piece of a batch in `pieces` of its rows, or fewer where it has no more rows."""
+def split(inputs: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """A microbatch in `parts` of its rows, or fewer where it has no more rows."""
     rows = len(inputs["labels"])
-    size = -(-rows // min(pieces, rows))
+    size = -(-rows // min(parts, rows))
     return [{k: v[start : start + size] for k, v in inputs.items()} for start in range(0, rows, size)]

@@ -78,9 +78,9 @@ def build(job: Job, folder: Path, work: Path) -> None:
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
     for key, what in problems(settings, family, depth):
         raise ConsommeError(f"{key}: {what}")
-    pieces = 1
+    splits = 1
     while True:
-        made = assemble(job, family, parent, device, work, pieces)
+        made = assemble(job, family, parent, device, work, splits)
         try:
             record = train(made, develop(job, made, parent, work / "best"), job, family, work)
             require_finite_weights(made.engine)
@@ -90,15 +90,15 @@ def build(job: Job, folder: Path, work: Path) -> None:
             model, record = diverged(made, error, parent, work)
             break
         except RuntimeError as error:
-            if not out_of_memory(error) or pieces >= made.largest:
+            if not out_of_memory(error) or splits >= made.largest:
                 raise
         # only here, where the error and its frames are gone, can what the engine holds be freed
         del made
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
-        pieces *= 2
-        say(f"out of memory: going on from the newest checkpoint with each batch in {pieces} pieces")
+        splits *= 2
+        say(f"out of memory: going on from the newest checkpoint with each batch in {splits} pieces")
     if layers := layers_of_teacher(job):
         record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
@@ -107,8 +107,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
     if (work / "tensorboard").is_dir():
         shutil.copytree(work / "tensorboard", folder / "tensorboard")
-    if pieces > 1:
-        record["pieces"] = pieces
+    if splits > 1:
+        record["pieces"] = splits
     left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
     write_provenance(job, folder, left_out=left_out, unknown=much_unknown(made.corpora), **record)
     shutil.rmtree(work)

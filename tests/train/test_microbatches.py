@@ -1,4 +1,4 @@
-"""A batch in pieces: every row once, the least cost, the same training as with whole batches."""
+"""A batch in microbatches: every row once, the least cost, the same training as with whole batches."""
 
 from itertools import pairwise
 from types import SimpleNamespace
@@ -13,7 +13,7 @@ from consomme.families import family_of
 from consomme.train.assemble import batches_of
 from consomme.train.collate import Collator
 from consomme.train.engine import Engine
-from consomme.train.pieces import PASS, pieces
+from consomme.train.microbatches import PASS, microbatches
 from consomme.train.stage import run
 
 
@@ -35,14 +35,14 @@ def test_of_all_cuts_of_the_rows_in_order_of_length_it_is_the_cheapest(sides, pe
     rng = np.random.default_rng(sides)
     for _ in range(20):
         sizes = rng.integers(1, 40, (8, sides))
-        found = pieces(sizes, per_pass)
+        found = microbatches(sizes, per_pass)
         assert sorted(np.concatenate(found)) == list(range(8))
         order = np.argsort(-sizes.max(1), kind="stable")
         assert cost(sizes, found, per_pass) == pytest.approx(min(cost(sizes, c, per_pass) for c in every_cut(order)))
 
 
 def test_known_cuts():
-    cut = lambda lengths, *given: [rows.tolist() for rows in pieces(np.array(lengths)[:, None], *given)]  # noqa: E731
+    cut = lambda lengths, *given: [rows.tolist() for rows in microbatches(np.array(lengths)[:, None], *given)]  # noqa: E731
     assert cut([5, 5, 5, 5], 2.0) == [[0, 1, 2, 3]]
     assert cut([1, 100, 1, 100], 0.5) == [[1, 3], [0, 2]]
     assert cut([1, 100, 1, 100], 50.0) == [[1, 3, 0, 2]]
@@ -51,20 +51,20 @@ def test_known_cuts():
 
 def test_no_piece_is_larger_than_the_room_but_a_row_that_is():
     sizes = np.random.default_rng(0).integers(5, 90, (60, 2))
-    for rows in pieces(sizes, 64.0, 300):
+    for rows in microbatches(sizes, 64.0, 300):
         assert len(rows) * sizes[rows].max() <= 300
-    assert [len(rows) for rows in pieces(np.array([[400], [10], [10]]), 64.0, 30)] == [1, 2]
+    assert [len(rows) for rows in microbatches(np.array([[400], [10], [10]]), 64.0, 30)] == [1, 2]
 
 
 def test_random_batches_waste_little():
     lengths = np.random.default_rng(0).lognormal(2.5, 0.5, (64, 1))
     whole = lengths.sum() / (64 * lengths.max())
-    cut = pieces(lengths, PASS["cpu"])
+    cut = microbatches(lengths, PASS["cpu"])
     assert whole < 0.5 and lengths.sum() / sum(len(rows) * lengths[rows].max() for rows in cut) > 0.85
 
 
 @pytest.mark.parametrize("task", ["asr", "nmt"])
-def test_a_training_is_the_same_in_whatever_pieces(
+def test_a_training_is_the_same_in_whatever_microbatches(
     tmp_path, recogniser, translator, tones, pairs, job, monkeypatch, task
 ):
     parent, corpus = (recogniser, tones) if task == "asr" else (translator, pairs)
@@ -112,5 +112,5 @@ def test_a_piece_has_room_for_so_many_seconds(recogniser, tones):
     longest = max(e["seconds"] for e in examples)
     for fit in (1, 2, 5):
         made = Collator(family, processor, per_pass=1000.0, room=fit * longest * 1.01)(examples)
-        held = [len(piece["labels"]) for piece in made["pieces"]]
+        held = [len(piece["labels"]) for piece in made["microbatches"]]
         assert sum(held) == 16 and held[0] == fit

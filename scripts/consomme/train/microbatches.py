@@ -1,6 +1,6 @@
-"""A batch in pieces of rows of like lengths, so that a batch of rows drawn at random costs little padding.
+"""A batch in microbatches of rows of like lengths, so that a batch of rows drawn at random costs little padding.
 
-Gradients of the pieces add up to the batch's. Batches that each hold rows of one length learn much less from a row, above
+Gradients of the microbatches add up to the batch's. Batches that each hold rows of one length learn much less from a row, above
 all small ones: what differs by length pulls every step another way (Morishita et al. 2017, arXiv 1706.05765)."""
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import numpy as np
 PASS = {"cpu": 3.0, "cuda": 64.0}
 
 
-def pieces(sizes: np.ndarray, per_pass: float, room: float | None = None) -> list[np.ndarray]:
-    """The rows of each piece, longest first: the cut of least cost, of the rows in order of length.
+def microbatches(sizes: np.ndarray, per_pass: float, room: float | None = None) -> list[np.ndarray]:
+    """The rows of each microbatch, longest first: the cut of least cost, of the rows in order of length.
 
-    A piece costs its rows times the longest on each side, and a pass. sizes: [rows, sides] lengths, of whatever unit;
-    per_pass: rows of mean length; room: padded length of the longer side that a piece of several rows may have."""
+    A microbatch costs its rows times the longest on each side, and a pass. sizes: [rows, sides] lengths, of whatever unit;
+    per_pass: rows of mean length; room: padded length of the longer side that a microbatch of several rows may have."""
     order = np.argsort(-sizes.max(1), kind="stable")
     sorted_, rows = sizes[order].astype(float), len(sizes)
     extra = per_pass * sizes.sum() / rows
