@@ -404,12 +404,10 @@ def test_every_augmentation_is_tried_here():
     assert set(SPEECH) | set(TEXT) == set(TABLE)
 
 
-def test_the_plan_knows_the_tasks_of_every_augmentation():
-    from consomme.plan.capabilities.training import AUGMENTATIONS
+def test_a_configuration_has_a_key_for_every_augmentation():
     from consomme.plan.schema import Augment
 
-    assert {name: kind.tasks for name, kind in TABLE.items()} == AUGMENTATIONS
-    assert set(Augment.model_fields) == set(TABLE)
+    assert list(Augment.model_fields) == list(TABLE)
 
 
 @pytest.mark.parametrize("task", ["asr", "nmt"])

@@ -7,7 +7,9 @@ from typing import Any
 
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
-from consomme.plan.schema import POLICIES, VERBS, Configuration
+from consomme.plan.schema import VERBS, Configuration
+from consomme.train.augment import TABLE as AUGMENTATIONS
+from consomme.train.augment.spec_augment import POLICIES
 
 
 def schema() -> dict[str, Any]:
@@ -24,8 +26,9 @@ def schema() -> dict[str, Any]:
     start["revision"] = {"type": "string", "description": "of the hub's model, beside its name"}
     start["scratch"] = {**_scratch(), "description": start["scratch"]["description"]}
     augment = definitions["Augment"]["properties"]
-    for key in ("concatenate", "spec_augment", "reverb", "noise", "subwords"):
-        augment[key]["anyOf"].insert(0, {"type": "boolean"})
+    for name, kind in AUGMENTATIONS.items():
+        if isinstance(kind.settings, type):
+            augment[name]["anyOf"].insert(0, {"type": "boolean"})
     augment["spec_augment"]["anyOf"].append({"enum": list(POLICIES)})
     return found
 

@@ -11,22 +11,11 @@ from consomme.families import Family
 from consomme.families.parts import no_side
 from consomme.plan.problems import fail
 from consomme.plan.schema import TrainNode
+from consomme.train.augment import TABLE as AUGMENTATIONS
 from consomme.train.checks import problems
 
 if TYPE_CHECKING:
     from consomme.plan.items import Model, Prepared
-
-AUGMENTATIONS = {
-    "concatenate": ("asr", "nmt"),
-    "speed": ("asr",),
-    "pitch": ("asr",),
-    "gain": ("asr",),
-    "reverb": ("asr",),
-    "noise": ("asr",),
-    "word_dropout": ("nmt",),
-    "subwords": ("nmt",),
-    "spec_augment": ("asr",),
-}
 
 
 def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
@@ -102,9 +91,9 @@ def _ancestors(model: Model) -> set[str]:
 def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:
     """Augmentations fit the task, and the tokenizer."""
     for key, value in augment.items():
-        if value and task not in AUGMENTATIONS[key]:
+        if value and task not in AUGMENTATIONS[key].tasks:
             works = "audio" if task == "nmt" else "sentences to translate"
-            possible = ", ".join(name for name, tasks in AUGMENTATIONS.items() if task in tasks)
+            possible = ", ".join(name for name, kind in AUGMENTATIONS.items() if task in kind.tasks)
             fail(
                 f"{path}.augment.{key}",
                 f"works on {works}, and the experiment's task is {task}; possible: {possible}",

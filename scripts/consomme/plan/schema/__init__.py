@@ -4,7 +4,7 @@ Sections are validated one by one in `plan.load`, so that an error names the key
 node is validated, so that each run is checked like a node written out by hand.
 """
 
-from consomme.plan.schema.augmentation import POLICIES, Augment
+from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Constraint, Decoding
 from consomme.plan.schema.configuration import VERBS, Configuration, Experiment
@@ -16,7 +16,6 @@ from consomme.plan.schema.starting import FromNode
 from consomme.plan.schema.training import TrainNode
 
 __all__ = [
-    "POLICIES",
     "VERBS",
     "Augment",
     "AverageNode",

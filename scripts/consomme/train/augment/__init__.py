@@ -1,7 +1,8 @@
 """Augmentation on the fly: of the waveform or sentence before its features are computed, and of the features.
 
 What happens to an utterance depends on (seed, turn, corpus, id) and nothing else: not on workers, order or batch.
-A new augmentation is a module with `build(settings, context)` and a line in `TABLE`.
+One more is a module with a `Kind` and a line in `TABLE`, or an entry point of another package in the group
+`consomme.augmentations`. Importing this imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from consomme.common.table import Table
 from consomme.train.augment import (
     concatenate,
     gain,
@@ -27,18 +27,17 @@ from consomme.train.augment import (
 )
 from consomme.train.augment.base import Change, Context, Kind
 
-# name in the settings -> it; applied in this order
-TABLE: dict[str, Kind] = {
-    "concatenate": Kind("rows", ("asr", "nmt"), concatenate.build),
-    "speed": Kind("source", ("asr",), speed.build),
-    "pitch": Kind("source", ("asr",), pitch.build),
-    "gain": Kind("source", ("asr",), gain.build),
-    "reverb": Kind("source", ("asr",), reverb.build),
-    "noise": Kind("source", ("asr",), noise.build),
-    "word_dropout": Kind("source", ("nmt",), words.build),
-    "subwords": Kind("tokens", ("nmt",), subwords.build),
-    "spec_augment": Kind("features", ("asr",), spec_augment.build),
-}
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["TABLE", "Augmenter", "Change", "Context", "Kind", "folders"]
+
+_KINDS = (
+    *(concatenate.CONCATENATE, speed.SPEED, pitch.PITCH, gain.GAIN, reverb.REVERB, noise.NOISE),
+    *(words.WORD_DROPOUT, subwords.SUBWORDS, spec_augment.SPEC_AUGMENT),
+)
+# applied in this order, other packages' after them
+TABLE: Table[Kind] = Table("augmentation", "consomme.augmentations", *_KINDS)
 
 
 class Augmenter:
@@ -58,6 +57,8 @@ class Augmenter:
 
     def generator(self, turn: int, corpus: str, identity: str) -> np.random.Generator:
         """The random numbers of one utterance in one turn."""
+        import numpy as np
+
         text = f"{self.seed}\0{turn}\0{corpus}\0{identity}"
         return np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
 

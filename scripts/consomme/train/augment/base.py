@@ -1,4 +1,4 @@
-"""What an augmentation is."""
+"""What an augmentation is. This module imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.families.base import Subwords
 
 # what it changes (a waveform or its features [time, bins] or a sentence), and the utterance's random numbers
-Change = Callable[[Any, np.random.Generator], Any]
+Change = Callable[[Any, "np.random.Generator"], Any]
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Kind:
-    """changes: "rows" (which rows are one example), "source" (what features are made of), "tokens" (how text becomes
-    ids) or "features"; tasks: asr, nmt or both; build: of settings and context."""
+    """An augmentation."""
 
-    changes: str
-    tasks: tuple[str, ...]
-    build: Callable[[Any, Context], Any]
+    name: str  # the key below `augment`
+    changes: str  # "rows" (which rows are one example), "source" (what features are made of), "tokens" or "features"
+    tasks: tuple[str, ...]  # asr, nmt or both
+    build: Callable[[Any, Context], Any]  # of its settings and the context
+    settings: Any  # the type of its value: a Section, which `true` fills with defaults, or an annotated type
+    description: str = ""

@@ -6,13 +6,33 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Number, Text
+from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.train.augment.base import Change, Context
+
+
+class Noise(Section):
+    """Noise added to the waveform."""
+
+    folder: Text | None = Field(None, description="recordings of noise; without it white and pink noise is made")
+    snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
+    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
+
+    @field_validator("snr")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError("the lowest ratio comes first")
+        return value
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
@@ -43,6 +63,8 @@ def change(
 
 def mix(wave: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
     """wave + noise, the noise scaled so that mean power of the wave over that of the noise is `snr` dB."""
+    import numpy as np
+
     power = float(np.mean(np.square(noise, dtype=np.float64)))
     if power == 0:  # an excerpt of digital silence
         return wave
@@ -52,12 +74,16 @@ def mix(wave: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 
 def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random.Generator) -> np.ndarray:
     """`samples` of a drawn recording from a drawn place on, going round where it is too short."""
+    import numpy as np
+
     recording = recordings[int(generator.integers(len(recordings)))]
     return np.take(recording, int(generator.integers(len(recording))) + np.arange(samples), mode="wrap")
 
 
 def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
     """White or pink noise with equal chance. Pink: power falls as 1/frequency."""
+    import numpy as np
+
     size = -(-samples // BLOCK) * BLOCK
     white = generator.standard_normal(size)
     if generator.random() < 0.5:
@@ -66,3 +92,6 @@ def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
     spectrum[0] = 0
     return np.fft.irfft(spectrum, size)[:samples]
+
+
+NOISE = Kind("noise", "source", ("asr",), build, Noise, "added noise; true for the defaults")

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+from pydantic import AfterValidator
 
 from consomme.common.errors import ConsommeError
+from consomme.common.values import Integer
+from consomme.train.augment.base import Kind
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from consomme.train.augment.base import Change, Context
@@ -20,6 +23,12 @@ WINDOW = 0.032  # seconds of the phase vocoder's window
 # Of the resampling's ratio: its filters are as many and as long, which costs seconds at 15102 : 16000. No semitone is
 # off by more than 4 hundredths.
 LARGEST = 24
+
+
+def _semitones(value: list[int]) -> list[int]:
+    if not value or not all(-12 <= v <= 12 for v in value):
+        raise ValueError("pitch is shifted by semitones between -12 and 12")
+    return value
 
 
 def build(settings: Sequence[int], context: Context) -> Change:
@@ -31,6 +40,8 @@ def build(settings: Sequence[int], context: Context) -> Change:
 
 def change(wave: np.ndarray, generator: np.random.Generator, semitones: Sequence[int], rate: int) -> np.ndarray:
     """The waveform [samples] shifted by a number of semitones drawn from `semitones`; as long as before."""
+    import numpy as np
+
     steps = semitones[int(generator.integers(len(semitones)))]
     return shift(wave, steps, 2 ** round(np.log2(WINDOW * rate)))
 
@@ -91,3 +102,13 @@ def ratio(steps: int) -> Fraction:
     """How much higher `steps` semitones are, nearly: as many up and down undo each other."""
     up = Fraction(2 ** (abs(steps) / 12)).limit_denominator(LARGEST)
     return up if steps >= 0 else 1 / up
+
+
+PITCH = Kind(
+    "pitch",
+    "source",
+    ("asr",),
+    build,
+    Annotated[list[Integer], AfterValidator(_semitones)],
+    "semitones to choose from, such as [-2, -1, 0, 1, 2]",
+)

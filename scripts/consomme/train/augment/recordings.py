@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from consomme.common.errors import ConsommeError
-from consomme.data.audio import BadAudio, decode, resample
+
+if TYPE_CHECKING:
+    import numpy as np
 
 BLOCK = 4096  # lengths of Fourier transforms are multiples of it: those of large primes take ten times as long
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
@@ -23,6 +24,8 @@ def files(folder: Path, key: str) -> list[Path]:
 
 def load(folder: Path, key: str, rate: int) -> list[np.ndarray]:
     """All of them as float32 [samples] at `rate` Hz, channels averaged; ConsommeError for one that is of no use."""
+    from consomme.data.audio import BadAudio, decode, resample
+
     found = []
     for path in files(folder, key):
         try:

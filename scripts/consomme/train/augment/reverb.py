@@ -6,16 +6,38 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Number, Text
+from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.train.augment.base import Change, Context
 
 DIRECT = (0.0, 12.0)  # dB between the direct sound and all that follows it, in rooms made on the spot
 GAP = 0.002  # seconds before the first reflection
+
+
+class Reverb(Section):
+    """Rooms: convolution with impulse responses."""
+
+    folder: Text | None = Field(None, description="recorded responses; without it rooms are made on the spot")
+    rt60: tuple[Number, Number] = Field(
+        (0.1, 0.6), description="made on the spot: shortest and longest time to fall by 60 dB, seconds"
+    )
+    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
+
+    @field_validator("rt60")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError("both are above 0, and the shortest comes first")
+        return value
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
@@ -53,6 +75,8 @@ def change(
 def within(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
     """`wave` [samples] convolved with `response` [samples]: the direct sound, its loudest sample, moves nothing in
     time; the power stays."""
+    import numpy as np
+
     size = -(-(len(wave) + len(response) - 1) // BLOCK) * BLOCK
     heard = np.fft.irfft(np.fft.rfft(wave, size) * np.fft.rfft(response, size), size)
     start = int(np.abs(response).argmax())
@@ -64,6 +88,8 @@ def within(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
 def room(rt60: float, direct: float, rate: int, generator: np.random.Generator) -> np.ndarray:
     """An impulse response [samples]: the direct sound, then white noise that falls by 60 dB in `rt60` seconds and has
     `direct` dB less energy than it."""
+    import numpy as np
+
     times = np.arange(int(rt60 * rate) + 1) / rate
     response = generator.standard_normal(len(times)) * 10 ** (-3 * times / rt60)
     response[times < GAP] = 0
@@ -71,3 +97,6 @@ def room(rt60: float, direct: float, rate: int, generator: np.random.Generator) 
     response *= 10 ** (-direct / 20) / np.sqrt(energy) if energy else 0.0
     response[0] = 1
     return response
+
+
+REVERB = Kind("reverb", "source", ("asr",), build, Reverb, "rooms; true for the defaults")

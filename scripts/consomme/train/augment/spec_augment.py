@@ -9,17 +9,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
+from pydantic import Field, model_validator
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Integer, Number
+from consomme.train.augment.base import Kind
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.train.augment.base import Change, Context
 
 FRAMES = 100  # mel frames a second, in which widths are given
 FREQUENCY_MASKS = 2  # where the settings leave it open and there are mel bins
+
+
+# Park et al. 2019, table 1: W, F, m_F, T, p, m_T
+_POLICY = ("time_warp", "frequency_width", "frequency_masks", "time_frames", "time_width", "time_masks")
+POLICIES: dict[str, dict[str, Any]] = {
+    "LB": dict(zip(_POLICY, (80, 27, 1, 100, 1.0, 1), strict=True)),
+    "LD": dict(zip(_POLICY, (80, 27, 2, 100, 1.0, 2), strict=True)),
+    "SM": dict(zip(_POLICY, (40, 15, 2, 70, 0.2, 2), strict=True)),
+    "SS": dict(zip(_POLICY, (40, 27, 2, 70, 0.2, 2), strict=True)),
+}
+
+
+class SpecAugment(Section):
+    """A time warp and masks on the log-mel frames (Park et al. 2019, arXiv 1904.08779), or time masks on a waveform."""
+
+    # no part of the identity: what it stands for is filled in
+    policy: Literal["LB", "LD", "SM", "SS"] | None = Field(
+        None, exclude=True, description="of the paper: LibriSpeech basic, double, Switchboard mild, strong"
+    )
+    time_masks: Integer = Field(
+        2, ge=0, description="number of masks over time; the most there may be, where time_masks_per_frame is given"
+    )
+    time_masks_per_frame: Number | None = Field(
+        None, gt=0, description="their number grows with the utterance (arXiv 1912.05533), up to time_masks"
+    )
+    time_width: Number = Field(0.05, ge=0, le=1, description="widest mask, as a share of the frames")
+    time_frames: Integer | None = Field(None, ge=0, description="widest mask, in frames of 10 ms")
+    frequency_masks: Integer | None = Field(None, ge=0, description="2 where the model reads mel bins")
+    frequency_width: Integer = Field(15, ge=0, description="widest mask, in mel bins")
+    time_warp: Integer | None = Field(None, ge=0, description="frames that a point moves by at most")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_policy(cls, value: Any) -> Any:
+        value = {"policy": value} if isinstance(value, str) else value
+        policy = value.get("policy") if isinstance(value, dict) else None
+        return {**POLICIES[policy], **value} if isinstance(policy, str) and policy in POLICIES else value
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
@@ -121,8 +163,20 @@ def warp(mels: np.ndarray, furthest: int, generator: np.random.Generator) -> np.
 def warped(mels: np.ndarray, point: float, goal: float) -> np.ndarray:
     """`mels` [frames, bins] stretched left and pressed right, or the other way, so that what was at frame `point` comes
     to lie at `goal` (both strictly between the first frame and the last, which stay); linear between frames."""
+    import numpy as np
+
     last = len(mels) - 1
     source = np.interp(np.arange(len(mels)), [0, goal, last], [0, point, last])
     before = np.minimum(source.astype(np.int64), last - 1)
     share = (source - before)[:, None].astype(mels.dtype)
     return mels[before] * (1 - share) + mels[before + 1] * share
+
+
+SPEC_AUGMENT = Kind(
+    "spec_augment",
+    "features",
+    ("asr",),
+    build,
+    SpecAugment,
+    "masks on the features; true for the defaults, or a policy's name",
+)

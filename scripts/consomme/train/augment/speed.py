@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+from pydantic import AfterValidator
 
 from consomme.common.errors import ConsommeError
+from consomme.common.values import Number
+from consomme.train.augment.base import Kind
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.train.augment.base import Change, Context
+
+
+def _plausible(value: list[float]) -> list[float]:
+    if not value or not all(0.5 <= v <= 2 for v in value):
+        raise ValueError("speed factors lie between 0.5 and 2")
+    return value
 
 
 def build(settings: Sequence[float], context: Context) -> Change:
@@ -40,3 +50,13 @@ def change(
     # whole hertz, in steps of 100 so that the resampling filter stays short
     source = round(rate * factor / 100) * 100 if rate % 100 == 0 else round(rate * factor)
     return resample(torch.from_numpy(wave), source, rate).numpy()
+
+
+SPEED = Kind(
+    "speed",
+    "source",
+    ("asr",),
+    build,
+    Annotated[list[Number], AfterValidator(_plausible)],
+    "factors to choose from, such as [0.9, 1.0, 1.1]",
+)

@@ -10,19 +10,38 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
+from pydantic import BeforeValidator, Field
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.values import Number
+from consomme.train.augment.base import Kind
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.families.base import Subwords
     from consomme.train.augment.base import Context
 
 # text, generator -> token ids with the special tokens
-Encode = Callable[[str, np.random.Generator], list[int]]
+Encode = Callable[[str, "np.random.Generator"], list[int]]
 UNKNOWN = 10.0  # a character in no piece counts as so much below the worst piece, as in SentencePiece
+
+
+class SubwordSampling(Section):
+    """Sentences cut into other pieces each time."""
+
+    sides: Annotated[
+        list[Literal["source", "target"]],
+        BeforeValidator(
+            lambda value: [value] if isinstance(value, str) else value,
+            json_schema_input_type=Literal["source", "target"] | list[Literal["source", "target"]],
+        ),
+    ] = Field(["source", "target"], min_length=1, description="source, target or both")
+    alpha: Number = Field(0.2, gt=0, description="unigram: smoothing, 0.1 varies more (Kudo 2018, arXiv 1804.10959)")
+    dropout: Number = Field(0.1, ge=0, le=1, description="bpe: probability that a merge is left out (arXiv 1910.13267)")
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Mapping[str, Encode]:
@@ -114,3 +133,13 @@ def merge(text: str, scores: Mapping[str, float], dropout: float, generator: np.
             parts[best : best + 2] = [parts[best] + parts[best + 1]]
         pieces += parts
     return pieces
+
+
+SUBWORDS = Kind(
+    "subwords",
+    "tokens",
+    ("nmt",),
+    build,
+    SubwordSampling,
+    "sentences cut into other subwords each time; true for the defaults",
+)

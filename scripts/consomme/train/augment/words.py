@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
+from pydantic import Field
 
 from consomme.common.errors import ConsommeError
+from consomme.common.values import Number
+from consomme.train.augment.base import Kind
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.train.augment.base import Change, Context
 
 
@@ -29,3 +33,13 @@ def change(text: str, generator: np.random.Generator, probability: float) -> str
     if not stays.any():
         stays[int(generator.integers(len(words)))] = True
     return " ".join(word for word, kept in zip(words, stays, strict=True) if kept)
+
+
+WORD_DROPOUT = Kind(
+    "word_dropout",
+    "source",
+    ("nmt",),
+    build,
+    Annotated[Number, Field(ge=0, lt=1)],
+    "probability that a source word is left out",
+)
