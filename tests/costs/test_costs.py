@@ -7,17 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from consomme.common.files import write_json
 from consomme.common.stage import main
 from consomme.costs import measure
 from consomme.costs import stage as costs
 from consomme.costs.stage import architecture
+from consomme.data.prepared import Writer
 from consomme.results.columns import COSTS
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch, corpus):
+def models(tmp_path, monkeypatch, corpus):
     """Marian models `base`, `tuned` (its shape), `small` (fewer layers) and `exported`, beside a prepared corpus."""
     from consomme.families import family_named
 
@@ -38,13 +40,13 @@ def folders(tmp_path, monkeypatch, corpus):
     return tmp_path
 
 
-def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
-    models = [("base", 1), ("base", 2), ("tuned", 1), ("small", 1), ("exported", 1)]
+def test_models_of_one_shape_are_measured_once(models, monkeypatch):
+    named = [("base", 1), ("base", 2), ("tuned", 1), ("small", 1), ("exported", 1)]
     spec = {
         "task": "nmt",
         "languages": ["en", "fr"],
         "decoding": {"num_beams": 1, "max_new_tokens": 8},
-        "models": [{"name": n, "replicate": r, "folder": n} for n, r in models],
+        "models": [{"name": n, "replicate": r, "folder": n} for n, r in named],
         "sets": ["dev"],
         "corpora": {"dev": "dev"},
     }
@@ -74,7 +76,7 @@ def test_models_of_one_shape_are_measured_once(folders, monkeypatch):
     assert rows["exported", "1"]["bytes"] == "123" and rows["exported", "1"]["speed"] == ""
 
 
-def test_architecture_is_config_and_shapes_not_weights(folders):
+def test_architecture_is_config_and_shapes_not_weights(models):
     assert architecture(Path("base")) == architecture(Path("tuned")) != architecture(Path("small"))
     shutil.copytree("base", "other")
     config = json.loads(Path("other/config.json").read_text())
@@ -97,7 +99,7 @@ def test_attention_counts_whichever_kernel_computes_it():
 
 
 @pytest.mark.parametrize("loudest", ["</s>", "<unk>"])
-def test_silence_and_babble_are_timed_for_the_same_number_of_tokens(folders, loudest):
+def test_silence_and_babble_are_timed_for_the_same_number_of_tokens(models, loudest):
     """A model that ends at once, and one that never does."""
     import torch
 
@@ -113,3 +115,18 @@ def test_silence_and_babble_are_timed_for_the_same_number_of_tokens(folders, lou
     for limit, tokens in ((20, 7), (5, 7)):
         family.generate(model, processor, batch, ["en", "fr"], measure.as_long({"max_new_tokens": limit}, tokens))
         assert written[-1].shape == (len(TEXTS), 1 + min(limit, tokens))  # the start stands before them
+
+
+@pytest.mark.parametrize("name", ["ctc", "wav2vec2"])
+def test_weights_that_are_computed_from_others_are_measured(tmp_path, folders, name):
+    """The convolution of positions in wav2vec 2.0 has weight norm."""
+    import numpy as np
+
+    with Writer(tmp_path / "rows.arrow", "asr") as writer:
+        row = {"id": "1", "speaker": None, "document": None, "recordings": [], "text": "the cat", "seconds": 0.5}
+        writer.add({**row, "audio": (1000 * np.sin(np.arange(8000))).astype(np.int16)})
+    facts = {"task": "asr", "name": "dev", "rows": 1, "version": 1, "sampling_rate": 16000}
+    write_json(tmp_path / "prepared.json", {**facts, "fingerprint": writer.fingerprint(16000)})
+    spec = {"languages": ["en"], "corpora": {"dev": str(tmp_path)}, "sets": ["dev"], "decoding": {"num_beams": 1}}
+    found = measure.measure(folders(name), spec, "cpu", 1)
+    assert found["flops"] > 0 and len(found["rounds"]) == measure.ROUNDS
