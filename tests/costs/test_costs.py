@@ -123,7 +123,15 @@ def test_weights_that_are_computed_from_others_are_measured(tmp_path, folders, n
     import numpy as np
 
     with Writer(tmp_path / "rows.arrow", "asr") as writer:
-        row = {"id": "1", "speaker": None, "document": None, "recordings": [], "text": "the cat", "seconds": 0.5, "audio_hash": ""}
+        row = {
+            "id": "1",
+            "speaker": None,
+            "document": None,
+            "recordings": [],
+            "text": "the cat",
+            "seconds": 0.5,
+            "audio_hash": "",
+        }
         writer.add({**row, "audio": (1000 * np.sin(np.arange(8000))).astype(np.int16)})
     facts = {"task": "asr", "name": "dev", "rows": 1, "version": 1, "sampling_rate": 16000}
     write_json(tmp_path / "prepared.json", {**facts, "fingerprint": writer.fingerprint(16000)})

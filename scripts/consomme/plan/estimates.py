@@ -81,7 +81,7 @@ class Estimates:
         if model.stage == "prune":
             share = _kept(next(iter(model.parents.values())), model)
         elif model.stage == "export":
-            share = STORED.get(settings["quantization"], 1.0)
+            share = STORED.get(settings.get("quantization"), 1.0)
         return Guess(statistics.median(known) * share, False)
 
     def _weights(self, model: Model) -> float | None:
