@@ -8,6 +8,6 @@ from consomme.common.stage import main
 from consomme.data.prepare import run
 
 if __name__ == "__main__":
-    # read when torch is loaded: its threads would stand in the way of the processes that decode side by side
+    # read when torch is loaded: its threads would slow down the processes that decode in parallel
     os.environ["OMP_NUM_THREADS"] = "1"
     main(run, "Read a corpus once: check it, normalise its text, decode its audio, write it as Arrow.")

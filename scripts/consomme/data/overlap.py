@@ -13,7 +13,7 @@ from consomme.data.text import compared
 def overlap(train: Rows, test: Rows) -> dict[str, int]:
     """How many rows of `test` share something with any row of `train`: their audio (by hash), a source recording, the
     speaker, the document, the source, the target (both compared without case and punctuation). asr has no source, nmt
-    no audio; unknown speakers and documents are nobody's and nothing's."""
+    no audio; rows without a speaker or document share none."""
     counts = {
         "recording": _lists(train.recordings, test.recordings),
         "speaker": _shared(train.speakers, test.speakers),

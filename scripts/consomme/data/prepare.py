@@ -33,20 +33,20 @@ DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time
 FEW = 200  # rows of audio up to which starting other processes takes longer than it saves
 
-# What an author of the configuration asked for; every other reason says that the corpus isn't what it should be.
+# Reasons that the configuration asked for; every other reason means that something is wrong with the corpus.
 DECLARED = frozenset(
     {"where", "limit", "without", "too short", "longer than asked", "few characters", "many characters", "ratio"}
 )
 
 ADVICE = {
-    "missing": "see that the paths in the corpus are right, and all of it unpacked",
-    "unreadable": "see whether the files play elsewhere; convert or remove them",
+    "missing": "check that the paths in the corpus are right, and that all of it is unpacked",
+    "unreadable": "check whether the files play elsewhere; convert or remove them",
     "empty": "remove those files from the corpus",
     "too long": f"cut the recordings up, or set max_seconds if more than {DEFAULT_MAX_SECONDS:g} s is meant",
     "no text": "give those rows a text, or choose another normaliser",
     "encoding": "save the text as UTF-8",
-    "columns": "see that every line has as many columns as the others",
-    "ragged": "see whether a tab or comma stands inside a text: remove it, or in a .csv put the text in quotes",
+    "columns": "check that every line has as many columns as the others",
+    "ragged": "check for a tab or comma inside a text: remove it, or in a .csv put the text in quotes",
 }
 
 

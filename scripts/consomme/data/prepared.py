@@ -107,8 +107,8 @@ class Writer:
 class Corpus:
     """One prepared corpus, memory-mapped. `about` is its prepared.json.
 
-    A corpus relabelled by a model has no waveforms of its own: they stand in `audio`, the corpus that was relabelled, and
-    `numbers` says in which of its rows."""
+    A relabelled corpus has no waveforms of its own: they are in `audio`, the corpus that was relabelled, in the rows
+    `numbers`."""
 
     name: str
     about: Mapping[str, Any]

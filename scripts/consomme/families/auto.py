@@ -38,7 +38,7 @@ class Unknown(Family):
         languages: Sequence[str],
         seed: int,
     ) -> None:
-        raise ConsommeError(f"scratch.family: {self.name} stands for fetched checkpoints; none is made from scratch")
+        raise ConsommeError(f"scratch.family: {self.name} is for fetched checkpoints; none is made from scratch")
 
     def new_head(
         self, source: Path, out: Path, tokenizer: Mapping[str, Any], texts: Callable[[], Iterator[str]], seed: int

@@ -123,37 +123,29 @@ class Subwords:
 class Family:
     """One architecture. Sides are "encoder" and "decoder"; layers count from 0 here, from 1 in configurations.
 
-    name: the word in configurations; task: asr or nmt; objective: ctc or seq2seq; model_type: config.json's;
-    architecture, config: class names in transformers; stacks: by side; scratch: the settings of a model trained from
-    scratch with their defaults, named as in the model's config; tokenizer: likewise for the tokenizer;
-    dropouts: the config's keys that one `dropout` setting of training sets (a model built or loaded with them set
-    trains with them); exports: formats that `export` can write; optional: ends of the names of weights that a
-    checkpoint may lack, zero then, or have beyond the model's own; masks_input: whether the architecture masks its own
-    input in training unless the config says otherwise; head_hooks: whether a hook before the output projection sees the
-    heads, without which scores that look at data are impossible; languages: whether features depend on the languages
-    that the processor is for; batch_norm: whether it may have running statistics, estimated anew for an average;
-    windows: whether `collate` takes `frames`, so that a model of a fixed window may see a shorter one; waveform: whether features are the waveform itself;
-    published: words in the names of its published checkpoints, which tell the family before one is there to be read."""
+    A subclass overrides the methods that differ."""
 
-    name: str
-    task: str
-    objective: str
-    model_type: str
-    architecture: str
-    config: str
-    stacks: Mapping[str, Stack]
+    name: str  # the word in configurations
+    task: str  # asr or nmt
+    objective: str  # ctc or seq2seq
+    model_type: str  # config.json's
+    architecture: str  # class name in transformers
+    config: str  # class name of its config in transformers
+    stacks: Mapping[str, Stack]  # by side
+    # settings of a model from scratch with their defaults, named as in its config; likewise for its tokenizer
     scratch: Mapping[str, Any] = field(default_factory=dict)
     tokenizer: Mapping[str, Any] = field(default_factory=dict)
-    dropouts: Sequence[str] = ()
-    exports: Sequence[str] = ("safetensors",)
+    dropouts: Sequence[str] = ()  # the config's keys that the one `dropout` setting of training sets
+    exports: Sequence[str] = ("safetensors",)  # formats that `export` can write
+    # ends of names of weights that a checkpoint may lack (they are zero then), or may have beyond the model's own
     optional: Sequence[str] = ()
-    masks_input: bool = False
-    head_hooks: bool = True
-    languages: bool = False
-    batch_norm: bool = False
-    windows: bool = False
-    waveform: bool = False
-    published: Sequence[str] = ()
+    masks_input: bool = False  # it masks its own input in training unless its config forbids it
+    head_hooks: bool = True  # a hook before the output projection sees the heads; scores by data need that
+    languages: bool = False  # features depend on the languages that the processor is for
+    batch_norm: bool = False  # it may have running statistics, which are estimated anew for an average
+    windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
+    waveform: bool = False  # features are the waveform itself
+    published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
 
     # -- on disk ---------------------------------------------------------------------------------------------------
     def create(
@@ -190,7 +182,7 @@ class Family:
         """The model's input for one example, unpadded.
 
         asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins], or [samples]
-        for a model that hears the waveform itself.
+        for a model whose input is the waveform.
         nmt: a sentence -> int64 token ids [tokens]."""
         raise NotImplementedError
 
@@ -239,7 +231,7 @@ class Family:
         return shifted.masked_fill(shifted == -100, start if pad is None else pad)
 
     def padding_matters(self, config: Any) -> bool:
-        """Whether the padding of a batch changes what a model with this config says to its shorter examples."""
+        """Whether the padding of a batch changes the output for its shorter examples, in a model with this config."""
         return False
 
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
@@ -251,8 +243,8 @@ class Family:
         raise NotImplementedError(f"{self.name} has no frames")
 
     def head(self, model: PreTrainedModel, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """For ctc: what the model makes of a layer's hidden states [batch, time, width] if it takes them for the top's,
-        dropout included: logits [batch, time, vocabulary]. batch: the arguments of the forward pass that made them."""
+        """For ctc: the output layers applied to any layer's hidden states [batch, time, width], dropout included: logits
+        [batch, time, vocabulary]. batch: the arguments of the forward pass that gave these states."""
         raise NotImplementedError(f"{self.name} has no CTC head")
 
     def window(self, longest: int) -> int:

@@ -21,12 +21,12 @@ FILE = "ensemble.json"  # in a model folder: {"members": [folders below it]}, an
 
 def ensemble(models: Sequence[PreTrainedModel]) -> PreTrainedModel:
     """One model of the members' own class whose logits [..., vocabulary] are the mean of the members' log
-    probabilities, float32. Wherever a model is asked (`generate` with or without beams, losses, an `Evaluator`), it can
-    stand. It shares the members' tensors; config and generation config are the first one's. One model is returned as
-    it is.
+    probabilities, float32. It can be used like any model: `generate` with or without beams, losses, an `Evaluator`.
+    It shares the members' tensors; config and generation config are the first one's. A single model is returned as it
+    is.
 
     Members may differ in depth and width. ConsommeError if they are of different classes or vocabularies; models that
-    give another number of frames for the same audio are refused when they are asked."""
+    give different numbers of frames for the same audio are refused when they are run."""
     models = list(models)
     if not models:
         raise ConsommeError("an ensemble needs at least one model")

@@ -30,7 +30,7 @@ FEED_FORWARD = {"feed_forward": FeedForward("mlp", ("fc1",), "fc2")}
 
 @dataclass(frozen=True)
 class Moonshine(Waveform, Transcriber):
-    """See `Family`. A group norm over all of time hears the padding of a batch."""
+    """See `Family`. Its group norm over all of time is changed by the padding of a batch."""
 
     def create(
         self,

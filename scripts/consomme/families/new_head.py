@@ -16,7 +16,7 @@ from consomme.families.parts import HEADS, fits
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-MASK = "masked_spec_embed"  # what stands for masked frames; zero where a checkpoint has none
+MASK = "masked_spec_embed"  # the vector that replaces masked frames; zero where a checkpoint has none
 
 
 def extractor_of(source: Path) -> Any:

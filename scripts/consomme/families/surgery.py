@@ -159,7 +159,7 @@ def zero_heads(model: PreTrainedModel, family: Family, pruned: Pruned) -> PreTra
 
 
 def dead_heads(model: PreTrainedModel, family: Family) -> set[tuple[str, int, int]]:
-    """Heads (group, layer, number, all from 0) that nobody hears: their output columns are zero."""
+    """Heads (group, layer, number, all from 0) without effect: their output columns are zero."""
     return {
         (name, number, head)
         for name, stack, attention in groups(family)

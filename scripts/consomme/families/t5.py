@@ -76,7 +76,7 @@ class T5(Translator):
         return "the position bias that all layers share has a part for each head"
 
     def no_conversion(self, config: Mapping[str, Any]) -> str | None:
-        # T5 1.1 and its like; transformers now says of every T5 that its embeddings are tied, by which others tell
+        # T5 1.1 and its like. tie_word_embeddings tells older ones; transformers now sets it for every T5
         if config.get("scale_decoder_outputs", config.get("tie_word_embeddings")) is False:
             return "its outputs are not scaled, and CTranslate2's converter would scale them"
         return None

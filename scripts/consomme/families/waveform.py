@@ -1,4 +1,4 @@
-"""Models that hear the waveform itself: wav2vec 2.0 and its descendants, and what Moonshine shares with them."""
+"""Models whose input is the waveform: wav2vec 2.0 and its descendants, and what Moonshine shares with them."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class Waveform(Family):
 
 @dataclass(frozen=True)
 class WaveformCtc(Waveform, CtcFamily):
-    """See `Family`. A feature extractor that returns no attention mask says that the model was trained without: batches
-    are then padded with zeros, which its group norm hears."""
+    """See `Family`. Where the feature extractor returns no attention mask, the model was trained without one: batches are
+    padded with zeros, and its group norm is changed by them."""
 
     def create(
         self,

@@ -257,7 +257,7 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
             f"audio of {len(wave) / rate:.2f} s, the model's window is {window / rate:g} s; "
             "set max_seconds on the corpus, or start from a model with a longer window"
         )
-    # frame t hears the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
+    # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
     frames = (len(wave) + size // 2 + hop - 1) // hop + 1
     samples = frames * hop + size
     if samples > window:  # too near the window's end, where the transform mirrors the signal

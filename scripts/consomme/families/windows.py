@@ -1,7 +1,7 @@
-"""Short windows: a model whose input has one fixed length (Whisper: 30 s) on the length that its batch needs.
+"""Short windows: a model whose input has one fixed length (Whisper: 30 s) gets only the length that its batch needs.
 
-A model says by `trained_window` in its config.json whether it was trained so; other code than ours doesn't read it and
-gives it the full window, which is why both are scored."""
+`trained_window` in config.json records how a model was trained. Other code doesn't read it and uses the full window, so
+both windows are scored."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def fitting(family: Family, short: bool, longest: int) -> dict[str, int]:
 def alike(
     family: Family, config: Any, decoding: Mapping[str, Any] | None = None
 ) -> Callable[[float, Sized], float | None]:
-    """What rows of one batch must have in common, so that none hears what stands beside it, as a function of a row's length
-    and features: the length where padding is heard, the window where windows are short, nothing elsewhere."""
+    """The grouping key for batches, a function of a row's length and features: rows with equal keys can share a batch
+    without padding changing their output. It is the length where padding matters, the window where windows are short,
+    and None, the same for all, elsewhere."""
     if family.padding_matters(config):
         return lambda length, features: length
     if is_short(family, config, decoding):
@@ -40,5 +41,5 @@ def alike(
 
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:
-    """The decoding settings that are for `Family.generate`: what is given, but for the window, which the batch has."""
+    """The decoding settings for `Family.generate`: all that are given except the window, which the batch already has."""
     return {k: v for k, v in decoding.items() if k != "window" and v is not None}

@@ -34,11 +34,11 @@ def run(job: Job) -> None:
     """Write `job.out`, a JSON file:
 
     ingredients: the names of the models, in the order given; left_out: name -> why; sets: development set -> weight,
-    rows (so many were used) and of (so many there are); losses: name -> loss in nats per token, the weighted mean over
+    rows (number used) and of (number there are); losses: name -> loss in nats per token, the weighted mean over
     the sets; best: the name of the least; alphas, lines: for each other model the loss of (1 - alpha) * best +
     alpha * other; ranked, orders: {order: names, losses: of the mean of the first k} by loss and at random.
 
-    A job that was killed does no finished evaluation again: the evaluator keeps them by content."""
+    A killed job repeats no finished evaluation: the evaluator stores them by content."""
     left_out = diverged(job.labelled("parent"))
     parents = {name: path for name, path in job.labelled("parent").items() if name not in left_out}
     # what is made is a file, which lies in the folder of all landscapes
@@ -102,7 +102,7 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
 
 
 def some(rows: Rows, most: int) -> Rows:
-    """At most so many rows, always the same, drawn by a hash of their ids."""
+    """At most `most` rows, always the same ones, drawn by a hash of their ids."""
     return rows if len(rows) <= most else rows.share(max(most, 1) / len(rows), SEED)
 
 

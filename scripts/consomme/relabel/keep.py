@@ -18,7 +18,7 @@ def sift(
     scores: Mapping[str, np.ndarray],
     keep: Mapping[str, float],
 ) -> list[Problem | None]:
-    """Why each row goes, or None where it stays.
+    """Why each row is left out, or None where it is kept.
 
     problems: of rows whose text can't be used anyway; confidence: [rows], 0..1; scores: metric -> its value on each row,
     in points, for the metrics in `keep`; keep: `confidence`, at least; METRIC, at most where less is better, else at

@@ -30,14 +30,14 @@ from consomme.relabel.keep import Problem, sift
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CHUNK = 2048  # rows whose labels are stored together: what is lost when the job is killed
+CHUNK = 2048  # rows whose labels are stored together; a killed job loses at most one chunk
 
 
 def run(job: Job) -> None:
     """Make a prepared corpus at `job.out` of one prepared corpus and the models that label it (several: an ensemble).
 
-    Labels are cached by content, chunk by chunk: a job that was killed goes on, and one that only keeps other rows
-    asks no model again."""
+    Labels are cached by content, chunk by chunk: a killed job goes on where it was, and a change of which rows are kept
+    needs no new decoding."""
     ((_, source),) = job.labelled("corpus").items()
     models = job.labelled("model")
     key = {

@@ -69,8 +69,8 @@ def copy_checkpoint(source: Path, target: Path, where: str) -> None:
 
 def complete(folder: Path, model: PreTrainedModel) -> None:
     """Write the weights anew under the names that `model`, loaded from `folder`, has for them, in their stored type,
-    where the file has other names, more, or lacks some: old checkpoints spell the parts of a weight norm otherwise, and what is
-    made of them can only be averaged with them under the same names."""
+    if the file's names differ. Old checkpoints name the parts of a weight norm differently, and only models with equal
+    names can be averaged."""
     import torch
     from safetensors.torch import save_model
 

@@ -11,7 +11,7 @@ from consomme.start.checkpoint import PATTERNS, to_convert
 def fetch(name: str, revision: str | None) -> tuple[Path, str]:
     """The folder and the commit of a checkpoint on the hub, downloaded unless the local cache has it.
 
-    Only safetensors, JSON, SentencePiece and text files are ever asked for. ConsommeError if there is no such name,
+    Only safetensors, JSON, SentencePiece and text files are fetched. ConsommeError if there is no such name,
     no way to reach the hub, or no safetensors."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (

@@ -114,7 +114,7 @@ def _regex(pattern: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", pattern)
     names = parts[1::2]
     if len(set(names)) != len(names):
-        raise ConsommeError(f"pattern '{pattern}': a field stands in it twice")
+        raise ConsommeError(f"pattern '{pattern}': a field occurs in it twice")
     if any(name[0].isdigit() for name in names):
         raise ConsommeError(f"pattern '{pattern}': a field's name can't begin with a digit")
     # a field takes as little as it can, and never a slash

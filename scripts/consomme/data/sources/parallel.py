@@ -68,7 +68,7 @@ class Parallel(Source):
 
 
 def _table(path: Path) -> Iterator[Raw]:
-    """The first line says whether there are documents: a tab inside a sentence looks like one."""
+    """Whether there is a document column is read from the first line: later, a tab inside a sentence looks like one."""
     columns = 0
     for number, line in enumerate(_lines(path), 1):
         row = Raw(f"{number:07d}", fields={"line": number})

@@ -1,4 +1,4 @@
-"""Tables as people keep them, .tsv, .csv and .jsonl: rows, or what is wrong with a line; nothing is dropped in silence."""
+"""Tables as people keep them, .tsv, .csv and .jsonl: rows, or what is wrong with a line; nothing is dropped unreported."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def header_of(path: Path) -> list[str] | None:
 
 
 def like_data(header: Sequence[str], path: Path) -> str:
-    """Where the first line of a table holds a file or a sentence, and so is no header: a sentence that says it, with a
-    full stop and a space before it; otherwise nothing."""
+    """A hint for error messages if the first line of a table looks like data and not like a header (it holds a file or a
+    sentence), beginning with ". "; else the empty string."""
     if path.suffix == ".jsonl":
         return ""
     for cell in header:
