@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 from consomme.doctor.finding import Asked, Finding, size
+from consomme.plan.estimates import Estimates
 
 PATIENCE = 5.0  # seconds that the hub may take to answer
 STATES = 4  # a training holds weights, gradients and two moments in float32
+CHECKPOINTS = 2  # that a training has on the disk at once, without gradients
 LARGE = 100e6 * 4  # bytes of float32 weights above which a processor trains for days
 
 
@@ -96,7 +98,8 @@ def exports(asked: Asked) -> Finding:
 
 def training(asked: Asked) -> Finding:
     """The largest training fits the device, so far as weights are known."""
-    sizes = [found for m in asked.models if m.stage == "train" and (found := _weights(m))]
+    known = _sizes(asked)
+    sizes = [found for m in asked.models if m.stage == "train" and (found := known[m.id])]
     if not any(m.stage == "train" for m in asked.models):
         return Finding(True, "none")
     if not sizes:
@@ -124,30 +127,31 @@ def _elsewhere(asked: Asked) -> bool:
     return shutil.which("sinfo") is not None
 
 
-def _weights(model: Any) -> int | None:
-    """Bytes of a model's weights, as those of the model that it comes from; None where nothing is there yet."""
-    folder = Path(model.folder)
-    settings = model.identity["settings"]
-    if "folder" in settings:
-        folder = Path(model.data_root) / settings["folder"]
-    elif "hub" in settings:
-        from huggingface_hub import try_to_load_from_cache
+def _sizes(asked: Asked) -> dict[str, float | None]:
+    """Model's id -> bytes of its weights, for the models that are not made yet; None where nobody can know."""
+    fetched = {m.id: size for m in asked.models if "hub" in m.identity["settings"] and (size := _fetched(m))}
+    estimates = Estimates(asked.plan.models.values(), fetched) if asked.plan else None
+    found = {m.id: estimates.size(m) for m in asked.models} if estimates else {}
+    return {name: guess.value if guess else None for name, guess in found.items()}
 
-        name, revision = _key(model)
-        found = try_to_load_from_cache(name, "config.json", revision=revision)
-        folder = Path(found).parent if isinstance(found, str) else folder
-    if files := list(folder.glob("*.safetensors")):
-        return sum(f.stat().st_size for f in files)
-    return next((found for parent in model.parents.values() if (found := _weights(parent))), None)
+
+def _fetched(model: Any) -> float:
+    """Bytes of a checkpoint of the hub in the local cache; 0 where it isn't there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    name, revision = _key(model)
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    files = Path(found).parent.glob("*.safetensors") if isinstance(found, str) else ()
+    return float(sum(f.stat().st_size for f in files))
 
 
 def written(asked: Asked) -> tuple[float, str]:
-    """About how many bytes the models will take that are not made yet, and which are not counted, in words."""
-    total, unknown = 0.0, 0
-    for model in asked.models:
-        found = _weights(model)
-        total += found or 0
-        unknown += found is None and not model.ensemble
+    """About how many bytes the models will take that are not made yet, and which are not counted, in words. A training
+    has its last two checkpoints beside it, with the optimizer's state, until it ends: the largest one is counted."""
+    sizes = _sizes(asked)
+    unknown = sum(size is None for size in sizes.values())
+    largest = max((sizes[m.id] or 0.0 for m in asked.models if m.stage == "train"), default=0.0)
+    total = sum(size or 0.0 for size in sizes.values()) + largest * (STATES - 1) * CHECKPOINTS
     return total, f"{unknown} models of unknown size" if unknown else ""
 
 

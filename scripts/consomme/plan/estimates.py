@@ -49,11 +49,13 @@ def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> floa
 
 
 class Estimates:
-    """Bytes and seconds of the models of a plan, those that are there and those to come."""
+    """Bytes and seconds of the models of a plan, those that are there and those to come.
 
-    def __init__(self, models: Iterable[Model]) -> None:
+    known: bytes of starting points that lie elsewhere, such as in the hub's cache, by the model's id."""
+
+    def __init__(self, models: Iterable[Model], known: Mapping[str, float] | None = None) -> None:
         self.models = list(models)
-        self._bytes: dict[str, Guess | None] = {}
+        self._bytes: dict[str, Guess | None] = {name: Guess(size, True) for name, size in (known or {}).items()}
 
     def size(self, model: Model) -> Guess | None:
         """A model's bytes: as they lie on the disk, else of the one like it under another name, else of its parents."""
