@@ -14,7 +14,7 @@ os.environ.update(
 )
 
 # what nearly every stage needs
-PRELOADED = "consomme.train.stage,consomme.train.engine,consomme.evaluate.evaluator"
+PRELOADED = "consomme.train.stage,consomme.train.trainer,consomme.evaluate.evaluator"
 # jobs on this machine are forked from one process that has the libraries loaded; those on others start on their own
 # (consomme/preload.py); CONSOMME_PRELOAD="" before the command turns that off
 if workflow.is_main_process:

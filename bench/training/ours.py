@@ -41,15 +41,15 @@ def flops(job: Job) -> list[dict[str, float]]:
     quiet()
     parent = parent_of(job)
     with tempfile.TemporaryDirectory() as work:
-        engine = assemble(job, family_of(parent), parent, "cpu", Path(work), 1).engine
+        trainer = assemble(job, family_of(parent), parent, "cpu", Path(work), 1).trainer
     found = []
-    for keys in islice(engine.parts.batches, COUNTED):
-        batch = engine.data_collator([engine.train_dataset[key] for key in keys])
+    for keys in islice(trainer.parts.batches, COUNTED):
+        batch = trainer.data_collator([trainer.train_dataset[key] for key in keys])
         counts = batch["counts"]
         counter = FlopCounterMode(display=False)
         with sdpa_kernel(SDPBackend.MATH), counter:
             for piece in batch["microbatches"]:
-                engine.compute_loss(engine.model, piece, num_items_in_batch=counts["tokens"]).backward()
+                trainer.compute_loss(trainer.model, piece, num_items_in_batch=counts["tokens"]).backward()
         found.append({"flops": counter.get_total_flops(), "utterances": counts["utterances"]})
     torch._dynamo.reset()
     return found

@@ -80,15 +80,15 @@ def test_half_a_loss_proves_no_checkpoint(tmp_path, translator, pairs, broken_at
 
 def test_a_spike_counts_also_where_nobody_looks_at_every_step(tmp_path, translator, pairs, broken_at, job, monkeypatch):
     """As on a GPU, where the loss is looked at only when a line is due: the step is the one of the spike."""
-    from consomme.train.engine import Engine
+    from consomme.train.trainer import AsrNmtTrainer
 
-    look = Engine.require_finite
+    look = AsrNmtTrainer.require_finite
 
-    def late(engine):
-        if engine.state.global_step >= engine.state.max_steps:
-            look(engine)
+    def late(trainer):
+        if trainer.state.global_step >= trainer.state.max_steps:
+            look(trainer)
 
-    monkeypatch.setattr(Engine, "require_finite", late)
+    monkeypatch.setattr(AsrNmtTrainer, "require_finite", late)
     broken_at(4, 100.0)
     made = job(tmp_path, translator, {"pairs": pairs}, max_steps=8, max_loss=50.0)
     run(made)
@@ -123,16 +123,16 @@ def test_adapters_of_a_run_without_a_checkpoint_leave_nothing_behind(tmp_path, t
 def test_weights_that_are_no_numbers_after_the_last_step(tmp_path, translator, pairs, job, monkeypatch):
     import torch
 
-    from consomme.train.engine import Engine
+    from consomme.train.trainer import AsrNmtTrainer
 
-    plain = Engine.train
+    plain = AsrNmtTrainer.train
 
     def ruined(self, **given):
         plain(self, **given)
         with torch.no_grad():
             next(self.model.parameters()).fill_(float("inf"))
 
-    monkeypatch.setattr(Engine, "train", ruined)
+    monkeypatch.setattr(AsrNmtTrainer, "train", ruined)
     made = job(tmp_path, translator, {"pairs": pairs}, max_steps=2)
     run(made)
     assert "diverged" in said(made.out) and weights_hash(made.out) == weights_hash(translator)

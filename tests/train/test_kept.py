@@ -20,7 +20,7 @@ def watched(monkeypatch):
     plain, seen = Kept.on_step_end, []
 
     def watch(self, args, state, control, **more):
-        seen.append({n: p.detach().double().clone() for n, p in self.engine.model.named_parameters()})
+        seen.append({n: p.detach().double().clone() for n, p in self.trainer.model.named_parameters()})
         return plain(self, args, state, control, **more)
 
     monkeypatch.setattr(Kept, "on_step_end", watch)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from consomme.train.engine import Engine, split
 from consomme.train.microbatches import PASS
 from consomme.train.stage import run
+from consomme.train.trainer import AsrNmtTrainer, split
 
 
 @pytest.fixture
@@ -16,14 +16,14 @@ def room_for(monkeypatch):
     """Memory for so many rows at once."""
 
     def limit(rows):
-        plain = Engine.compute_loss
+        plain = AsrNmtTrainer.compute_loss
 
         def narrow(self, model, inputs, *given, **more):
             if len(inputs["labels"]) > rows:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
             return plain(self, model, inputs, *given, **more)
 
-        monkeypatch.setattr(Engine, "compute_loss", narrow)
+        monkeypatch.setattr(AsrNmtTrainer, "compute_loss", narrow)
 
     return limit
 

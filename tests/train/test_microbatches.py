@@ -12,9 +12,9 @@ from consomme.data.prepared import Rows
 from consomme.families import family_of
 from consomme.train.assemble import batches_of
 from consomme.train.collate import Collator
-from consomme.train.engine import Engine
 from consomme.train.microbatches import PASS, microbatches
 from consomme.train.stage import run
+from consomme.train.trainer import AsrNmtTrainer
 
 
 def cost(sizes, cut, per_pass):
@@ -70,13 +70,13 @@ def test_a_training_is_the_same_in_whatever_microbatches(
     parent, corpus = (recogniser, tones) if task == "asr" else (translator, pairs)
     # dropout would be drawn anew for each piece, and Adam makes a step of a gradient that is rounding alone
     options = {"max_steps": 6, "dropout": 0.0, "gradient_accumulation_steps": 2, "optim": "sgd", "learning_rate": 0.1}
-    passes, plain = [], Engine.compute_loss
+    passes, plain = [], AsrNmtTrainer.compute_loss
 
     def counting(self, *given, **more):
         passes.append(1)
         return plain(self, *given, **more)
 
-    monkeypatch.setattr(Engine, "compute_loss", counting)
+    monkeypatch.setattr(AsrNmtTrainer, "compute_loss", counting)
     trained = []
     for per_pass in (1000.0, 0.01):
         monkeypatch.setitem(PASS, "cpu", per_pass)

@@ -229,18 +229,18 @@ def test_augmentation_leaves_the_mark_of_made_sentences_alone(tmp_path, translat
 
 def test_layers_drop_in_training_only(tmp_path, recogniser, tones, monkeypatch, job):
     from consomme.families import family_named, surgery
-    from consomme.train.engine import Engine
+    from consomme.train.trainer import AsrNmtTrainer
 
     family = family_named("ctc")
     executed = []
-    plain = Engine.__init__
+    plain = AsrNmtTrainer.__init__
 
     def watched(self, model, *given, **more):
         for layer in surgery.layers(model, family.stacks["encoder"]):
             layer.register_forward_hook(lambda module, *_: executed.append(module.training))
         plain(self, model, *given, **more)
 
-    monkeypatch.setattr(Engine, "__init__", watched)
+    monkeypatch.setattr(AsrNmtTrainer, "__init__", watched)
     options = {"max_steps": 20, "encoder_layerdrop": 0.5, "eval_steps": 10}
     out = trained(job(tmp_path, recogniser, {"tones": tones}, {"tones": tones}, **options))
     assert 5 < sum(executed) < 35  # of 40

@@ -1,1 +1,1 @@
-"""Train: a model folder and prepared corpora in, a model folder out. transformers' Trainer is the engine."""
+"""Train: a model folder and prepared corpora in, a model folder out. transformers' Trainer does the work."""

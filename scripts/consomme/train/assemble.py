@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from consomme.train.augment import Augmenter
     from consomme.train.development import Development
     from consomme.train.distil import Teacher
-    from consomme.train.engine import Engine
     from consomme.train.examples import Corpus
     from consomme.train.sampler import Batches
+    from consomme.train.trainer import AsrNmtTrainer
 
 FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
 WORKERS = 4  # processes at most that read and augment waveforms
@@ -36,7 +36,7 @@ class Made:
     own: keys that the saved config gets beside the parent's; adapted: peft's handle of a model with adapters; largest:
     rows of a batch at most."""
 
-    engine: Engine
+    trainer: AsrNmtTrainer
     corpora: Mapping[str, Corpus]
     own: Mapping[str, Any]
     adapted: Any
@@ -44,18 +44,18 @@ class Made:
 
 
 def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, splits: int) -> Made:
-    """The engine and the corpora that it trains on. splits: parts in which each microbatch goes through the model."""
+    """The trainer and the corpora that it trains on. splits: parts in which each microbatch goes through the model."""
     from transformers import set_seed
 
     from consomme.families.windows import KEY, SHORT, is_short
     from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
     from consomme.train.collate import Collator
-    from consomme.train.engine import Engine, Parts
     from consomme.train.freeze_pruned import freeze_zeroed_sublayers
     from consomme.train.intermediate_ctc import IntermediateCtc
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.microbatches import PASS
+    from consomme.train.trainer import AsrNmtTrainer, TrainerParts
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
     set_seed(seed)
@@ -78,7 +78,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     drops = settings["encoder_layerdrop"] or settings["decoder_layerdrop"]
     short = is_short(family, model.config)
     full = settings.get("full_windows")
-    parts = Parts(
+    parts = TrainerParts(
         family=family,
         examples=examples.Examples(family, processor, corpora, augmenter),
         batches=batches,
@@ -117,7 +117,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
         f"{len(batches)} batches an epoch, {total} steps"
     )
-    return Made(Engine(model, given, parts), corpora, own, adapted, batches.largest)
+    return Made(AsrNmtTrainer(model, given, parts), corpora, own, adapted, batches.largest)
 
 
 def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, parent: Path) -> Mapping[str, Corpus]:
@@ -239,5 +239,5 @@ def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | N
         folder,
         patience=settings["early_stopping_patience"],
         keep=settings["load_best_model_at_end"],
-        around=lambda: as_saved(made.engine.model, made.engine.family, parent, made.own),
+        around=lambda: as_saved(made.trainer.model, made.trainer.family, parent, made.own),
     )

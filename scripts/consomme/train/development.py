@@ -30,7 +30,7 @@ class Development(TrainerCallback):
     objective: model -> figure, higher is better; patience: evaluations without a new best that end the training;
     keep: whether the weights of the best are kept in `folder`; around: a context for evaluations."""
 
-    engine: Running  # set before the training begins
+    trainer: Running  # set before the training begins
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Development(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
         if state.global_step % self.every and state.global_step < state.max_steps:
             return
-        self.engine.require_finite()
+        self.trainer.require_finite()
         # drawing random numbers in an evaluation, or finding it cached, must not change the training
         devices = [args.device] if args.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self.around():
-            value = self.objective(self.engine.model)
+            value = self.objective(self.trainer.model)
         state.log_history.append({"step": state.global_step, KEY: value})
         best = best_of(evaluations(state.log_history))
         if self.progress:
@@ -64,7 +64,7 @@ class Development(TrainerCallback):
             + ("the best so far" if new else f"best {best[KEY]:.4f} at step {best['step']}")
         )
         if new and self.keep:
-            checkpoints.write_weights(self.engine.model, self.weights(state.global_step))
+            checkpoints.write_weights(self.trainer.model, self.weights(state.global_step))
         waited = sum(e["step"] > best["step"] for e in evaluations(state.log_history))
         if self.patience is not None and waited >= self.patience:
             say(f"step {state.global_step}: stopping, no better for {waited} evaluations")

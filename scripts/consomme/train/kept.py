@@ -30,7 +30,7 @@ class Kept(TrainerCallback):
     The means are held in float64 so that the mean over a window of steps can be had as a difference of two of them
     without loss; they travel in Trainer's checkpoints, so that a resumed training has them."""
 
-    engine: Running  # set before the training begins
+    trainer: Running  # set before the training begins
 
     def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
         self.settings, self.folder = settings, folder
@@ -61,7 +61,7 @@ class Kept(TrainerCallback):
         last = state.global_step >= state.max_steps or control.should_training_stop
         if state.global_step % self.settings["every"] and not last:
             return
-        self.engine.require_finite()
+        self.trainer.require_finite()
         if self.settings.get("last") or self.settings.get("best"):
             self._write(f"step-{state.global_step}", None)
         if MEAN in self.means:
@@ -70,8 +70,8 @@ class Kept(TrainerCallback):
 
     def _write(self, name: str, mean: Mapping[str, Tensor] | None) -> None:
         """Write the weights as they are, or those of a mean."""
-        with swapped(self.engine.model, mean):
-            checkpoints.write_plain(self.engine.model, self.folder / f"{name}.safetensors")
+        with swapped(self.trainer.model, mean):
+            checkpoints.write_plain(self.trainer.model, self.folder / f"{name}.safetensors")
 
     def _forget(self, state: Any) -> None:
         """Remove what is neither among the last nor among the best. Trainer's newest checkpoint may be older than what is
@@ -97,7 +97,7 @@ class Kept(TrainerCallback):
         return {int(p.stem.removeprefix("step-")): p for p in self.folder.glob("step-*.safetensors")}
 
     def _weights(self) -> list[tuple[str, Tensor]]:
-        return [(n, p) for n, p in self.engine.model.named_parameters() if p.requires_grad]
+        return [(n, p) for n, p in self.trainer.model.named_parameters() if p.requires_grad]
 
     # -- Trainer's checkpoints ---------------------------------------------------------------------------------------
     def save(self, folder: Path) -> None:
@@ -113,7 +113,7 @@ class Kept(TrainerCallback):
         from safetensors.torch import load_file
 
         self.counted = read_json(folder / "kept.json")["counted"]
-        device = self.engine.model.device
+        device = self.trainer.model.device
         for kind in (EMA, MEAN):
             if self.settings.get(kind):
                 self.means[kind] = {n: t.to(device) for n, t in load_file(folder / f"{kind}.safetensors").items()}

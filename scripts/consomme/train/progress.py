@@ -23,7 +23,7 @@ class Progress(TrainerCallback):
     audio: whether speed is seconds of audio a second, or else target tokens a second. Lines after the step that a
     resumed training starts from are dropped: they will be written again. events: folder of TensorBoard's files."""
 
-    engine: Running  # set before the training begins
+    trainer: Running  # set before the training begins
 
     def __init__(self, path: Path, audio: bool, events: Path | None = None) -> None:
         self.path, self.audio, self.events = path, audio, events
@@ -47,10 +47,10 @@ class Progress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
         if not logs or "loss" not in logs:  # Trainer's summary at the end
             return
-        self.engine.require_finite()
+        self.trainer.require_finite()
         now = time.monotonic()
         passed, self.last = max(now - self.last, 1e-9), now
-        counted, self.engine.counted = self.engine.counted, []
+        counted, self.trainer.counted = self.trainer.counted, []
         held = {key: sum(c[key] for c in counted) for key in (counted[0] if counted else ())}
         speed = {"utterances_per_second": held.get("utterances", 0) / passed}
         if self.audio:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family
     from consomme.train.development import Development
-    from consomme.train.engine import Diverged, Engine
+    from consomme.train.trainer import AsrNmtTrainer, Diverged
 
 
 def run(job: Job) -> None:
@@ -67,8 +67,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
     from consomme.families import device_named, family_of
     from consomme.families.base import value_of
     from consomme.train.checks import problems
-    from consomme.train.engine import Diverged
     from consomme.train.examples import much_unknown
+    from consomme.train.trainer import Diverged
 
     torch.set_num_threads(job.threads)
     quiet()
@@ -83,7 +83,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
         made = assemble(job, family, parent, device, work, splits)
         try:
             record = train(made, develop(job, made, parent, work / "best"), job, family, work)
-            require_finite_weights(made.engine)
+            require_finite_weights(made.trainer)
             model = plain(made)
             break
         except Diverged as error:
@@ -92,7 +92,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
         except RuntimeError as error:
             if not out_of_memory(error) or splits >= made.largest:
                 raise
-        # only here, where the error and its frames are gone, can what the engine holds be freed
+        # only here, where the error and its frames are gone, can what the trainer holds be freed
         del made
         gc.collect()
         if device == "cuda":
@@ -102,8 +102,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
     if layers := layers_of_teacher(job):
         record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
-    if made.engine.parts.kept:
-        record["kept"] = made.engine.parts.kept.finish(folder, made.engine.state)
+    if made.trainer.parts.kept:
+        record["kept"] = made.trainer.parts.kept.finish(folder, made.trainer.state)
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
     if (work / "tensorboard").is_dir():
         shutil.copytree(work / "tensorboard", folder / "tensorboard")
@@ -121,48 +121,48 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     from consomme.train.development import best_of, evaluations
     from consomme.train.progress import Progress
 
-    engine = made.engine
+    trainer = made.trainer
     progress = Progress(work / "progress.jsonl", audio=family.task == "asr", events=work / "tensorboard")
-    progress.engine = engine
-    engine.add_callback(progress)
+    progress.trainer = trainer
+    trainer.add_callback(progress)
     if development:
-        development.engine, development.progress = engine, progress
+        development.trainer, development.progress = trainer, progress
         # before what is kept of the step, which asks how good it was
-        engine.callback_handler.callbacks.insert(0, development)
+        trainer.callback_handler.callbacks.insert(0, development)
     checkpoint = checkpoints.newest(work / "checkpoints")
     if checkpoint:
         say(f"resuming from {checkpoint.name}")
-    engine.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    engine.require_finite()
-    record: dict[str, Any] = {"steps": engine.state.global_step}
-    found = evaluations(engine.state.log_history)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.require_finite()
+    record: dict[str, Any] = {"steps": trainer.state.global_step}
+    found = evaluations(trainer.state.log_history)
     if development and found:
         settings = job.spec["settings"]
         best = best_of(found)
         taken = best if settings["load_best_model_at_end"] else found[-1]
         if settings["load_best_model_at_end"]:
-            checkpoints.read_weights(engine.model, development.weights(best["step"]))
+            checkpoints.read_weights(trainer.model, development.weights(best["step"]))
         record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
     return record
 
 
-def require_finite_weights(engine: Engine) -> None:
+def require_finite_weights(trainer: AsrNmtTrainer) -> None:
     """Diverged if a weight is not a finite number: the loss of the last step was that of the weights before it."""
     import torch
 
-    from consomme.train.engine import Diverged
+    from consomme.train.trainer import Diverged
 
-    for name, tensor in engine.model.named_parameters():
+    for name, tensor in trainer.model.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
             message = f"training diverged: {name} is not finite after the last step; lower learning_rate"
-            raise Diverged(message, engine.state.global_step + 1, float("nan"))
+            raise Diverged(message, trainer.state.global_step + 1, float("nan"))
 
 
 def plain(made: Made) -> PreTrainedModel:
     """The trained model with its adapters merged, without what only training has."""
     from consomme.train import adapters, hybrid
 
-    model = adapters.merge(made.adapted) if made.adapted else made.engine.model
+    model = adapters.merge(made.adapted) if made.adapted else made.trainer.model
     hybrid.detach(model)
     return model
 
@@ -177,12 +177,12 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     checkpoint = checkpoints.newest(work / "checkpoints", before=error.step - 1)
     if checkpoint:
         step = int(checkpoint.name.rpartition("-")[2])
-        checkpoints.read_weights(made.engine.model, checkpoint / checkpoints.WEIGHTS)
+        checkpoints.read_weights(made.trainer.model, checkpoint / checkpoints.WEIGHTS)
         model = plain(made)
     else:
         step, model = 0, load(parent, "cpu")
-    if made.engine.parts.kept:
-        made.engine.parts.kept.drop()
+    if made.trainer.parts.kept:
+        made.trainer.parts.kept.drop()
     loss = error.loss if math.isfinite(error.loss) else str(error.loss)
     return model, {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
 

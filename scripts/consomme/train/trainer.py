@@ -43,8 +43,8 @@ class Diverged(ConsommeError):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What an engine is made of beside the model and TrainingArguments.
+class TrainerParts:
+    """What a trainer is made of beside the model and TrainingArguments.
 
     smoothing: of labels, seq2seq only; precision: float32 or bfloat16 (autocast of the forward pass; weights, losses
     and optimizer stay float32); optimizer: decayed names -> optimizer; ctc_weight: of the CTC loss on an encoder-decoder's
@@ -67,13 +67,13 @@ class Parts:
     splits: int = 1
 
 
-class Engine(Trainer):
+class AsrNmtTrainer(Trainer):
     """Trains `model` on examples in the order of batches."""
 
     model: PreTrainedModel  # Trainer's own annotation allows any module, and none
     args: TrainingArguments
 
-    def __init__(self, model: PreTrainedModel, arguments: TrainingArguments, parts: Parts) -> None:
+    def __init__(self, model: PreTrainedModel, arguments: TrainingArguments, parts: TrainerParts) -> None:
         super().__init__(model=model, args=arguments, train_dataset=parts.examples, data_collator=parts.collator)
         self.remove_callback(PrinterCallback)
         self.parts, self.family = parts, parts.family
@@ -89,7 +89,7 @@ class Engine(Trainer):
         self.unproved: int | None = None  # the step of a checkpoint whose weights gave none yet
         self.utterances, self.batch = 1, 0  # of the step; which of its batches this is
         if parts.kept:
-            parts.kept.engine = self
+            parts.kept.trainer = self
             self.add_callback(parts.kept)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -123,7 +123,7 @@ class Engine(Trainer):
         parts = [part for batch in inputs["microbatches"] for part in split(batch, self.parts.splits)]
         # a compiler makes its own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
-            steps = (super(Engine, self).training_step(model, part, num_items_in_batch) for part in parts)
+            steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
             share = sum(steps, torch.zeros(()))
         # a batch has its share of the step's loss; what may not be too high is the whole
         self.last_loss = share if self.batch == 1 else self.last_loss + share
