@@ -186,8 +186,11 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
     for name in needed:
         if name not in typed:
             raise ConsommeError(f"--method {method.name} needs --{name.replace('_', '-')}")
-    read = checked(method.settings, typed).model_dump(exclude=set(method.searching), exclude_none=True)
-    return {"method": method.name, **read, **seed}
+    try:
+        read = checked(method.settings, typed)
+    except ConsommeError as error:
+        raise ConsommeError("\n".join(f"--{line}" for line in str(error).splitlines())) from None
+    return {"method": method.name, **read.model_dump(exclude=set(method.searching), exclude_none=True), **seed}
 
 
 def _task(folder: Path) -> str | None:
