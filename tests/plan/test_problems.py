@@ -100,7 +100,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/tuned/intermediate_ctc": {"spread": 6}}, ["intermediate_ctc.spread", "only 5 layers"]),
         ({f"{MODELS}/tuned/intermediate_ctc": {"weight": 0.3}}, ["one of layers, spread, random"]),
         ({f"{MODELS}/tuned/intermediate_ctc": {"layers": [3], "weight": 1}}, ["intermediate_ctc.weight", "less than 1"]),
-        ({f"{MODELS}/tuned/momentum": 0.9}, ["momentum belongs to sgd"]),
+        ({f"{MODELS}/tuned/momentum": 0.9}, ["tuned.momentum", "another optimizer than adamw_torch_fused: sgd, muon"]),
         ({f"{MODELS}/tuned/lr_scheduler_kwargs": {"min_lr_rate": 0.1}}, ["cosine has no min_lr_rate", "num_cycles"]),
         ({f"{MODELS}/tuned/augment": {"pitch": [13]}}, ["augment.pitch", "between -12 and 12"]),
         ({f"{MODELS}/tuned/augment": {"gain": [6, -6]}}, ["augment.gain", "[low, high] in dB"]),

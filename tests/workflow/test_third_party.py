@@ -143,10 +143,8 @@ def test_it_runs_and_reports(installed, monkeypatch, empty, config):
     results = empty.folder / "results" / "extended"
     page = (results / "report.html").read_text(encoding="utf-8")
     assert "ser" in page and "half" in page
-    chosen = {
-        json.loads(p.read_text())["node"]: json.loads(p.read_text()).get("chosen")
-        for p in results.glob("models/*/provenance.json")
-    }
+    made = {path.parent.name.rpartition("-")[0]: path for path in results.glob("models/*/provenance.json")}
+    chosen = {node: json.loads(path.read_text()).get("chosen") for node, path in made.items()}
     assert chosen["soup"]["weights"] == [1.0, 0.9]
     assert chosen["half"]["layers"]["encoder"]["dropped"] == [1, 3]
     assert chosen["thin"]["width"]["by"] == "mean_power"

@@ -1,23 +1,50 @@
-"""Optimizers, and what each parameter's learning rate and weight decay are."""
+"""Optimizers, and what each parameter's learning rate and weight decay are. One more is a record here, or an entry point of
+another package in the group `consomme.optimizers`. Importing this imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
+from pydantic import Field
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.common.table import Table
+from consomme.common.values import Number
 from consomme.families.base import value_of
 from consomme.families.parts import HEADS, fits, no_side, require_some
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
 
 Groups = list[dict[str, Any]]
 MOMENTUM = {"sgd": 0.9, "muon": 0.95}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimizer."""
+
+    name: str  # the word in configurations
+    make: Callable[[Groups, Mapping[str, Any]], torch.optim.Optimizer]  # of the parameters' groups and the settings
+    settings: type[Section] = Section  # the keys that a training has for it alone
+
+
+class SgdSettings(Section):
+    """Settings of sgd."""
+
+    momentum: Number | None = Field(None, ge=0, lt=1, description=f"default {MOMENTUM['sgd']}")
+
+
+class MuonSettings(Section):
+    """Settings of muon."""
+
+    momentum: Number | None = Field(None, ge=0, lt=1, description=f"default {MOMENTUM['muon']}")
 
 
 def freeze(model: PreTrainedModel, family: Family, parts: Sequence[str]) -> None:
@@ -40,6 +67,8 @@ def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], 
     learning_rates: {part: rate}, the first that fits counts, instead of learning_rate; layerwise_lr_decay: a layer's rate
     is that times the rate of the layer above it (ULMFiT, BEiT), and what lies below the first layer of a side counts as
     one more. decayed: names of the parameters with weight decay."""
+    import torch
+
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     rates = settings.get("learning_rates") or {}
     rules = [(require_some(trained, family, part, "learning_rates"), rate) for part, rate in rates.items()]
@@ -93,6 +122,8 @@ def _behind(module: torch.nn.Module, name: str) -> list[str]:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 def _adamw(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    import torch
+
     betas = settings["adam_beta1"], settings["adam_beta2"]
     return torch.optim.AdamW(given, lr=settings["learning_rate"], betas=betas, fused=True)
 
@@ -105,6 +136,8 @@ def _adafactor(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimi
 
 
 def _sgd(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    import torch
+
     return torch.optim.SGD(given, lr=settings["learning_rate"], momentum=_momentum(settings))
 
 
@@ -117,44 +150,22 @@ def _lion(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
 def _muon(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     """Matrices by Muon, scaled to AdamW's size of a step so that a rate means the same for both; tables by AdamW (Jordan
     et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
+    import torch
+
     matrices, tables = ([g for g in given if g["table"] == table] for table in (False, True))
     rate, momentum = settings["learning_rate"], _momentum(settings)
     muon = [torch.optim.Muon(matrices, lr=rate, momentum=momentum, adjust_lr_fn="match_rms_adamw")] if matrices else []
+    from consomme.train.joint_optimizer import Both
+
     return Both([*muon, *([_adamw(tables, settings)] if tables else [])])
 
 
-class Both(torch.optim.Optimizer):
-    """Several optimizers as one: schedules and gradient clipping see the groups of all."""
-
-    def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        self.optimizers = list(optimizers)
-        super().__init__([g for o in self.optimizers for g in o.param_groups], {})
-        self._share()
-
-    def _share(self) -> None:
-        """One dictionary a group, so that a rate set here is set there."""
-        self.param_groups = [g for o in self.optimizers for g in o.param_groups]
-
-    def step(self, closure: Any = None) -> Any:
-        for optimizer in self.optimizers:
-            optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizers": [o.state_dict() for o in self.optimizers]}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        for optimizer, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        self._share()
-
-
-TABLE: dict[str, Callable[[Groups, Mapping[str, Any]], torch.optim.Optimizer]] = {
-    "adamw_torch_fused": _adamw,
-    "adafactor": _adafactor,
-    "sgd": _sgd,
-    "lion": _lion,
-    "muon": _muon,
-}
+ADAMW = Optimizer("adamw_torch_fused", _adamw)
+ADAFACTOR = Optimizer("adafactor", _adafactor)
+SGD = Optimizer("sgd", _sgd, SgdSettings)
+LION = Optimizer("lion", _lion)
+MUON = Optimizer("muon", _muon, MuonSettings)
+TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAFACTOR, SGD, LION, MUON)
 
 
 def build(
@@ -162,11 +173,7 @@ def build(
 ) -> torch.optim.Optimizer:
     """The optimizer of the settings for what is trained of a model."""
     name = settings.get("optim") or "adamw_torch_fused"
-    if name not in TABLE:
-        raise ConsommeError(f"optim: '{name}'{nearest(name, TABLE)}; allowed: {', '.join(TABLE)}")
-    if settings.get("momentum") is not None and name not in MOMENTUM:
-        raise ConsommeError(f"momentum: {name} has none of that name; it belongs to {', '.join(MOMENTUM)}")
-    return TABLE[name](groups(model, family, settings, decayed), settings)
+    return TABLE.named(name).make(groups(model, family, settings, decayed), settings)
 
 
 def _momentum(settings: Mapping[str, Any]) -> float:

@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from consomme.common.settings import Name, Section
+from consomme.common.settings import Chosen, Name, Section
 from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.corpora import Data
 from consomme.plan.schema.node import Node
+from consomme.train.optimizers import TABLE as OPTIMIZERS
 
 
 class Distil(Section):
@@ -92,14 +93,15 @@ SCHEDULER_KWARGS = {
     "inverse_sqrt": ("timescale",),
     "warmup_stable_decay": ("num_decay_steps", "num_stable_steps", "min_lr_ratio"),
 }
-Optimizer = Literal["adamw_torch_fused", "adafactor", "sgd", "lion", "muon"]
 
 
 BATCHES = ("per_device_train_batch_size", "batch_seconds", "batch_tokens")
 
 
-class TrainNode(Node):
+class TrainNode(Chosen, Node):
     """Training of a model; settings carry the names of transformers' TrainingArguments where it has them."""
+
+    BY, TABLE = "optim", OPTIMIZERS
 
     train: Text = Field(description="the model to train; each of its runs")
     data: Data | None = Field(
@@ -159,11 +161,10 @@ class TrainNode(Node):
         0, ge=0, description="steps over which the rate rises from 0; not together with warmup_ratio"
     )
     warmup_ratio: Number = Field(0.0, ge=0, lt=1, description="the same as a share of all steps")
-    optim: Optimizer = Field(
+    optim: Text = Field(
         "adamw_torch_fused",
         description="adafactor uses the schedule's rate, not its own; lion wants about a tenth of AdamW's rate and adam_beta2 0.99; muon is for matrices, with steps scaled to AdamW's, and trains embeddings and vectors by AdamW",
     )
-    momentum: Number | None = Field(None, ge=0, lt=1, description="sgd; default 0.9; muon: 0.95")
     weight_decay: Number = Field(0.0, ge=0, description="as in AdamW, decoupled from the gradient")
     adam_beta1: Number = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
     adam_beta2: Number = Field(0.999, ge=0, lt=1, description="decay of the mean of squared gradients")
@@ -280,8 +281,6 @@ class TrainNode(Node):
             raise ValueError(
                 f"lr_scheduler_kwargs: warm-up and num_decay_steps are longer than max_steps {self.max_steps}"
             )
-        if self.momentum is not None and self.optim not in ("sgd", "muon"):
-            raise ValueError(f"momentum belongs to sgd and muon, and optim is {self.optim}")
         if self.warmup_steps and self.warmup_ratio:
             raise ValueError("training has one of warmup_steps, warmup_ratio")
         if not self.eval_steps and (self.early_stopping_patience or self.load_best_model_at_end):
