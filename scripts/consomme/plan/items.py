@@ -1,4 +1,5 @@
-"""What a plan consists of: prepared corpora, models, evaluations, landscapes. Each knows its digest, its spec and its files."""
+"""What a plan consists of: prepared corpora, models, evaluations. Each knows its digest, its spec and its files. Corpora that
+models make stand in relabelled.py, landscapes in landscapes.py."""
 
 from __future__ import annotations
 
@@ -66,7 +67,7 @@ class Prepared:
 
     @cached_property
     def spec(self) -> str:
-        return _json(
+        return as_spec(
             {
                 "stage": "data",
                 "version": VERSIONS["data"],
@@ -169,7 +170,7 @@ class Model:
     @cached_property
     def spec(self) -> str:
         more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
-        return _json(
+        return as_spec(
             {
                 "stage": self.stage,
                 "version": VERSIONS[self.stage],
@@ -186,84 +187,6 @@ class Model:
                 "inputs": list(self.inputs),
             }
         )
-
-
-@dataclass(frozen=True, eq=False)
-class Relabelled(Prepared):
-    """A prepared corpus that models make of another one.
-
-    settings: side, tag, keep and limits of the text; origin: the corpus that they label; models: in the order of their
-    digests, so that an ensemble is the same however it was listed; decoding: how they write; normaliser: for errors."""
-
-    stage: str = "relabel"
-    origin: Prepared | None = None
-    models: tuple[Model, ...] = ()
-    decoding: dict[str, Any] = field(default_factory=dict)
-    normaliser: str = "verbatim"
-
-    @cached_property
-    def digest(self) -> str:
-        """Of the settings, the corpus and the models; not of any name."""
-        keep = self.settings["keep"]
-        return digest(
-            {
-                "stage": "relabel",
-                "version": VERSIONS["relabel"],
-                "evaluator": VERSIONS["evaluate"],
-                "task": self.task,
-                "languages": self.languages,
-                "settings": self.settings,
-                "decoding": self.decoding,
-                # rows stay or go by their errors only where `keep` says so
-                "normaliser": self.normaliser if {"wer", "cer", "chrf"} & set(keep) else None,
-                "corpus": self.origin.digest if self.origin else None,
-                "models": [m.digest for m in self.models],
-            }
-        )
-
-    @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Label: file, in the order of the spec."""
-        origin = {f"corpus/{self.origin.name}": self.origin.marker} if self.origin else {}
-        return {**origin, **{f"model/{m.experiment}/{m.name}": m.marker for m in self.models}}
-
-    @cached_property
-    def spec(self) -> str:
-        return _json(
-            {
-                "stage": "relabel",
-                "version": VERSIONS["relabel"],
-                "digest": self.digest,
-                "label": {"corpus": self.name},
-                "name": self.name,
-                "task": self.task,
-                "languages": list(self.languages),
-                "settings": {k: v for k, v in self.settings.items() if k != "source"},
-                "decoding": self.decoding,
-                "normaliser": self.normaliser,
-                "inputs": list(self.inputs),
-            }
-        )
-
-    @cached_property
-    def behind(self) -> frozenset[str]:
-        """The names of all corpora that its rows or labels come from: what was relabelled, and what the models and
-        their ancestors were trained or chosen on."""
-        names = set(_behind(self.origin)) if self.origin else set()
-        seen: set[int] = set()
-        waiting = list(self.models)
-        while waiting:
-            model = waiting.pop()
-            if id(model) in seen:
-                continue
-            seen.add(id(model))
-            names.update(*map(_behind, model.corpora.values()))
-            waiting += [*model.parents.values(), *model.teachers.values(), *model.references.values()]
-        return frozenset(names)
-
-
-def _behind(corpus: Prepared) -> set[str]:
-    return {corpus.name, *(corpus.behind if isinstance(corpus, Relabelled) else ())}
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,7 +225,7 @@ class Evaluation:
     @cached_property
     def spec(self) -> str:
         label = {"experiment": self.model.experiment, "node": self.model.node, "run": self.model.run}
-        return _json(
+        return as_spec(
             {
                 "stage": "evaluate",
                 "version": VERSIONS["evaluate"],
@@ -315,81 +238,6 @@ class Evaluation:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Landscape:
-    """How the development loss lies between the runs of one node that averages are made of.
-
-    models: the ingredients in the order of their digests, so that a set of them is one landscape however it was listed;
-    averages: the names of what is made of just these runs, for the report alone; sets: development set -> weight;
-    dev: set -> its corpora; statistics: as a Model's."""
-
-    experiment: str
-    node: str
-    replicate: str
-    task: str
-    languages: tuple[str, ...]
-    models: tuple[Model, ...]
-    averages: tuple[str, ...]
-    sets: dict[str, float]
-    dev: dict[str, list[str]]
-    corpora: dict[str, Prepared]
-    statistics: dict[str, tuple[Prepared, float]]
-
-    @cached_property
-    def digest(self) -> str:
-        """Of the models and the rows; not of what is made of the models."""
-        return digest(
-            {
-                "stage": "landscape",
-                "version": VERSIONS["landscape"],
-                "evaluator": VERSIONS["evaluate"],
-                "task": self.task,
-                "languages": self.languages,
-                "sets": self.sets,
-                "dev": self.dev,
-                "models": [m.digest for m in self.models],
-                "corpora": {name: c.digest for name, c in self.corpora.items()},
-            }
-        )
-
-    @property
-    def path(self) -> str:
-        return f"{RESULTS}/{self.experiment}/landscape/{self.digest}.json"
-
-    @property
-    def id(self) -> str:
-        """The name of the folder of its unfinished work."""
-        return f"landscape-{self.digest}"
-
-    @cached_property
-    def inputs(self) -> dict[str, str]:
-        """Label: file, in the order of the spec."""
-        return {
-            **{f"parent/{m.name}": m.marker for m in self.models},
-            **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
-            **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
-        }
-
-    @cached_property
-    def spec(self) -> str:
-        choice = {"metric": "loss", "sets": {name: {"weight": weight} for name, weight in self.sets.items()}}
-        more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
-        return _json(
-            {
-                "stage": "landscape",
-                "version": VERSIONS["landscape"],
-                "digest": self.digest,
-                "label": {"experiment": self.experiment, "node": self.node, "replicate": self.replicate},
-                "task": self.task,
-                "languages": self.languages,
-                "settings": {"choose_on": choice},
-                "dev": self.dev,
-                **more,
-                "inputs": list(self.inputs),
-            }
-        )
-
-
 def given(value: Any) -> Any:
     """Without what is None in mappings: a setting that is not given is as good as one that doesn't exist yet."""
     if isinstance(value, dict):
@@ -397,6 +245,6 @@ def given(value: Any) -> Any:
     return [given(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _json(spec: dict[str, Any]) -> str:
+def as_spec(spec: dict[str, Any]) -> str:
     """Canonical, so that Snakemake compares meanings and not spellings."""
     return canonical(json.loads(json.dumps(spec)))

@@ -2,11 +2,91 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
+from consomme.common.digest import digest
 from consomme.plan.capabilities import averaging
 from consomme.plan.graph import BEST, Graph, trained_on
-from consomme.plan.items import Landscape, Model, Prepared
+from consomme.plan.items import RESULTS, Model, Prepared, as_spec
+from consomme.plan.stages import VERSIONS
 
 LEAST = 3  # runs: of two the path of an interpolation tells more
+
+
+@dataclass(frozen=True, eq=False)
+class Landscape:
+    """How the development loss lies between the runs of one node that averages are made of.
+
+    models: the ingredients in the order of their digests, so that a set of them is one landscape however it was listed;
+    averages: the names of what is made of just these runs, for the report alone; sets: development set -> weight;
+    dev: set -> its corpora; statistics: as a Model's."""
+
+    experiment: str
+    node: str
+    replicate: str
+    task: str
+    languages: tuple[str, ...]
+    models: tuple[Model, ...]
+    averages: tuple[str, ...]
+    sets: dict[str, float]
+    dev: dict[str, list[str]]
+    corpora: dict[str, Prepared]
+    statistics: dict[str, tuple[Prepared, float]]
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the models and the rows; not of what is made of the models."""
+        return digest(
+            {
+                "stage": "landscape",
+                "version": VERSIONS["landscape"],
+                "evaluator": VERSIONS["evaluate"],
+                "task": self.task,
+                "languages": self.languages,
+                "sets": self.sets,
+                "dev": self.dev,
+                "models": [m.digest for m in self.models],
+                "corpora": {name: c.digest for name, c in self.corpora.items()},
+            }
+        )
+
+    @property
+    def path(self) -> str:
+        return f"{RESULTS}/{self.experiment}/landscape/{self.digest}.json"
+
+    @property
+    def id(self) -> str:
+        """The name of the folder of its unfinished work."""
+        return f"landscape-{self.digest}"
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Label: file, in the order of the spec."""
+        return {
+            **{f"parent/{m.name}": m.marker for m in self.models},
+            **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
+            **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
+        }
+
+    @cached_property
+    def spec(self) -> str:
+        choice = {"metric": "loss", "sets": {name: {"weight": weight} for name, weight in self.sets.items()}}
+        more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
+        return as_spec(
+            {
+                "stage": "landscape",
+                "version": VERSIONS["landscape"],
+                "digest": self.digest,
+                "label": {"experiment": self.experiment, "node": self.node, "replicate": self.replicate},
+                "task": self.task,
+                "languages": self.languages,
+                "settings": {"choose_on": choice},
+                "dev": self.dev,
+                **more,
+                "inputs": list(self.inputs),
+            }
+        )
 
 
 def landscapes(graph: Graph) -> list[Landscape]:

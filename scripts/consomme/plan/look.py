@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from consomme.plan.estimates import Estimates
-from consomme.plan.items import RESULTS, Model, Relabelled
+from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
+from consomme.plan.relabelled import RelabelledCorpus
 
 MISSING = "?"
 
@@ -30,7 +31,7 @@ def overview(plan: Plan) -> None:
     evaluations = [e for e in plan.evaluations.values() if not Path(e.path).exists()]
     console.print(f"corpora: {len(plan.corpora)}, {ready} prepared")
     for corpus in plan.corpora.values():
-        if isinstance(corpus, Relabelled) and corpus.origin:
+        if isinstance(corpus, RelabelledCorpus) and corpus.origin:
             by = ", ".join(f"{m.experiment}/{m.name} #{m.replicate}" for m in corpus.models)
             there = "there" if Path(corpus.marker).exists() else "to do"
             console.print(

@@ -15,10 +15,11 @@ from consomme.common.files import write_json
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.capabilities import averaging
 from consomme.plan.graph import Graph, Graphs
-from consomme.plan.items import RESULTS, Evaluation, Landscape, Model, Prepared, Relabelled
-from consomme.plan.landscapes import landscapes
+from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
+from consomme.plan.landscapes import Landscape, landscapes
 from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
+from consomme.plan.relabelled import RelabelledCorpus
 from consomme.plan.stages import VERSIONS
 
 UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
@@ -197,7 +198,7 @@ class Study:
                 name, {"name": name, "verb": m.verb, "runs": 0, "parents": [], "detail": _detail(m, best)}
             )
             node["runs"] += 1
-            labellers = [p for c in m.corpora.values() if isinstance(c, Relabelled) for p in c.models]
+            labellers = [p for c in m.corpora.values() if isinstance(c, RelabelledCorpus) for p in c.models]
             for p in (*m.parents.values(), *m.teachers.values(), *(p for p in labellers if p.experiment == self.name)):
                 parent = p.name if p.run == "best" and p.stage == "average" else p.node
                 if parent not in node["parents"]:
@@ -339,7 +340,7 @@ def _detail(model: Model, best: bool) -> str:
         return ", ".join(parts)
     steps = settings["max_steps"]
     length = f"{steps} steps" if steps else f"{settings['num_train_epochs']:g} epochs"
-    labelled = [c.name for c in model.corpora.values() if isinstance(c, Relabelled)]
+    labelled = [c.name for c in model.corpora.values() if isinstance(c, RelabelledCorpus)]
     return ", ".join([length, *["distilled"] * bool(model.teachers), *(f"on {name}" for name in labelled)])
 
 

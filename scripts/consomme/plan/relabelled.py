@@ -3,18 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.digest import digest
 from consomme.common.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
 from consomme.plan.capabilities import experiments
-from consomme.plan.items import Model, Prepared
-from consomme.plan.items import Relabelled as Made
+from consomme.plan.items import Model, Prepared, as_spec
 from consomme.plan.problems import among, fail
+from consomme.plan.stages import VERSIONS
 
 if TYPE_CHECKING:
     from consomme.plan.schema import Relabelled
     from consomme.plan.view import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class RelabelledCorpus(Prepared):
+    """A prepared corpus that models make of another one.
+
+    settings: side, tag, keep and limits of the text; origin: the corpus that they label; models: in the order of their
+    digests, so that an ensemble is the same however it was listed; decoding: how they write; normaliser: for errors."""
+
+    stage: str = "relabel"
+    origin: Prepared | None = None
+    models: tuple[Model, ...] = ()
+    decoding: dict[str, Any] = field(default_factory=dict)
+    normaliser: str = "verbatim"
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the settings, the corpus and the models; not of any name."""
+        keep = self.settings["keep"]
+        return digest(
+            {
+                "stage": "relabel",
+                "version": VERSIONS["relabel"],
+                "evaluator": VERSIONS["evaluate"],
+                "task": self.task,
+                "languages": self.languages,
+                "settings": self.settings,
+                "decoding": self.decoding,
+                # rows stay or go by their errors only where `keep` says so
+                "normaliser": self.normaliser if {"wer", "cer", "chrf"} & set(keep) else None,
+                "corpus": self.origin.digest if self.origin else None,
+                "models": [m.digest for m in self.models],
+            }
+        )
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Label: file, in the order of the spec."""
+        origin = {f"corpus/{self.origin.name}": self.origin.marker} if self.origin else {}
+        return {**origin, **{f"model/{m.experiment}/{m.name}": m.marker for m in self.models}}
+
+    @cached_property
+    def spec(self) -> str:
+        return as_spec(
+            {
+                "stage": "relabel",
+                "version": VERSIONS["relabel"],
+                "digest": self.digest,
+                "label": {"corpus": self.name},
+                "name": self.name,
+                "task": self.task,
+                "languages": list(self.languages),
+                "settings": {k: v for k, v in self.settings.items() if k != "source"},
+                "decoding": self.decoding,
+                "normaliser": self.normaliser,
+                "inputs": list(self.inputs),
+            }
+        )
+
+    @cached_property
+    def behind(self) -> frozenset[str]:
+        """The names of all corpora that its rows or labels come from: what was relabelled, and what the models and
+        their ancestors were trained or chosen on."""
+        names = set(_behind(self.origin)) if self.origin else set()
+        seen: set[int] = set()
+        waiting = list(self.models)
+        while waiting:
+            model = waiting.pop()
+            if id(model) in seen:
+                continue
+            seen.add(id(model))
+            names.update(*map(_behind, model.corpora.values()))
+            waiting += [*model.parents.values(), *model.teachers.values(), *model.references.values()]
+        return frozenset(names)
+
+
+def _behind(corpus: Prepared) -> set[str]:
+    return {corpus.name, *(corpus.behind if isinstance(corpus, RelabelledCorpus) else ())}
 
 
 def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
@@ -33,7 +114,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     for metric in _bounds(graph.experiment.task):
         if metric in keep and origin.settings.get("missing") == settings.side:
             fail(f"{path}.keep.{metric}", f"'{origin.name}' has no {settings.side} side to compare with")
-    made = Made(
+    made = RelabelledCorpus(
         name,
         {
             "source": settings.source,
