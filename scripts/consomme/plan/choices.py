@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from consomme.plan.capabilities import experiments
+from consomme.plan import experiments
 from consomme.plan.items import Model, Prepared
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Constraint, Data

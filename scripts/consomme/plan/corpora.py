@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consomme.plan.capabilities import experiments
+from consomme.plan import experiments
 from consomme.plan.items import Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail

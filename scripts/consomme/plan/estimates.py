@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.capabilities.starting import key_in_scratch
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.schema.training import BATCHES
+from consomme.plan.verbs.starting import key_in_scratch
 
 FLOAT32 = 4  # bytes
 HIDDEN = ("hidden_size", "d_model")

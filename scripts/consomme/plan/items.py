@@ -13,6 +13,7 @@ from consomme.common.digest import canonical, digest
 from consomme.plan.stages import VERSIONS
 
 RESULTS = "results"
+BEST = "best"  # the run that a choice takes
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from consomme.common.digest import digest
-from consomme.plan.capabilities import averaging
-from consomme.plan.graph import BEST, Graph, trained_on
-from consomme.plan.items import RESULTS, Model, Prepared, as_spec
+from consomme.plan.graph import Graph
+from consomme.plan.items import BEST, RESULTS, Model, Prepared, as_spec
 from consomme.plan.stages import VERSIONS
+from consomme.plan.verbs import averaging
 
 LEAST = 3  # runs: of two the path of an interpolation tells more
 
@@ -116,7 +116,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
                     sets,
                     {name: list(corpora[name]) for name in sets},
                     {c.name: c for name in sets for c in corpora[name].values()},
-                    trained_on(runs) if statistics else {},
+                    averaging.trained_on(runs) if statistics else {},
                 )
             )
     return found

@@ -13,7 +13,6 @@ from typing import Any
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
 from consomme.data.sources import TABLE as SOURCES
-from consomme.plan.capabilities import averaging
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes
@@ -21,6 +20,7 @@ from consomme.plan.load import Settings, check
 from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.relabelled import RelabelledCorpus
 from consomme.plan.stages import VERSIONS
+from consomme.plan.verbs import averaging
 
 UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
 NOTHING = r"[^\w\W]"  # a pattern that no name matches

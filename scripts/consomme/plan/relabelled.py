@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.digest import digest
 from consomme.common.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.capabilities import experiments
+from consomme.plan import experiments
 from consomme.plan.items import Model, Prepared, as_spec
 from consomme.plan.problems import among, fail
 from consomme.plan.stages import VERSIONS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from consomme.plan.corpora import Corpora
@@ -31,6 +31,7 @@ class Graph(Protocol):
     replicate: int
     metric: str
     normaliser: str
+    data_root: str
     data: ExperimentData
 
     @property
@@ -45,4 +46,19 @@ class Graph(Protocol):
 
     def one(self, reference: str, path: str) -> Model:
         """A reference that must be a single model."""
+        ...
+
+    def model(
+        self,
+        name: str,
+        own: dict[str, Any],
+        verb: str,
+        identity: dict[str, Any],
+        *,
+        inherit: bool = False,
+        stage: str | None = None,
+        parents: dict[str, Model] | None = None,
+        **more: Any,
+    ) -> Model:
+        """A model of a node. own: its swept keys and their values; inherit: family, shape and swept keys are its parent's."""
         ...

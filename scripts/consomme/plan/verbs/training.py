@@ -1,4 +1,4 @@
-"""What can be trained how: by task, family and parent, checked before any job starts."""
+"""What can be trained how, by task, family and parent, and trainings."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
 from consomme.families.parts import no_side
+from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.problems import fail
-from consomme.plan.schema import TrainNode
+from consomme.plan.schema import Augment, TrainNode
 from consomme.train.augment import TABLE as AUGMENTATIONS
 from consomme.train.checks import problems
 
 if TYPE_CHECKING:
     from consomme.plan.items import Model, Prepared
+    from consomme.plan.view import Graph
+
+
+BATCH_SIZE = 16  # utterances or sentences
 
 
 def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
@@ -106,3 +111,70 @@ def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, pa
             )
     if augment.get("subwords") and family and type(family).subwords is Family.subwords:
         fail(f"{path}.augment.subwords", f"'{family.name}' doesn't say how its tokenizer chooses pieces")
+
+
+# -- making -----------------------------------------------------------------------------------------------------------
+def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
+    """A training from each parent."""
+    data = graph.data.of(node.data)
+    # a recogniser that learns from its teacher alone may need no transcripts: its family tells
+    alone = node.distil is not None and node.distil.weight == 1 and graph.experiment.task == "asr"
+    weights, corpora = graph.data.training(data, f"{path}.data.train", "target" if alone else None)
+    settings = node.model_dump(
+        by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
+    )
+    settings.setdefault("momentum", None)  # as when it was a key of every optimizer: no spec moves
+    if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
+        settings["per_device_train_batch_size"] = BATCH_SIZE
+    augment = node.augment or graph.experiment.augment
+    # what is not named is no part of the identity, so that a new kind of augmentation moves no old model
+    settings["augment"] = (augment or Augment()).model_dump(exclude_none=True)
+    sources = recordings(settings["augment"], Path(graph.data_root))
+    distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
+    settings["distil"] = distil if node.distil_from else None
+    made = []
+    for parent in graph.resolve(node.train, f"{path}.train"):
+        teachers = {}
+        if node.distil_from:
+            teacher = _partner(graph, node.distil_from, parent, f"{path}.distil_from")
+            teachers = {teacher.name: teacher}
+            check_distilling(node, parent, teacher, corpora, path)
+        check(node, settings, parent, graph.experiment.task, path)
+        chosen = NO_CHOICE
+        if node.eval_steps:
+            goals = no_constraints(node.choose_on, path)
+            chosen = choice(graph, goals, node.metric or graph.metric, data, path)
+        identity = {
+            "task": graph.experiment.task,
+            "languages": graph.languages,
+            "seed": graph.replicate,
+            "settings": {**settings, "choose_on": chosen.settings},
+            "train": weights,
+            "share": data.share,
+            **chosen.identity,
+        }
+        made.append(
+            graph.model(
+                name,
+                own,
+                "train",
+                identity,
+                parents={parent.name: parent},
+                teachers=teachers,
+                references=chosen.references,
+                corpora={**corpora, **chosen.corpora},
+                sources=sources,
+                inherit=True,
+            )
+        )
+    return made
+
+
+def _partner(graph: Graph, reference: str, student: Model, path: str) -> Model:
+    """The teacher of a student: the one model of that name, or the run of the same name."""
+    found = graph.resolve(reference, path)
+    if len(found) > 1:
+        found = [m for m in found if m.run and f"{student.run},".startswith(f"{m.run},")] or found
+    if len(found) != 1:
+        fail(path, f"'{reference}' has {len(found)} runs and none is named like {student.name}; name one of them")
+    return found[0]

@@ -1,18 +1,23 @@
-"""What an averaging method takes, looks at and makes, checked before any job starts."""
+"""What an averaging method takes, looks at and makes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from consomme.average.methods import TABLE as METHODS
 from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
+from consomme.plan.choices import NO_CHOICE, choice, no_constraints
+from consomme.plan.items import BEST, Model, Prepared
 from consomme.plan.problems import fail
-from consomme.plan.schema import AverageNode
+from consomme.plan.schema import AverageNode, PruneNode
+from consomme.plan.selection import groups, selected
 
 if TYPE_CHECKING:
-    from consomme.plan.items import Model
+    from consomme.plan.view import Graph
 
 
 def check(node: AverageNode, path: str) -> None:
@@ -32,7 +37,7 @@ def chooses(node: AverageNode) -> bool:
     return METHODS[node.method].chooses(_own(node))
 
 
-def settings(node: AverageNode) -> dict[str, Any]:
+def settings_of(node: AverageNode) -> dict[str, Any]:
     """The settings that the method reads, and no others: they are the model's identity."""
     unread = {"base", *(() if chooses(node) else METHODS[node.method].searching)}
     return {"method": node.method, **{name: value for name, value in _own(node).items() if name not in unread}}
@@ -117,3 +122,108 @@ def _kept(kind: str, method: str, run: Model, path: str) -> None:
         kept = model.identity["settings"].get("checkpoints") or {}
         if not kept.get(kind):
             fail(f"{path}.method", f"'{model.name}' keeps none; its node needs checkpoints with `{kind}`")
+
+
+# -- making -----------------------------------------------------------------------------------------------------------
+def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: str) -> list[Model]:
+    """One average for each value of `by`."""
+    check(node, path)
+    pool = [m for ref in node.average for m in graph.resolve(ref, f"{path}.average")]
+    pool = list({m.id: m for m in pool}.values())
+    pool = selected(pool, node.where, f"{path}.where")
+    made = []
+    for values, group in groups(pool, node.by, f"{path}.by"):
+        check_ingredients(node, group, path)
+        settings = settings_of(node)
+        if (base := _base(graph, node, group, path)) is not None:
+            settings["base"] = True  # the first parent; its name is no part of the identity
+            group = [base, *group]
+        if seeded(node):
+            settings["seed"] = graph.replicate
+        choose = chooses(node)
+        made.append(_chosen(graph, name, own | values, "average", settings, group, node, path, choose))
+    return made
+
+
+def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Model | None:
+    """The model whose difference from the ingredients counts, for methods that have one: as named, else the one
+    model that all of them were trained from."""
+    if not has_base(node):
+        return None
+    if (named := getattr(node, "base", None)) is not None:
+        base = graph.one(named, f"{path}.base")
+    else:
+        found = {p.id: p for m in group for p in m.parents.values()}
+        if len(found) != 1:
+            names = ", ".join(p.name for p in found.values()) or "none"
+            fail(f"{path}.base", f"{node.method} needs the model that all were tuned from; their parents: {names}")
+        base = next(iter(found.values()))
+    if base.id in {m.id for m in group}:
+        fail(f"{path}.base", f"'{base.name}' is one of the models that are averaged")
+    return base
+
+
+def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str) -> Model:
+    """NODE/best: a soup of one, the best run on the development sets."""
+    found = _chosen(graph, name, {}, runs[0].verb, {"method": "best_run"}, runs, node, path, True)
+    return replace(found, run=BEST)
+
+
+def _chosen(
+    graph: Graph,
+    name: str,
+    own: dict[str, Any],
+    verb: str,
+    settings: dict[str, Any],
+    group: list[Model],
+    node: Any,
+    path: str,
+    choose: bool,
+) -> Model:
+    chosen = NO_CHOICE
+    if choose:
+        metric = getattr(node, "metric", None)
+        metric = graph.metric if metric is None or isinstance(node, PruneNode) else metric
+        data, goals = graph.data.of(getattr(node, "data", None)), getattr(node, "choose_on", None)
+        if not holds_limits(settings["method"]):
+            goals = no_constraints(goals, path)
+        limits = needs_limits(settings["method"])
+        rank_by = settings.get("rank_by")
+        chosen = choice(graph, goals, metric, data, path, rank_by, limits=settings["method"] if limits else None)
+    settings["choose_on"] = chosen.settings
+    identity = {"task": graph.experiment.task, "settings": settings, **chosen.identity}
+    # a choice may be among models of different shapes
+    known = {a: common([getattr(m, a) for m in group]) for a in ("family", "depth", "heads", "width")}
+    statistics = {}
+    if has_statistics(settings["method"], known["family"], graph.experiment.task):
+        statistics = trained_on(group)
+    return graph.model(
+        name,
+        own,
+        verb,
+        identity,
+        parents={m.name: m for m in group},
+        references=chosen.references,
+        corpora=chosen.corpora,
+        statistics=statistics,
+        stage="average",
+        **known,
+    )
+
+
+def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:
+    """The corpora that models or, where these were made of others, their parents were trained on, and their weights,
+    summed over the models."""
+    found: dict[str, tuple[Prepared, float]] = {}
+    waiting, seen = list(models), set()
+    while waiting:
+        model = waiting.pop(0)
+        if model.id in seen:
+            continue
+        seen.add(model.id)
+        if model.stage != "train":
+            waiting += model.parents.values()
+            continue
+        for name, weight in model.identity["train"].items():
+            found[name] = model.corpora[name], weight + (found[name][1] if name in found else 0.0)
+    return found

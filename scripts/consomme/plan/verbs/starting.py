@@ -1,4 +1,4 @@
-"""What a starting point holds and can be made of, checked before any job starts."""
+"""What a starting point holds and can be made of, and starting points."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import glob
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.values import integer, number, text
 from consomme.families import TABLE as FAMILIES
 from consomme.families import family_for
 from consomme.families.base import value_of
+from consomme.plan.items import Model, Prepared
 from consomme.plan.problems import among, fail
+from consomme.plan.schema import FromNode
+
+if TYPE_CHECKING:
+    from consomme.plan.view import Graph
+
 
 MOST = 1000  # layers, and heads of one: what is pruned is chosen among them before any job starts
 MOST_NEURONS = 1_000_000  # of a feed-forward part
@@ -145,3 +151,62 @@ def _like(default: Any, value: Any) -> Any:
     elif isinstance(default, str | None) and value is not default and not isinstance(value := text(value), str):
         raise ValueError("text is wanted here")
     return value
+
+
+# -- making -----------------------------------------------------------------------------------------------------------
+def make(graph: Graph, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
+    """The starting points that a node names: a new model, or checkpoints."""
+    start = node.from_
+    if start.scratch is None:
+        return _fetched(graph, name, node, own, path)
+    architecture, tokenizer, family = scratch(start.scratch, start.tokenizer, graph.experiment.task, f"{path}.from")
+    identity, corpora = _drawn(graph, {"scratch": architecture, "tokenizer": tokenizer}, node, path)
+    stacks = FAMILIES[family].stacks
+    depth = {side: int(architecture[key_in_scratch(stack.count)]) for side, stack in stacks.items()}
+    heads = {side: int(architecture[key_in_scratch(stack.heads)]) for side, stack in stacks.items()}
+    width = {stack.width: int(architecture[key_in_scratch(stack.width)]) for stack in stacks.values() if stack.width}
+    known: dict[str, Any] = {"family": family, "depth": depth, "heads": heads, "width": width}
+    return [graph.model(name, own, "from", identity, corpora=corpora, **known)]
+
+
+def _fetched(graph: Graph, name: str, node: FromNode, own: dict[str, Any], path: str) -> list[Model]:
+    """Checkpoints: each as it is, or with a new head where a tokenizer is given."""
+    start = node.from_
+    if start.hub is not None:
+        places: list[tuple[dict[str, Any], dict[str, Any]]] = [(own, {"hub": start.hub.model_dump()})]
+    elif start.folder is not None:
+        places = [(own, {"folder": start.folder})]
+    else:
+        folders = checkpoint_folders(start.folders or [], Path(graph.data_root), f"{path}.from.folders")
+        places = [(own | {"folder": label}, {"folder": str(folder)}) for label, folder in folders.items()]
+    made = []
+    for point, settings in places:
+        known: dict[str, Any] = {}
+        if "folder" in settings:
+            folder = Path(graph.data_root) / settings["folder"]
+            known = read_checkpoint(folder) | {"sources": files_in(folder)}
+            check_head(folder, start.tokenizer, f"{path}.from")
+        if start.tokenizer:
+            tokenizer = new_tokenizer(
+                start.tokenizer, known.get("family"), graph.experiment.task, f"{path}.from.tokenizer"
+            )
+            identity, known["corpora"] = _drawn(graph, {**settings, "tokenizer": tokenizer}, node, path)
+        else:
+            # the same in every replicate, so neither seed nor languages belong to it
+            identity = {"task": graph.experiment.task, "settings": settings}
+        made.append(graph.model(name, point, "from", identity, **known))
+    return made
+
+
+def _drawn(
+    graph: Graph, settings: dict[str, Any], node: FromNode, path: str
+) -> tuple[dict[str, Any], dict[str, Prepared]]:
+    """The identity of a model with random weights and a tokenizer made of training texts, and their corpora."""
+    _, corpora = graph.data.training(graph.data.of(node.data), f"{path}.data.train")
+    identity = {
+        "task": graph.experiment.task,
+        "settings": settings,
+        "languages": graph.languages,
+        "seed": graph.replicate,
+    }
+    return identity, corpora

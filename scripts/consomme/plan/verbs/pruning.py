@@ -1,14 +1,15 @@
-"""What can be pruned how, and what is left of it, checked before any job starts."""
+"""What can be pruned how, what is left of it, and pruned models."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
 from consomme.families.parts import no_side
+from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import PruneNode
 from consomme.prune.choosers import TABLE as CHOOSERS
@@ -21,6 +22,7 @@ from consomme.prune.width import neurons_to_drop
 if TYPE_CHECKING:
     from consomme.plan.items import Model
     from consomme.plan.schema.pruning import Layers
+    from consomme.plan.view import Graph
     from consomme.prune.choosers import Chooser
     from consomme.prune.scores import Score
 
@@ -172,3 +174,41 @@ def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
     tried = chooser.tries(Question(depth, drop, settings=settings))
     if settings.rank > tried:
         fail(f"{path}.rank", f"{settings.rank} given; the search tries at most {tried} sets of {depth - drop} layers")
+
+
+# -- making -----------------------------------------------------------------------------------------------------------
+def make(graph: Graph, name: str, node: PruneNode, own: dict[str, Any], path: str) -> list[Model]:
+    """A smaller model of each parent."""
+    settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
+    made = []
+    for parent in graph.resolve(node.prune, f"{path}.prune"):
+        depth = depth_left(node, parent, path, swept=bool(own))
+        heads = heads_left(node, parent, depth, path)
+        width = width_left(node, parent, path)
+        chosen = NO_CHOICE
+        if searches(node):
+            goals = no_constraints(node.choose_on, path)
+            chosen = choice(graph, goals, node.metric, graph.data.of(None), path)
+        identity: dict[str, Any] = {
+            "task": graph.experiment.task,
+            "settings": {**settings, "choose_on": chosen.settings},
+            **chosen.identity,
+        }
+        if draws(node):
+            identity["seed"] = graph.replicate
+        made.append(
+            graph.model(
+                name,
+                own,
+                "prune",
+                identity,
+                parents={parent.name: parent},
+                corpora=chosen.corpora,
+                references=chosen.references,
+                depth=depth,
+                heads=heads,
+                width=width,
+                inherit=True,
+            )
+        )
+    return made
