@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import annotated_types
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from consomme.common.settings import Chosen, Section, assembled, items, keys
 from consomme.common.settings import sections as inner
-from consomme.common.values import Integer, Number, Part, Share, Text
+from consomme.common.values import Integer, Number, Share, Text, part
 from consomme.plan.schema import VERBS, Configuration, Experiment
 
 
@@ -105,7 +105,7 @@ def _key(model: type[BaseModel], name: str, info: FieldInfo) -> KeyReference:
         allowed = ", ".join(items(model))
     return KeyReference(
         name,
-        _type(info.annotation),
+        "fraction" if BeforeValidator(part) in info.metadata else _type(info.annotation),
         _default(info),
         allowed,
         info.description or "",
@@ -139,7 +139,6 @@ _SPELT = {
     Number: "number",
     Integer: "whole number",
     Text: "text",
-    Part: "fraction",
     Share: "fraction or list of numbers",
 }
 
