@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from consomme.average.methods import TABLE as METHODS
 from consomme.plan import experiments
 from consomme.plan.items import Model, Prepared
 from consomme.plan.problems import among, fail
-from consomme.plan.schema import Constraint, Data
+from consomme.plan.schema import AverageNode, Constraint, Data
 from consomme.plan.stages import VERSIONS
 
 if TYPE_CHECKING:
@@ -84,8 +85,11 @@ def no_constraints(goals: Goals | None, path: str) -> Goals | None:
     """A search that moves step by step, or along a gradient, has no model yet that a bound could hold."""
     for name, goal in (goals or {}).items():
         if isinstance(goal, Constraint):
+            able = ", ".join(
+                n for n, m in METHODS.items() if m.limits and m.chooses({}) and n not in AverageNode.HIDDEN
+            )
             fail(
                 f"{path}.choose_on.{name}",
-                "lose_at_most belongs to best, greedy, interpolate and smallest; give a weight or best",
+                f"lose_at_most belongs to NODE/best and to averages by {able}; give a weight or best",
             )
     return goals
