@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from typer.testing import CliRunner
 
@@ -266,3 +268,11 @@ def test_real_pairs(here):
     options = [*NMT[:6], *(part for name in ("train", "dev", "test") for part in (f"--{name}", folder / name))]
     _, plan = written(*options, "--base", "Helsinki-NLP/opus-mt-en-fr")
     assert plan.settings.corpora["train"].path == str(folder / "train")
+
+
+def test_recordings_that_are_too_long_do_not_stop_the_run(speech):
+    """Two of 40 are, more than a corpus lets go by default."""
+    for n in (0, 1):
+        soundfile.write(speech / f"wav/train-{n}.wav", np.full(31 * 16_000, 0.01), 16_000)
+    written(*ASR, "--base", "openai/whisper-small")
+    assert read(["mine.yaml"])["corpora"]["train"]["max_skipped"] == 0.06

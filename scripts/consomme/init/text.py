@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 import yaml
 
-from consomme.init.data import Seen, recurring
-from consomme.init.settings import DEV, FEW_DEV, RECURRING, SPREAD, WRONG, Settings, margin
+from consomme.init.data import UNUSABLE, Seen, recurring
+from consomme.init.settings import DEV, FEW_DEV, MAX_SECONDS, RECURRING, SPREAD, WRONG, Settings, margin
 
 DOMAIN, GENERAL = "domain", "general"
 PARTS = {"1/2": "half", "1/3": "a third"}
@@ -76,7 +77,9 @@ def _corpora(s: Settings) -> list[str]:
         longer = sum(n > 600 for n in c.train.characters)
         lines.append(f"  # max_characters: the longest, {longer:,} here, cost much memory and teach little")
         train["max_characters"] = 600
-    lines.append(f"  train: {_flow(train)}")
+    if skipped := _skipped(c.train):
+        lines.append(f"  # max_skipped: more than {UNUSABLE:.0%} of the rows are too long and are left out")
+    lines.append(f"  train: {_flow(train | skipped)}")
     dev = [("dev", c.dev), *([("general-dev", c.general_dev)] if c.general_dev else [])]
     for name, seen in dev:
         limit = {"limit": DEV} if seen.rows > DEV else {}
@@ -84,9 +87,15 @@ def _corpora(s: Settings) -> list[str]:
             lines.append(
                 f"  # limit: {DEV} rows choose nearly as well as {seen.rows:,} and are looked at again and again"
             )
-        lines.append(f"  {name}: {_flow({**seen.corpus, **limit})}")
+        lines.append(f"  {name}: {_flow({**seen.corpus, **limit, **_skipped(seen)})}")
     test = [("test", c.test), *([("general-test", c.general_test)] if c.general_test else [])]
-    return lines + [f"  {name}: {_flow(seen.corpus)}" for name, seen in test]
+    return lines + [f"  {name}: {_flow({**seen.corpus, **_skipped(seen)})}" for name, seen in test]
+
+
+def _skipped(seen: Seen) -> dict[str, float]:
+    """`max_skipped`, where more recordings than it allows by default are longer than a corpus takes."""
+    share = sum(length > MAX_SECONDS for length in seen.seconds) / max(len(seen.seconds), 1)
+    return {"max_skipped": math.ceil(round(100 * (share + UNUSABLE), 6)) / 100} if share > UNUSABLE else {}
 
 
 # -- the experiment ----------------------------------------------------------------------------------------------------
