@@ -162,8 +162,9 @@ def sentence(text: str) -> str:
 
 
 def example_of(key: KeyReference, samples: list[Any]) -> str | None:
-    """The shortest example of a key in the pages, or that of its model."""
-    found = sorted((f"{key.name}: {spelt(sample[key.name])}" for sample in samples if key.name in sample), key=len)
+    """The shortest example of a key in the pages, or that of its model; a node that is swept lacks what the sweep sets."""
+    whole = [sample for sample in samples if key.name in sample and (key.name == "sweep" or "sweep" not in sample)]
+    found = sorted((f"{key.name}: {spelt(sample[key.name])}" for sample in whole), key=len)
     if found and len(found[0]) <= 200:
         return found[0]
     return f"{key.name}: {key.example}" if key.example else None
