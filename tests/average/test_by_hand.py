@@ -92,7 +92,7 @@ def test_interpolate_by_hand(tmp_path, checkpoint, some):
         ),
         (["--method", "last", "--count", "0"], "--count: Input should be greater than or equal to 1"),
         (["--method", "last", "--count", "-1"], "given: '-1'"),
-        (["--method", "window", "--from-step", "-1"], "--from_step: Input should be greater than or equal to 0"),
+        (["--method", "window", "--from-step", "-1"], "--from-step: Input should be greater than or equal to 0"),
     ],
 )
 def test_what_can_not_be_done_by_hand_is_said(tmp_path, checkpoint, some, capsys, arguments, message):

@@ -126,7 +126,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     for name, field in _options(free).items():
         many: dict[str, Any] = {"nargs": "+", "metavar": name[0].upper()} if "list[" in str(field.annotation) else {}
         users = ", ".join(n for n in free if name in TABLE[n].keys)
-        parser.add_argument(f"--{name.replace('_', '-')}", help=f"{users}: {field.description}", **many)
+        parser.add_argument(_flag(name), help=f"{users}: {field.description}", **many)
     parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
@@ -168,6 +168,10 @@ def _options(free: Sequence[str]) -> dict[str, FieldInfo]:
     }
 
 
+def _flag(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
 def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
     """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
     typed = {k: v for k in (*_options(free), "seed") if (v := getattr(given, k)) is not None}
@@ -175,7 +179,9 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
     for name in typed:
         if name not in method.keys:
             owners = [n for n, m in TABLE.items() if name in m.keys or (name == "seed" and m.seeded)]
-            raise ConsommeError(f"--{name}: the method '{method.name}' takes none; it belongs to {', '.join(owners)}")
+            raise ConsommeError(
+                f"{_flag(name)}: the method '{method.name}' takes none; it belongs to {', '.join(owners)}"
+            )
     if method.chooses(typed):
         why = "without --alpha " if "alpha" in method.keys else ""
         raise ConsommeError(
@@ -185,12 +191,9 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
     needed = [name for name, field in method.settings.model_fields.items() if field.is_required() or name == "base"]
     for name in needed:
         if name not in typed:
-            raise ConsommeError(f"--method {method.name} needs --{name.replace('_', '-')}")
-    try:
-        read = checked(method.settings, typed)
-    except ConsommeError as error:
-        raise ConsommeError("\n".join(f"--{line}" for line in str(error).splitlines())) from None
-    return {"method": method.name, **read.model_dump(exclude=set(method.searching), exclude_none=True), **seed}
+            raise ConsommeError(f"--method {method.name} needs {_flag(name)}")
+    read = checked(method.settings, typed, _flag).model_dump(exclude=set(method.searching), exclude_none=True)
+    return {"method": method.name, **read, **seed}
 
 
 def _task(folder: Path) -> str | None:

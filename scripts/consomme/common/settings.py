@@ -7,7 +7,7 @@ import json
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar
 
@@ -108,12 +108,14 @@ def _unknown(model: type[Chosen], name: str) -> InitErrorDetails:
     return InitErrorDetails(type=error, loc=(model.BY,), input=name)
 
 
-def checked(model: type[Section], given: Mapping[str, Any]) -> Any:
-    """The section that a mapping makes. ConsommeError, a problem a line, if it makes none."""
+def checked(model: type[Section], given: Mapping[str, Any], called: Callable[[str], str] = str) -> Any:
+    """The section that a mapping makes. ConsommeError, a problem a line, if it makes none. called: what a key is called
+    where it was typed."""
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
-        lines = (f"{key}{': ' * bool(key)}{what}" for key, what in problems(model, given, error))
+        found = problems(model, given, error)
+        lines = (f"{called(key)}: {what}" if key else what for key, what in found)
         raise ConsommeError("\n".join(lines)) from None
 
 
