@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from consomme.common.errors import ConsommeError
 
 MORE = "snakemake"  # where a context keeps what follows --
-DRY = {"-n", "--dry-run", "--dryrun"}
+DRY = {"-n", "--dry-run", "--dryrun"}  # also Snakemake's, after --
 
 
 class Group(TyperGroup):
@@ -52,7 +52,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 START, RUN, HAND = "Before a run", "A run and its results", "By hand"
@@ -64,6 +64,7 @@ Config = Annotated[
     ),
 ]
 Profile = Annotated[str, typer.Option(help="local, slurm, cluster, or a folder with a profile.yaml.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list the jobs, as Snakemake's option does.")]
 Cores = Annotated[str | None, typer.Option(metavar="N", help="At most N cores, or all; default: the profile's.")]
 
 
@@ -75,7 +76,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Further arguments of Snakemake stand after --, such as: consomme run mine.yaml -- --dry-run")
+@app.callback(
+    epilog="Further arguments of Snakemake stand after --, such as: consomme run mine.yaml -- --printshellcmds"
+)
 def _options(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version and exit.")
@@ -98,8 +101,11 @@ def _plan(config: Sequence[Path] | None) -> tuple[list[Path], Any]:
 @app.command(rich_help_panel=START)
 def init(
     task: Annotated[Literal["asr", "nmt"], typer.Option(help="Speech recognition or translation.")],
-    language: Annotated[list[str], typer.Option(metavar="CODE", help="Spoken; for nmt twice: source, target.")],
-    train: Annotated[Path, typer.Option(metavar="DATA", help="What to learn from; formats stand below.")],
+    language: Annotated[
+        list[str],
+        typer.Option(metavar="CODE", help="What is spoken; for nmt source and target: --language en --language fr."),
+    ],
+    train: Annotated[Path, typer.Option(metavar="DATA", help="What to learn from; formats stand above.")],
     dev: Annotated[Path | None, typer.Option(metavar="DATA", help="What choices are made on.")] = None,
     test: Annotated[Path | None, typer.Option(metavar="DATA", help="What claims are decided on.")] = None,
     base: Annotated[
@@ -181,16 +187,23 @@ def schema() -> None:
 
 # -- a run and its results ---------------------------------------------------------------------------------------------
 @app.command(rich_help_panel=RUN, cls=WithSnakemake)
-def run(ctx: typer.Context, config: Config = None, profile: Profile = "local", cores: Cores = None) -> None:
+def run(
+    ctx: typer.Context,
+    config: Config = None,
+    profile: Profile = "local",
+    cores: Cores = None,
+    dry_run: DryRun = False,
+) -> None:
     """Make everything that a configuration describes and print the answers. Results lie in results/."""
     from consomme.plan import look
     from consomme.workflow import snakemake
 
     files, found = _plan(config)
     found.need_sources()  # Snakemake would say it too, and later
-    if status := snakemake(files, profile, cores, ctx.meta[MORE]):
+    more = [*ctx.meta[MORE], *["--dry-run"] * dry_run]
+    if status := snakemake(files, profile, cores, more):
         raise typer.Exit(status)
-    if not DRY & set(ctx.meta[MORE]):
+    if not DRY & set(more):
         look.answers(found)
 
 
@@ -201,12 +214,14 @@ def model(
     config: Config = None,
     profile: Profile = "local",
     cores: Cores = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make one model and what it needs."""
     from consomme.workflow import snakemake
 
     files, found = _plan(config)
-    raise typer.Exit(snakemake(files, profile, cores, ctx.meta[MORE], found.targets(node)))
+    more = [*ctx.meta[MORE], *["--dry-run"] * dry_run]
+    raise typer.Exit(snakemake(files, profile, cores, more, found.targets(node)))
 
 
 @app.command(rich_help_panel=RUN, cls=WithSnakemake)
@@ -217,6 +232,10 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
 
     files, found = _plan(config)
     look.answers(found)
+    if missing := look.unfinished(found):
+        raise ConsommeError(
+            f"no report yet of {', '.join(missing)}; `consomme run {' '.join(map(str, files))}` makes what is missing"
+        )
     page = "results/snakemake-report.html"
     raise typer.Exit(snakemake(files, profile, more=[*ctx.meta[MORE], "--report", page]))
 

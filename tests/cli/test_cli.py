@@ -128,6 +128,32 @@ def test_run_elsewhere_takes_the_clones_rules_and_leaves_results_there(tiny):
 
 
 @pytest.mark.workflow
+@pytest.mark.parametrize("command", [["run"], ["model", "e/untrained"]])
+@pytest.mark.parametrize("option", ["-n", "--dry-run"])
+def test_a_dry_run_lists_jobs_and_makes_nothing(tiny, command, option):
+    done = started(*command, tiny, option, cwd=tiny.parent)
+    assert done.returncode == 0, done.stderr
+    assert "start_model" in done.stdout + done.stderr and "not finished" not in done.stdout
+    assert not (tiny.parent / "results/e/models").exists()
+
+
+def test_a_report_before_the_run_says_how_far_it_is(tiny):
+    done = started("report", tiny, cwd=tiny.parent)
+    assert done.returncode == 2 and done.stdout == "# e: not finished; 0 of 2 models there\n\n"
+    assert done.stderr.startswith("error: no report yet of e;") and "consomme run tiny.yaml" in done.stderr.replace(
+        f"{tiny.parent}/", ""
+    )
+
+
+def test_a_plan_in_a_pipe_has_names_and_notes_whole(tiny):
+    name = "a-name-that-is-long-enough-to-be-cut-at-eighty-columns-beside-seven-others"
+    tiny.write_text(TINY.replace("base:", f"{name}:"))
+    done = started("plan", tiny, cwd=tiny.parent)
+    assert done.returncode == 0 and f" {name} " in done.stdout and "…" not in done.stdout
+    assert "e: 1 replicate, 0 claims" in done.stdout
+
+
+@pytest.mark.workflow
 def test_model_makes_only_what_it_needs(tiny):
     done = started("model", "e/untrained", tiny, "--", "--dry-run", cwd=tiny.parent)
     output = done.stdout + done.stderr

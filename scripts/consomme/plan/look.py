@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,17 @@ from consomme.plan.plan import Plan, Study
 from consomme.plan.relabelled import RelabelledCorpus
 
 MISSING = "?"
+WIDE = 200  # columns, where the table goes to a file or a pipe
 
 
 def overview(plan: Plan) -> None:
     """Print, by experiment and node: runs, what is ready, hours and disk; ~ marks estimates."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     problems = plan.problems()
     estimates = Estimates(plan.models.values())
     for study in plan.studies.values():
         console.print(_table(study, estimates))
+        console.print(_left(study.models, estimates), soft_wrap=True, highlight=False)
     ready = sum(Path(c.marker).exists() for c in plan.corpora.values())
     todo = [m for m in plan.models.values() if not Path(m.marker).exists()]
     evaluations = [e for e in plan.evaluations.values() if not Path(e.path).exists()]
@@ -51,19 +54,25 @@ def overview(plan: Plan) -> None:
 
 
 def _table(study: Study, estimates: Estimates) -> Table:
-    replicates = len(study.graphs)
-    title = f"{study.name}: {replicates} replicate{'s' if replicates > 1 else ''}, {len(study.claims)} claims"
+    title = f"{study.name}: {_counted(len(study.graphs), 'replicate')}, {_counted(len(study.claims), 'claim')}"
     table = Table(title=title, title_justify="left")
-    for column in ("node", "verb", "runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):
-        table.add_column(column, justify="left" if column in ("node", "verb") else "right")
+    # a name that is too long for the screen goes on in the next line, for it is needed whole in commands
+    table.add_column("node", no_wrap=True, overflow="fold")
+    table.add_column("verb", no_wrap=True)
+    for column in ("runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):
+        table.add_column(column, justify="right")
     nodes: dict[tuple[str, str], dict[str, Model]] = {}
     for model in study.models:
         best = model.run == "best" and model.stage == "average"
-        nodes.setdefault((model.name if best else model.node, model.verb), {})[model.id] = model
+        key = (model.name, "choose") if best else (model.node, model.verb)
+        nodes.setdefault(key, {})[model.id] = model
     for (name, verb), models in nodes.items():
         _row(table, name, verb, list(models.values()), estimates)
-    table.caption = _left({m.id: m for m in study.models}.values(), estimates)
     return table
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Estimates) -> None:
@@ -83,7 +92,7 @@ def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Est
 
 def _left(models: Iterable[Model], estimates: Estimates) -> str:
     """What is to do in hours and bytes, so far as they can be estimated, and what is missing where they can't."""
-    todo = [m for m in models if not Path(m.marker).exists()]
+    todo = [m for m in {m.id: m for m in models}.values() if not Path(m.marker).exists()]
     if not todo:
         return "all models are there"
     hours = [s / 3600 for m in todo if (s := estimates.seconds(m)) is not None]
@@ -106,11 +115,21 @@ def _kept(settings: dict[str, Any]) -> int:
 
 
 def answers(plan: Plan) -> None:
-    """Print each experiment's summary and where its report lies."""
+    """Print each experiment's summary and where its report lies, or how far it has come."""
     for study in plan.studies.values():
         summary = Path(study.folder) / "summary.md"
-        print(summary.read_text(encoding="utf-8").rstrip() if summary.exists() else f"# {study.name}: not finished")
-        print(f"\nThe page to read: {study.folder}/report.html\n")
+        if summary.exists():
+            print(summary.read_text(encoding="utf-8").rstrip())
+            print(f"\nThe page to read: {study.folder}/report.html\n")
+        else:
+            models = {m.id: m for m in study.models}.values()
+            there = sum(Path(m.marker).exists() for m in models)
+            print(f"# {study.name}: not finished; {there} of {_counted(len(models), 'model')} there\n")
+
+
+def unfinished(plan: Plan) -> list[str]:
+    """The experiments that have no report yet."""
+    return [name for name, study in plan.studies.items() if not (Path(study.folder) / "report.html").exists()]
 
 
 def clean(plans: Iterable[Plan], remove: bool) -> None:
