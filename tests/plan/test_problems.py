@@ -12,6 +12,7 @@ MODELS = "experiments/e/models"
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
+        ({f"{MODELS}/tuned/bf16": True}, ["models.tuned.bf16: unknown key; write precision: bfloat16"]),
         ({f"{MODELS}/tuned/learning_rat": 1}, ["models.tuned.learning_rat", "unknown key", "did you mean 'learning_rate'", "allowed"]),
         ({f"{MODELS}/base/train": "row"}, ["models.base.train", "no model 'row'", "did you mean 'raw'", "allowed: raw"]),
         ({f"{MODELS}/base/train": "half"}, ["a cycle", "base", "→"]),

@@ -27,6 +27,7 @@ class Section(BaseModel):
     """A mapping whose keys are all known."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}  # keys that other tools have: what to do here instead
 
 
 class Chosen(Section):
@@ -186,6 +187,8 @@ def _unknown_key(here: type[Section] | None, key: str) -> str:
         if here.ITEM is None:
             return f"has no use here; it goes with `{here.BY}`: {', '.join(others)}"
         return f"belongs to another {noun} than {here.ITEM}: {', '.join(others)}"
+    if here is not None and key in here.ELSEWHERE:
+        return f"unknown key; {here.ELSEWHERE[key]}"
     allowed = keys(here) if here else []
     return f"unknown key{nearest(key, allowed)}; allowed: {', '.join(allowed) or 'none'}"
 

@@ -98,10 +98,38 @@ SCHEDULER_KWARGS = {
 BATCHES = ("per_device_train_batch_size", "batch_seconds", "batch_tokens")
 
 
+# of Seq2SeqTrainingArguments, where the same is said otherwise or needs no key
+_PRECISION = "write precision: bfloat16"
+_DEVELOPMENT = "eval_steps: N evaluates on the development sets every N steps"
+_BY_ITSELF = "batches are split by themselves where memory doesn't suffice"
+TRANSFORMERS = {
+    "auto_find_batch_size": _BY_ITSELF,
+    "bf16": _PRECISION,
+    "dataloader_num_workers": "workers follow the job's threads: --set-threads train_model=N",
+    "eval_strategy": _DEVELOPMENT,
+    "evaluation_strategy": _DEVELOPMENT,
+    "fp16": _PRECISION,
+    "generation_max_length": "the experiment has decoding: {max_new_tokens: N}",
+    "generation_num_beams": "the experiment has decoding: {num_beams: N}",
+    "gradient_checkpointing": _BY_ITSELF,
+    "group_by_length": "write train_sampling_strategy: group_by_length",
+    "logging_steps": "the log has a line every few seconds",
+    "metric_for_best_model": "write metric, and choose_on for the development sets that count",
+    "output_dir": "models lie in results/EXPERIMENT/current/NODE",
+    "per_device_eval_batch_size": "evaluation needs no key for its batches",
+    "predict_with_generate": "an error rate as metric decodes, metric: loss doesn't",
+    "push_to_hub": "afterwards: hf upload NAME results/EXPERIMENT/current/NODE",
+    "report_to": "TensorBoard's files are always written: tensorboard --logdir results",
+    "save_steps": "for resuming, checkpoints are written without a key; checkpoints: {every: N} keeps some for averages",
+    "save_total_limit": "checkpoints: {every: N, last: N} keeps some for averages",
+}
+
+
 class TrainNode(Chosen, Node):
     """Training of a model; settings carry the names of transformers' TrainingArguments where it has them."""
 
     BY, TABLE = "optim", OPTIMIZERS
+    ELSEWHERE = TRANSFORMERS
 
     train: Text = Field(description="the model to train; each of its runs")
     data: Data | None = Field(
