@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: low-rank updates are trained, and merged into the weights at the end."""
+"""LoRA (Hu et al. 2021, arXiv 2106.09685) by peft: train low-rank updates, and merge them into the weights at the end."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def targets(model: PreTrainedModel, family: Family, wanted: Sequence[str] | None
 
 
 def merge(adapted: LoraModel) -> PreTrainedModel:
-    """The model with its adapters' updates in its weights and no adapters."""
+    """The model without adapters, their updates added to its weights."""
     merged: Any = adapted.merge_and_unload()
     return merged

@@ -12,11 +12,11 @@ from consomme.common.errors import ConsommeError, nearest
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-# schedules that follow an evaluation: ours chooses between checkpoints and leaves the rate alone
+# schedules that follow evaluations: here evaluations only choose between checkpoints
 REFUSED = ("reduce_lr_on_plateau", "greedy")
-# what a schedule can't do without; `lr_scheduler_kwargs` overrides it
+# keys that a schedule requires; `lr_scheduler_kwargs` overrides them
 NEEDED = {"cosine_with_min_lr": {"min_lr_rate": 0.1}, "cosine_warmup_with_min_lr": {"min_lr_rate": 0.1}}
-FEWEST, PARTS = 50, 10  # a checkpoint every PARTS-th of the training, but not more often than every FEWEST steps
+FEWEST, PARTS = 50, 10  # PARTS checkpoints a training, but at least FEWEST steps apart
 
 
 def steps(settings: Mapping[str, Any], batches: int) -> int:
@@ -25,11 +25,11 @@ def steps(settings: Mapping[str, Any], batches: int) -> int:
         return int(settings["max_steps"])
     if settings.get("num_train_epochs"):
         return math.ceil(settings["num_train_epochs"] * max(1, -(-batches // settings["gradient_accumulation_steps"])))
-    raise ConsommeError("train: how long? Set max_steps or num_train_epochs")
+    raise ConsommeError("train: the length is missing; set max_steps or num_train_epochs")
 
 
 def checkpoint_steps(total: int) -> int:
-    """How many steps lie between two checkpoints."""
+    """The number of steps between two checkpoints."""
     return max(FEWEST, total // PARTS)
 
 
@@ -82,8 +82,8 @@ def training_arguments(
         use_cpu=device == "cpu",
         save_strategy="steps",
         save_steps=checkpoint_steps(total),
-        logging_strategy="no",  # Progress asks for a line every few seconds
-        logging_nan_inf_filter=False,  # would wait for the device at every step, and hide what must stop a run
+        logging_strategy="no",  # Progress requests a log line every few seconds
+        logging_nan_inf_filter=False,  # it would wait for the device at every step, and hide a loss that is not finite
         disable_tqdm=True,
         report_to="none",
         log_level="error",
@@ -92,7 +92,7 @@ def training_arguments(
         torch_compile=bool(settings.get("torch_compile")),
         dataloader_pin_memory=device == "cuda",
     )
-    # one device: more would be fed by DataParallel, which changes the batch size
+    # one device: with more, Trainer uses DataParallel, which changes the batch size
     arguments.device  # noqa: B018 (counts the devices)
     arguments._n_gpu = min(arguments._n_gpu, 1)
     return arguments

@@ -1,4 +1,4 @@
-"""A job's settings -> a training that is ready to start: model, corpora, batches, what augments, what teaches."""
+"""A job's settings -> a training that is ready to start: model, corpora, batches, augmentation, teacher."""
 
 from __future__ import annotations
 
@@ -31,20 +31,17 @@ WORKERS = 4  # processes at most that read and augment waveforms
 
 @dataclass(frozen=True)
 class Made:
-    """A training that is ready to start.
-
-    own: keys that the saved config gets beside the parent's; adapted: peft's handle of a model with adapters; largest:
-    rows of a batch at most."""
+    """A training that is ready to start."""
 
     trainer: AsrNmtTrainer
     corpora: Mapping[str, Corpus]
-    own: Mapping[str, Any]
-    adapted: Any
-    largest: int
+    own: Mapping[str, Any]  # keys of the saved config in addition to the parent's
+    adapted: Any  # peft's model with adapters; None without
+    largest: int  # most rows of a batch
 
 
 def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, splits: int) -> Made:
-    """The trainer and the corpora that it trains on. splits: parts in which each microbatch goes through the model."""
+    """The trainer and the corpora that it trains on. splits: parts of each microbatch, one forward pass each."""
     from transformers import set_seed
 
     from consomme.families.windows import KEY, SHORT, is_short
@@ -67,10 +64,10 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     augmenter = augmenter_of(job, family, processor, corpora, seed)
     batches = batches_of(spec, corpora, seed)
     total = arguments.steps(settings, len(batches))
-    # what is trained: all of it, or adapters; with a head for CTC beside
+    # trainable: everything, or adapters; plus the head for hybrid CTC
     optimizers.freeze(model, family, settings.get("freeze") or [])
     if frozen := freeze_zeroed_sublayers(model, family):
-        say(f"{frozen} sublayers were pruned by zeroing; they stay zero")
+        say(f"{frozen} sublayers were pruned by zeroing and are frozen at zero")
     adapted = adapters.attach(model, family, settings["lora"]) if settings.get("lora") else None
     ctc_weight = settings.get("ctc_weight") or 0.0
     if ctc_weight:
@@ -151,7 +148,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
 def augmenter_of(
     job: Job, family: Family, processor: Any, corpora: Mapping[str, Corpus], seed: int
 ) -> Augmenter | None:
-    """What the settings change in every example, if anything."""
+    """The augmentation of the settings; None without any."""
     from consomme.train.augment import TABLE, Augmenter, Context
 
     augment = job.spec["settings"]["augment"]
@@ -159,7 +156,7 @@ def augmenter_of(
     allowed = [name for name, kind in TABLE.items() if family.task in kind.tasks]
     for name in wanted:
         if name not in allowed:
-            reads = "reads text" if family.task == "nmt" else "hears speech"
+            reads = "reads text" if family.task == "nmt" else "reads speech"
             raise ConsommeError(f"augment.{name}: {family.name} {reads}; allowed: {', '.join(allowed)}")
     if not wanted:
         return None
@@ -177,7 +174,7 @@ def augmenter_of(
 
 
 def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int) -> Batches:
-    """The batches: of so many rows, of so many seconds, or of so many tokens of the longer side."""
+    """The batches: of a fixed number of rows, or filled by seconds, or filled by tokens of the longer side."""
     from consomme.train.sampler import Batches
 
     settings = spec["settings"]
@@ -195,7 +192,7 @@ def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int
 
 
 def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:
-    """The model to distil from, loaded, if the settings want one."""
+    """The loaded model to distil from; None if the settings have no `distil`."""
     from consomme.families import family_of, load
     from consomme.train import distil
     from consomme.train.hidden import Hidden
@@ -210,12 +207,12 @@ def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | 
     layers = layers_of_teacher(job)
     hidden = Hidden(layers, family, float(settings["hidden"])) if layers else None
     for side, numbers in (layers or {}).items():
-        say(f"distil: the {side}'s layers learn from the teacher's layers {numbers}")
+        say(f"distil: the {side}'s layers are trained on the states of the teacher's layers {numbers}")
     return distil.Teacher(load(place, device), family, settings, hidden)
 
 
 def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | None:
-    """The evaluations that the settings ask for."""
+    """The evaluations during training; None if the settings have no eval_steps."""
     from consomme.train.config_keys import as_saved
 
     spec, settings = job.spec, job.spec["settings"]

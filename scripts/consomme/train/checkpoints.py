@@ -19,8 +19,7 @@ CONTENT = "content.json"  # file -> size, written last
 
 
 def newest(folder: Path, before: int | None = None) -> Path | None:
-    """The newest whole checkpoint under `folder` (of a step below `before`, if given), if any. What is not whole is
-    removed."""
+    """The newest whole checkpoint under `folder` (of a step below `before`, if given), else None. Removes incomplete ones."""
     whole = {}
     for path in folder.iterdir() if folder.exists() else ():
         found = re.fullmatch(r"checkpoint-(\d+)", path.name)
@@ -33,7 +32,7 @@ def newest(folder: Path, before: int | None = None) -> Path | None:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether every file that the checkpoint was saved with is there in full length."""
+    """Whether every file of the saved checkpoint exists with its full size."""
     try:
         content = read_json(folder / CONTENT)
         return all((folder / name).stat().st_size == size for name, size in content.items())
@@ -42,7 +41,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def place(saved: Path, folder: Path) -> None:
-    """Move the checkpoint folder `saved` into `folder`, beside the newest one there; older ones go."""
+    """Move the checkpoint folder `saved` into `folder`, beside the newest one there; remove older ones."""
     write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
     follow_umask(saved)
     target = folder / saved.name
@@ -58,7 +57,7 @@ def keep_newest(folder: Path) -> None:
 
 
 def write_weights(model: PreTrainedModel, path: Path) -> None:
-    """The model's weights as they are in memory, tied ones once; the file appears whole."""
+    """Write the model's weights as they are in memory, tied ones once. The file appears whole."""
     from safetensors.torch import save_model
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +68,8 @@ def write_weights(model: PreTrainedModel, path: Path) -> None:
 
 
 def write_plain(model: PreTrainedModel, path: Path) -> None:
-    """The model's weights under the names of its plain checkpoint, without what only training has; appears whole."""
+    """Write the model's weights under the names of its plain checkpoint, without the head for hybrid CTC. The file appears
+    whole."""
     from consomme.train import hybrid
 
     head = getattr(model, hybrid.HEAD, None)

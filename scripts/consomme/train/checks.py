@@ -1,5 +1,5 @@
-"""What a family can't be trained with. The plan asks, and a training again where its checkpoint is first read: a plan may
-have been made before that was there."""
+"""Settings that a family can't be trained with. Checked by the plan, and again at the start of a training: when the plan
+was made, the checkpoint may not have existed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
     ctc = family.objective == "ctc"
     for key in ("window", "full_windows"):
         if settings.get(key) is not None and not family.windows:
-            yield key, f"'{family.name}' takes audio of any length; it has no window"
+            yield key, f"'{family.name}' takes audio of any length and has no window"
     if settings.get("ctc_weight") is not None and ctc:
-        yield "ctc_weight", f"'{family.name}' is trained with CTC alone; this is for encoder-decoders"
+        yield "ctc_weight", f"'{family.name}' is trained with CTC alone; ctc_weight is for encoder-decoders"
     elif settings.get("ctc_weight") is not None and type(family).output_frames is Family.output_frames:
-        yield "ctc_weight", f"how many frames the encoder of '{family.name}' makes is not known"
+        yield "ctc_weight", f"the number of output frames of the encoder of '{family.name}' is unknown"
     if settings.get("label_smoothing_factor") and ctc:
-        yield "label_smoothing_factor", f"CTC has none; '{family.name}' is trained with it"
+        yield "label_smoothing_factor", f"'{family.name}' is trained with CTC, which has no label smoothing"
     for side in ("encoder", "decoder"):
         if settings.get(f"{side}_layerdrop") and side not in family.stacks:
             yield f"{side}_layerdrop", no_side(family, side)
@@ -31,7 +31,7 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
     if settings.get("layerwise_lr_decay") not in (None, 1) and not family.stacks:
         yield "layerwise_lr_decay", no_side(family, "encoder")
     if (settings.get("lora") or {}).get("target_modules") is None and settings.get("lora") and not family.stacks:
-        yield "lora", f"which modules '{family.name}' has is unknown; name some: target_modules"
+        yield "lora", f"the modules of '{family.name}' are unknown; name some: target_modules"
     if intermediate := settings.get("intermediate_ctc"):
         yield from _intermediate_ctc(intermediate, settings, family, depth)
 

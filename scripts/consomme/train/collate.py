@@ -1,4 +1,4 @@
-"""A batch of examples as the model's inputs, in microbatches, and what it holds, counted before any device is involved."""
+"""A batch of examples -> the model's inputs in microbatches, with the counts of its content."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 class Collator:
-    """Pads with `Family.collate`, each of a batch's microbatches for itself: {"microbatches": inputs of each, "counts": of the batch}.
-    `counts` travels with the batch, so that worker processes need not be asked.
+    """Pads each microbatch with `Family.collate`. Returns {"microbatches": inputs of each, "counts": counts of the batch}.
+    Counts are part of the batch because batches may come from worker processes.
 
-    short: whether windows are as short as their piece allows, but for a share `full` of the batches; ctc: whether CTC on
-    the encoder needs the labels without special tokens, and the lengths of the features; per_pass: what a pass costs,
-    see `microbatches`; room: seconds or tokens that a microbatch has room for."""
+    short: cut each window to the longest example of its microbatch; full: the share of batches with the full window
+    instead; ctc: add labels without special tokens and feature lengths, for CTC on the encoder; per_pass: cost of a
+    forward pass, see `microbatches`; room: largest padded size of a microbatch, in seconds or tokens."""
 
     def __init__(
         self,
@@ -41,29 +41,29 @@ class Collator:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         short = self.short and draw(examples) >= self.full
-        # full windows are all of one length
+        # full windows have equal lengths
         cut = [range(len(examples))] if self.family.windows and not short else self._cut(examples)
         made = [self._piece([examples[i] for i in rows], short) for rows in cut]
         counts = {
             "utterances": len(examples),
             "seconds": sum(e["seconds"] for e in examples),
             "tokens": sum(len(e["labels"]) for e in examples),
-            "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source
-            "room": sum(room for _, room in made),  # the same with the padding
+            "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source, without padding
+            "room": sum(room for _, room in made),  # the same with padding
         }
         return {"microbatches": [batch for batch, _ in made], "counts": counts}
 
     def _cut(self, examples: Sequence[Example]) -> list[np.ndarray]:
-        """The rows of each piece."""
+        """The rows of each microbatch."""
         lengths, room = np.array([[len(e["features"])] for e in examples]), self.room
-        if self.family.task == "asr":  # what is said takes little beside the sound, of which there is room for seconds
+        if self.family.task == "asr":  # transcripts are short; room is in seconds of audio: convert it to frames
             room = room and room * lengths.sum() / sum(e["seconds"] for e in examples)
-        else:  # a text's translation is padded like it
+        else:  # both sides of a translation count
             lengths = np.hstack([lengths, [[len(e["labels"])] for e in examples]])
         return microbatches(lengths, self.per_pass, room)
 
     def _piece(self, examples: Sequence[Example], short: bool) -> tuple[dict[str, Any], int]:
-        """The inputs, and the frames or tokens of the source that they have room for."""
+        """The inputs of a microbatch, and its frames or tokens of the source with padding."""
         features, labels = [e["features"] for e in examples], [e["labels"] for e in examples]
         lengths = [len(f) for f in features]
         window = fitting(self.family, True, max(lengths)) if short else {}
@@ -84,6 +84,6 @@ class Collator:
 
 
 def draw(examples: Sequence[Example]) -> float:
-    """A number from 0 to 1 that is the batch's own: the same in whichever process it is made, another for other rows."""
+    """A number from 0 to 1 that depends on the batch's labels alone: the same in every process."""
     text = b"".join(np.asarray(e["labels"], dtype=np.int64).tobytes() for e in examples)
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) / 2**32

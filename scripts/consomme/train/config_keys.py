@@ -1,4 +1,4 @@
-"""What training sets in a model's config and takes back afterwards: dropout, layer drop and masking of its own."""
+"""Keys of a model's config that hold while it is trained: dropout, and transformers' own layer drop and masking off."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's keys for the training settings, dotted where they lie in a part of it.
+    """The config's keys for the training settings; keys of a nested config are dotted.
 
-    config: what config.json holds. `dropout` is a number for every dropout of the family, or {key of the config: number}.
-    Layers that transformers would drop and features that it would mask by itself are left to ours."""
+    config: content of config.json. `dropout` is a number for every dropout of the family, or {key of the config: number}.
+    transformers' layer drop and feature masks are turned off: training has its own."""
     found: dict[str, Any] = {s.layerdrop: 0.0 for s in family.stacks.values() if s.layerdrop}
     given = settings["dropout"]
     if isinstance(given, Mapping):
@@ -42,9 +42,9 @@ def overrides(family: Family, config: Mapping[str, Any], settings: Mapping[str, 
 
 
 def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: str) -> PreTrainedModel:
-    """The model of `folder` as it is with the config's keys `changed`; no file of the folder is touched.
+    """Load the model of `folder` with the config's keys `changed`. The folder's files are not changed.
 
-    Most architectures read these keys only while they are built, so the config is changed before."""
+    Most architectures read these keys when they are built, so the config must be changed before."""
     from consomme.families import load
 
     with TemporaryDirectory(prefix="consomme-") as place:
@@ -62,10 +62,9 @@ def load_with(family: Family, folder: Path, changed: Mapping[str, Any], device: 
 
 @contextmanager
 def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[str, Any]) -> Generator[None]:
-    """Within the block, the model has the config of `folder` again, with the keys `own` that this training adds to it: it is
-    evaluated as what will be saved.
+    """Within the block, the model has the config that will be saved: that of `folder`, with the keys `own`.
 
-    The evaluator's cache then knows the saved model from this evaluation."""
+    Evaluations are then those of the saved model, and the evaluator's cache finds them again for it."""
     import transformers
 
     saved = getattr(transformers, family.config).from_pretrained(folder, local_files_only=True).to_dict() | dict(own)
@@ -80,7 +79,7 @@ def as_saved(model: PreTrainedModel, family: Family, folder: Path, own: Mapping[
 
 
 def _differences(config: Any, saved: Mapping[str, Any]) -> Iterator[tuple[Any, str, Any, Any]]:
-    """Where a config is not as saved, in its parts too: (config, key, value, saved value)."""
+    """The differences of a config from the saved one, nested configs included: (config, key, value, saved value)."""
     for key, before in saved.items():
         value = getattr(config, key, before)
         if hasattr(value, "to_dict") and isinstance(before, Mapping):

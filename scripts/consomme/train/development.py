@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from consomme.train.progress import Progress
     from consomme.train.running import Running
 
-KEY = "objective"  # in Trainer's log_history, which its checkpoints hold: a resumed training has its past
+KEY = "objective"  # in Trainer's log_history, which its checkpoints store, so that a resumed training has it
 
 
 class Development(TrainerCallback):
     """Evaluates every `every` steps and at the end.
 
-    objective: model -> figure, higher is better; patience: evaluations without a new best that end the training;
-    keep: whether the weights of the best are kept in `folder`; around: a context for evaluations."""
+    objective: model -> number, higher is better; patience: stop after this many evaluations without a new best; keep:
+    write the best weights to `folder`; around: context in which evaluations run."""
 
     trainer: Running  # set before the training begins
 
@@ -50,7 +50,7 @@ class Development(TrainerCallback):
         if state.global_step % self.every and state.global_step < state.max_steps:
             return
         self.trainer.require_finite()
-        # drawing random numbers in an evaluation, or finding it cached, must not change the training
+        # evaluations may draw random numbers or be cached: neither must change the training
         devices = [args.device] if args.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self.around():
             value = self.objective(self.trainer.model)
@@ -67,11 +67,11 @@ class Development(TrainerCallback):
             checkpoints.write_weights(self.trainer.model, self.weights(state.global_step))
         waited = sum(e["step"] > best["step"] for e in evaluations(state.log_history))
         if self.patience is not None and waited >= self.patience:
-            say(f"step {state.global_step}: stopping, no better for {waited} evaluations")
+            say(f"step {state.global_step}: stopping: no new best for {waited} evaluations")
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Older bests go now: a training killed before this checkpoint might have needed them."""
+        """Remove older best weights. Not earlier: a training killed before this checkpoint would resume with them."""
         found = evaluations(state.log_history)
         if found and self.keep:
             best = self.weights(best_of(found)["step"])
@@ -80,7 +80,7 @@ class Development(TrainerCallback):
                     path.unlink()
 
     def weights(self, step: int) -> Path:
-        """Where the weights of the best at `step` are kept."""
+        """The file of the best weights, those of `step`."""
         return self.folder / f"{step}.safetensors"
 
 
@@ -90,5 +90,5 @@ def evaluations(history: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def best_of(found: list[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The best evaluation, the first of equals."""
+    """The best evaluation; the first of equals."""
     return max(found, key=lambda e: (e[KEY], -e["step"]))

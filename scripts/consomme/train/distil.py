@@ -1,5 +1,5 @@
-"""Distillation from a frozen teacher (Hinton, Vinyals, Dean 2015): loss = (1 - w) task + w T² KL, and perhaps that
-of hidden states beside."""
+"""Distillation from a frozen teacher (Hinton, Vinyals, Dean 2015): loss = (1 - w) task + w T² KL, optionally plus a loss
+on hidden states."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 def divergence(student: Tensor, teacher: Tensor, weights: Tensor, temperature: float) -> Tensor:
-    """T² times the Kullback-Leibler divergence from teacher to student, the weighted sum over places: scalar, nats.
+    """T² times the Kullback-Leibler divergence from teacher to student, a weighted sum over places: scalar, nats.
 
-    student, teacher: logits [batch, places, vocabulary]; weights: of each place [batch, places], 0 where there is nothing.
-    With T² the gradient keeps its size whatever the temperature."""
+    student, teacher: logits [batch, places, vocabulary]; weights: of each place [batch, places], 0 for padding.
+    T² keeps the size of the gradient independent of the temperature."""
     valid = weights > 0
     student = functional.log_softmax(student[valid].float() / temperature, -1)
     teacher = functional.log_softmax(teacher[valid].float() / temperature, -1)
@@ -34,8 +34,8 @@ def divergence(student: Tensor, teacher: Tensor, weights: Tensor, temperature: f
 
 
 class Teacher:
-    """A frozen model that says what it thinks of a batch. weight: 0..1 of the divergence; temperature > 0; hidden: how
-    its layers are compared with the student's (None: they aren't)."""
+    """A frozen model whose outputs the student is trained on. settings: weight of the divergence, 0..1; temperature, above
+    0. hidden: the loss on hidden states; None without."""
 
     def __init__(
         self, model: PreTrainedModel, family: Family, settings: Mapping[str, Any], hidden: Hidden | None = None
@@ -50,12 +50,12 @@ class Teacher:
 
     @property
     def alone(self) -> bool:
-        """Whether the student learns from it alone: the task's loss then counts nothing, and need not be computed."""
+        """Whether weight is 1: the task's loss then has weight 0 and need not be computed."""
         return self.weight == 1
 
     @contextmanager
     def listening(self, student: PreTrainedModel) -> Generator[Heard]:
-        """Within the block, what the student's layers say is left in the mapping, where they are compared."""
+        """Within the block, forward passes of the student fill the mapping with hidden states; it stays empty without `hidden`."""
         if self.hidden is None:
             yield {}
             return
@@ -72,12 +72,12 @@ class Teacher:
         heard: Heard | None = None,
         places: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """(1 - weight) * task + weight * the divergence a label (seq2seq), or a frame, meaned by utterance (CTC); and what
-        the hidden states add.
+        """(1 - weight) * task + weight * divergence, plus the loss on hidden states if there is one. The divergence is a mean
+        over labels (seq2seq), or over frames within an utterance and then over utterances (CTC).
 
-        inputs: what the student was given, augmented as it was; weights: of the places [batch, places]; items: what to
-        divide by, the labels or the utterances of all batches of the step; heard: the student's states; places: side ->
-        what each of their places counts [batch, places]."""
+        inputs: the student's augmented inputs; weights: of the places [batch, places]; items: the divisor, the labels or
+        the utterances of all batches of the step; heard: the student's states; places: side -> weight of each place of
+        the states [batch, places]."""
         with torch.no_grad(), self.family.fitted(self.model, inputs), self.listening(self.model) as own:
             said = self.model(**inputs).logits
         if said.shape != logits.shape:

@@ -1,7 +1,7 @@
-"""Dropout on a processor, at a third of the price.
+"""Dropout on a processor in a third of torch's time.
 
-torch asks a Mersenne twister for a number of its own for each element, which is a third of a training step of a small
-recogniser; sixteen of its bits say as well whether an element stays."""
+torch draws a number from a Mersenne twister for each element, a third of a training step of a small recogniser. Sixteen
+random bits are enough to decide whether an element is dropped."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ STOCK, STOCK_ATTENTION = functional.dropout, functional.scaled_dot_product_atten
 
 @contextmanager
 def quick() -> Generator[None]:
-    """While it is open, models on a processor drop out with `dropout` and `attention` instead of torch's own.
+    """Within the block, models on a processor use `dropout` and `attention` instead of torch's own.
 
-    Both draw from torch's generator, so that a training that is resumed draws what the other would have drawn."""
+    Both draw from torch's generator, so that a resumed training draws the same numbers as an uninterrupted one."""
     patched: Any = functional
     patched.dropout, patched.scaled_dot_product_attention = dropout, attention
     try:
@@ -33,8 +33,8 @@ def quick() -> Generator[None]:
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-    """As `torch.nn.functional.dropout`, with p rounded to a multiple of 2^-16; what stays is divided by the share that
-    stays, so that the mean is kept."""
+    """As `torch.nn.functional.dropout`, with p rounded to a multiple of 2^-16. Kept elements are divided by 1 - p, so that
+    the mean is unchanged."""
     dropped = round(p * 2**BITS)
     if not training or inplace or input.device.type != "cpu" or not 0 < dropped < 2**BITS:
         return STOCK(input, p, training, inplace)
@@ -54,8 +54,8 @@ def attention(
     is_causal: bool = False,
     **more: Any,
 ) -> Tensor:
-    """As `torch.nn.functional.scaled_dot_product_attention`, which takes the plain way too where there is dropout. A
-    query that may look nowhere looks everywhere alike here, and gives zeros there."""
+    """As `torch.nn.functional.scaled_dot_product_attention`, computed step by step, as torch's is with dropout. One
+    difference: a query with all keys masked attends to all of them equally; torch returns zeros."""
     if not dropout_p or query.device.type != "cpu" or more.get("enable_gqa"):
         return STOCK_ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, **more)
     scale = more.get("scale") or query.shape[-1] ** -0.5

@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 
 def run(job: Job) -> None:
-    """Train `job`'s parent; compute nothing where this was done before on the same inputs."""
+    """Train the job's parent. Computes nothing if the result for these inputs exists."""
     build_once(job, identity(job), lambda folder, work: build(job, folder, work))
 
 
 def identity(job: Job) -> dict[str, Any]:
-    """All that the result rests on, by content."""
+    """Everything that the result depends on, by content."""
     spec, settings = job.spec, job.spec["settings"]
     wanted = list(spec["train"]) + (development_corpora(spec) if chooses(settings) else [])
     missing = [name for name in wanted if f"corpus/{name}" not in job.inputs]
     if missing:
-        raise ConsommeError(f"inputs: corpus/{missing[0]} is needed and not among {list(job.inputs)}")
+        raise ConsommeError(f"inputs: corpus/{missing[0]} is needed; the inputs are {list(job.inputs)}")
     parent = parent_of(job)
     key: dict[str, Any] = {
         "digest": spec["digest"],
@@ -50,7 +50,7 @@ def identity(job: Job) -> dict[str, Any]:
     if teacher := teacher_of(job):
         key["teacher"] = weights_hash(teacher)
         if layers := layers_of_teacher(job):
-            key["layers"] = layers  # the provenance of both, which says so, is no part of their weights
+            key["layers"] = layers  # from the provenance of both, which the hash of the weights does not cover
     from consomme.train.augment import folders
 
     for name, paths in folders(settings["augment"], root(spec)).items():
@@ -59,7 +59,7 @@ def identity(job: Job) -> dict[str, Any]:
 
 
 def build(job: Job, folder: Path, work: Path) -> None:
-    """Fill `folder` with the trained model; checkpoints live in `work` until it is done."""
+    """Fill `folder` with the trained model; checkpoints are in `work` until it is finished."""
     import gc
 
     import torch
@@ -92,13 +92,13 @@ def build(job: Job, folder: Path, work: Path) -> None:
         except RuntimeError as error:
             if not out_of_memory(error) or splits >= made.largest:
                 raise
-        # only here, where the error and its frames are gone, can what the trainer holds be freed
+        # free the trainer here: inside `except` the error's frames would still hold it
         del made
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
         splits *= 2
-        say(f"out of memory: going on from the newest checkpoint with each batch in {splits} pieces")
+        say(f"out of memory: resuming from the newest checkpoint with each microbatch cut into {splits} parts")
     if layers := layers_of_teacher(job):
         record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
@@ -116,7 +116,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
 
 
 def train(made: Made, development: Development | None, job: Job, family: Family, work: Path) -> dict[str, Any]:
-    """Train, from the newest whole checkpoint on; the model ends with the weights to save. Returns what to record."""
+    """Train, from the newest whole checkpoint if there is one. The trainer's model then holds the weights to save. Returns
+    the record for the provenance."""
     from consomme.train import checkpoints
     from consomme.train.development import best_of, evaluations
     from consomme.train.progress import Progress
@@ -127,7 +128,7 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     trainer.add_callback(progress)
     if development:
         development.trainer, development.progress = trainer, progress
-        # before what is kept of the step, which asks how good it was
+        # before the callback that keeps checkpoints: it needs this step's evaluation
         trainer.callback_handler.callbacks.insert(0, development)
     checkpoint = checkpoints.newest(work / "checkpoints")
     if checkpoint:
@@ -147,7 +148,8 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
 
 
 def require_finite_weights(trainer: AsrNmtTrainer) -> None:
-    """Diverged if a weight is not a finite number: the loss of the last step was that of the weights before it."""
+    """Raise Diverged if a weight is not finite. The loss of the last step tells nothing of its result: it was computed
+    before the update."""
     import torch
 
     from consomme.train.trainer import Diverged
@@ -159,7 +161,7 @@ def require_finite_weights(trainer: AsrNmtTrainer) -> None:
 
 
 def plain(made: Made) -> PreTrainedModel:
-    """The trained model with its adapters merged, without what only training has."""
+    """The trained model with its adapters merged and without the head for hybrid CTC."""
     from consomme.train import adapters, hybrid
 
     model = adapters.merge(made.adapted) if made.adapted else made.trainer.model
@@ -168,12 +170,12 @@ def plain(made: Made) -> PreTrainedModel:
 
 
 def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The last good model, of the newest checkpoint or else the parent itself, and what to record."""
+    """The last good model (of the newest good checkpoint, else the parent), and the record for the provenance."""
     from consomme.families import load
     from consomme.train import checkpoints
 
-    say(f"{error}; this run ends as diverged, with its last good checkpoint, and no soup will take it")
-    # the loss of a step is that of the weights before it: a checkpoint of that step is the one that gave it
+    say(f"{error}; the run is recorded as diverged with its last good checkpoint, and soups leave it out")
+    # the loss of a step is computed with the weights before it, which are in the checkpoint of the step before
     checkpoint = checkpoints.newest(work / "checkpoints", before=error.step - 1)
     if checkpoint:
         step = int(checkpoint.name.rpartition("-")[2])
@@ -188,21 +190,21 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether torch says that memory is used up, on a GPU or on the processor."""
+    """Whether the error is torch's for a lack of memory, on a GPU or on the processor."""
     import torch
 
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, Any]) -> None:
-    """The model's weights as float32 with every other file of its parent: config, processor, whatever it has.
+    """Write the model's weights as float32, and every other file of its parent (config, processor and so on).
 
-    own: keys that the config gets."""
+    own: keys to add to the config."""
     model.float().save_pretrained(folder, max_shard_size="1TB")
     copy_inherited(parent, folder)
     config = read_json(folder / "config.json") | dict(own)
     stored = {key for key in ("dtype", "torch_dtype") if config.get(key, "float32") != "float32"}
-    if stored or own:  # weights stored in half precision: from_pretrained would round ours to it
+    if stored or own:  # the parent is in half precision: from_pretrained would round our weights to it
         write_json(folder / "config.json", config | dict.fromkeys(stored, "float32"))
     if config.get("pruned_heads"):
         from consomme.weights.zeroed_copy import write_zeroed_copy
@@ -211,7 +213,7 @@ def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, A
 
 
 def quiet() -> None:
-    """No warnings of transformers on every start; errors still show."""
+    """Turn off transformers' warnings at each start. Errors are still shown."""
     import warnings
 
     from transformers.utils import logging

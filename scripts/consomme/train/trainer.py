@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class Diverged(ConsommeError):
-    """The loss is no number, or beyond what the settings allow. step: of the optimizer, from 1; loss: what it was."""
+    """The loss is not finite, or above max_loss. step: optimizer step, from 1; loss: its value."""
 
     def __init__(self, message: str, step: int, loss: float) -> None:
         super().__init__(message)
@@ -44,27 +44,23 @@ class Diverged(ConsommeError):
 
 @dataclass(frozen=True)
 class TrainerParts:
-    """What a trainer is made of beside the model and TrainingArguments.
-
-    smoothing: of labels, seq2seq only; precision: float32 or bfloat16 (autocast of the forward pass; weights, losses
-    and optimizer stay float32); optimizer: decayed names -> optimizer; ctc_weight: of the CTC loss on an encoder-decoder's
-    encoder; max_loss: a loss above it is divergence; splits: each microbatch goes through the model in so many, one after the
-    other."""
+    """The parts of a trainer besides the model and TrainingArguments."""
 
     family: Family
     examples: Examples
     batches: Batches
     collator: Collator
-    optimizer: Callable[[list[str]], torch.optim.Optimizer]
-    smoothing: float = 0.0
+    optimizer: Callable[[list[str]], torch.optim.Optimizer]  # names of parameters with weight decay -> optimizer
+    smoothing: float = 0.0  # label smoothing, seq2seq only
+    # float32 or bfloat16: autocast of the forward pass; weights, losses and optimizer stay float32
     precision: str = "float32"
     teacher: Teacher | None = None
     intermediate_ctc: IntermediateCtc | None = None
     layer_drop: LayerDrop | None = None
-    kept: Kept | None = None
-    ctc_weight: float = 0.0
-    max_loss: float | None = None
-    splits: int = 1
+    kept: Kept | None = None  # checkpoints kept for averaging
+    ctc_weight: float = 0.0  # weight of the CTC loss on an encoder-decoder's encoder, 0..1
+    max_loss: float | None = None  # a loss above it is divergence
+    splits: int = 1  # parts of each microbatch, one forward pass each
 
 
 class AsrNmtTrainer(Trainer):
@@ -80,14 +76,14 @@ class AsrNmtTrainer(Trainer):
         self.folder = Path(str(arguments.output_dir))  # of the checkpoints
         self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[parts.precision]
         self.ctc = parts.family.objective == "ctc"
-        # losses are divided by what all accumulated batches hold, which Trainer counts when told that it is wanted
+        # losses are divided by the items of all accumulated batches, which Trainer counts if these are set
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
-        self.counted: list[dict[str, float]] = []  # of the batches since Progress last looked
-        self.last_loss = torch.zeros(())  # of the step, its batches so far
+        self.counted: list[dict[str, float]] = []  # of the batches since the last log line
+        self.last_loss = torch.zeros(())  # sum over the step's batches so far
         self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
-        self.tried = -1  # the latest step whose weights have given a whole loss, of all batches of the next step
-        self.unproved: int | None = None  # the step of a checkpoint whose weights gave none yet
-        self.utterances, self.batch = 1, 0  # of the step; which of its batches this is
+        self.tried = -1  # latest step whose weights produced the loss of every batch of the next step
+        self.unproved: int | None = None  # step of a checkpoint whose weights have produced no loss yet
+        self.utterances, self.batch = 1, 0  # of the step; number of the current batch in it
         if parts.kept:
             parts.kept.trainer = self
             self.add_callback(parts.kept)
@@ -107,13 +103,13 @@ class AsrNmtTrainer(Trainer):
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_num_workers > 0,
-            generator=torch.Generator(),  # its own: workers would draw from that of the dropouts
+            generator=torch.Generator(),  # its own: workers would draw from the generator of the dropouts
         )
         return self.accelerator.prepare(loader)
 
     # -- loss --------------------------------------------------------------------------------------------------------
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """The labels of a step. Counts its utterances beside them, and begins to count its batches."""
+        """The number of labels of a step. Also counts its utterances and resets the batch counter."""
         self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
         return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["microbatches"]).to(device)
 
@@ -121,19 +117,21 @@ class AsrNmtTrainer(Trainer):
         self.counted.append(inputs.pop("counts"))
         self.batch += 1
         parts = [part for batch in inputs["microbatches"] for part in split(batch, self.parts.splits)]
-        # a compiler makes its own dropout
+        # compiled models have their own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
             steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
             share = sum(steps, torch.zeros(()))
-        # a batch has its share of the step's loss; what may not be too high is the whole
+        # a batch has its share of the step's loss; max_loss limits the sum
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
-        if self.last_loss.device.type == "cpu":  # elsewhere the question waits until something is logged or saved
+        if (
+            self.last_loss.device.type == "cpu"
+        ):  # elsewhere the check waits for the next log line or checkpoint: it would wait for the device
             self.require_finite()
         return share
 
     def _watch(self) -> None:
-        """Remember, on the device and without waiting for it, the first step whose loss may not be."""
+        """Remember the first step with a loss that is not finite or above max_loss. On the device, without waiting for it."""
         loss, step = self.last_loss, self.state.global_step + 1
         if self.bad is None:
             self.bad = torch.zeros_like(loss, dtype=torch.float64), loss
@@ -152,7 +150,7 @@ class AsrNmtTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The task's loss, mixed with that at layers below the top and with the teacher's where there are any."""
+        """The task's loss, mixed with the intermediate CTC loss and the distillation loss if the settings have them."""
         labels, step, teacher = inputs.pop("labels"), self.state.global_step, self.parts.teacher
         for_ctc = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
@@ -170,7 +168,7 @@ class AsrNmtTrainer(Trainer):
         if self.ctc:
             frames = self.family.frames(self.model, inputs).to(logits.device)
             loss = 0.0
-            if not (teacher and teacher.alone):  # labels are not looked at then: there may be none
+            if not (teacher and teacher.alone):  # else labels are not used, and may be missing
                 loss = self._ctc(
                     logits, labels, frames, lower_states, lambda s: self.family.head(self.model, s, inputs)
                 )
@@ -218,7 +216,7 @@ class AsrNmtTrainer(Trainer):
         return torch.autocast(self.args.device.type, dtype=self.precision)
 
     def require_finite(self) -> None:
-        """Diverged if a loss was no finite number, or beyond what is allowed, at any step since the start."""
+        """Raise Diverged if the loss of any step so far was not finite or above max_loss."""
         if self.bad is None:
             return
         step, limit = int(self.bad[0]), self.parts.max_loss
@@ -238,7 +236,7 @@ class AsrNmtTrainer(Trainer):
         )
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
-        """Not counted: walking through all parameters at every step costs more than the number is worth."""
+        """Not counted: a pass over all parameters at every step is too slow for an unused number."""
         return 0
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
@@ -249,7 +247,7 @@ class AsrNmtTrainer(Trainer):
         super()._maybe_log_save_evaluate(*given, **more)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Trainer's checkpoint, which appears whole; the one before it goes only then."""
+        """Write Trainer's checkpoint, whole or not at all. The one before it is kept until these weights produce a good loss."""
         self.require_finite()
         saving = self.folder / "saving"
         shutil.rmtree(saving, ignore_errors=True)
@@ -260,7 +258,7 @@ class AsrNmtTrainer(Trainer):
             self.args.output_dir = str(self.folder)
         checkpoints.place(saving / f"checkpoint-{self.state.global_step}", self.folder)
         os.rmdir(saving)
-        self.unproved = self.state.global_step  # the older one goes when these weights have given a loss that may be
+        self.unproved = self.state.global_step  # until then the older one is kept, see `require_finite`
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""
@@ -276,7 +274,7 @@ class AsrNmtTrainer(Trainer):
 
 
 def split(inputs: dict[str, Any], parts: int) -> list[dict[str, Any]]:
-    """A microbatch in `parts` of its rows, or fewer where it has no more rows."""
+    """Cut a microbatch by rows into `parts`, or one part per row if it has fewer rows."""
     rows = len(inputs["labels"])
     size = -(-rows // min(parts, rows))
     return [{k: v[start : start + size] for k, v in inputs.items()} for start in range(0, rows, size)]
