@@ -1,4 +1,4 @@
-"""The training examples: features and labels by key, augmented on demand; what can't be learnt from is left out."""
+"""The training examples: features and labels by key, augmented on demand. Rows that can't be trained on are left out."""
 
 from __future__ import annotations
 
@@ -30,34 +30,29 @@ TOO_SHORT, TOO_LONG = "transcript longer than its frames", "labels longer than t
 
 
 class Example(TypedDict):
-    """features: [time, bins], [samples] or [tokens]; labels: token ids; seconds: of audio, 0 for text."""
+    """One training example."""
 
-    features: np.ndarray
-    labels: Sequence[int]
-    seconds: float
+    features: np.ndarray  # [time, bins], [samples] or [tokens]
+    labels: Sequence[int]  # token ids
+    seconds: float  # of audio, 0 for text
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """One training corpus as the model sees it.
-
-    features, labels: of all its rows; lengths: frames or tokens of each row; usable: numbers of the rows to train on;
-    left_out: reason -> number of rows; room: how many labels each row has room for, 0 where that doesn't matter;
-    languages: of the experiment; unknown: share of the labels' tokens that the tokenizer doesn't know, 0 to 1; labelled:
-    whether labels are looked at, which are empty otherwise."""
+    """One training corpus as the model sees it. Fields by row cover all rows, usable or not."""
 
     rows: Rows
     ids: Sequence[str]
     features: Sequence[np.ndarray]
-    labels: Sequence[Sequence[int]]
-    lengths: np.ndarray
-    seconds: np.ndarray
-    usable: np.ndarray
-    left_out: Mapping[str, int]
-    room: np.ndarray
-    languages: Sequence[str]
-    unknown: float = 0.0
-    labelled: bool = True
+    labels: Sequence[Sequence[int]]  # token ids of each row
+    lengths: np.ndarray  # frames or tokens of each row [rows]
+    seconds: np.ndarray  # of audio of each row [rows], 0 for text
+    usable: np.ndarray  # numbers of the rows to train on
+    left_out: Mapping[str, int]  # reason -> number of rows
+    room: np.ndarray  # most labels of each row [rows], 0 for rows that are not trained on
+    languages: Sequence[str]  # of the experiment
+    unknown: float = 0.0  # share of unknown tokens in the labels, 0 to 1
+    labelled: bool = True  # whether the training uses labels; they are empty otherwise
 
     @property
     def longer(self) -> np.ndarray:
@@ -99,7 +94,7 @@ class Examples(Dataset[Example]):
         return example
 
     def _together(self, augmenter: Augmenter, name: str, row: int, generator: np.random.Generator) -> list[int]:
-        """The rows that make one example: `row`, and those drawn to follow it as far as the whole fits the model."""
+        """The rows of one example: `row`, then as many of the drawn ones as fit the model."""
         corpus = self.corpora[name]
         number, those = self._companions[name].of(row)
         drawn = [row, *(those(augmenter.others(number, generator)) if augmenter.others else ())]
@@ -125,7 +120,7 @@ class Examples(Dataset[Example]):
         return needed(labels, True) <= corpus.room[together].sum() - (len(together) - 1)
 
     def _source(self, corpus: Corpus, together: Sequence[int]) -> np.ndarray | str:
-        """What is heard, or read but for the word that marks made sentences: that one isn't for augmentation."""
+        """The joined audio, or the joined source text without the tag of generated sentences, which must not be augmented."""
         if self.family.task != "asr":
             return " ".join(corpus.rows.untagged[row] for row in together)
         sources = [corpus.rows.audio(row) for row in together]
@@ -136,7 +131,7 @@ class Examples(Dataset[Example]):
 
     def _features(self, augmenter: Augmenter, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
         if (encode := augmenter.encode.get("source")) and isinstance(source, str):
-            with suppress(ConsommeError):  # cut so finely that it has more tokens than the model has positions
+            with suppress(ConsommeError):  # the sampled subwords are more tokens than the model has positions
                 return np.asarray(encode(source, generator), dtype=np.int64)
         return self.family.features(self.processor, source)
 
@@ -159,8 +154,7 @@ class Examples(Dataset[Example]):
 
 
 class Companions:
-    """The usable rows of a corpus by speaker: those that may follow a row, which are the same speaker's where one is
-    named and all where none is."""
+    """The usable rows of a corpus by speaker. Rows of the same speaker may be joined; without speakers, all rows."""
 
     def __init__(self, corpus: Corpus) -> None:
         self.speakers = corpus.rows.speakers
@@ -169,9 +163,9 @@ class Companions:
             self.rows.setdefault(self.speakers[row], []).append(row)
 
     def of(self, row: int) -> tuple[int, Callable[[Sequence[int]], list[int]]]:
-        """How many may follow `row`, and which of them have the given numbers, from 0."""
+        """The number of rows that may follow `row`, and a function from their numbers (from 0) to rows."""
         rows = self.rows[self.speakers[row]]
-        own = bisect_left(rows, row)  # is not among them
+        own = bisect_left(rows, row)  # position of `row`, which is skipped
         return len(rows) - 1, lambda numbers: [rows[n + (n >= own)] for n in numbers]
 
 
@@ -190,19 +184,20 @@ def open_corpus(
     labelled: bool = True,
     hybrid: bool = False,
 ) -> Corpus:
-    """Read a prepared corpus for training. fastest: the largest factor of speed perturbation, which shortens; labelled:
-    whether the training looks at labels; hybrid: whether an encoder-decoder's labels have to fit CTC's frames too.
-    ConsommeError if labels are looked at and the corpus has none.
+    """Read a prepared corpus for training. ConsommeError if the training uses labels and the corpus has none.
 
-    The features are those of the whole corpus, whatever the share of it that is trained on: the runs of a sweep over
-    shares have one cache."""
+    share: fraction of the rows to train on, 0 to 1; fastest: the largest factor of speed perturbation, which shortens
+    audio; labelled: whether the training uses labels; hybrid: whether an encoder-decoder's labels must also fit CTC's
+    frames.
+
+    Features are computed for the whole corpus, whatever the share, so that the runs of a sweep over shares use one cache."""
     from consomme.data.features import features_of
 
     for corpus, _, _ in rows.parts():
         if labelled and corpus.about.get("missing"):
             raise ConsommeError(
-                f"data.train: {corpus.name} has no {corpus.about['missing']} side, which this training looks at: only a CTC "
-                "student with distil.weight 1 needs no labels; else have a model write them (a corpus of source relabelled)"
+                f"data.train: {corpus.name} has no {corpus.about['missing']} side, which this training needs: only a CTC "
+                "student with distil.weight 1 needs no labels; else let a model write them (a corpus of source relabelled)"
             )
     ids = list(rows.ids)
     chosen = np.arange(len(ids))
@@ -219,13 +214,13 @@ def open_corpus(
     for i in chosen:
         try:
             labels[i] = np.asarray(family.labels(processor, targets[i], languages), dtype=np.int32)
-        except ConsommeError:  # the family says so of a text that has more tokens than the tokenizer's limit
+        except ConsommeError:  # more tokens than the tokenizer's limit
             reasons[TOO_LONG] = reasons.get(TOO_LONG, 0) + 1
             continue
         fitting.append(i)
     chosen = np.array(fitting, dtype=np.int64)
     unknown = unknown_share([labels[i] for i in chosen], processor)
-    # only what is trained on is measured: a row that the share leaves aside has no labels
+    # rows outside the share have no labels and are not checked
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
     room = np.zeros(len(ids), np.int64)
     room[chosen] = rooms(family, model, chosen, shortened)
@@ -247,10 +242,10 @@ def open_corpus(
 
 
 def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:
-    """The share, 0 to 1, of the tokens in `labels` that stand for text which the tokenizer can't spell."""
+    """The share, 0 to 1, of unknown tokens in `labels`: text that the tokenizer can't spell."""
     tokenizer = getattr(processor, "tokenizer", processor)
     unknown = getattr(tokenizer, "unk_token_id", None)
-    # byte-level tokenizers spell everything, and some call their end of text unknown
+    # byte-level tokenizers spell everything, and some use the end of text as unknown token
     if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.pad_token_id):
         return 0.0
     total = sum(map(len, labels))
@@ -258,12 +253,12 @@ def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:
 
 
 def needed(labels: Sequence[int], ctc: bool) -> int:
-    """How many places `labels` [n] take: one each, and for CTC one more between two equal ones."""
+    """The number of places that `labels` [n] need: one each, and for CTC one more between two equal neighbours."""
     return len(labels) + (int(np.sum(np.diff(labels) == 0)) if ctc else 0)
 
 
 def rooms(family: Family, model: PreTrainedModel, chosen: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How many places for labels each of the rows `chosen` [n] has: for CTC its output frames, else the decoder's
+    """The number of places for labels of each of the rows `chosen` [n]: for CTC its output frames, else the decoder's
     positions. lengths: of the features of each chosen row."""
     if not len(chosen):
         return np.zeros(0, np.int64)
@@ -273,7 +268,7 @@ def rooms(family: Family, model: PreTrainedModel, chosen: np.ndarray, lengths: n
 
 
 def positions(model: PreTrainedModel) -> int:
-    """How many tokens the decoder has positions for."""
+    """The number of positions of the decoder; the largest integer if it has no limit."""
     for name in ("max_target_positions", "max_position_embeddings"):
         limit = getattr(model.config, name, None)
         if limit:
@@ -287,12 +282,12 @@ def much_unknown(corpora: Mapping[str, Corpus]) -> dict[str, float]:
 
 
 def report_left_out(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, int]]:
-    """Say what was left out, corpus -> reason -> rows, and what the tokenizer can't spell; ConsommeError if nothing
-    remains of a corpus."""
+    """Log the rows left out and the share of unknown tokens. Returns corpus -> reason -> rows. ConsommeError if a corpus has
+    no row left."""
     for name, share in much_unknown(corpora).items():
         say(
-            f"{name}: {100 * share:.1f} % of its labels are unknown tokens: the tokenizer can't spell the text (capital "
-            "letters for small ones, signs that it doesn't have), and the model learns to write <unk>; give the corpus "
+            f"{name}: {100 * share:.1f} % of its labels are unknown tokens: the tokenizer can't spell the text (wrong case, "
+            "missing characters), and the model learns to write <unk>; give the corpus "
             "another normaliser, or a CTC checkpoint a new tokenizer (from: {..., tokenizer: {type: characters}})"
         )
     for name, corpus in corpora.items():

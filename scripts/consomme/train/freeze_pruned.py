@@ -1,4 +1,4 @@
-"""What pruning has zeroed stays zero: a gradient would change it, and the model would no longer be the pruned one."""
+"""Freeze zeroed sublayers: otherwise gradients would change them, and the model would no longer be pruned."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def freeze_zeroed_sublayers(model: PreTrainedModel, family: Family) -> int:
     """Freeze the output projection of every sublayer that pruning zeroed (weight and bias). Returns their number.
 
-    Heads need no such care: their values and their output columns are zero both, and so are the gradients of either."""
+    Heads need no freezing: their values and their output columns are both zero, so the gradients of both are zero."""
     found = 0
     for stack in family.stacks.values():
         for projection in last_projections(model, stack):

@@ -1,7 +1,7 @@
-"""Distillation of hidden states: each layer of the student learns to say what the teacher's layer that it came from says.
+"""Distillation of hidden states: each layer of the student is trained towards the teacher's layer that it came from.
 
-The layers are found by the provenance of both models. States are compared after a layer norm without weights, so that
-their scale doesn't matter: the mean squared difference of two such states is 2 (1 - their correlation), 0 to 4."""
+The provenance of both models tells which layer that is. States are compared after a layer norm without weights, which
+removes their scale: the mean squared difference of two such states is 2 (1 - their correlation), 0 to 4."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ Heard = dict[tuple[str, int], "Tensor"]  # (side, layer, from 0) -> states [batc
 
 
 def teachers_layers(family: Family, student: Path, teacher: Path) -> dict[str, list[int]]:
-    """Side -> for each layer of the student the layer of the teacher that it came from, from 1.
+    """Side -> for each layer of the student, the layer of the teacher that it came from (from 1).
 
-    As the provenance of both says where they have an ancestor in common: the student then has some of the teacher's
-    layers, whatever prunings, trainings and averages lie between. Where it doesn't tell, one to one if the teacher has as
-    many layers; else ConsommeError."""
+    If both have a common ancestor by their provenance, the student has some of the teacher's layers, whatever prunings,
+    trainings and averages lie between. Without one, layers are mapped one to one if both have equally many; else
+    ConsommeError."""
     found: dict[str, list[int]] = {}
     ours, theirs = lineage(student), lineage(teacher)
     for side, stack in family.stacks.items():
@@ -62,7 +62,7 @@ def teachers_layers(family: Family, student: Path, teacher: Path) -> dict[str, l
 def distance(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
     """The weighted sum over places of the mean squared difference between normalised states: scalar.
 
-    student, teacher: [batch, places, width]; weights: of each place [batch, places], 0 where there is nothing."""
+    student, teacher: [batch, places, width]; weights: of each place [batch, places], 0 for padding."""
     valid = weights > 0
     one, other = (functional.layer_norm(s[valid].float(), s.shape[-1:]) for s in (student, teacher))
     return ((one - other).square().mean(-1) * weights[valid]).sum()
@@ -71,7 +71,7 @@ def distance(student: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
 class Hidden:
     """Compares the states of a student with those of its teacher.
 
-    layers: as `teachers_layers` says; weight: of the mean over all layers, above 0."""
+    layers: result of `teachers_layers`; weight: of the mean over all layers, above 0."""
 
     def __init__(self, layers: Mapping[str, Sequence[int]], family: Family, weight: float) -> None:
         self.layers, self.family, self.weight = layers, family, weight
@@ -79,7 +79,7 @@ class Hidden:
 
     @contextmanager
     def listening(self, model: PreTrainedModel) -> Generator[Heard]:
-        """Within the block, a forward pass leaves the states after each layer that was not skipped in the mapping."""
+        """Within the block, a forward pass stores the states after each layer in the mapping. Skipped layers have none."""
         from consomme.families.surgery import layers
 
         heard: Heard = {}
@@ -102,9 +102,9 @@ class Hidden:
                 handle.remove()
 
     def loss(self, student: Heard, teacher: Heard, weights: Mapping[str, Tensor]) -> Tensor:
-        """`weight` times the distance, meaned over the layers of all sides. A layer that the step left out adds nothing.
+        """`weight` times the mean distance over the layers of all sides. A layer skipped by layer drop counts as 0.
 
-        weights: side -> of each place [batch, places]; over all batches of a step their sum is 1."""
+        weights: side -> weight of each place [batch, places]; they sum to 1 over all batches of a step."""
         parts = []
         for (side, n), states in student.items():
             said = teacher[side, self.layers[side][n] - 1]
@@ -126,8 +126,8 @@ def place_weights(
     utterances: int,
     items: Tensor | int,
 ) -> dict[str, Tensor]:
-    """Side -> what each place counts [batch, places]: in an encoder every utterance or sentence counts as one, in a
-    decoder every label; 0 in the padding. utterances, items: those and labels of all batches of the step."""
+    """Side -> weight of each place [batch, places], 0 for padding. An encoder's weights are equal for every utterance or
+    sentence, a decoder's for every label. utterances, items: number of utterances and labels of all batches of the step."""
     found = {}
     for side, longest in {side: states.shape[1] for (side, _), states in heard.items()}.items():
         if side == "decoder":
@@ -141,13 +141,13 @@ def place_weights(
 def encoder_lengths(
     family: Family, model: PreTrainedModel, inputs: Mapping[str, Any], longest: int, batch: int
 ) -> Tensor:
-    """How many of the `longest` places of the encoder's layers are no padding [batch]."""
+    """The number of places without padding among the `longest` of the encoder's layers [batch]."""
     mask = inputs.get("attention_mask")
-    if mask is None:  # a window that is heard as a whole, or no padding that the model knows of
+    if mask is None:  # a full window, or no padding
         return torch.full((batch,), longest)
     lengths = mask.sum(-1).cpu()
     if mask.shape[1] != longest:
         top = family.output_frames(model, torch.tensor([mask.shape[1]])).clamp_min(1)
-        # an adapter on top shortens once more than the layers know
+        # an adapter on top of the layers shortens further
         lengths = (family.output_frames(model, lengths) * longest / top).ceil().long()
     return lengths.clamp(1, longest)

@@ -1,7 +1,7 @@
 """Hybrid CTC: a CTC loss on the encoder of an encoder-decoder, beside the decoder's (Watanabe et al. 2017).
 
-loss = (1 - w) · cross-entropy + w · CTC. The head that it needs is trained and resumed with the model, and is taken off
-before the model is saved: what remains is the plain checkpoint, whose encoder has learnt to align."""
+loss = (1 - w) · cross-entropy + w · CTC. The CTC head is trained and resumed with the model, and removed before the
+model is saved: the result is a plain checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family
 
-HEAD = "hybrid_head"  # no name that transformers gives a head: it is taken off in the end
+HEAD = "hybrid_head"  # not a name of transformers: the head is removed before saving
 
 
 def attach(model: PreTrainedModel, seed: int) -> None:
@@ -34,7 +34,7 @@ def attach(model: PreTrainedModel, seed: int) -> None:
 
 
 def detach(model: PreTrainedModel) -> None:
-    """Take the head off again."""
+    """Remove the head."""
     if hasattr(model, HEAD):
         delattr(model, HEAD)
 
@@ -45,7 +45,7 @@ def top(model: PreTrainedModel, states: Tensor) -> Tensor:
 
 
 def below(model: PreTrainedModel, family: Family, states: Tensor) -> Tensor:
-    """Logits of a lower layer's states, taken for the top's: with the encoder's last norm, where it has one."""
+    """Logits of a lower layer's states, through the encoder's last norm if it has one."""
     encoder = sub(model, family.stacks["encoder"].layers.rpartition(".")[0])
     norm: Any = getattr(encoder, "layer_norm", None)
     return top(model, norm(states) if norm is not None else states)

@@ -1,8 +1,7 @@
-"""Intermediate CTC: the loss also at layers below the top, which prepares an encoder for losing layers.
+"""Intermediate CTC: a CTC loss also at layers below the top, which prepares an encoder for layer pruning.
 
-Lee and Watanabe 2021, arXiv 2102.03216: loss = (1 - w) · top + w · the mean over these layers, with the head (and its
-dropout) shared by all. Where stochastic layer drop skips one of them, the nearest layer below that was not skipped stands
-in."""
+Lee and Watanabe 2021, arXiv 2102.03216: loss = (1 - w) · top + w · the mean over these layers, with one head (and its
+dropout) for all. If layer drop skips one of them, the nearest layer below that was not skipped replaces it."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ def spread(count: int, depth: int) -> list[int]:
 
 
 class IntermediateCtc:
-    """settings: `weight`, and one of `layers` (from 1), `spread` (how many), `random` (how many, drawn anew each step from
-    the seed and the step, so that a resumed training draws the same)."""
+    """settings: `weight`, and one of `layers` (from 1), `spread` (their number), `random` (their number, drawn at each step
+    from the seed and the step, so that a resumed training draws the same)."""
 
     def __init__(self, settings: Mapping[str, Any], model: PreTrainedModel, family: Family, seed: int) -> None:
         from consomme.families.surgery import layers
@@ -47,8 +46,10 @@ class IntermediateCtc:
 
     @contextmanager
     def capture(self, step: int) -> Generator[list[Tensor]]:
-        """Within the block, forward passes leave the states after the step's layers in the list, in their order. One
-        below the first layer that was not skipped has none, and two with the same layer below them share one state."""
+        """At the end of the block, the list holds the states after the step's layers, in ascending order.
+
+        A skipped layer is replaced by the nearest one below that was not skipped. Without one it has no state; two with
+        the same replacement have one state."""
         outputs: dict[int, Tensor] = {}
 
         def hook(number: int) -> Any:
@@ -70,5 +71,5 @@ class IntermediateCtc:
                 handle.remove()
 
     def mixed(self, top: Tensor, found: Sequence[Tensor]) -> Tensor:
-        """The whole loss from that of the top and those at the layers below."""
+        """The weighted sum of the loss at the top and the mean of those at the layers below (`found`)."""
         return (1 - self.weight) * top + self.weight * sum(found) / len(found) if found else top

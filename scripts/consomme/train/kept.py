@@ -1,6 +1,6 @@
 """Checkpoints kept for averaging: the last ones, the best ones, running means of the weights.
 
-They stand under `checkpoints/` in the model's folder, weights alone, and cost one model's bytes each."""
+They are in `checkpoints/` in the model's folder, weights only, each as large as the model's weights."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ EMA, MEAN = "ema", "mean"
 
 
 class Kept(TrainerCallback):
-    """Keeps what `settings` ask for in `folder`: every, last, best, ema, mean (schema: `Checkpoints`).
+    """Keeps weights in `folder`. settings: every, last, best, ema, mean (schema: `Checkpoints`).
 
-    The means are held in float64 so that the mean over a window of steps can be had as a difference of two of them
-    without loss; they travel in Trainer's checkpoints, so that a resumed training has them."""
+    Means are float64, because the mean over a window of steps is a difference of two of them. Trainer's checkpoints
+    store them, so that a resumed training has them."""
 
     trainer: Running  # set before the training begins
 
@@ -40,13 +40,13 @@ class Kept(TrainerCallback):
     # -- during the training -----------------------------------------------------------------------------------------
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in self.folder.glob("*-*.safetensors"):  # an attempt that was killed got further: these come again
+        for path in self.folder.glob("*-*.safetensors"):  # of a killed attempt that got further: written again
             if int(path.stem.rpartition("-")[2]) > state.global_step:
                 path.unlink()
         wanted = [kind for kind in (EMA, MEAN) if self.settings.get(kind)]
         if wanted and not self.means:
             now = {name: p.detach().double() for name, p in self._weights()}
-            # the EMA starts from the first weights; the mean counts from the first step
+            # the EMA starts from the initial weights, the mean from the first step
             self.means = {
                 kind: {n: t.clone() if kind == EMA else torch.zeros_like(t) for n, t in now.items()} for kind in wanted
             }
@@ -69,13 +69,13 @@ class Kept(TrainerCallback):
         self._forget(state)
 
     def _write(self, name: str, mean: Mapping[str, Tensor] | None) -> None:
-        """Write the weights as they are, or those of a mean."""
+        """Write the weights: those of `mean`, or the model's if it is None."""
         with swapped(self.trainer.model, mean):
             checkpoints.write_plain(self.trainer.model, self.folder / f"{name}.safetensors")
 
     def _forget(self, state: Any) -> None:
-        """Remove what is neither among the last nor among the best. Trainer's newest checkpoint may be older than what is
-        removed here; a resumed training writes the same again."""
+        """Remove weights that are neither among the last nor among the best. Trainer's newest checkpoint may be older: a
+        resumed training then writes them again."""
         keep = set(self._last()) | set(self._best(state))
         for step, path in self._steps().items():
             if step not in keep:
@@ -120,13 +120,13 @@ class Kept(TrainerCallback):
 
     # -- at the end --------------------------------------------------------------------------------------------------
     def drop(self) -> None:
-        """Forget all of it: the weights of a diverged run are in the means."""
+        """Remove everything: the means contain the weights of a diverged run."""
         self.means = {}
         for path in self.folder.glob("*.safetensors"):
             path.unlink()
 
     def finish(self, folder: Path, state: Any) -> dict[str, Any]:
-        """Put what was kept into `folder`/checkpoints and return its index: what each file is."""
+        """Link the kept weights into `folder`/checkpoints. Returns the index, with kind and step of each file."""
         from consomme.train.development import KEY, evaluations
 
         if EMA in self.means:
@@ -160,7 +160,7 @@ class Kept(TrainerCallback):
 
 
 class swapped:
-    """A context in which the trained parameters hold other values (None: their own)."""
+    """A context in which the trained parameters have the given values; with None, their own."""
 
     def __init__(self, model: torch.nn.Module, values: Mapping[str, Tensor] | None) -> None:
         self.model, self.values, self.own = model, values or {}, {}

@@ -1,8 +1,8 @@
 """Stochastic layer drop (Fan, Grave, Joulin 2020, arXiv 1909.11556), constant or growing with depth, ramped over steps.
 
-transformers drops layers by itself at one constant rate, and only in families whose config has a key for it. Here the
-layers that a step leaves out are taken out of the model for its forward pass, which is how pruning takes them out for
-good: the same for every family, and a skipped layer costs nothing."""
+transformers' own layer drop has one constant rate, and exists only in families with a config key for it. Here the dropped
+layers are removed from the model for the forward pass, as pruning removes layers for good. This works for every family,
+and a dropped layer costs no time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CONSTANT, LINEAR = "constant", "linear"
 class LayerDrop:
     """settings: `encoder_layerdrop`, `decoder_layerdrop` (the rate, 0..1), `layerdrop_by_depth` (constant: the same for
     every layer; linear: the l-th of L has l/L of the rate, Huang et al. 2016), `layerdrop_warmup_ratio` (the share of the
-    steps over which rates rise from 0). What a step drops depends on seed, step and batch alone."""
+    steps over which rates rise from 0). The dropped layers depend on seed, step and batch alone."""
 
     def __init__(
         self, settings: Mapping[str, Any], model: PreTrainedModel, family: Family, seed: int, total: int
@@ -43,13 +43,13 @@ class LayerDrop:
         self.ramp = (settings.get("layerdrop_warmup_ratio") or 0.0) * total
 
     def probabilities(self, side: int, depth: int, step: int) -> np.ndarray:
-        """The chance of each layer [depth] of one side to be left out at a step, from 0."""
+        """The probability of each layer [depth] of a side to be dropped at `step` (from 0)."""
         rate = self.rates[side] * (min(1.0, (step + 1) / self.ramp) if self.ramp else 1.0)
         return rate * (np.arange(1, depth + 1) / depth if self.linear else np.ones(depth))
 
     @contextmanager
     def dropping(self, step: int, batch: int = 0) -> Generator[None]:
-        """Within the block the model lacks the layers that this batch of this step leaves out."""
+        """Within the block, the model lacks the layers dropped for this batch of this step."""
         from torch import nn
 
         whole = []

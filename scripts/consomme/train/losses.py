@@ -1,4 +1,4 @@
-"""The training objectives, computed from logits, so that they don't depend on what a checkpoint's config asks for."""
+"""The training objectives, computed from logits, so that they don't depend on keys of a checkpoint's config."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ IGNORED = -100
 
 
 def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int, utterances: int) -> Tensor:
-    """CTC's negative log likelihood a label of each transcript, summed over the batch, over `utterances`: scalar, nats.
+    """CTC's negative log likelihood per label of each transcript, summed over the batch, divided by `utterances`: scalar,
+    nats.
 
-    logits [batch, time, vocabulary]; labels [batch, longest], padded with -100; frames [batch]; utterances: of all batches
-    that make one step. A transcript longer than its frames counts as 0."""
+    logits [batch, time, vocabulary]; labels [batch, longest], padded with -100; frames [batch]; utterances: number in all
+    batches of the step. A transcript longer than its frames counts as 0."""
     counts = (labels != IGNORED).sum(-1)
     log_probabilities = functional.log_softmax(logits.float(), -1).transpose(0, 1)
-    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's gradient is not the same twice
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's gradient is not deterministic
         found = functional.ctc_loss(
             log_probabilities,
             labels.clamp_min(0),
@@ -34,16 +35,16 @@ def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int, utterances: 
 
 
 def frame_weights(frames: Tensor, longest: int) -> Tensor:
-    """What each frame counts [batch, longest], so that every utterance counts as one: 1 / frames, 0 in the padding."""
+    """The weight of each frame [batch, longest]: 1 / frames of its utterance, 0 for padding."""
     valid = torch.arange(longest, device=frames.device) < frames[:, None]
     return valid / frames[:, None]
 
 
 def seq2seq(logits: Tensor, labels: Tensor, smoothing: float, items: Tensor | int) -> Tensor:
-    """Summed cross-entropy with label smoothing, over `items`: scalar, nats.
+    """Sum of the cross-entropy with label smoothing, divided by `items`: scalar, nats.
 
-    logits [batch, tokens, vocabulary]; labels [batch, tokens], padded with -100; items: the labels of all batches that
-    make one step, so that accumulated gradients are those of one big batch."""
+    logits [batch, tokens, vocabulary]; labels [batch, tokens], padded with -100; items: number of labels in all
+    batches of the step, so that accumulated gradients are those of one big batch."""
     loss = functional.cross_entropy(
         logits.flatten(0, 1).float(),
         labels.flatten(),

@@ -1,26 +1,30 @@
 """A batch in microbatches of rows of like lengths, so that a batch of rows drawn at random costs little padding.
 
-Gradients of the microbatches add up to the batch's. Batches that each hold rows of one length learn much less from a row, above
-all small ones: what differs by length pulls every step another way (Morishita et al. 2017, arXiv 1706.05765)."""
+The gradients of the microbatches add up to the batch's. Whole batches of one length would save padding too, but a model
+learns much less from them, above all from small ones (Morishita et al. 2017, arXiv 1706.05765)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# what another pass through the model costs, in rows of the batch's mean length: on a processor little but the reading of
-# the weights; a GPU that waits to be told what to do would have done many rows meanwhile
+# cost of one more forward pass, in rows of the batch's mean length. On a processor it is the reading of the weights; on a
+# GPU the launch of the kernels, in the time of many rows
 PASS = {"cpu": 3.0, "cuda": 64.0}
 
 
 def microbatches(sizes: np.ndarray, per_pass: float, room: float | None = None) -> list[np.ndarray]:
-    """The rows of each microbatch, longest first: the cut of least cost, of the rows in order of length.
+    """The rows of each microbatch, longest first: the cheapest cut of the rows sorted by length.
 
-    A microbatch costs its rows times the longest on each side, and a pass. sizes: [rows, sides] lengths, of whatever unit;
-    per_pass: rows of mean length; room: padded length of the longer side that a microbatch of several rows may have."""
+    The cost of a microbatch is its number of rows times the longest length, summed over the sides, plus one pass. sizes:
+    lengths in any unit [rows, sides]; per_pass: cost of a pass, in rows of mean length; room: largest padded length of
+    the longer side, for a microbatch of more than one row."""
     order = np.argsort(-sizes.max(1), kind="stable")
     sorted_, rows = sizes[order].astype(float), len(sizes)
     extra = per_pass * sizes.sum() / rows
-    best, start = np.full(rows + 1, np.inf), np.zeros(rows + 1, dtype=int)  # of the first n rows: cost, last cut
+    best, start = (
+        np.full(rows + 1, np.inf),
+        np.zeros(rows + 1, dtype=int),
+    )  # for the first n rows: cost, start of the last microbatch
     best[0] = 0.0
     for first in range(rows):
         count = np.arange(1, rows - first + 1)

@@ -48,8 +48,8 @@ class MuonSettings(Section):
 
 
 def freeze(model: PreTrainedModel, family: Family, parts: Sequence[str]) -> None:
-    """Stop the gradients of some parts (encoder, decoder, head, or patterns of names). ConsommeError if one names nothing,
-    or nothing is left to train."""
+    """Stop the gradients of some parts (encoder, decoder, head, or patterns of names). ConsommeError if a part matches no
+    parameter, or if nothing is left to train."""
     names = [name for name, _ in model.named_parameters()]
     for part in parts:
         wanted = require_some(names, family, part, "freeze")
@@ -61,12 +61,12 @@ def freeze(model: PreTrainedModel, family: Family, parts: Sequence[str]) -> None
 
 
 def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]) -> Groups:
-    """The parameters that are trained, by learning rate, weight decay, and whether they are tables: a row or a number for
-    each token (embeddings, heads), or no matrix at all.
+    """The trained parameters, grouped by learning rate, weight decay, and whether they are tables. A table has a row or a
+    number for each token (embeddings, heads); parameters that are not matrices count as tables.
 
-    learning_rates: {part: rate}, the first that fits counts, instead of learning_rate; layerwise_lr_decay: a layer's rate
-    is that times the rate of the layer above it (ULMFiT, BEiT), and what lies below the first layer of a side counts as
-    one more. decayed: names of the parameters with weight decay."""
+    learning_rates: {part: rate}, the first match counts, instead of learning_rate; layerwise_lr_decay: a layer's rate is
+    this times the rate of the layer above it (ULMFiT, BEiT), and parameters below the first layer of a side count as one
+    more layer. decayed: names of the parameters with weight decay."""
     import torch
 
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -87,9 +87,9 @@ def groups(model: PreTrainedModel, family: Family, settings: Mapping[str, Any], 
 
 
 def _depths(model: PreTrainedModel, family: Family) -> Callable[[str], int]:
-    """Name -> how many layers lie above it in its stack; 0 for what stands above the stacks, as many as there are layers
-    for what stands below. Modules are registered in the order in which they are used, but for two: the norm of a
-    wav2vec 2.0 encoder, and that of the embeddings behind mBART's layers."""
+    """Name -> number of layers above it in its stack: 0 for parameters above the stack, the number of layers for those
+    below. Assumes that modules are registered in the order of use. Two are not: the norm of a wav2vec 2.0 encoder, and
+    the norm of the embeddings after mBART's layers."""
     if not family.stacks:
         raise ConsommeError(f"layerwise_lr_decay: {no_side(family, 'encoder')}")
     counts = {stack.layers: int(value_of(model.config, stack.count)) for stack in family.stacks.values()}
@@ -115,7 +115,7 @@ def _depths(model: PreTrainedModel, family: Family) -> Callable[[str], int]:
 
 
 def _behind(module: torch.nn.Module, name: str) -> list[str]:
-    """The parts of a module that are registered after the one of that name."""
+    """The names of the submodules registered after `name`."""
     names = [n for n, _ in module.named_children()]
     return names[names.index(name) + 1 :] if name in names else []
 
@@ -131,7 +131,7 @@ def _adamw(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
 def _adafactor(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     from transformers.optimization import Adafactor
 
-    # the rate is the schedule's: neither scaled by the weights nor set by the step (Shazeer and Stern 2018)
+    # the schedule sets the rate: no scaling by the weights or by the step (Shazeer and Stern 2018)
     return Adafactor(given, lr=settings["learning_rate"], scale_parameter=False, relative_step=False)
 
 
@@ -148,7 +148,7 @@ def _lion(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
 
 
 def _muon(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """Matrices by Muon, scaled to AdamW's size of a step so that a rate means the same for both; tables by AdamW (Jordan
+    """Matrices by Muon, with steps scaled to the size of AdamW's, so that one learning rate fits both; tables by AdamW (Jordan
     et al. 2024; Liu et al. 2025, arXiv 2502.16982)."""
     import torch
 
@@ -171,7 +171,7 @@ TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAFA
 def build(
     model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]
 ) -> torch.optim.Optimizer:
-    """The optimizer of the settings for what is trained of a model."""
+    """The optimizer of the settings for the trained parameters of a model."""
     name = settings.get("optim") or "adamw_torch_fused"
     return TABLE.named(name).make(groups(model, family, settings, decayed), settings)
 

@@ -1,4 +1,4 @@
-"""A line every few seconds: for people in the log, for programs in progress.jsonl, for TensorBoard in its event files."""
+"""Progress every few seconds: a line in the log, a line in progress.jsonl, and TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SECONDS = 5.0  # between two lines
 
 
 class Progress(TrainerCallback):
-    """Asks Trainer to log every few seconds, and writes what it says together with what the batches held.
+    """Lets Trainer log every few seconds, and writes its numbers with the counts of the batches.
 
-    audio: whether speed is seconds of audio a second, or else target tokens a second. Lines after the step that a
-    resumed training starts from are dropped: they will be written again. events: folder of TensorBoard's files."""
+    audio: speed is seconds of audio per second, else target tokens per second; events: folder of TensorBoard's files. A
+    resumed training removes lines after its first step, which are written again."""
 
     trainer: Running  # set before the training begins
 

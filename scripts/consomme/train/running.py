@@ -1,4 +1,4 @@
-"""What callbacks see of the training that calls them."""
+"""The interface of a running training for its callbacks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ if TYPE_CHECKING:
 
 
 class Running(Protocol):
-    """A training under way.
+    """A running training."""
 
-    model: as the optimizer left it; counted: what the batches held since these were last looked at, one mapping a batch:
-    utterances, seconds, tokens, and the frames or tokens of the source without (filled) and with (room) padding."""
-
-    model: PreTrainedModel
+    model: PreTrainedModel  # with the weights after the latest step
+    # counts of each batch since the last log line: utterances, seconds, tokens, and the frames or tokens of the source
+    # without (filled) and with (room) padding
     counted: list[dict[str, float]]
 
     def require_finite(self) -> None:
-        """Raise ConsommeError if a loss so far was no finite number, or beyond what is allowed."""
+        """Raise ConsommeError if the loss of any step so far was not finite or above max_loss."""

@@ -1,4 +1,4 @@
-"""The rows of each batch, in an order that (seed, epoch) alone decides."""
+"""The rows of each batch, in an order that depends on (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from torch.utils.data import Sampler
 
 MEGABATCH = 50  # batches that are sorted by length together; as in transformers' LengthGroupedSampler
 
-# (turn, corpus, row): how often the corpus had been gone through before, its name, the row's number in it
+# (turn, corpus, row): number of earlier passes through the corpus, its name, the row's number in it
 Key = tuple[int, str, int]
 
 
 class Batches(Sampler[list[Key]]):
-    """Batches of a training, an epoch at a time.
+    """Batches of a training, epoch by epoch.
 
-    An epoch draws round(weight * rows) rows of each corpus. The draws of successive epochs run through one shuffle of
-    the corpus after the other, so a weight of 0.5 has seen every row after two epochs, and a weight of 2 sees each
-    twice in one. All drawn rows are shuffled and cut into batches. Where they are `grouped`, they are first cut into
-    groups of up to 50 batches and sorted by length within their group, and all batches are shuffled; only the last group
-    can hold a short batch.
+    An epoch draws round(weight * rows) rows of each corpus. Successive epochs draw from one shuffle of the corpus after
+    the other: with weight 0.5 every row is drawn once in two epochs, with weight 2 twice in one. All drawn rows are
+    shuffled and cut into batches. With `grouped`, they are first cut into groups of up to 50 batches and sorted by length
+    within each group, and the batches are shuffled; only the last group can have a short batch.
 
-    A batch has `size` rows, or else as many as fit `room` (a row longer than that stands alone): as they are, or grouped
-    ones when all are padded to the longest. Filled batches differ in number from epoch to epoch, and Trainer counts on
-    one number: an epoch yields as many as the first one has, and the next goes on where it ended.
+    A batch has `size` rows, or is filled up to `room`, in total length (with `grouped`, in length padded to the longest
+    row); a row longer than that is a batch by itself. The number of filled batches varies by epoch, and Trainer needs
+    one number: each epoch yields as many as the first pass has, and the next epoch continues there.
 
     lengths: corpus -> length of each row [rows] (frames, tokens, seconds); rows: corpus -> row numbers that may be
     drawn; weights: corpus -> weight > 0; room: in the unit of the lengths."""
@@ -43,12 +42,12 @@ class Batches(Sampler[list[Key]]):
         grouped: bool = False,
     ) -> None:
         if (size is None) == (room is None):
-            raise ValueError("a batch has a size or a room")
+            raise ValueError("give either size or room")
         self.lengths, self.rows = lengths, rows
         self.draws = {name: max(1, round(weights[name] * len(rows[name]))) for name in rows if len(rows[name])}
         self.size, self.room = size, math.inf if room is None else room
         self.seed, self.grouped, self.epoch = seed, grouped, 0
-        self.batch_size = size  # accelerate asks for this and the next
+        self.batch_size = size  # accelerate reads this and the next
         self.drop_last = False
         drawn = sum(self.draws.values())
         self.counts: list[int] = []  # batches of each filled pass so far
@@ -56,7 +55,7 @@ class Batches(Sampler[list[Key]]):
 
     @property
     def largest(self) -> int:
-        """The most rows that a batch has (of the first pass, where batches are filled)."""
+        """The most rows that a batch has (in the first pass, if batches are filled)."""
         return self.size or max(map(len, self._epoch(0)))
 
     def set_epoch(self, epoch: int) -> None:
@@ -69,14 +68,14 @@ class Batches(Sampler[list[Key]]):
         return islice(self._from(self.epoch * self.whole), self.whole)
 
     def _from(self, place: int) -> Iterator[list[Key]]:
-        """All batches from the `place`-th of the training on, without end."""
+        """All batches from number `place` of the training on, without end."""
         first, skip = divmod(place, self.whole) if self.size else self._found(place)
         for number in count(first):
             yield from self._epoch(number)[skip:]
             skip = 0
 
     def _found(self, place: int) -> tuple[int, int]:
-        """Where the `place`-th batch stands: (pass, batch in it). Filled passes are made to be counted, each once."""
+        """The position of batch number `place`: (pass, batch in it). Filled passes are built once each to count their batches."""
         for number in count():
             if number == len(self.counts):
                 self.counts.append(len(self._epoch(number)))
@@ -86,7 +85,7 @@ class Batches(Sampler[list[Key]]):
         raise AssertionError("unreachable")
 
     def _epoch(self, number: int) -> list[list[Key]]:
-        """The batches of one pass through what it draws."""
+        """The batches of one pass through the drawn rows."""
         keys = [key for name in self.draws for key in self._drawn(name, number)]
         lengths = np.array([self.lengths[name][row] for _, name, row in keys])
         generator = np.random.default_rng([self.seed, number])
@@ -121,7 +120,7 @@ class Batches(Sampler[list[Key]]):
         rows, draws = self.rows[name], self.draws[name]
         start, stop = epoch * draws, (epoch + 1) * draws
         for turn in range(start // len(rows), (stop - 1) // len(rows) + 1):
-            # seeded by the corpus' name: a corpus added beside it leaves its shuffles alone
+            # seeded by the corpus's name, so that another corpus does not change its shuffles
             shuffle = np.random.default_rng([self.seed, zlib.crc32(name.encode()), turn]).permutation(rows)
             first = max(start - turn * len(rows), 0)
             for row in shuffle[first : stop - turn * len(rows)]:

@@ -1,4 +1,4 @@
-"""What a training's job says: its models, its corpora, its seed, what it needs evaluations for."""
+"""Values from a training's job: its models, corpora and seed, and whether it needs evaluations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parent_of(job: Job) -> Path:
-    """The one model to train further."""
+    """The model to train further. ConsommeError unless there is exactly one."""
     parents = job.labelled("parent")
     if len(parents) != 1:
         raise ConsommeError(f"train: one parent is needed, {len(parents)} were given: {list(parents)}")
@@ -23,12 +23,12 @@ def parent_of(job: Job) -> Path:
 
 
 def teacher_of(job: Job) -> Path | None:
-    """The model to distil from, if the settings want one."""
+    """The model to distil from; None without `distil`."""
     return next(iter(job.labelled("teacher").values()), None) if job.spec["settings"].get("distil") else None
 
 
 def layers_of_teacher(job: Job) -> dict[str, list[int]] | None:
-    """Side -> the teacher's layer for each of the student's, from 1, where hidden states are distilled."""
+    """Side -> the teacher's layer for each of the student's (from 1); None unless hidden states are distilled."""
     from consomme.families import family_of
     from consomme.families.ensemble import FILE
     from consomme.train.hidden import teachers_layers
@@ -42,32 +42,32 @@ def layers_of_teacher(job: Job) -> dict[str, list[int]] | None:
         )
     family = family_of(parent_of(job))
     if not family.stacks:
-        raise ConsommeError(f"distil.hidden: where the layers of '{family.name}' are is unknown; leave `hidden` out")
+        raise ConsommeError(f"distil.hidden: the layers of '{family.name}' are unknown; leave `hidden` out")
     return teachers_layers(family, parent_of(job), place)
 
 
 def label_free(family: Family, settings: Mapping[str, Any]) -> bool:
-    """Whether a teacher says all that is to be learnt. Not in an encoder-decoder, whose decoder is given the labels."""
+    """Whether the training needs no labels: CTC with distil.weight 1. An encoder-decoder's decoder always reads the labels."""
     return family.objective == "ctc" and bool(settings.get("distil")) and settings["distil"]["weight"] == 1
 
 
 def chooses(settings: Mapping[str, Any]) -> bool:
-    """Whether the result, or what is kept beside it, depends on evaluations."""
+    """Whether the result, or the checkpoints kept with it, depend on evaluations."""
     chosen = settings["load_best_model_at_end"] or settings["early_stopping_patience"] is not None
     return bool(settings["eval_steps"] and (chosen or (settings.get("checkpoints") or {}).get("best")))
 
 
 def development_corpora(spec: Mapping[str, Any]) -> list[str]:
-    """The corpora of the development sets that `choose_on` weighs."""
+    """The corpora of the development sets with a weight in `choose_on`, without training corpora."""
     sets = [name for name, s in spec["settings"]["choose_on"]["sets"].items() if s.get("weight") is not None]
     return list(dict.fromkeys(c for name in sets for c in spec["dev"].get(name, []) if c not in spec["train"]))
 
 
 def seed_of(spec: Mapping[str, Any]) -> int:
-    """One number for the replicate's seed and the run's: 0 .. 2**31 - 1."""
+    """One seed from the replicate's seed and the run's: 0 .. 2**31 - 1."""
     return int(digest(["train", spec.get("seed", 0), spec["settings"]["seed"]]), 16) % 2**31
 
 
 def root(spec: Mapping[str, Any]) -> Path:
-    """Where relative paths of the settings start."""
+    """The folder that relative paths of the settings start from."""
     return Path(spec.get("data_root") or ".")
