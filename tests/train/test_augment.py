@@ -125,7 +125,7 @@ def test_waveforms_get_time_masks_as_long_as_frames_would():
     assert np.array_equal(wave, before)
     assert 7800 < max(lengths) <= 8000  # 50 frames of 10 ms at 16 kHz
     for more in ({"frequency_masks": 1}, {"time_warp": 5}):
-        with pytest.raises(ConsommeError, match=r"reads waveforms.*possible: time_masks"):
+        with pytest.raises(ConsommeError, match=r"reads waveforms.*allowed: time_masks"):
             spec_augment.build({**settings, **more}, WAVES)
     spec_augment.build({**settings, "frequency_masks": 0, "time_warp": 0}, WAVES)
 
@@ -544,7 +544,7 @@ def test_what_cannot_be_done_is_said(tmp_path):
     with pytest.raises(ConsommeError, match="shorter time first"):
         reverb.build({"folder": None, "rt60": [0.2, 0.1], "probability": 1.0}, HERE)
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
-    with pytest.raises(ConsommeError, match="take it out of the folder"):
+    with pytest.raises(ConsommeError, match="remove it from the folder"):
         noise.build({"folder": ".", "snr": [5, 20], "probability": 1.0}, Context(16000, 1, tmp_path))
     with pytest.raises(ConsommeError, match="at least 2"):
         concatenate.build({"utterances": 1, "probability": 1.0}, HERE)

@@ -9,7 +9,7 @@ import torch
 
 
 class Both(torch.optim.Optimizer):
-    """Several optimizers as one: schedules and gradient clipping see the groups of all."""
+    """Several optimizers as one, with the parameter groups of all for schedules and gradient clipping."""
 
     def __init__(self, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         self.optimizers = list(optimizers)
@@ -17,7 +17,7 @@ class Both(torch.optim.Optimizer):
         self._share()
 
     def _share(self) -> None:
-        """One dictionary a group, so that a rate set here is set there."""
+        """Use the optimizers' own dictionaries, so that a rate set here is set there."""
         self.param_groups = [g for o in self.optimizers for g in o.param_groups]
 
     def step(self, closure: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""Optimizers, and what each parameter's learning rate and weight decay are. One more is a record here, or an entry point of
+"""Optimizers, with the learning rate and weight decay of each parameter. A new one is a record here, or an entry point of
 another package in the group `consomme.optimizers`. Importing this imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Augmentation on the fly: of the waveform or sentence before its features are computed, and of the features.
 
-What happens to an utterance depends on (seed, turn, corpus, id) and nothing else: not on workers, order or batch.
-One more is a module with a `Kind` and a line in `TABLE`, or an entry point of another package in the group
+The augmentation of an utterance depends on (seed, turn, corpus, id) alone: not on workers, order or batch.
+A new augmentation is a module with a `Kind` and a line in `TABLE`, or an entry point of another package in the group
 `consomme.augmentations`. Importing this imports nothing heavy.
 """
 
@@ -36,15 +36,15 @@ _KINDS = (
     *(concatenate.CONCATENATE, speed.SPEED, pitch.PITCH, gain.GAIN, reverb.REVERB, noise.NOISE),
     *(words.WORD_DROPOUT, subwords.SUBWORDS, spec_augment.SPEC_AUGMENT),
 )
-# applied in this order, other packages' after them
+# applied in this order, those of other packages last
 TABLE: Table[Kind] = Table("augmentation", "consomme.augmentations", *_KINDS)
 
 
 class Augmenter:
-    """The augmentations that the settings ask for; `augment` maps a name of `TABLE` to its settings or None.
+    """The augmentations of the settings. augment: name in `TABLE` -> its settings or None.
 
-    others: which rows follow an example in the same one; seconds: that the whole may then have; source, features:
-    changes, in their order; encode: side -> text to token ids."""
+    others: draws the rows to join to an example; seconds: longest joined example; source, features: changes, in their
+    order; encode: side -> text to token ids."""
 
     def __init__(self, augment: Mapping[str, Any], context: Context, seed: int) -> None:
         wanted = [(kind, kind.build(augment[name], context)) for name, kind in TABLE.items() if augment.get(name)]
@@ -56,7 +56,7 @@ class Augmenter:
         self.longest, self.seed = context.longest, seed
 
     def generator(self, turn: int, corpus: str, identity: str) -> np.random.Generator:
-        """The random numbers of one utterance in one turn."""
+        """The random generator of one utterance in one turn."""
         import numpy as np
 
         text = f"{self.seed}\0{turn}\0{corpus}\0{identity}"

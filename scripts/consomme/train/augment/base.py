@@ -1,4 +1,4 @@
-"""What an augmentation is. This module imports nothing heavy: the plan reads the records."""
+"""The record of an augmentation. This module imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 
@@ -12,24 +12,20 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Subwords
 
-# what it changes (a waveform or its features [time, bins] or a sentence), and the utterance's random numbers
+# (a waveform, its features [time, bins] or a sentence; the utterance's random generator) -> the changed one
 Change = Callable[[Any, "np.random.Generator"], Any]
 
 
 @dataclass(frozen=True)
 class Context:
-    """What an augmentation may need to know.
+    """Facts about model and data for an augmentation."""
 
-    rate: samples a second; stride: mel vectors joined in one frame; root: where relative paths start; longest: samples
-    that the model has a window for, None if any number goes; waveform: whether features are the waveform itself;
-    subwords: the tokenizer's pieces for a side, "source" or "target"."""
-
-    rate: int = 16000
-    stride: int = 1
-    root: Path = Path()
-    longest: int | None = None
-    waveform: bool = False
-    subwords: Callable[[str], Subwords | None] | None = None
+    rate: int = 16000  # samples per second
+    stride: int = 1  # mel vectors joined in one frame
+    root: Path = Path()  # the folder that relative paths start from
+    longest: int | None = None  # samples in the model's window; None: any number
+    waveform: bool = False  # whether features are the waveform itself
+    subwords: Callable[[str], Subwords | None] | None = None  # the tokenizer's subwords of a side, "source" or "target"
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class Kind:
     """An augmentation."""
 
     name: str  # the key below `augment`
-    changes: str  # "rows" (which rows are one example), "source" (what features are made of), "tokens" or "features"
+    changes: str  # "rows" (joined to one example), "source" (waveform or text), "tokens" or "features"
     tasks: tuple[str, ...]  # asr, nmt or both
-    build: Callable[[Any, Context], Any]  # of its settings and the context
-    settings: Any  # the type of its value: a Section, which `true` fills with defaults, or an annotated type
+    build: Callable[[Any, Context], Any]  # (settings, context) -> the change
+    settings: Any  # the type of its value: an annotated type, or a Section (`true` means its defaults)
     description: str = ""

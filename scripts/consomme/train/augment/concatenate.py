@@ -1,4 +1,4 @@
-"""Examples joined with others of their corpus: longer utterances, and sentences beside strange neighbours."""
+"""Examples joined with others of their corpus: longer utterances, and sentences with unrelated neighbours."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
 
     from consomme.train.augment.base import Context
 
+# (number of candidates, generator) -> numbers of the rows to join
 Others = Callable[[int, "np.random.Generator"], list[int]]
 
 
 class Concatenate(Section):
-    """Examples joined with others of their corpus, of the same speaker where speakers are named."""
+    """Examples joined with others of their corpus, of the same speaker if speakers are known."""
 
-    utterances: Integer = Field(2, ge=2, description="at most so many in one")
-    seconds: Number = Field(30.0, gt=0, description="asr: at most so long")
-    probability: Number = Field(0.5, ge=0, le=1, description="of an example being joined with others")
+    utterances: Integer = Field(2, ge=2, description="most examples in a joined one")
+    seconds: Number = Field(30.0, gt=0, description="asr: longest joined example, seconds")
+    probability: Number = Field(0.5, ge=0, le=1, description="probability that an example is joined with others")
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Others:
-    """`settings`: utterances: at most so many in one; probability 0..1 that an example is joined with others. (How long
-    the whole may become, `seconds`, is up to who joins.)"""
+    """settings: utterances: most examples in a joined one; probability: 0..1, that an example is joined. (`seconds`, the
+    longest joined example, is checked by the caller.)"""
     if settings["utterances"] < 2:
-        raise ConsommeError(f"augment.concatenate.utterances: {settings['utterances']}: at least 2 make a longer one")
+        raise ConsommeError(f"augment.concatenate.utterances: {settings['utterances']}: at least 2 are needed")
     return partial(others, most=settings["utterances"], probability=settings["probability"])
 
 
 def others(number: int, generator: np.random.Generator, most: int, probability: float) -> list[int]:
-    """Those of `number` others, counted from 0, that follow an example: 1 to `most` - 1 of them with equal chance, each
-    once; none where none were drawn."""
+    """Draw rows to join to an example: numbers below `number`, each at most once. Their count is 1 to `most` - 1, each
+    equally probable, or 0 with probability 1 - `probability`."""
     if generator.random() >= probability or not number:
         return []
     count = min(int(generator.integers(1, most)), number)

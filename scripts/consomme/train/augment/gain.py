@@ -25,7 +25,7 @@ def _range(value: list[float]) -> list[float]:
 
 
 def build(settings: Sequence[float], context: Context) -> Change:
-    """`settings`: [low, high] in dB, between which gains are drawn evenly."""
+    """settings: [low, high] in dB; gains are drawn uniformly between them."""
     low, high = settings
     if low > high:
         raise ConsommeError(f"augment.gain: {settings}: write the lower gain first, e.g. [-6, 6]")
@@ -33,7 +33,7 @@ def build(settings: Sequence[float], context: Context) -> Change:
 
 
 def change(wave: np.ndarray, generator: np.random.Generator, low: float, high: float) -> np.ndarray:
-    """The waveform [samples] times 10^(gain/20). It may leave -1..1: features don't mind, and nothing is clipped."""
+    """The waveform [samples] times 10^(gain/20). Nothing is clipped: values may leave -1..1."""
     import numpy as np
 
     return wave * np.float32(10 ** (generator.uniform(low, high) / 20))

@@ -1,4 +1,4 @@
-"""Additive noise at a drawn signal-to-noise ratio: from a folder of recordings, or white and pink made on the spot."""
+"""Additive noise at a random signal-to-noise ratio: from a folder of recordings, or generated white and pink noise."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class Noise(Section):
     """Noise added to the waveform."""
 
-    folder: Text | None = Field(None, description="recordings of noise; without it white and pink noise is made")
+    folder: Text | None = Field(None, description="recordings of noise; default: generated white and pink noise")
     snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
-    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
+    probability: Number = Field(0.5, ge=0, le=1, description="probability that an utterance gets noise")
 
     @field_validator("snr")
     @classmethod
@@ -36,8 +36,8 @@ class Noise(Section):
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
-    """`settings`: folder (searched with its subfolders; None: noise made on the spot), snr [low, high] in dB,
-    probability 0..1 that an utterance gets noise."""
+    """settings: folder (searched with its subfolders; None: generated noise); snr: [low, high] in dB; probability: 0..1,
+    that an utterance gets noise."""
     low, high = settings["snr"]
     if low > high:
         raise ConsommeError(f"augment.noise.snr: {settings['snr']}: write the lower ratio first, e.g. [5, 20]")
@@ -54,7 +54,7 @@ def change(
     high: float,
     probability: float,
 ) -> np.ndarray:
-    """The waveform [samples] with noise at low..high dB below it, or the same array where none was drawn."""
+    """The waveform [samples] with noise at low..high dB below it, or the same array, with probability 1 - `probability`."""
     if generator.random() >= probability or not len(wave):
         return wave
     noise = excerpt(recordings, len(wave), generator) if recordings else coloured(len(wave), generator)
@@ -73,7 +73,7 @@ def mix(wave: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 
 
 def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random.Generator) -> np.ndarray:
-    """`samples` of a drawn recording from a drawn place on, going round where it is too short."""
+    """`samples` of a random recording from a random position on, repeated if it is too short."""
     import numpy as np
 
     recording = recordings[int(generator.integers(len(recordings)))]
@@ -81,7 +81,7 @@ def excerpt(recordings: Sequence[np.ndarray], samples: int, generator: np.random
 
 
 def coloured(samples: int, generator: np.random.Generator) -> np.ndarray:
-    """White or pink noise with equal chance. Pink: power falls as 1/frequency."""
+    """White or pink noise, equally probable. Pink: power falls as 1/frequency."""
     import numpy as np
 
     size = -(-samples // BLOCK) * BLOCK

@@ -1,4 +1,4 @@
-"""Pitch without tempo: another voice that says the same at the same pace."""
+"""Pitch shift without a change of tempo."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from consomme.train.augment.base import Change, Context
 
 WINDOW = 0.032  # seconds of the phase vocoder's window
-# Of the resampling's ratio: its filters are as many and as long, which costs seconds at 15102 : 16000. No semitone is
-# off by more than 4 hundredths.
+# Largest denominator of the resampling ratio: number and length of its filters grow with it, which takes seconds at
+# 15102 : 16000. The largest error is 4 hundredths of a semitone.
 LARGEST = 24
 
 
@@ -32,14 +32,14 @@ def _semitones(value: list[int]) -> list[int]:
 
 
 def build(settings: Sequence[int], context: Context) -> Change:
-    """`settings`: the semitones to choose from with equal chance, e.g. [-2, -1, 0, 1, 2]; 12 is an octave up."""
+    """settings: semitones to choose from, equally probable, e.g. [-2, -1, 0, 1, 2]; 12 is an octave up."""
     if not settings or any(not -12 <= steps <= 12 for steps in settings):
         raise ConsommeError(f"augment.pitch: {settings}: semitones between -12 and 12 are allowed, e.g. [-2, 0, 2]")
     return partial(change, semitones=list(settings), rate=context.rate)
 
 
 def change(wave: np.ndarray, generator: np.random.Generator, semitones: Sequence[int], rate: int) -> np.ndarray:
-    """The waveform [samples] shifted by a number of semitones drawn from `semitones`; as long as before."""
+    """The waveform [samples] shifted by a number of semitones drawn from `semitones`; its length is unchanged."""
     import numpy as np
 
     steps = semitones[int(generator.integers(len(semitones)))]
@@ -47,8 +47,8 @@ def change(wave: np.ndarray, generator: np.random.Generator, semitones: Sequence
 
 
 def shift(wave: np.ndarray, steps: int, size: int) -> np.ndarray:
-    """`wave` [samples] moved by `steps` semitones: a phase vocoder with a window of `size` samples, a multiple of 4,
-    stretches it, and resampling brings back its length. The same array where it is shorter than that, or not moved."""
+    """`wave` [samples] shifted by `steps` semitones: a phase vocoder with a window of `size` samples (a multiple of 4)
+    stretches it, and resampling restores its length. The same array if it is not longer than `size` or `steps` is 0."""
     if steps == 0 or len(wave) <= size:
         return wave
     import torch
@@ -65,14 +65,14 @@ def shift(wave: np.ndarray, steps: int, size: int) -> np.ndarray:
 def slower(spectrum: Tensor, factor: float) -> Tensor:
     """A spectrum [frames, bins], whose windows are four hops long, with `factor` times as many frames.
 
-    The phase vocoder (Flanagan and Golden 1966; Dolson 1986): magnitudes between two frames are theirs, linearly mixed,
-    and phases go on as fast as between these two. It is torchaudio's, which takes twice as long: here each step of the
-    phase is found once and not for each frame that is made."""
+    The phase vocoder (Flanagan and Golden 1966; Dolson 1986): magnitudes between two frames are interpolated linearly,
+    and phases advance at the rate between these two. Equal to torchaudio's in half the time: each phase step is computed
+    once, not for each output frame."""
     import torch
 
     turn = 2 * torch.pi
     magnitude, phase = spectrum.abs(), spectrum.angle()
-    # of a bin's middle frequency in one hop, whole turns left out: sums of small numbers stay exact
+    # phase of a bin's middle frequency in one hop, without whole turns: sums of small numbers are more exact
     advance = (torch.arange(spectrum.shape[1]) % 4 * (turn / 4)).to(phase.dtype)
     step = phase.diff(dim=0) - advance
     step += advance - turn * torch.round(step / turn)
@@ -84,8 +84,8 @@ def slower(spectrum: Tensor, factor: float) -> Tensor:
 
 
 def overlapped(spectrum: Tensor, window: Tensor) -> Tensor:
-    """The waveform [samples] of windowed frames four hops long, [frames, bins], from the middle of the first frame on
-    to the middle of the last: the inverse of torch.stft, which is quicker for knowing the hop."""
+    """The waveform [samples] of windowed frames [frames, bins], each four hops long, from the middle of the first frame to
+    the middle of the last. As torch.istft, but faster because the hop is fixed."""
     import torch
 
     frames = torch.fft.irfft(spectrum, len(window)) * window
@@ -99,7 +99,7 @@ def overlapped(spectrum: Tensor, window: Tensor) -> Tensor:
 
 
 def ratio(steps: int) -> Fraction:
-    """How much higher `steps` semitones are, nearly: as many up and down undo each other."""
+    """The frequency ratio of `steps` semitones, approximately; the ratios of n and -n multiply to 1."""
     up = Fraction(2 ** (abs(steps) / 12)).limit_denominator(LARGEST)
     return up if steps >= 0 else 1 / up
 

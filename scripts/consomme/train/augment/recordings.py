@@ -10,7 +10,7 @@ from consomme.common.errors import ConsommeError
 if TYPE_CHECKING:
     import numpy as np
 
-BLOCK = 4096  # lengths of Fourier transforms are multiples of it: those of large primes take ten times as long
+BLOCK = 4096  # lengths of Fourier transforms are multiples of it: large primes take ten times as long
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
@@ -23,7 +23,7 @@ def files(folder: Path, key: str) -> list[Path]:
 
 
 def load(folder: Path, key: str, rate: int) -> list[np.ndarray]:
-    """All of them as float32 [samples] at `rate` Hz, channels averaged; ConsommeError for one that is of no use."""
+    """All of them as float32 [samples] at `rate` Hz, channels averaged; ConsommeError for one that can't be read."""
     from consomme.data.audio import BadAudio, decode, resample
 
     found = []
@@ -31,6 +31,6 @@ def load(folder: Path, key: str, rate: int) -> list[np.ndarray]:
         try:
             wave, own = decode(path)
         except BadAudio as error:
-            raise ConsommeError(f"augment.{key}.folder: {path}: {error}: take it out of the folder") from None
+            raise ConsommeError(f"augment.{key}.folder: {path}: {error}: remove it from the folder") from None
         found.append(resample(wave, own, rate) if own != rate else wave)
     return found

@@ -1,4 +1,4 @@
-"""Rooms: the waveform as it sounds in one, by its impulse response, recorded or made on the spot."""
+"""Reverberation: the waveform convolved with a room's impulse response, recorded or generated."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from consomme.train.augment.base import Change, Context
 
-DIRECT = (0.0, 12.0)  # dB between the direct sound and all that follows it, in rooms made on the spot
+DIRECT = (0.0, 12.0)  # dB between the direct sound and the reverberation, in generated rooms
 GAP = 0.002  # seconds before the first reflection
 
 
 class Reverb(Section):
-    """Rooms: convolution with impulse responses."""
+    """Reverberation: convolution with rooms' impulse responses."""
 
-    folder: Text | None = Field(None, description="recorded responses; without it rooms are made on the spot")
+    folder: Text | None = Field(None, description="recorded impulse responses; default: generated ones")
     rt60: tuple[Number, Number] = Field(
-        (0.1, 0.6), description="made on the spot: shortest and longest time to fall by 60 dB, seconds"
+        (0.1, 0.6), description="of generated rooms: shortest and longest time to fall by 60 dB, seconds"
     )
-    probability: Number = Field(0.5, ge=0, le=1, description="of an utterance being changed")
+    probability: Number = Field(0.5, ge=0, le=1, description="probability that an utterance gets reverberation")
 
     @field_validator("rt60")
     @classmethod
@@ -41,8 +41,8 @@ class Reverb(Section):
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
-    """`settings`: folder of impulse responses (searched with its subfolders; None: made on the spot), rt60 [low, high]:
-    seconds in which a room made on the spot falls by 60 dB, probability 0..1 that an utterance gets a room."""
+    """settings: folder of impulse responses (searched with its subfolders; None: generated); rt60: [low, high], seconds in
+    which a generated room falls by 60 dB; probability: 0..1, that an utterance gets reverberation."""
     low, high = settings["rt60"]
     if not 0 < low <= high:
         raise ConsommeError(f"augment.reverb.rt60: {settings['rt60']}: write the shorter time first, e.g. [0.1, 0.6]")
@@ -62,7 +62,8 @@ def change(
     high: float,
     probability: float,
 ) -> np.ndarray:
-    """The waveform [samples] in a drawn room, as long and as loud as before, or the same array where none was drawn."""
+    """The waveform [samples] in a random room, with the same length and power; the same array with probability
+    1 - `probability`."""
     if generator.random() >= probability or not len(wave):
         return wave
     if responses:
@@ -73,8 +74,8 @@ def change(
 
 
 def within(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """`wave` [samples] convolved with `response` [samples]: the direct sound, its loudest sample, moves nothing in
-    time; the power stays."""
+    """`wave` [samples] convolved with `response` [samples], without delay (the loudest sample of the response is the direct
+    sound), and scaled to the same power."""
     import numpy as np
 
     size = -(-(len(wave) + len(response) - 1) // BLOCK) * BLOCK
@@ -86,8 +87,8 @@ def within(wave: np.ndarray, response: np.ndarray) -> np.ndarray:
 
 
 def room(rt60: float, direct: float, rate: int, generator: np.random.Generator) -> np.ndarray:
-    """An impulse response [samples]: the direct sound, then white noise that falls by 60 dB in `rt60` seconds and has
-    `direct` dB less energy than it."""
+    """An impulse response [samples]: the direct sound, then white noise that falls by 60 dB in `rt60` seconds, with
+    `direct` dB less energy than the direct sound."""
     import numpy as np
 
     times = np.arange(int(rt60 * rate) + 1) / rate

@@ -1,8 +1,8 @@
 """SpecAugment (Park et al. 2019, arXiv 1904.08779): features warped in time, bands of frames and of mel bins set to the
 utterance's mean; the number and width of the masks may grow with its length (Park et al. 2020, arXiv 1912.05533).
 
-Widths and places are drawn as torchaudio's masking does, which can't be used itself: it draws from the process-wide
-generator, and what an utterance gets must not depend on what was drawn before it.
+Widths and positions are drawn as in torchaudio's masking. torchaudio's own draws from the process-wide generator, and an
+utterance's masks must not depend on earlier draws.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from consomme.train.augment.base import Change, Context
 
-FRAMES = 100  # mel frames a second, in which widths are given
-FREQUENCY_MASKS = 2  # where the settings leave it open and there are mel bins
+FRAMES = 100  # mel frames per second, the unit of widths
+FREQUENCY_MASKS = 2  # default for models that read mel bins
 
 
 # Park et al. 2019, table 1: W, F, m_F, T, p, m_T
@@ -40,21 +40,23 @@ POLICIES: dict[str, dict[str, Any]] = {
 class SpecAugment(Section):
     """A time warp and masks on the log-mel frames (Park et al. 2019, arXiv 1904.08779), or time masks on a waveform."""
 
-    # no part of the identity: what it stands for is filled in
+    # not part of the digest: the policy's values are
     policy: Literal["LB", "LD", "SM", "SS"] | None = Field(
         None, exclude=True, description="of the paper: LibriSpeech basic, double, Switchboard mild, strong"
     )
     time_masks: Integer = Field(
-        2, ge=0, description="number of masks over time; the most there may be, where time_masks_per_frame is given"
+        2, ge=0, description="number of masks over time; with time_masks_per_frame the largest number"
     )
     time_masks_per_frame: Number | None = Field(
-        None, gt=0, description="their number grows with the utterance (arXiv 1912.05533), up to time_masks"
+        None, gt=0, description="number of masks per frame, up to time_masks (arXiv 1912.05533)"
     )
     time_width: Number = Field(0.05, ge=0, le=1, description="widest mask, as a share of the frames")
     time_frames: Integer | None = Field(None, ge=0, description="widest mask, in frames of 10 ms")
-    frequency_masks: Integer | None = Field(None, ge=0, description="2 where the model reads mel bins")
+    frequency_masks: Integer | None = Field(
+        None, ge=0, description="number of masks over mel bins; default 2, for models that read mel bins"
+    )
     frequency_width: Integer = Field(15, ge=0, description="widest mask, in mel bins")
-    time_warp: Integer | None = Field(None, ge=0, description="frames that a point moves by at most")
+    time_warp: Integer | None = Field(None, ge=0, description="largest shift of the warped point, in frames")
 
     @model_validator(mode="before")
     @classmethod
@@ -65,22 +67,22 @@ class SpecAugment(Section):
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Change:
-    """`settings`: time_masks (their number), time_width (widest, as a share 0..1 of the frames), frequency_width
-    (widest, in mel bins); any of these: frequency_masks, time_frames (widest, in frames of 10 ms), time_masks_per_frame
-    (time_masks is then the largest number), time_warp (frames that a point moves by at most).
+    """settings: time_masks (their number), time_width (of the widest, a fraction 0..1 of the frames), frequency_width (of
+    the widest, in mel bins). Optional: frequency_masks, time_frames (width of the widest, in frames of 10 ms),
+    time_masks_per_frame (time_masks is then the largest number), time_warp (largest shift, in frames).
 
-    On waveforms there are time masks only; an error where the settings want more."""
+    Waveforms take time masks only; ConsommeError for other settings."""
     if not 0 <= settings["time_width"] <= 1:
         raise ConsommeError(
-            f"augment.spec_augment.time_width: {settings['time_width']} is no share of the frames: 0..1"
+            f"augment.spec_augment.time_width: {settings['time_width']} given; allowed: 0..1, a fraction of the frames"
         )
     times = {name: settings[name] for name in TIMES if settings.get(name) is not None}
     if context.waveform:
         for name in ("frequency_masks", "time_warp"):
             if settings.get(name):
                 raise ConsommeError(
-                    f"augment.spec_augment.{name}: this model reads waveforms, which have no mel bins and aren't "
-                    f"warped; possible: {', '.join(TIMES)}"
+                    f"augment.spec_augment.{name}: this model reads waveforms, which have no mel bins and can't be "
+                    f"warped; allowed: {', '.join(TIMES)}"
                 )
         return partial(mask_waveform, rate=context.rate, **times)
     masks = settings.get("frequency_masks")
@@ -106,7 +108,7 @@ def change(
     time_warp: int,
     **times: Any,
 ) -> np.ndarray:
-    """A warped and masked copy of `features` [frames, stride * bins], where a frame joins `stride` mel vectors."""
+    """A warped and masked copy of `features` [frames, stride * bins], each frame `stride` mel vectors."""
     frames, width = features.shape
     mels = features.reshape(frames * stride, width // stride).copy()
     if time_warp:
@@ -136,7 +138,7 @@ def stretches(
     time_frames: float | None = None,
     time_masks_per_frame: float | None = None,
 ) -> list[slice]:
-    """The time masks on `size` places that last `frames` frames of 10 ms."""
+    """The time masks on `size` places, which last `frames` frames of 10 ms."""
     number = time_masks if time_masks_per_frame is None else min(time_masks, int(time_masks_per_frame * frames))
     widest = time_width * size
     if time_frames is not None and frames:
@@ -145,15 +147,15 @@ def stretches(
 
 
 def band(size: int, widest: float, generator: np.random.Generator) -> slice:
-    """A stretch of 0..widest places out of `size`, its width and then its place drawn evenly."""
+    """A stretch of 0..widest places out of `size`: first its width, then its position drawn uniformly."""
     width = generator.random() * min(widest, size)
     start = int(generator.random() * (size - width))
     return slice(start, start + int(width))
 
 
 def warp(mels: np.ndarray, furthest: int, generator: np.random.Generator) -> np.ndarray:
-    """`mels` [frames, bins] with a drawn frame moved by up to `furthest` frames; the same array where it has no more
-    than twice as many, so that no frame is as far from both ends."""
+    """`mels` [frames, bins] with a random frame moved by up to `furthest` frames. The same array if it is too short: no
+    frame is then that far from both ends."""
     if len(mels) <= 2 * furthest + 1:
         return mels
     point = generator.uniform(furthest, len(mels) - 1 - furthest)
@@ -161,8 +163,8 @@ def warp(mels: np.ndarray, furthest: int, generator: np.random.Generator) -> np.
 
 
 def warped(mels: np.ndarray, point: float, goal: float) -> np.ndarray:
-    """`mels` [frames, bins] stretched left and pressed right, or the other way, so that what was at frame `point` comes
-    to lie at `goal` (both strictly between the first frame and the last, which stay); linear between frames."""
+    """`mels` [frames, bins] warped linearly in time so that frame `point` moves to `goal`. First and last frame don't move;
+    `point` and `goal` lie strictly between them."""
     import numpy as np
 
     last = len(mels) - 1

@@ -1,4 +1,4 @@
-"""Speed perturbation (Ko et al. 2015): tempo and pitch together, by resampling."""
+"""Speed perturbation (Ko et al. 2015): resampling changes tempo and pitch together."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _plausible(value: list[float]) -> list[float]:
 
 
 def build(settings: Sequence[float], context: Context) -> Change:
-    """`settings`: the factors to choose from with equal chance, e.g. [0.9, 1.0, 1.1]; 1.1 is faster and shorter."""
+    """settings: factors to choose from, equally probable, e.g. [0.9, 1.0, 1.1]; 1.1 is faster and shorter."""
     if not settings or any(not 0.25 <= factor <= 4 for factor in settings):
         raise ConsommeError(f"augment.speed: {settings}: factors between 0.25 and 4 are allowed, e.g. [0.9, 1.0, 1.1]")
     return partial(change, factors=list(settings), rate=context.rate, longest=context.longest)
@@ -40,7 +40,7 @@ def change(
 ) -> np.ndarray:
     """The waveform [samples] played at a factor drawn from `factors`.
 
-    The same array if the factor is 1, or if it would become longer than `longest` samples."""
+    The same array if the factor is 1, or if the result would be longer than `longest` samples."""
     factor = factors[int(generator.integers(len(factors)))]
     if factor == 1 or (longest and factor < 1 and len(wave) / factor > longest - rate // 100):
         return wave

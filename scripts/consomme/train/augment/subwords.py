@@ -1,8 +1,8 @@
-"""Other ways to cut a text into the tokenizer's pieces: sampling from a unigram model (Kudo 2018, arXiv 1804.10959),
-merges left out of byte-pair encoding (Provilkov, Emelianenko, Voita 2020, arXiv 1910.13267).
+"""Subword sampling: from a unigram model (Kudo 2018, arXiv 1804.10959), or by dropout of merges in byte-pair encoding
+(Provilkov, Emelianenko, Voita 2020, arXiv 1910.13267).
 
-SentencePiece samples too, from a generator of its thread, so that what a text gets would depend on what was drawn
-before it. Here the pieces' scores are taken and the drawing is done with the utterance's own generator.
+SentencePiece's own sampling uses one generator per thread, so that a text's subwords would depend on earlier draws. Here
+the scores come from the tokenizer, and the draws from the utterance's own generator.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 # text, generator -> token ids with the special tokens
 Encode = Callable[[str, "np.random.Generator"], list[int]]
-UNKNOWN = 10.0  # a character in no piece counts as so much below the worst piece, as in SentencePiece
+UNKNOWN = 10.0  # an unknown character scores this much less than the worst piece, as in SentencePiece
 
 
 class SubwordSampling(Section):
-    """Sentences cut into other pieces each time."""
+    """Sentences cut into different subwords each time."""
 
     sides: Annotated[
         list[Literal["source", "target"]],
@@ -40,18 +40,20 @@ class SubwordSampling(Section):
             json_schema_input_type=Literal["source", "target"] | list[Literal["source", "target"]],
         ),
     ] = Field(["source", "target"], min_length=1, description="source, target or both")
-    alpha: Number = Field(0.2, gt=0, description="unigram: smoothing, 0.1 varies more (Kudo 2018, arXiv 1804.10959)")
+    alpha: Number = Field(
+        0.2, gt=0, description="unigram: smoothing; smaller values vary more (Kudo 2018, arXiv 1804.10959)"
+    )
     dropout: Number = Field(0.1, ge=0, le=1, description="bpe: probability that a merge is left out (arXiv 1910.13267)")
 
 
 def build(settings: Mapping[str, Any], context: Context) -> Mapping[str, Encode]:
-    """By side. `settings`: sides (source, target or both), alpha > 0 (of a unigram model; the smaller, the more even are
-    the ways to cut), dropout 0..1 (of byte-pair encoding; the probability that a merge is left out)."""
+    """Side -> encoder. settings: sides: source, target or both; alpha: above 0, for a unigram model, smaller values make the
+    segmentations more equally probable; dropout: 0..1, for byte-pair encoding, the probability that a merge is left out."""
     found = {}
     for side in settings["sides"]:
         table = context.subwords(side) if context.subwords else None
         if table is None:
-            raise ConsommeError("augment.subwords: this model's tokenizer doesn't say how its pieces are chosen")
+            raise ConsommeError("augment.subwords: this model's tokenizer gives no scores of its subwords")
         found[side] = partial(encode, table=table, settings=settings, longest=max(map(len, table.scores), default=1))
     return found
 
@@ -59,7 +61,7 @@ def build(settings: Mapping[str, Any], context: Context) -> Mapping[str, Encode]
 def encode(
     text: str, generator: np.random.Generator, table: Subwords, settings: Mapping[str, Any], longest: int
 ) -> list[int]:
-    """Token ids of `text` with pieces drawn anew."""
+    """Token ids of `text` with sampled subwords."""
     before, spelled = table.spell(text)
     if table.kind == "unigram":
         pieces = sample(spelled, table.scores, settings["alpha"], generator, longest)
@@ -69,7 +71,7 @@ def encode(
 
 
 def joined(pieces: list[str], known: Mapping[str, float]) -> list[str]:
-    """Neighbours that are no pieces as one, as SentencePiece gives them."""
+    """`pieces` with adjacent unknown ones joined, as in SentencePiece."""
     found: list[str] = []
     for piece in pieces:
         if found and piece not in known and found[-1] not in known:
@@ -84,11 +86,12 @@ def sample(
 ) -> list[str]:
     """Pieces of `text`, drawn with probability in proportion to exp(alpha * the sum of their log probabilities).
 
-    Forward filtering, backward sampling: reach[i] is the log of the weight of all ways to cut the first i characters.
+    Forward filtering, backward sampling: reach[i] is the log of the total weight of all segmentations of the first i
+    characters.
     scores: piece -> log probability; longest: characters of the longest piece."""
     worst = min(scores.values(), default=0.0) - UNKNOWN
     reach = [0.0]
-    ways: list[list[tuple[int, float]]] = [[]]  # for each end: the starts of pieces, and their weights' logs
+    ways: list[list[tuple[int, float]]] = [[]]  # for each end: (start of the last piece, log weight)
     for end in range(1, len(text) + 1):
         here = []
         for start in range(max(0, end - longest), end):
@@ -103,7 +106,7 @@ def sample(
     pieces, end = [], len(text)
     while end:
         drawn = generator.random()
-        begin, _ = ways[end][-1]  # where rounding leaves a rest
+        begin, _ = ways[end][-1]  # if rounding leaves a remainder
         for start, weight in ways[end]:
             drawn -= math.exp(weight - reach[end])
             if drawn < 0:
@@ -115,10 +118,10 @@ def sample(
 
 
 def merge(text: str, scores: Mapping[str, float], dropout: float, generator: np.random.Generator) -> list[str]:
-    """Pieces of `text` by byte-pair encoding: again and again the two neighbours whose piece has the highest score
-    become one, but each possible merge is left out of a step with probability `dropout`.
+    """Pieces of `text` by byte-pair encoding with dropout: each step merges the two neighbours with the highest score, and
+    ignores each possible merge with probability `dropout`.
 
-    No piece goes over the start of a word, so that each word is cut by itself."""
+    Pieces don't cross the start of a word, so each word is segmented separately."""
     pieces: list[str] = []
     for word in text.replace("▁", " ▁").split(" "):
         parts = list(word)
@@ -141,5 +144,5 @@ SUBWORDS = Kind(
     ("nmt",),
     build,
     SubwordSampling,
-    "sentences cut into other subwords each time; true for the defaults",
+    "sentences cut into different subwords each time; true for the defaults",
 )

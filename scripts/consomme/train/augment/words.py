@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 def build(settings: float, context: Context) -> Change:
-    """`settings`: the probability that a word is left out, above 0 and below 1."""
+    """settings: the probability that a word is left out, above 0 and below 1."""
     if not 0 < settings < 1:
-        raise ConsommeError(f"augment.word_dropout: {settings}: a probability above 0 and below 1 is wanted, e.g. 0.1")
+        raise ConsommeError(f"augment.word_dropout: {settings}: a probability above 0 and below 1 is needed, e.g. 0.1")
     return partial(change, probability=settings)
 
 
 def change(text: str, generator: np.random.Generator, probability: float) -> str:
-    """The text without some of its words, which spaces divide; one stays in any case."""
+    """The text without some of its words, which are separated by spaces. At least one word is kept."""
     words = text.split()
     stays = generator.random(len(words)) >= probability
     if stays.all():
