@@ -38,7 +38,7 @@ test: $(READY) lint
 test-services: $(READY)
 	CONSOMME_SERVICES=1 python -m pytest tests/services
 
-# check style, rules, and that the site builds
+# check style, imports, types, rules, and that the site builds
 lint: $(READY)
 	ruff check .
 	ruff format --check .
