@@ -1,1 +1,1 @@
-"""Pruning: layers, attention heads and neurons leave, what remains is a model again."""
+"""Pruning: layers, attention heads and neurons are removed; the result is a model again."""

@@ -1,4 +1,4 @@
-"""A gate on each layer of one side, learnt by gradient while the weights stay as they are."""
+"""A gate on each layer of one side, learnt by gradient while the weights stay frozen."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 STEPS, RATE, BATCH = 60, 0.1, 16  # a batch is rows of the development sets
-# Adam divides by the gradients' own size, and so would move a layer that the loss hardly feels as fast as any other
+# Adam divides by the size of the gradients: with its usual 1e-8, layers that hardly change the loss would move as fast as others
 EPSILON = 1e-3
-START = 0.01  # the range of the first scores: which layers are tried first is drawn by lot
+START = 0.01  # upper end of the random first scores, so that the first layers tried are random
 
 
 def learn(
     model: PreTrainedModel, family: Family, side: str, judge: Judge, drop: int, seed: int
 ) -> tuple[list[float], list[dict[str, Any]]]:
-    """A score for each layer: the gate's logit, higher is needed more; and the losses of the last steps of ten.
+    """Learn a score for each layer: the logit of its gate, higher is more important. Returns the scores, and the losses of
+    every tenth step.
 
     A layer's output becomes h + g · (layer(h) - h). Forward, g is 1 for the layers of the k highest scores and 0 for the
     others; backward, it is the sigmoid of the score (the straight-through estimator; Bengio et al. 2013, arXiv
-    1308.3432). The loss of a step is the sum of those with all layers, with `drop` fewer, and with a number drawn
-    between the two: the sandwich rule (Yu and Huang 2019, arXiv 1903.05134)."""
+    1308.3432). The loss of a step is the sum of three losses: with all layers, with `drop` fewer, and with a number drawn
+    between the two (the sandwich rule; Yu and Huang 2019, arXiv 1903.05134)."""
     import torch
 
     from consomme.evaluate import gradients
@@ -58,7 +59,7 @@ def learn(
             for count in (depth, depth - drop, chance.randint(depth - drop, depth)):
                 gates[:] = _highest(scores, count)
                 loss = gradients.loss(judge, model, places)
-                loss.backward()  # one after the other: only one graph is in memory
+                loss.backward()  # one backward pass per loss: only one graph is in memory
                 total += loss.item()
             optimiser.step()
             if step % 10 == 0 or step == STEPS:
@@ -68,7 +69,7 @@ def learn(
 
 
 def _highest(scores: Tensor, count: int) -> Sequence[Tensor]:
-    """Gates that are 1 for the `count` highest scores, of equals the first, and 0 for others, with the sigmoid's gradient."""
+    """Gates with the sigmoid's gradient: 1 for the `count` highest scores (ties: the first), 0 for the others."""
     import torch
 
     best = scores.detach().argsort(descending=True, stable=True)[:count]
@@ -94,7 +95,7 @@ def _gated(layer: nn.Module, gates: Sequence[Tensor], number: int) -> Generator[
 
 @contextmanager
 def _frozen(model: PreTrainedModel) -> Generator[None]:
-    """Within the block no weight wants a gradient."""
+    """Within the block no weight requires a gradient."""
     wanted = [p for p in model.parameters() if p.requires_grad]
     for parameter in wanted:
         parameter.requires_grad_(False)

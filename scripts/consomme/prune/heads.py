@@ -1,4 +1,4 @@
-"""Which attention heads go, by their scores."""
+"""Choosing the attention heads to remove, by their scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from consomme.prune.scores.base import Scores
 
 def normalised(scores: Scores) -> Scores:
     """Each attention module's scores divided by their Euclidean length, as in the paper (after Molchanov et al. 2017):
-    without it, modules whose gradients are large as a whole would lose none of their heads."""
+    without it, modules with large gradients overall would lose no heads."""
 
     def unit(values: list[float]) -> list[float]:
         length = math.sqrt(sum(v * v for v in values))
@@ -25,11 +25,12 @@ def normalised(scores: Scores) -> Scores:
 def choose(
     scores: Scores, fraction: Fraction, per: str = "model", dead: Collection[tuple[str, int, int]] = ()
 ) -> dict[str, dict[int, list[int]]]:
-    """The heads that go, numbers from 0: those of lowest score, of equals the first.
+    """The heads to remove, numbered from 0: those with the lowest scores (ties: the first).
 
-    `fraction` of all heads over all modules together, or with per "layer" of the heads of each module; halves rounded up,
-    at least one; each module keeps its best head. dead: heads (group, layer, number) that were zeroed before, and no
-    longer count. ConsommeError where no module has a second head, or not that many can go."""
+    per "model": `fraction` of the heads of all modules together; per "layer": of the heads of each module. Halves are
+    rounded up, at least one head is removed, and each module keeps its best head. dead: heads (group, layer, number)
+    that were zeroed before; they don't count. ConsommeError if no module has a second head, or if fewer heads can be
+    removed than `fraction` asks for."""
     living = [
         (group, layer, {head: v for head, v in enumerate(values) if (group, layer, head) not in dead})
         for group, by in scores.items()

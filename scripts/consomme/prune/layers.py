@@ -1,4 +1,4 @@
-"""Which layers stay: plain arithmetic. Configurations count from 1, these functions from 0 where they say so."""
+"""Arithmetic of layer numbers. Configurations count layers from 1; functions here count from 0 where they say so."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def share(value: str | float | Fraction) -> Fraction:
 
 
 def to_drop(fraction: Fraction, count: int) -> int:
-    """fraction * count, halves rounded up, but at least 1 and so that one stays."""
-    whole = int(fraction * count + Fraction(1, 2))  # of a positive number: rounds down
+    """fraction * count, halves rounded up; at least 1, at most count - 1."""
+    whole = int(fraction * count + Fraction(1, 2))  # int() rounds a positive number down
     return max(1, min(whole, count - 1))
 
 
 def layers_to_drop(fraction: Fraction, depth: int) -> int:
-    """How many of `depth` layers go: halves rounded up, at least 1, at most depth - 1."""
+    """The number of layers to remove from `depth`: halves rounded up, at least 1, at most depth - 1."""
     if depth < 2:
-        raise ConsommeError(f"drop: {fraction} of {depth} layer: at least one layer goes and at least one stays")
+        raise ConsommeError(f"drop: {fraction} of {depth} layer: at least one layer is dropped and at least one stays")
     return to_drop(fraction, depth)
 
 
 def listed(side: str, depth: int, plan: Mapping[str, Any]) -> list[int]:
-    """The layers that stay, from 0, for {"keep": [...]} or {"drop": [...]}, which count from 1."""
+    """The layers to keep, from 0, for {"keep": [...]} or {"drop": [...]}, which count from 1."""
     word = "keep" if plan.get("keep") is not None else "drop"
     given = plan[word]
     if isinstance(given, int | float | str) or not isinstance(given, Sequence):
@@ -53,12 +53,12 @@ def listed(side: str, depth: int, plan: Mapping[str, Any]) -> list[int]:
         raise ConsommeError(f"layers.{side}.{word}: layer {twice} is listed twice: {list(given)}")
     kept = [n for n in range(depth) if (n + 1 in given) == (word == "keep")]
     if not kept:
-        raise ConsommeError(f"layers.{side}.{word}: none of the {depth} layers would stay; at least one has to")
+        raise ConsommeError(f"layers.{side}.{word}: none of the {depth} layers would stay; at least one must")
     if not given:
         raise ConsommeError(f"layers.{side}.{word}: the list is empty")
     return kept
 
 
 def from_one(numbers: Sequence[int]) -> list[int]:
-    """Numbers from 0 as configurations and people count them."""
+    """Numbers from 0, counted from 1 as in configurations and reports."""
     return [n + 1 for n in numbers]

@@ -1,4 +1,4 @@
-"""Models that begin alike compute the same up to where they differ: a search computes that once, for each batch."""
+"""Reuse of hidden states in a search: candidates with the same first layers share their states, computed once per batch."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-LIMIT = 2 * 2**30  # bytes of states that are kept
+LIMIT = 2 * 2**30  # bytes of states to keep
 Place = tuple[str, tuple[int, ...]]  # a batch: development set, rows
 
 
 class Replay:
-    """What the layers of one side returned, by batch, for as many layers as a candidate has in common with the base: the
-    set whose neighbours a search asks for. A layer is named by anything that tells it from others, such as its number.
+    """The outputs of one side's layers, by batch, for the layers that a candidate shares with the base. The base is the set
+    of layers whose neighbours a search evaluates. A layer is identified by any hashable value, such as its number.
 
-    Answers are those of the whole model to the bit: the layers that differ get the very tensors that the others gave
-    them in another candidate, and what runs before the layers (convolutions; for a decoder the encoder) is there too.
-    Beyond `limit` bytes the states behind every second layer are kept, every fourth, and so on."""
+    Results equal those of the whole model bit for bit: the first layer that differs gets the same input tensors as in the
+    full pass. The outputs of the modules that run before the layers (convolutions; for a decoder the encoder) are kept
+    too. If the states take more than `limit` bytes, only those after every second layer are kept, then every fourth, and
+    so on."""
 
     def __init__(self, family: Family, side: str, limit: int = LIMIT) -> None:
         self.stack, self.side, self.limit = family.stacks[side], side, limit
         self.base: tuple[Hashable, ...] = ()
         self.spacing, self.bytes = 1, 0
-        self._states: dict[Place, dict[int, _Output]] = {}  # a number of layers of the base -> what the last returned
-        self._front: dict[Place, dict[str, _Output]] = {}  # a module that runs before the layers -> what it returned
+        self._states: dict[
+            Place, dict[int, _Output]
+        ] = {}  # number of first layers of the base -> output of the last of them
+        self._front: dict[Place, dict[str, _Output]] = {}  # a module that runs before the layers -> its output
 
     def near(self, base: Sequence[Hashable]) -> None:
-        """From now on candidates are compared with this set; what it has in common with the one before stays known."""
+        """Set the base for the next candidates. States of the first layers that it shares with the old base are kept."""
         common = _common(self.base, base)
         for known in self._states.values():
             self._forget(known, [count for count in known if count > common])
@@ -42,8 +45,8 @@ class Replay:
 
     @contextmanager
     def playing(self, model: PreTrainedModel, candidate: Sequence[Hashable], place: Place) -> Generator[None]:
-        """A context in which `model`, whose layers on this side are `candidate`, is asked for one batch. Its modules must
-        be its own: the forward passes of some are replaced for the time."""
+        """A context for one forward pass of `model`, with the layers `candidate` on this side, over one batch. The model
+        must not share modules with others: within the context the forward methods of some are replaced."""
         from consomme.families.surgery import layers, sub
 
         stack, common = layers(model, self.stack), _common(self.base, candidate)
@@ -55,7 +58,7 @@ class Replay:
                     undo.enter_context(_instead(sub(model, name), output.copied))
             else:
                 undo.enter_context(self._watching(model, stack[0], place))
-            # where the first layer makes a position bias for all, it runs: the bias is larger than the states
+            # a first layer that computes the position bias of all layers still runs: the bias is larger than the states
             for layer in stack[int(self.stack.anchored) : start]:
                 undo.enter_context(_instead(layer, known[start].given))
             for count in range(start + 1, common + 1):
@@ -78,7 +81,7 @@ class Replay:
 
     @contextmanager
     def _watching(self, model: PreTrainedModel, first: nn.Module, place: Place) -> Generator[None]:
-        """Finds what runs once, and before the layers, beside the modules that hold them, and keeps what it returns."""
+        """Find the modules that run exactly once, before the layers and outside the modules that hold them; keep their outputs."""
         found: dict[str, list[_Output | None]] = {}
         entered = False
 
@@ -88,7 +91,7 @@ class Replay:
 
         def keeping(name: str) -> Callable[..., None]:
             def keep(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
-                # a copy: what comes next may write into it
+                # a copy: later modules may write into it
                 found.setdefault(name, []).append(None if entered else _Output(copy.deepcopy(output)))
 
             return keep
@@ -109,7 +112,7 @@ class Replay:
         self.bytes += size
 
     def _room(self, count: int, size: int) -> bool:
-        """Whether `size` bytes behind that many layers may be kept, after others have made room where they can."""
+        """Whether the `size` bytes of states after `count` layers may be kept. Deletes other states to make room if needed."""
         while count % self.spacing == 0 and self.bytes + size > self.limit:
             if self.spacing > len(self.base):
                 return False
@@ -117,7 +120,7 @@ class Replay:
             for known in self._states.values():
                 self._forget(known, [other for other in known if other % self.spacing])
             left = (
-                f"those behind every {self.spacing}th layer are kept"
+                f"those after every {self.spacing}th layer are kept"
                 if self.spacing <= len(self.base)
                 else "the layers run in full"
             )
@@ -130,7 +133,7 @@ class Replay:
 
 
 class _Output:
-    """What a module returned. What it was given and only handed on is not kept, but taken from what it is given again."""
+    """The output of a module. Inputs that it returns unchanged are not stored: they are taken from the next call's inputs."""
 
     def __init__(self, value: Any, arguments: tuple[Any, ...] = (), named: Mapping[str, Any] | None = None) -> None:
         import torch
@@ -153,13 +156,13 @@ class _Output:
         )
 
     def copied(self, *arguments: Any, **named: Any) -> Any:
-        """A copy of the output, which may be written into."""
+        """A copy of the output, safe to write into."""
         return copy.deepcopy(self.value)
 
 
 @contextmanager
 def _instead(module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:
-    """For the time, the module does that."""
+    """Within the block, `forward` replaces the module's own."""
     own = module.__dict__.get("forward")
     module.forward = forward
     try:
@@ -172,7 +175,7 @@ def _instead(module: nn.Module, forward: Callable[..., Any]) -> Generator[None]:
 
 
 def _beside(model: nn.Module, stack: Stack) -> Iterator[tuple[str, nn.Module]]:
-    """Modules with weights that lie beside those on the way from the model to the layers, each once."""
+    """Modules with weights that are siblings of the modules on the path from the model to its layers, each once."""
     seen, way = set(), []
     for step in stack.layers.split("."):
         for name, child in model.named_children():
@@ -184,12 +187,12 @@ def _beside(model: nn.Module, stack: Stack) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _common(one: Sequence[Hashable], other: Sequence[Hashable]) -> int:
-    """How many layers two sets begin with in common."""
+    """The number of first layers that two sets share."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _bytes(value: Any) -> int:
-    """Of all tensors in it, each counted once."""
+    """The size of all tensors in `value`, each counted once."""
     import torch
     from torch.utils._pytree import tree_leaves
 

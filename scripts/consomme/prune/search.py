@@ -1,4 +1,4 @@
-"""What a search for layers asks: how good the model is with only some layers of one side."""
+"""The evaluations of a layer search: the development objective of a model with only some layers of one side."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Search:
-    """The development objective of `model` with only some layers of one side, numbers from 0; it is never changed.
+    """The development objective of `model` with only some layers of one side, numbered from 0. `model` is not changed.
 
-    kept: the layers that stay on the other sides; limit: bytes of hidden states to keep between evaluations (0: every
-    candidate runs in full). asked: for each question the layers, the objective, whether it had to be computed, and
-    seconds."""
+    kept: the layers to keep on the other sides. limit: bytes of hidden states to keep between evaluations (0: every
+    candidate runs in full). asked: for each evaluation the layers, the objective, whether it was computed (or found in
+    the cache), and seconds."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Search:
 
         self.family, self.side, self.judge = family, side, judge
         self.model = keep_layers(shared_copy(model.to(judge.device)), family, dict(kept))
-        # the states of a decoder that writes word by word are those of its own words
+        # states can't be reused in autoregressive generation: they depend on the tokens that each candidate generates
         same = metric_named(judge.choice.metric).needs == "loss" or family.objective == "ctc"
         self.replay = Replay(family, side, limit) if limit and same else None
         self.asked: list[tuple[tuple[int, ...], float, bool, float]] = []
-        self.looks, self.looked = 0, 0.0  # at what is inside the model, and seconds
+        self.looks, self.looked = 0, 0.0  # passes that read hidden states or gradients, and their seconds
 
     def __call__(self, kept: Sequence[int]) -> float:
         from consomme.families.surgery import keep_layers
@@ -63,7 +63,7 @@ class Search:
         return found
 
     def near(self, kept: Sequence[int]) -> None:
-        """The next questions are about sets that begin like this one."""
+        """Announce that the next evaluations are of sets with the same first layers as this one."""
         if self.replay:
             self.replay.near(kept)
 
@@ -74,7 +74,7 @@ class Search:
         return self._looking(cosines, self.model, self.family, self.side, self.judge)
 
     def learnt(self, drop: int, seed: int) -> tuple[list[float], list[dict[str, Any]]]:
-        """A score for each layer of this side, learnt by gradient for a depth of `drop` fewer; the losses on the way."""
+        """A score for each layer of this side, learnt by gradient for the removal of `drop` layers; the losses of the steps."""
         from consomme.prune.gates import learn
 
         return self._looking(learn, self.model, self.family, self.side, self.judge, drop, seed)
@@ -95,17 +95,17 @@ class Search:
 
 
 def shared_copy(model: PreTrainedModel) -> PreTrainedModel:
-    """A model of its own modules that shares the tensors, and the config until `keep_layers` gives it its own: layers can
-    leave it without a copy of the weights.
+    """A copy of the modules that shares the tensors, and the config until `keep_layers` replaces it: layers can be removed
+    from it without copying the weights.
 
-    By hand, because copy.deepcopy of the modules takes as long as a layer takes for a batch; and with the collector of
-    cycles paused, which thousands of new dictionaries would set off, to look at all that is loaded and free nothing."""
+    copy.deepcopy isn't used because it takes as long as one layer takes for a batch. The garbage collector is paused:
+    thousands of new dictionaries would start it, and it would find nothing to free."""
     made: dict[int, Any] = {}
 
     def copied(module: nn.Module) -> Any:
         if id(module) not in made:
             new = made[id(module)] = module.__class__.__new__(module.__class__)
-            # hooks, parameters and buffers lie in dictionaries of the module's own
+            # hooks, parameters and buffers are in dictionaries of the module
             new.__dict__ = {k: v.copy() if isinstance(v, dict | set) else v for k, v in module.__dict__.items()}
             new._modules = {n: None if m is None else copied(m) for n, m in module._modules.items()}
         return made[id(module)]

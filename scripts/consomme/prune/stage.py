@@ -1,4 +1,4 @@
-"""The prune stage: layers first, then heads of the layers that remain, then neurons of their feed-forward parts."""
+"""The prune stage: layers first, then heads of the remaining layers, then neurons of their feed-forward parts."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
-METRIC = "loss"  # what a search looks at where the configuration names no metric
+METRIC = "loss"  # the metric of a search if the configuration names none
 SEARCH = "search.tsv"
 COLUMNS = ("side", "kept", "metric", "value", "computed", "seconds")
 
 
 def run(job: Job) -> None:
-    """Make the pruned model of the job's one parent."""
+    """Prune the job's one parent."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -43,7 +43,7 @@ def run(job: Job) -> None:
 
 
 def build(job: Job, folder: Path) -> None:
-    """Fill the empty `folder` with the pruned checkpoint, its zeroed copy where heads were cut out, and its provenance."""
+    """Fill the empty `folder` with the pruned checkpoint, its zeroed copy if heads were cut out, and its provenance."""
     from consomme.common.model_files import copy_inherited
     from consomme.families import family_of, load
     from consomme.weights.mean import precision
@@ -81,7 +81,7 @@ def build(job: Job, folder: Path) -> None:
 
 
 def _write_search(path: Path, searches: Mapping[str, Search], judge: Judge) -> None:
-    """Every set of layers that was asked for. It lies beside the provenance because it tells times."""
+    """Write every set of layers that was evaluated. Not part of the provenance, because it contains times."""
     lines = ["\t".join(COLUMNS)]
     for side, search in searches.items():
         for kept, objective, computed, seconds in search.asked:
@@ -92,7 +92,7 @@ def _write_search(path: Path, searches: Mapping[str, Search], judge: Judge) -> N
 
 
 class _Lazy:
-    """The judge, made when a search first needs it: pruning by rule reads no data."""
+    """The judge, created when a search first needs it: pruning by rule reads no data."""
 
     def __init__(self, job: Job, parents: Mapping[str, Path]) -> None:
         self.job, self.parents, self._judge = job, parents, None
@@ -104,8 +104,8 @@ class _Lazy:
             self._judge = Judge(self.job, self.parents, metric=METRIC)
             if self._judge.choice.limits:
                 raise ConsommeError(
-                    f"choose_on: lose_at_most on {', '.join(self._judge.choice.limits)} has no use in pruning, where as much "
-                    f"goes as the settings say; give weights, and declare a claim (keeps) for what may not be lost"
+                    f"choose_on: lose_at_most on {', '.join(self._judge.choice.limits)} has no use in pruning, where the "
+                    f"settings fix how much is removed; give weights, and declare a claim (keeps) for what must not get worse"
                 )
         return self._judge
 
@@ -118,10 +118,10 @@ def prune_layers(
     judge: _Lazy,
     searches: dict[str, Search] | None = None,
 ) -> dict[str, Any]:
-    """Take layers out of `model` in place; by side: what was kept, dropped, and the steps of a search (from 1), with the
-    number of its evaluations. The searches themselves go to `searches`, by side.
+    """Remove layers from `model` in place. Returns by side: the layers kept and dropped (from 1) and, for a search, its
+    steps and the number of evaluations. The searches themselves are added to `searches`, by side.
 
-    Sides without a search are settled first; a search then goes on with what they left, the encoder's before the
+    Sides without a search are pruned first; searches then run on the pruned model, the encoder's before the
     decoder's."""
     from consomme.families.surgery import keep_layers, layers
 
@@ -146,7 +146,7 @@ def prune_layers(
         if chooser.searches:
             traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
             say(f"{side}: {searches[side].summary()}")
-            searches[side].replay = None  # the states that it kept are of no more use
+            searches[side].replay = None  # frees the states, which are not needed any more
     keep_layers(model, family, kept)
     found: dict[str, Any] = {}
     for side in plans:
@@ -155,7 +155,7 @@ def prune_layers(
         if side in traces:
             found[side] |= {"metric": judge().choice.metric, "trace": traces[side]}
             found[side]["search"] = {"evaluations": len(searches[side].asked)}
-        say(f"{side}: layers {found[side]['kept']} of {depths[side]} stay")
+        say(f"{side}: kept layers {found[side]['kept']} of {depths[side]}")
     return found
 
 
@@ -174,20 +174,20 @@ def _check_sides(family: Family, sides: Iterable[str], where: str) -> None:
 
 # -- heads -------------------------------------------------------------------------------------------------------------
 def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any], judge: _Lazy) -> dict[str, Any]:
-    """Take heads out of `model` in place; returns which, and the scores behind it, counted from 1.
+    """Remove heads from `model` in place. Returns which ones, counted from 1, and the scores.
 
-    Heads are cut out of the projections; where the family can't do that for this config they are zeroed instead."""
+    Heads are cut out of the projections; if the family can't do that for this config they are zeroed instead."""
     from consomme.families.surgery import dead_heads, slice_heads, zero_heads
 
     began = time.monotonic()
     raw = scored(plan, "heads", model, family, judge, int(judge.job.spec.get("seed") or 0))
     scores = heads.normalised(raw) if score_named(plan["by"]).by_module else raw
     reason = family.no_slicing(model.config)
-    dead = dead_heads(model, family) if reason else set()  # where heads can be cut out, zeroed ones may as well
+    dead = dead_heads(model, family) if reason else set()  # if heads can be cut out, zeroed ones can be cut out too
     gone = heads.choose(scores, share(plan["drop"]), plan.get("per") or "model", dead)
     total = sum(len(v) for by in raw.values() for v in by) - len(dead)
     count = sum(len(h) for by in gone.values() for h in by.values())
-    say(f"heads: {count} of {total} go, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
+    say(f"heads: {count} of {total} removed, scored in {time.monotonic() - began:.1f} s: {heads.describe(gone)}")
     if reason:
         zero_heads(model, family, gone)
         say(f"heads: only zeroed, the model is no smaller: {reason}")

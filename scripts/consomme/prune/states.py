@@ -1,4 +1,4 @@
-"""How alike the hidden states are between the layers of one side."""
+"""Cosine similarity of the hidden states between the layers of one side."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ if TYPE_CHECKING:
     from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
-ROWS = 64  # of each development set; cosines of that many utterances are known to a few thousandths
+ROWS = 64  # per development set; the mean cosine over 64 utterances is accurate to a few thousandths
 
 
 def cosines(model: PreTrainedModel, family: Family, side: str, judge: Judge) -> list[list[float]]:
-    """[depth + 1, depth + 1]: the cosine between two states of one position, state i being what layer i (from 0) is given
-    and the last what the last gives: its mean over positions, over up to 64 rows of each development set of the choice,
-    and over the sets by their weights. One row at a time, so that no padding counts."""
+    """Mean cosines between hidden states, [depth + 1, depth + 1]. State i is the input of layer i (from 0), the last state
+    is the output of the last layer. The two states of a cosine belong to the same position.
+
+    The mean is over positions, over up to 64 rows of each development set of the choice, and over the sets by their
+    weights. Rows are run one at a time, so that no padding counts."""
     import torch
 
     from consomme.evaluate.evaluation_mode import evaluating

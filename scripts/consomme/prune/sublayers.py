@@ -1,12 +1,12 @@
 """Sublayers as units of their own: attention, cross-attention, feed-forward, a conformer's convolution.
 
-The units of a side are its sublayers in the order of computation, from 0. A layer all of whose sublayers go leaves the stack.
-What else goes is zeroed, its last projection with its bias, so that it adds nothing to the states that run past it: the
-checkpoint keeps its stock shape, loads anywhere, and is no faster for it.
+The units of a side are its sublayers in the order of computation, from 0. A layer that loses all of its sublayers is
+removed from the stack. Other sublayers are zeroed: the last projection and its bias become zero, so that the sublayer adds
+nothing to the residual stream. The checkpoint keeps its stock shape and loads anywhere, but it is no faster.
 
-A norm that stands behind a sublayer's sum (Marian, wav2vec 2.0 without stable layer norm) or at a layer's end (conformers)
-stays where a sublayer is zeroed, and goes with a layer that leaves, as does what a layer has beside its sublayers (wav2vec
-2.0's language adapters). A search asks for the model as it will be, so it sees that."""
+A norm after a sublayer's sum (Marian, wav2vec 2.0 without stable layer norm) or at a layer's end (conformers) stays if a
+sublayer is zeroed. It is removed with its layer, as is everything else in the layer (wav2vec 2.0's language adapters). A
+search evaluates the model exactly as it will be, so its objective includes these effects."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 
 def names(stack: Stack, depth: int) -> list[str]:
-    """The units of a side as people read them, layers from 1: 1.self, 1.feed_forward, 2.self, ..."""
+    """The names of a side's units, layers from 1: 1.self, 1.feed_forward, 2.self, ..."""
     return [f"{layer + 1}.{kind}" for layer in range(depth) for kind in stack.sublayers]
 
 
 def keep_sublayers(
     model: PreTrainedModel, family: Family, kept: Mapping[str, Collection[int]]
 ) -> tuple[dict[str, list[int]], dict[str, int]]:
-    """Keep these units of each named side, in place. Returns by side the layers that stay, from 0, and how many of their
-    sublayers are zeroed. Projections to be zeroed are replaced, so a model that shares the tensors keeps its own."""
+    """Keep only these units of each named side, in place. Returns by side the layers kept, from 0, and the number of their
+    sublayers that are zeroed. Zeroed projections get new tensors, so models that share the old ones are not changed."""
     from consomme.families.surgery import keep_layers, layers, sub
 
     stay: dict[str, list[int]] = {}
@@ -59,8 +59,8 @@ def keep_sublayers(
 def prune_sublayers(
     model: PreTrainedModel, family: Family, plans: Mapping[str, Mapping[str, Any]], judge: Callable[[], Any], seed: int
 ) -> dict[str, Any]:
-    """Take sublayers out of `model` in place, the encoder's before the decoder's; by side: the layers kept and dropped, the
-    sublayers dropped and how many of them were only zeroed, the steps of a search."""
+    """Remove sublayers from `model` in place, the encoder's before the decoder's. Returns by side: the layers kept and
+    dropped, the sublayers dropped, the number of them that were only zeroed, and the steps of a search."""
     from consomme.families.surgery import is_zeroed, last_projections, layers
 
     found: dict[str, Any] = {}
@@ -71,13 +71,13 @@ def prune_sublayers(
         if not units or chooser.layers_only:
             why = f"'{family.name}' names none" if not units else f"{chooser.name} looks at whole layers"
             raise ConsommeError(f"layers.{side}.of: sublayers can't be chosen: {why}")
-        # others went before
+        # the others were zeroed by an earlier pruning
         living = [n for n, projection in enumerate(last_projections(model, stack)) if not is_zeroed(projection)]
         search = _Search(model, family, side, judge, living) if chooser.searches else None
         units = [units[n] for n in living]
-        if search:  # choosers call what they count layers
+        if search:  # choosers call their units layers
             say(
-                f"{side}: a number in the steps is that of a sublayer: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
+                f"{side}: numbers in the steps are those of sublayers: {', '.join(f'{n} {unit}' for n, unit in enumerate(units, 1))}"
             )
         drop = to_drop(share(plan["drop"]), len(units))
         gone, trace = chooser.choose(Question(len(units), drop, seed, search, settings=chooser.settings_of(plan)))
@@ -93,17 +93,17 @@ def prune_sublayers(
             ]
             found[side] |= {"metric": judge().choice.metric, "trace": steps}
             say(f"{side}: {search.count} evaluations in {search.seconds:.1f} s")
-        say(f"{side}: {len(gone)} of {len(units)} sublayers go: {', '.join(units[n] for n in gone)}")
+        say(f"{side}: {len(gone)} of {len(units)} sublayers removed: {', '.join(units[n] for n in gone)}")
         if zeroed[side]:
             say(
-                f"{side}: {zeroed[side]} of them are only zeroed, in the stock shape, and make the model no faster; "
-                f"{depth - len(stay[side])} of {depth} layers leave"
+                f"{side}: {zeroed[side]} of them are only zeroed: the shape stays and the model is no faster; "
+                f"{depth - len(stay[side])} of {depth} layers are removed"
             )
     return found
 
 
 class _Search:
-    """The development objective of the model with only some sublayers of one side, asked by their place in `units`."""
+    """The development objective of the model with only some sublayers of one side, given as indices into `units`."""
 
     def __init__(
         self, model: PreTrainedModel, family: Family, side: str, judge: Callable[[], Any], units: Sequence[int]
@@ -124,7 +124,7 @@ class _Search:
 
 
 def _silence(linear: Any) -> None:
-    """Zeros in place of a projection's weight and bias; the tensors that it had stay as they are."""
+    """Replace a projection's weight and bias by zeros; the old tensors are not changed."""
     import torch
     from torch import nn
 
@@ -135,7 +135,7 @@ def _silence(linear: Any) -> None:
 
 
 def _named(step: Mapping[str, Any], units: Sequence[str]) -> dict[str, Any]:
-    """A step of a search, in which choosers count units as layers, with the sublayers' names."""
+    """A step of a search with the names of sublayers in place of the numbers that choosers use for their units."""
     found: dict[str, Any] = {}
     for key, value in step.items():
         if key == "layers":

@@ -1,4 +1,5 @@
-"""Feed-forward width: the neurons of least score go, the same number from every layer, so that one number of the config says it."""
+"""Feed-forward width: remove the neurons with the lowest scores, the same number from every layer, because a config has one
+width for all layers."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def neurons_to_drop(fraction: Fraction, width: int) -> int:
-    """How many of `width` neurons go: halves rounded up, at least 1, at most width - 1."""
+    """The number of neurons to remove from `width`: halves rounded up, at least 1, at most width - 1."""
     if width < 2:
         raise ConsommeError(f"{fraction} of {width} neuron: at least one goes and at least one stays")
     return to_drop(fraction, width)
 
 
 def choose(scores: Scores, fraction: Fraction) -> dict[str, list[list[int]]]:
-    """The neurons of each part that go, from 0: those of lowest score, of equals the first."""
+    """The neurons to remove from each part, from 0: those with the lowest scores (ties: the first)."""
     return {
         group: [sorted(sorted(range(len(v)), key=lambda n: (v[n], n))[: neurons_to_drop(fraction, len(v))]) for v in by]
         for group, by in scores.items()
@@ -38,8 +39,8 @@ def choose(scores: Scores, fraction: Fraction) -> dict[str, list[list[int]]]:
 def prune_width(
     model: PreTrainedModel, family: Family, plan: Mapping[str, Any], judge: Callable[[], Any], seed: int
 ) -> dict[str, Any]:
-    """Take neurons out of the feed-forward parts of `model` in place; returns how many stay by the config's key, of how many,
-    and for each part, layers from below, the share that those that went had of the sum of its scores."""
+    """Remove neurons from the feed-forward parts of `model` in place. Returns, per config key, the number of neurons kept and
+    the original number, and for each part, first layer first, the fraction of its total score that was removed."""
     from consomme.families.base import value_of
     from consomme.families.units import narrow, widths
     from consomme.prune.scores.scored import scored
@@ -64,6 +65,6 @@ def prune_width(
 
 
 def _part(values: Sequence[float], numbers: Sequence[int]) -> float:
-    """What these have of the sum of all, four digits; 0 of nothing."""
+    """The fraction of the sum of `values` that `numbers` have, four digits; 0 if the sum is 0."""
     whole = sum(values)
     return float(f"{sum(values[n] for n in numbers) / whole:.4g}") if whole else 0.0

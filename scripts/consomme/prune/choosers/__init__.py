@@ -1,5 +1,5 @@
-"""The table of layer choosers. One more is one more small file and one line here, or an entry point of another package in
-the group `consomme.choosers` that loads to a `Chooser`. Importing this imports nothing heavy."""
+"""The table of layer choosers. A new one is a small file and one line here, or an entry point of another package in the
+group `consomme.choosers` that loads to a `Chooser`. Importing this imports nothing heavy."""
 
 from __future__ import annotations
 

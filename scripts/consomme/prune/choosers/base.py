@@ -9,28 +9,28 @@ from typing import Any
 from consomme.common.settings import Section, checked
 
 Steps = list[dict[str, Any]]  # as JSON, where layers count from 1
-Answer = tuple[list[int], Steps]  # the layers that go, from 0; how they were found
-Objective = Callable[[Sequence[int]], float]  # the layers that stay, from 0, ascending -> higher is better
+Answer = tuple[list[int], Steps]  # the layers to remove, from 0; the steps of the search
+Objective = Callable[[Sequence[int]], float]  # the layers kept, from 0, ascending -> value, higher is better
 # [depth + 1, depth + 1]: mean cosine between the states before, between and after the layers on the development sets
 Similarity = Callable[[], list[list[float]]]
 Learnt = Callable[
     [int, int], tuple[list[float], Steps]
-]  # how many go, seed -> a score for each layer; losses on the way
-Near = Callable[[Sequence[int]], None]  # the layers of a set: those asked for next begin like it
+]  # number of layers to remove, seed -> a score for each layer; the losses of the steps
+Near = Callable[[Sequence[int]], None]  # a set of layers: the next sets evaluated have the same first layers
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which `drop` of `depth` layers of one side go?"""
+    """Which `drop` of the `depth` layers of one side are removed?"""
 
     depth: int
     drop: int
     seed: int = 0  # the replicate's, for choosers that draw
-    # these look at development sets: they are there for choosers that search
+    # these read development sets: set only for choosers that search
     objective: Objective | None = None
     similarity: Similarity | None = None
     learnt: Learnt | None = None
-    near: Near = lambda kept: None  # a hint that saves a search work
+    near: Near = lambda kept: None  # a hint that saves computation
     settings: Any = None  # the chooser's own, a `Chooser.settings`; None: its defaults
 
 
@@ -40,12 +40,12 @@ class Chooser:
 
     name: str  # the word in configurations
     choose: Callable[[Question], Answer]
-    searches: bool = False  # it looks at development sets
-    by_metric: bool = False  # it asks for the metric of choose_on, and not for the loss or hidden states alone
+    searches: bool = False  # it reads development sets
+    by_metric: bool = False  # it uses the metric of choose_on, not only the loss or hidden states
     seeded: bool = False  # it draws at random
-    layers_only: bool = False  # it looks at the states around whole layers, so it can't choose sublayers
-    settings: type[Section] = Section  # the keys that a side has for it alone
-    tries: Callable[[Question], int] | None = None  # where it takes `rank`: how many sets it tries at most
+    layers_only: bool = False  # it compares the states around whole layers, so it can't choose sublayers
+    settings: type[Section] = Section  # its own keys within a side
+    tries: Callable[[Question], int] | None = None  # if it has `rank`: the most sets that it can try
 
     def settings_of(self, plan: Mapping[str, Any]) -> Any:
         """Its settings among those of a side. ConsommeError for a setting of another chooser."""

@@ -1,4 +1,4 @@
-"""Layers by lot: what a search has to beat."""
+"""Layers at random: the baseline that a search has to beat."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def random(question: Question) -> Answer:
 
 
 def random_search(question: Question) -> Answer:
-    """The best of as many different draws as `greedy` evaluates (of all choices, where there are no more than that);
-    rank: the k-th best."""
+    """The best of different random draws, as many as `greedy` evaluates (all possible sets if there are fewer). With rank:
+    the k-th best."""
     tried, count = Tried(question), _count(question)
     draw, draws = lots.Random(question.seed), {}
     while len(draws) < count:
         gone = draw.sample(range(question.depth), question.drop)
         draws[tuple(n for n in range(question.depth) if n not in gone)] = None
-    for kept in sorted(draws):  # neighbours begin alike
+    for kept in sorted(draws):  # neighbours share their first layers
         question.near(kept)
         tried.value(kept)
     chosen, ranked = tried.ranked((question.settings or Settings()).rank)

@@ -1,4 +1,4 @@
-"""Search: the layer that is missed least goes, again and again (Lee, Kang and Watanabe 2021)."""
+"""Greedy search: repeatedly remove the layer whose removal costs least (Lee, Kang and Watanabe 2021)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from consomme.prune.choosers.tried import Kept, Tried
 class Settings(Section):
     """Settings of greedy."""
 
-    beam: Integer = Field(1, ge=1, description="so many sets of layers go on at each step")
+    beam: Integer = Field(1, ge=1, description="the number of best sets that are kept at each step")
     swaps: bool = Field(
-        False, description="in the end layers that stay and layers that went change places while it helps"
+        False, description="at the end, exchange kept and removed layers while that improves the result"
     )
     rank: Integer = Field(1, ge=1, description="the k-th best set that was tried, instead of the best")
 
 
 def greedy(question: Question) -> Answer:
-    """Remove the layer without which the objective is highest, `drop` times; of equals the lowest layer. That asks for
-    the objective depth + (depth - 1) + ... times, drop terms.
+    """Remove the layer without which the objective is highest, `drop` times (ties: the lowest layer). That takes
+    depth + (depth - 1) + ... evaluations, `drop` terms.
 
-    beam: so many sets go on at each step instead of the best alone; swaps: in the end a layer that stays and one that
-    went change places as long as that helps, the pair that helps most first; rank: the answer is the k-th best of all
-    sets of the wanted depth that were tried."""
+    beam: the number of best sets that are kept at each step (1: the best alone). swaps: at the end, exchange a kept and a
+    removed layer as long as that improves the objective, the best pair first. rank: return the k-th best of all tried
+    sets of the target depth."""
     tried, trace = Tried(question), []
     settings = _settings(question)
     sets: list[Kept] = [tuple(range(question.depth))]
@@ -38,13 +38,15 @@ def greedy(question: Question) -> Answer:
         for kept in sets:
             question.near(kept)
             found |= {(less := _without(kept, layer)): tried.value(less) for layer in kept}
-        best = sorted(found, key=lambda kept: -found[kept])[: settings.beam]  # of equals the first
+        best = sorted(found, key=lambda kept: -found[kept])[: settings.beam]  # ties: the first
         for place, kept in enumerate(best):
             trace.append({"step": step, **_removed(question, sets[0], kept), "objective": found[kept]})
             if place == 0:
                 gone = ", ".join(str(n + 1) for n in tried.gone(kept))
                 what = (
-                    f"layer {trace[-1]['layer']} goes" if settings.beam == 1 else f"best of {len(best)} without {gone}"
+                    f"layer {trace[-1]['layer']} removed"
+                    if settings.beam == 1
+                    else f"best of {len(best)} without {gone}"
                 )
                 say(f"step {step} of {question.drop}: {what}, objective {found[kept]:.4f}")
         sets = best
@@ -55,7 +57,7 @@ def greedy(question: Question) -> Answer:
 
 
 def leave_one_out(question: Question) -> Answer:
-    """The layers that are missed least one by one, all at once: depth evaluations, and blind to what layers do together."""
+    """The `drop` layers whose single removal costs least, removed at once. `depth` evaluations; ignores interactions of layers."""
     tried, layers = Tried(question), tuple(range(question.depth))
     question.near(layers)
     found = {layer: tried.value(_without(layers, layer)) for layer in layers}
@@ -64,7 +66,7 @@ def leave_one_out(question: Question) -> Answer:
 
 
 def _swap(question: Question, tried: Tried, kept: Kept) -> Steps:
-    """Exchange one layer for another while the objective rises; that ends, as no set comes twice."""
+    """Exchange one layer for another while the objective rises. That ends, because no set occurs twice."""
     steps: Steps = []
     while True:
         question.near(kept)
@@ -74,13 +76,13 @@ def _swap(question: Question, tried: Tried, kept: Kept) -> Steps:
         if not found[best] > tried.value(kept):
             return steps
         out, back = pairs[best]
-        say(f"swap {len(steps) + 1}: layer {out + 1} goes for layer {back + 1}, objective {found[best]:.4f}")
+        say(f"swap {len(steps) + 1}: layer {out + 1} removed, layer {back + 1} restored, objective {found[best]:.4f}")
         steps.append({"swap": len(steps) + 1, "layer": out + 1, "back": back + 1, "objective": found[best]})
         kept = best
 
 
 def _removed(question: Question, before: Kept, after: Kept) -> dict[str, object]:
-    """What a step says of a set: the layer that went or, where several sets go on, all that are gone."""
+    """The record of a set in a step: the layer removed or, with a beam, all layers removed so far."""
     if _settings(question).beam == 1:
         return {"layer": next(n for n in before if n not in after) + 1}
     return {"layers": [n + 1 for n in range(question.depth) if n not in after]}
@@ -95,7 +97,7 @@ def _without(kept: Kept, layer: int) -> Kept:
 
 
 def _tries(question: Question) -> int:
-    """The sets of the last step; with a beam or swaps, at most all that there are."""
+    """The number of sets in the last step; with a beam or swaps an upper bound: all possible sets."""
     if (settings := _settings(question)).beam == 1 and not settings.swaps:
         return question.depth - question.drop + 1
     return math.comb(question.depth, question.drop)

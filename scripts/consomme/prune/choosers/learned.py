@@ -6,7 +6,7 @@ from consomme.prune.choosers.base import Answer, Chooser, Question
 
 
 def choose(question: Question) -> Answer:
-    """The layers of the lowest scores go, of equals the lowest layer (Xu et al. 2024, arXiv 2407.18930, who train the
+    """The layers with the lowest scores, ties: the lowest layer (Xu et al. 2024, arXiv 2407.18930, who train the
     weights along with the scores)."""
     assert question.learnt is not None, "learned needs the gates"
     scores, losses = question.learnt(question.drop, question.seed)

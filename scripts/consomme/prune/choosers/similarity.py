@@ -8,7 +8,7 @@ from consomme.prune.choosers.base import Answer, Chooser, Question
 
 
 def similarity(question: Question) -> Answer:
-    """The layers of the least block influence, 1 - cos(before, after), go (Men et al. 2024, arXiv 2403.03853)."""
+    """The layers with the least block influence, 1 - cos(before, after) (Men et al. 2024, arXiv 2403.03853)."""
     assert question.similarity is not None, "similarity needs the states"
     cosines = question.similarity()
     influence = [1 - cosines[n][n + 1] for n in range(question.depth)]
@@ -17,7 +17,7 @@ def similarity(question: Question) -> Answer:
 
 
 def angular(question: Question) -> Answer:
-    """The block of neighbours with the least angle, arccos(cos(before, after)) / π, goes as a whole (Gromov et al. 2024,
+    """The block of `drop` consecutive layers with the least angle, arccos(cos(before, after)) / π (Gromov et al. 2024,
     arXiv 2403.17887)."""
     assert question.similarity is not None, "angular needs the states"
     cosines = question.similarity()

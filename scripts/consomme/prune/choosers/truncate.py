@@ -1,4 +1,4 @@
-"""The top layers go."""
+"""Remove the top layers."""
 
 from __future__ import annotations
 

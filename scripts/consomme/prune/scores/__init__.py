@@ -1,4 +1,4 @@
-"""The table of scores of units, heads and neurons alike. One more is one more small file and one line here, or an entry
+"""The table of scores of units, heads and neurons alike. A new one is a small file and one line here, or an entry
 point of another package in the group `consomme.scores` that loads to a `Score`. Importing this imports nothing heavy."""
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a score of units is, which are attention heads or the neurons of feed-forward sublayers. This module imports nothing
-heavy: the plan reads the records."""
+"""The record of a score. Its units are attention heads or neurons of feed-forward sublayers. This module imports nothing heavy:
+the plan reads the records."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
     from consomme.families.units import Part
 
-# group (encoder.self, decoder.cross, encoder.feed_forward, ...) -> part, one a layer -> unit -> score
+# group (encoder.self, decoder.cross, encoder.feed_forward, ...) -> part, one per layer -> unit -> score
 Scores = dict[str, list[list[float]]]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The model whose units are scored. of: heads or neurons; sides: those whose units are scored, all where none is named;
-    sets: rows with their weights, processor, languages: there for scores that look at development sets; seed: the
-    replicate's; settings: of `heads` or `width`, the score's own among them."""
+    """The model whose units are scored."""
 
     model: PreTrainedModel
     family: Family
+    # these three are set only for scores that read development sets
     processor: Any = None
-    sets: Sequence[tuple[Rows, float]] = ()
+    sets: Sequence[tuple[Rows, float]] = ()  # rows of each set, and its weight
     languages: Sequence[str] = ()
     device: str = "cpu"
-    seed: int = 0
-    of: str = "heads"
-    sides: Collection[str] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0  # the replicate's
+    of: str = "heads"  # heads or neurons
+    sides: Collection[str] = ()  # sides whose units are scored; empty: all
+    settings: Mapping[str, Any] = field(default_factory=dict)  # of `heads` or `width`, with the score's own
 
     def parts(self) -> dict[str, list[Part]]:
         """The parts that have the units, by group."""
@@ -49,11 +48,11 @@ class Score:
     """A score of units."""
 
     name: str  # the word in configurations
-    score: Callable[[Subject], Scores]  # how much each unit matters: more is more
-    searches: bool = False  # it looks at development sets
+    score: Callable[[Subject], Scores]  # the importance of each unit: higher is more important
+    searches: bool = False  # it reads development sets
     seeded: bool = False  # it draws at random
-    # scores can be compared only within a part, and are divided by their length there before heads of all parts are put
-    # in one order
+    # scores are comparable only within a part; before heads of all parts are ranked together, the scores of each part are
+    # divided by their Euclidean length
     by_module: bool = False
-    each: bool = False  # it takes a pass for each unit, too many for neurons
-    settings: type[Section] = Section  # the keys that `heads` and `width` have for it alone
+    each: bool = False  # it needs one pass per unit, too many for neurons
+    settings: type[Section] = Section  # its own keys within `heads` and `width`

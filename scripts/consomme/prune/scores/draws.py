@@ -1,4 +1,4 @@
-"""Units by lot: what a score has to beat."""
+"""Units at random: the baseline that a score has to beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Importance by trying: the development loss without each head, one at a time (Michel et al. 2019, arXiv 1905.10650, 3.2)."""
+"""Importance by ablation: the development loss without each head, one at a time (Michel et al. 2019, arXiv 1905.10650, 3.2)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from consomme.prune.scores.base import Score, Scores, Subject
 
 
 def leave_one_out(subject: Subject) -> Scores:
-    """How much the loss per token rises without the head, meaned over rows and weighted over sets: a pass over the
-    development sets for each head, and one for the whole model. What makes the loss fall by going scores below 0."""
+    """How much the loss per token rises without the head, averaged over rows and weighted over sets. It takes one
+    pass over the development sets for each head, and one for the whole model. The score is negative if the loss falls
+    without the head."""
     import torch
 
     from consomme.evaluate.evaluation_mode import evaluating

@@ -1,4 +1,4 @@
-"""Importance by the size of a unit's weights: cheap, without data, and a baseline for what looks at data."""
+"""Importance by the size of a unit's weights: cheap, without data, a baseline for scores that read data."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
 
 def magnitude(subject: Subject) -> Scores:
-    """The Euclidean length of all weights of the unit: rows of the projections that it comes out of (query, key and value,
-    or up), columns of the one that it goes into."""
+    """The Euclidean length of all weights of the unit: rows of its input projections (query, key and value, or up),
+    columns of its output projection."""
 
     def lengths(part: Part) -> list[float]:
         squares: Any = sum(w.detach().double().square().sum(1) for w in part.weights())

@@ -1,5 +1,5 @@
-"""A mask on each unit's output, heads and neurons alike. transformers has no head masks any more; a hook before the projection
-that the units go into puts them there."""
+"""A mask on each unit's output, heads and neurons alike. transformers has no head masks any more; a hook before the output
+projection of the units applies them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consomme.prune.scores.base import Subject
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BATCH = 16  # utterances in one pass; of speed only, as every utterance has a mask of its own
+BATCH = 16  # utterances in one pass; affects only speed, because every utterance has its own mask
 
 
 class Masks:
@@ -25,7 +25,7 @@ class Masks:
         self.values: dict[tuple[str, int], Tensor] = {}
 
     def reset(self, utterances: int, device: str) -> None:
-        """All ones, wanting gradients."""
+        """Set all masks to one; they require gradients."""
         import torch
 
         self.values = {
@@ -70,7 +70,7 @@ def masked(subject: Subject) -> Generator[Masks]:
 
 def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
-    set's rows add up to the set's. No row hears what stands beside it."""
+    set's rows add up to the set's. Rows are batched so that padding doesn't change their losses."""
     from consomme.families.windows import alike, fitting, is_short
 
     family, processor, config = subject.family, subject.processor, subject.model.config

@@ -24,11 +24,11 @@ def scored(
     seed: int,
     sides: Collection[str] = (),
 ) -> Scores:
-    """The scores that `plan`, of `heads` or `width`, names: of the model's heads or neurons; `judge()` is asked only for those that look at data, and
-    the model is then on its device for the while."""
+    """The scores of the model's heads or neurons that `plan`, the settings of `heads` or `width`, names. `judge()` is called
+    only for scores that read data; the model is then on its device meanwhile, and on the CPU afterwards."""
     score = score_named(by := plan["by"])
     if score.each and of == "neurons":
-        raise ConsommeError(f"width.by: '{by}' takes a pass for each unit, and there are too many neurons")
+        raise ConsommeError(f"width.by: '{by}' needs one pass per unit, and there are too many neurons")
     subject = Subject(model, family, seed=seed, of=of, sides=sides, settings=plan)
     if score.searches:
         at = judge()
