@@ -1,1 +1,1 @@
-"""What every stage shares: errors, files that appear whole, digests, the command line of a job."""
+"""Shared by all stages: errors, atomic writes, digests, the command line of a job."""

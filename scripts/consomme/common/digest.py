@@ -1,4 +1,4 @@
-"""One spelling for every setting, and its digest."""
+"""The canonical text of settings, and its digest."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ConsommeError(Exception):
-    """Something the user can mend: the message says what was given, where, what is allowed, what to do."""
+    """An error that the user can fix. The message names what was given, where, what is allowed, and what to do."""
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes: files and folders appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import xxhash
 
-# written last, so that each stands for the folder it lies in
+# written last: if it exists, its folder is complete
 MARKERS = ("provenance.json", "prepared.json")
 
 
@@ -26,7 +26,7 @@ def whole_file(path: Path | str, mode: str = "w") -> Generator[Any]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
-        # newline="" keeps what was written: tables are the same bytes on every system
+        # newline="" turns off newline conversion: tables have the same bytes on every system
         encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
         with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as stream:
             yield stream
@@ -38,7 +38,7 @@ def whole_file(path: Path | str, mode: str = "w") -> Generator[Any]:
 
 @contextmanager
 def whole_folder(path: Path | str) -> Generator[Path]:
-    """A new empty folder beside `path`, which becomes `path` (replacing what stood there) when the block succeeds."""
+    """A new empty folder beside `path`. When the block succeeds it is renamed to `path`, replacing what was there."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
@@ -59,13 +59,13 @@ def whole_folder(path: Path | str) -> Generator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8; the file appears whole."""
+    """Write `text` as UTF-8, atomically."""
     with whole_file(path) as stream:
         stream.write(text)
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys; the file appears whole."""
+    """Write `value` as indented JSON with sorted keys, atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
@@ -75,14 +75,14 @@ def read_json(path: Path | str) -> Any:
 
 
 def hash_file(path: Path | str) -> str:
-    """XXH3 of the file's bytes, 128 bits as 32 hex digits: it tells files apart by accident, not by intent, and reads
-    checkpoints as fast as they can be copied."""
+    """XXH3 of the file's bytes, 128 bits as 32 hex digits. It detects accidental differences, not intentional forgery,
+    and is as fast as copying the file."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Make `target`, which must not be there, the same file as `source`; a copy where the file system has no links."""
+    """Hard-link `source` to `target`, which must not exist; a copy if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -90,9 +90,9 @@ def link_file(source: Path, target: Path) -> None:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Make `target` hold the files of `source`: hard links where the file system has them, copies elsewhere.
+    """Put the files of `source` into `target`: hard links if the file system has them, else copies.
 
-    Files that stand in `target` under the same name are replaced one by one, each whole, the marker last."""
+    Files of the same name in `target` are replaced one by one, each atomically, the marker last."""
     for path in sorted(source.rglob("*"), key=lambda p: (p.name in MARKERS, p)):
         goal = target / path.relative_to(source)
         if path.is_dir():
@@ -103,13 +103,14 @@ def link_tree(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)
         link_file(path, temporary)
         os.replace(temporary, goal)
-        # renaming one link of a file onto another link of it does nothing, and leaves both
+        # renaming a hard link onto another link of the same file does nothing and leaves both
         temporary.unlink(missing_ok=True)
 
 
 def follow_umask(path: Path) -> None:
-    """Give a new file, or a new folder and all in it, the permissions that the umask leaves: some libraries write what
-    its owner alone may read, safetensors among them. Files that have other names elsewhere stay as they are."""
+    """Set the permissions of a new file, or of a new folder and all in it, to those that the umask allows. Some
+    libraries, such as safetensors, write files that only the owner can read. Files with several hard links are not
+    changed."""
     mask = os.umask(0)
     os.umask(mask)
     for one in (path, *path.rglob("*")):
@@ -120,12 +121,12 @@ def follow_umask(path: Path) -> None:
             wanted = 0o777 if found.st_mode & 0o111 else 0o666
         else:
             continue
-        # bits such as that of a folder whose files belong to its group stay
+        # other bits, such as setgid, are kept
         mode = stat.S_IMODE(found.st_mode) & ~0o777 | wanted & ~mask
         if mode != stat.S_IMODE(found.st_mode):
             one.chmod(mode)
 
 
 def _beside(path: Path) -> Path:
-    """A name that nothing has yet, hidden beside `path`."""
+    """An unused hidden name beside `path`."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}")

@@ -1,9 +1,9 @@
-"""A job as a stage sees it: what a rule and a hand both type.
+"""The job of a stage, read from the command line that rules and users call.
 
     python -m consomme.STAGE --spec JSON_OR_FILE --inputs PATH... --out PATH
 
-`spec["inputs"]` names the paths of `--inputs` in their order, so that a stage asks for `job.inputs["parent/base"]`
-and never builds a path of its own.
+`spec["inputs"]` names the paths of `--inputs` in their order, so that a stage reads `job.inputs["parent/base"]`
+and never builds a path itself.
 """
 
 from __future__ import annotations
@@ -22,22 +22,20 @@ from consomme.common.log import introduce
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a stage.
+    """One run of a stage."""
 
-    spec: the normalised settings; inputs: label -> folder (a marker file given on the command line, such as a
-    model's provenance.json, stands for the folder it lies in); out: what to make; state: where unfinished work is
-    kept; cache: where what can be computed again is kept; threads, device: speed only, never part of an identity."""
-
-    spec: dict[str, Any]
+    spec: dict[str, Any]  # the normalised settings
+    # label -> folder; a marker file on the command line, such as a model's provenance.json, means its folder
     inputs: dict[str, Path]
-    out: Path
-    state: Path
-    cache: Path
+    out: Path  # the file or folder to make
+    state: Path  # folder for unfinished work
+    cache: Path  # folder for results that can be computed again
+    # these two affect only speed and are never part of a digest
     threads: int
     device: str
 
     def labelled(self, kind: str) -> dict[str, Path]:
-        """The inputs whose label is `kind/NAME`, as NAME -> folder, in the order of the spec."""
+        """The inputs with a label `kind/NAME`, as NAME -> folder, in the order of the spec."""
         return {k.split("/", 1)[1]: v for k, v in self.inputs.items() if k.startswith(f"{kind}/")}
 
 

@@ -1,4 +1,4 @@
-"""One line for the log of a job: how long it runs, whose line it is, what it says."""
+"""Log lines of a job: seconds since its start, the job's label, the message."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _who = ""
 
 
 def begin() -> None:
-    """Seconds count from now on."""
+    """Set the start time of the job to now."""
     global _begun
     _begun = time.monotonic()
 
 
 def say(line: str) -> None:
-    """One line for the log: the seconds since the job began, whose line it is, the line."""
+    """Write one log line: the seconds since the job began, the job's label, the message."""
     print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
 
 
 def introduce(label: Mapping[str, str]) -> None:
-    """Jobs share a terminal, so each line says whose it is."""
+    """Set the label that begins each line: jobs share a terminal."""
     global _who
     names = [label.get(key) for key in ("experiment", "corpus", "node", "run")]
     replicate = f" #{label['replicate']}" if label.get("replicate") else ""

@@ -1,4 +1,4 @@
-"""The files of a model's folder: those that make it a checkpoint, and those that are its own history."""
+"""The files of a model's folder: those of the checkpoint, and those of its history."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-ZEROED = "zeroed"  # the folder of a head-pruned model that holds it in its stock shape
-KEPT = "checkpoints"  # the folder of what a training kept for averaging
+ZEROED = "zeroed"  # the folder, in that of a head-pruned model, with its copy in the stock shape
+KEPT = "checkpoints"  # the folder of the checkpoints that a training kept for averaging
 HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv", "search.tsv")
 BESIDE = {ZEROED, KEPT, "tensorboard"}
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The files that a checkpoint is made of, relative to its folder, sorted: config, processor or tokenizer, weights.
+    """The files of a checkpoint, relative to its folder, sorted: config, processor or tokenizer, weights.
 
-    Left out: hidden files, what its training and its choice left behind, and the models that lie in it."""
+    Excluded: hidden files, records of its training and its choice, and models in folders inside it."""
 
     def walk(place: Path) -> Iterator[Path]:
         for path in place.iterdir():
@@ -32,13 +32,13 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def inherited(folder: Path) -> list[Path]:
-    """The files that a model made of this one takes over, relative to its folder, sorted: all of the checkpoint but its
+    """The files that a model made from this one inherits, relative to its folder, sorted: all of the checkpoint except
     weights and their indices."""
     return [p for p in checkpoint_files(folder) if p.suffix not in WEIGHTS and not p.name.endswith(".index.json")]
 
 
 def copy_inherited(donor: Path, folder: Path) -> None:
-    """Copy what `folder` inherits from `donor`."""
+    """Copy the inherited files of `donor` to `folder`."""
     for path in inherited(donor):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(donor / path, folder / path)

@@ -1,4 +1,5 @@
-"""Text normalisers: what two transcripts are allowed to differ in. Raw text is stored; these act at scoring."""
+"""Text normalisers: they remove the differences between transcripts that must not count as errors. Raw text is stored;
+normalisers act at scoring."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from consomme.common.errors import ConsommeError, nearest
 
 Normaliser = Callable[[str], str]
 
-# Joiners change how a word is written in Persian and in the scripts of India, so they are no decoration
+# Joiners change the spelling of words in Persian and in Indic scripts, so they are kept
 JOINERS = "\u200c\u200d"
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
@@ -26,7 +27,7 @@ class _Ignored(dict[int, int | None]):
 
 
 class _Separated(dict[int, int]):
-    """A `str.translate` table that turns punctuation, symbols and separators into spaces, apostrophes apart."""
+    """A `str.translate` table that turns punctuation, symbols and separators into spaces, except apostrophes."""
 
     def __missing__(self, code: int) -> int:
         character = chr(code)
@@ -47,7 +48,7 @@ def basic(text: str) -> str:
     """Unicode NFKC, case folded, punctuation and symbols as spaces, runs of spaces as one.
 
     Apostrophes inside words stay (as '), and so do combining marks: a normaliser that strips the vowel signs of Indic
-    scripts flatters the error rate. Normalising twice changes nothing."""
+    scripts makes error rates look too low. Normalising twice changes nothing."""
     text = unicodedata.normalize("NFKC", text.translate(_IGNORED)).casefold()
     text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(_SEPARATED)
     words = (_bare(re.sub("'{2,}", "'", word)) for word in text.split())
@@ -67,7 +68,7 @@ def normaliser_named(name: str | Normaliser) -> Normaliser:
 
 
 def _bare(word: str) -> str:
-    """The word without apostrophes at its edges and without marks and joiners that have no letter to stand on."""
+    """The word without apostrophes at its edges, and without marks and joiners before its first letter."""
     start = 0
     while start < len(word) and (word[start] in f"'{JOINERS}" or unicodedata.category(word[start])[0] == "M"):
         start += 1

@@ -1,6 +1,6 @@
-"""Where a model comes from, in its own folder: provenance.json.
+"""The origin of a model, written to provenance.json in its folder.
 
-Equal inputs give equal bytes, so it holds no time, no host and no path but those that the settings name."""
+Equal inputs give equal bytes, so it contains no time, no host, and no paths except those in the settings."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ PACKAGES = (
 
 
 def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
-    """Write `folder`/provenance.json for the model that `job` has just made there, and return what it holds.
+    """Write `folder`/provenance.json for the model that `job` has just made there. Returns its content.
 
-    more: what only the stage knows, such as `chosen=...`; it may not take a name that is used already."""
+    more: entries of the stage, such as `chosen=...`; ValueError for a name that is used already."""
     spec = job.spec
     record = {
         "verb": "from" if spec["stage"] == "start" else spec["stage"],
@@ -65,15 +65,15 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
         record["lineage"] = found
     taken = sorted(set(record) & set(more))
     if taken:
-        raise ValueError(f"provenance has its own {', '.join(taken)}")
+        raise ValueError(f"provenance has these entries already: {', '.join(taken)}")
     record.update(more)
     write_json(folder / NAME, record)
     return record
 
 
 def contents(job: Job) -> dict[str, Any]:
-    """What the result of a job on models depends on, besides the code: the digest of its settings, and hashes of its
-    parents, its references and its development corpora."""
+    """Everything that the result of a job on models depends on, except the code: the digest of its settings, and hashes
+    of its parents, its references and its development corpora."""
     return {
         "digest": job.spec["digest"],
         "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
@@ -83,7 +83,7 @@ def contents(job: Job) -> dict[str, Any]:
 
 
 def diverged(models: Mapping[str, Path]) -> dict[str, str]:
-    """Name -> `diverged at step N`, for each model whose training diverged. ConsommeError if that is all of them."""
+    """Name -> `diverged at step N`, for each model whose training diverged. ConsommeError if all of them did."""
     found = {}
     for name, path in models.items():
         record = read_json(path / NAME) if (path / NAME).is_file() else {}
@@ -98,9 +98,9 @@ def diverged(models: Mapping[str, Path]) -> dict[str, str]:
 
 
 def lineage(folder: Path | str) -> dict[str, Any]:
-    """The oldest ancestor that the layers of a model can be followed to, through training, averaging and pruning:
-    {"weights": its hash, "layers": {side: which of its layers these are, from 1}}, where a side that isn't named has all
-    of them, and "neurons", a hash of those that were cut off, where any were. A model that says nothing is its own."""
+    """The oldest ancestor to which a model's layers can be traced through training, averaging and pruning: {"weights":
+    the ancestor's hash, "layers": {side: the ancestor's layers that are left, from 1}}. A side that isn't named has all
+    layers. "neurons", if present, is a hash of the neurons removed. A model without a record is its own ancestor."""
     path = Path(folder) / NAME
     record = read_json(path) if path.exists() else {}
     if record.get("lineage"):
@@ -109,8 +109,8 @@ def lineage(folder: Path | str) -> dict[str, Any]:
 
 
 def _inherited_lineage(job: Job, chosen: Any) -> dict[str, Any] | None:
-    """The lineage of the parents, of those that were chosen among them, if they have one in common; what was pruned is
-    taken out of it."""
+    """The common lineage of the chosen parents, with the layers and neurons that this job pruned removed; None if their
+    lineages differ."""
     chosen = chosen if isinstance(chosen, Mapping) else {}
     parents = job.labelled("parent")
     taken = [name for name in chosen.get("ingredients") or [] if name in parents] or list(parents)
@@ -139,14 +139,14 @@ def versions() -> dict[str, str]:
 
 
 def weights_hash(folder: Path | str) -> str:
-    """The hash of a model's weights: as its provenance.json says, else counted from its files."""
+    """The hash of a model's weights: from its provenance.json, else computed from its files."""
     record = Path(folder) / NAME
     known = read_json(record).get("weights") if record.exists() else None
     return known or hash_weights(folder)
 
 
 def hash_weights(folder: Path | str) -> str:
-    """`hash_file` of model.safetensors; of all files and their names where there is none (exports)."""
+    """`hash_file` of model.safetensors; if there is none (exports), of all files and their names."""
     folder = Path(folder)
     if (folder / WEIGHTS).exists():
         now = (folder / WEIGHTS).stat()
@@ -159,15 +159,13 @@ def hash_weights(folder: Path | str) -> str:
 
 @cache
 def _hashed(path: Path, size: int, modified: int) -> str:
-    """A job asks more than once."""
+    """Cached, because a job needs the hash more than once."""
     return hash_file(path)
 
 
 def _models(job: Job, kind: str) -> list[dict[str, str]]:
     models = job.labelled(kind)
-    with ThreadPoolExecutor(
-        min(4, os.cpu_count() or 1)
-    ) as pool:  # files of gigabytes, where models come from elsewhere
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # hashes gigabytes for models without provenance
         return [
             {"name": name, "weights": found}
             for name, found in zip(models, pool.map(weights_hash, models.values()), strict=True)

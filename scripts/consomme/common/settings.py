@@ -1,5 +1,5 @@
-"""Settings that people write: a section is a mapping whose keys are all known, each with a type, bounds, a default and one
-line of description. What can be chosen by name brings the settings of its own, in its own file."""
+"""Settings in configurations. A section is a mapping with a fixed set of keys; each has a type, bounds, a default and
+one line of description. An item that is chosen by name defines its own settings in its own file."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from consomme.common.table import Table
 from consomme.common.values import NAME
 
 Name = Annotated[str, Field(pattern=NAME)]
-UNKNOWN_NAME = "unknown_name"  # the type of an error whose message says what was given
+UNKNOWN_NAME = "unknown_name"  # an error type whose message already contains the value given
 
 
 class Section(BaseModel):
-    """A mapping whose keys are all known."""
+    """A mapping with a fixed set of keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     ELSEWHERE: ClassVar[Mapping[str, str]] = {}  # keys that other tools have: what to do here instead
 
 
 class Chosen(Section):
-    """A section in which one key names an item of a table; the item's own settings stand beside it.
+    """A section in which one key names an item of a table; the item's own settings are further keys of it.
 
-    A subclass holds what all items share. `assembled` makes the model that checks a mapping: the subclass and the
-    `settings` of the item that the mapping names."""
+    A subclass has the keys that all items share. `assembled` makes the model that validates a mapping: the subclass with
+    the `settings` of the item that the mapping names."""
 
     BY: ClassVar[str]  # the key that names the item
     TABLE: ClassVar[Table[Any]]  # of items with `settings`, a Section
@@ -52,8 +52,8 @@ class Chosen(Section):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The keys of all items beside the shared ones, each named in the description of its own keys; where an item is
-        named, the keys of others are forbidden."""
+        """The shared keys and the keys of all items; the description of an item's key begins with the item's name. If an
+        item is named, the keys of others are forbidden."""
         found = handler(core)
         if cls.ITEM is None:
             own = {
@@ -70,17 +70,17 @@ def items(model: type[Chosen]) -> list[str]:
 
 
 def assembled(model: type[Chosen], name: str) -> type[Chosen]:
-    """The model of a section that names an item: what all share, and the item's own settings."""
+    """The model of a section that names an item: the shared keys and the item's own settings."""
     return _assembled(model, name, model.TABLE[name].settings)
 
 
 def owners(model: type[Chosen], key: str) -> list[str]:
-    """The items that have a setting of that name."""
+    """The items with a setting `key`."""
     return [name for name in items(model) if key in keys(model.TABLE[name].settings)]
 
 
 def keys(model: type[BaseModel]) -> list[str]:
-    """The keys of a section as they are written."""
+    """The keys of a section as configurations spell them."""
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
@@ -96,7 +96,7 @@ def _assembled(model: type[Chosen], name: str, settings: type[Section]) -> type[
 
 
 def _named(model: type[Chosen], given: Mapping[str, Any]) -> Any:
-    """The item that a mapping names, by default the one that it means without a word; None where there is none."""
+    """The item that a mapping names, else the default item; None if there is neither."""
     default = model.model_fields[model.BY].default
     name = given.get(model.BY, default)
     return name if isinstance(name, str) else None
@@ -110,8 +110,8 @@ def _unknown(model: type[Chosen], name: str) -> InitErrorDetails:
 
 
 def checked(model: type[Section], given: Mapping[str, Any], called: Callable[[str], str] = str) -> Any:
-    """The section that a mapping makes. ConsommeError, a problem a line, if it makes none. called: what a key is called
-    where it was typed."""
+    """The mapping as a validated section. ConsommeError, with a line per problem, if it is invalid. called: key -> its name
+    in messages, as the user typed it."""
     try:
         return model.model_validate(dict(given))
     except ValidationError as error:
@@ -122,11 +122,14 @@ def checked(model: type[Section], given: Mapping[str, Any], called: Callable[[st
 
 # -- for editors ---------------------------------------------------------------------------------------------------------
 def _offer(shared: JsonSchemaValue, by: str, own: Mapping[str, JsonSchemaValue]) -> None:
-    """Add items' keys to the JSON schema of a section. In a node with a sweep the item may change from run to run."""
+    """Add items' keys to the JSON schema of a section. No keys are forbidden in a node with a sweep: its runs may use
+    different items."""
     properties = shared["properties"]
     properties[by] = {**properties[by], "enum": [*own, *([None] if "anyOf" in properties[by] else [])]}
     properties[by].pop("anyOf", None)
-    kinds: dict[str, dict[str, tuple[JsonSchemaValue, list[str]]]] = {}  # key -> each schema that it has, and its items
+    kinds: dict[
+        str, dict[str, tuple[JsonSchemaValue, list[str]]]
+    ] = {}  # key -> its schemas, each with the items that have it
     for name, settings in own.items():
         for key, schema in settings.get("properties", {}).items():
             kind = kinds.setdefault(key, {}).setdefault(json.dumps(schema, sort_keys=True), (schema, []))
@@ -200,7 +203,7 @@ def _missing(here: type[Section] | None, key: str) -> str:
 
 
 def _is_tag(part: Any) -> bool:
-    """pydantic puts a union member's name or a validator's name into the path: the user never wrote it."""
+    """Whether a part of pydantic's path is the name of a union member or validator, which the user never wrote."""
     return isinstance(part, str) and (part in _TAGS or "[" in part or part[:1].isupper())
 
 
@@ -208,7 +211,7 @@ _TAGS = {"int", "float", "str", "bool", "constrained-int", "constrained-float"}
 
 
 def _section_at(model: type[Section], given: Any, place: Iterable[Any]) -> type[Section] | None:
-    """The model that checked the section at a place inside what was given."""
+    """The model that validated the section at `place` inside `given`."""
     here: type[Section] | None = _checked_by(model, given)
     for part in place:
         if here is None:
@@ -238,6 +241,6 @@ def sections(annotation: Any) -> list[type[Section]]:
 
 
 def shown(value: Any) -> str:
-    """A value in an error, cut where it is long."""
+    """A value for an error message, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

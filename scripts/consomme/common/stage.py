@@ -1,4 +1,4 @@
-"""What every stage does around its own work: read the job, make its output once, show a user's error."""
+"""Shared by all stages: read the job, make its output once, show user errors."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from consomme.preload import hand_over
 
 
 def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
-    """Make `job.out` once for this `key`, whatever becomes of the outputs in between.
+    """Make `job.out` once for this `key`, even if the output is deleted in between.
 
-    `build(folder, work)` fills the empty `folder`; `work` is a folder that survives a kill and is the same at the next
-    try (for checkpoints). The finished folder is kept under `job.state/KEY/finished`, and `job.out` links to its files:
-    a job that is started again on the same inputs finds it and computes nothing. A second process with the same key
-    waits for the first. Returns whether anything was built."""
+    `build(folder, work)` fills the empty `folder`; `work` is a folder for checkpoints that survives a kill and is
+    passed again at the next try. The finished folder is kept under `job.state/KEY/finished`, and `job.out` links to its
+    files: a job that is started again with the same inputs reuses it and computes nothing. A second process with the
+    same key waits for the first. Returns whether it was built now."""
     place = job.state / digest(key)
     place.mkdir(parents=True, exist_ok=True)
     finished = place / "finished"
@@ -42,8 +42,8 @@ def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
 
 
 def main(run: Callable[[Job], None], description: str, argv: list[str] | None = None) -> None:
-    """The `main` of every stage: parse, run, and show a user's error without a traceback (exit code 2)."""
-    # before transformers is imported: forked tokenizers stay silent, and so does its advice
+    """The `main` of every stage: parse, run, and show user errors without a traceback (exit code 2)."""
+    # set before transformers is imported: no warnings about forked tokenizers, no advice
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     if argv is None and (status := hand_over(sys.argv[1:])) is not None:

@@ -1,6 +1,6 @@
-"""Tables of what can be chosen by name: families, metrics, sources, averaging methods, layer choosers, export formats.
+"""Tables of items chosen by name: families, metrics, sources, averaging methods, layer choosers, export formats.
 
-One more of a kind is one small file and one line in its table, or an entry point of another package."""
+A new item is one small file and one line in its table, or an entry point of another package."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from consomme.common.errors import ConsommeError, nearest
 
 
 class Named(Protocol):
-    """What a table can hold."""
+    """An item of a table."""
 
     @property
     def name(self) -> str:
-        """What configurations call it."""
+        """The word in configurations."""
 
 
 T = TypeVar("T", bound=Named)
 
 
 class Table(Mapping[str, T], Generic[T]):
-    """Name -> item, in the order given, then other packages' by their entry points' names.
+    """Name -> item, in the order given, then those of other packages by the names of their entry points.
 
-    what: the kind in error messages; group: the entry points' group. Entry points are looked up at first need, and
-    loaded when asked for, so that a table costs nothing to import."""
+    what: the kind of item, for error messages. group: the entry points' group. Entry points are looked up and loaded only
+    when needed, so that a table costs nothing to import."""
 
     def __init__(self, what: str, group: str, *items: T) -> None:
         self.what, self.group = what, group
@@ -33,7 +33,7 @@ class Table(Mapping[str, T], Generic[T]):
         self._points: dict[str, Any] | None = None
 
     def named(self, name: Any) -> T:
-        """The item of that name. ConsommeError, with the names there are, if there is none."""
+        """The item of that name. ConsommeError, with all names, if there is none."""
         if name not in self:
             raise ConsommeError(f"no {self.what} '{name}'{nearest(name, self)}; allowed: {', '.join(self)}")
         return self[name]
@@ -60,7 +60,7 @@ class Table(Mapping[str, T], Generic[T]):
             for point in entry_points(group=self.group):
                 if point.name in self._items:
                     raise ConsommeError(
-                        f"{self.group}: the entry point '{point.value}' takes the name '{point.name}' again"
+                        f"{self.group}: the entry point '{point.value}' has the name '{point.name}' of another item"
                     )
                 self._points[point.name] = point
         return self._points

@@ -1,7 +1,7 @@
-"""How a value may be spelt in a configuration, and what it then means.
+"""Spellings of values in configurations, and their meaning.
 
-`1e-5`, `"0.00001"` and `1/2` are numbers however YAML reads them; `no` where text is expected is an error that says to
-quote it, because YAML reads it as false.
+`1e-5`, `"0.00001"` and `1/2` are numbers however YAML reads them. `no` where text is expected is an error that asks for
+quotes, because YAML reads it as false.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LARGEST = sys.float_info.max
 
 
 def number(value: Any) -> Any:
-    """A float from 3, 3.0, "3e0", "6/2"; a finite one; other values pass on for pydantic to refuse."""
+    """A float from 3, 3.0, "3e0", "6/2"; must be finite. Other types are returned for pydantic to refuse."""
     if isinstance(value, bool):
         raise ValueError("a number is wanted here; YAML reads yes, no, on and off as true and false")
     if isinstance(value, str):
@@ -27,7 +27,7 @@ def number(value: Any) -> Any:
             raise ValueError("a number is wanted here, such as 0.00001, 1e-5 or 1/2") from None
         except OverflowError:
             value = float("inf")
-    # what has no place among the floats has none in a job's JSON, nor in any computation
+    # larger values fit neither into a job's JSON nor into computations
     if isinstance(value, int | float) and not abs(value) <= LARGEST:
         raise ValueError("a finite number is wanted here, of the size of a float")
     return value
@@ -46,7 +46,7 @@ def integer(value: Any) -> Any:
 
 
 def text(value: Any) -> Any:
-    """Text as it stands. YAML turns a bare `no` into false and `1` into a number: say that it wants quotes."""
+    """Text as it stands. YAML turns a bare `no` into false and `1` into a number: the error asks for quotes."""
     if isinstance(value, bool):
         word = "no" if value is False else "yes"
         raise ValueError(f'text is wanted here; if you wrote {word}, YAML read it as {value}: write "{word}" in quotes')
@@ -56,7 +56,7 @@ def text(value: Any) -> Any:
 
 
 def share(value: Any) -> str | list[int]:
-    """What `drop` may be: a fraction strictly between 0 and 1, as its shortest spelling, or a list of numbers from 1."""
+    """A value of `drop`: a fraction strictly between 0 and 1, as its shortest spelling, or a list of numbers from 1."""
     if isinstance(value, list | tuple):
         numbers = [integer(v) for v in value]
         if not numbers or any(not isinstance(v, int) or v < 1 for v in numbers):
@@ -75,7 +75,7 @@ def share(value: Any) -> str | list[int]:
 
 
 def part(value: Any) -> str:
-    """A fraction strictly between 0 and 1, in its shortest spelling: of units that have no numbers to be listed by."""
+    """A fraction strictly between 0 and 1, in its shortest spelling, for units that can't be listed by number."""
     return _between(value, "a fraction is wanted here, such as 1/4")
 
 
@@ -83,7 +83,7 @@ def _between(value: Any, wanted: str) -> str:
     """The shortest spelling of a fraction strictly between 0 and 1: 0.33 and 1/3 differ, 0.5 and 1/2 do not."""
     plain = str(value).replace(" ", "")
     try:
-        # as a float first: the fraction of 1e999999999 has as many digits
+        # first as a float: the fraction of 1e999999999 would have a billion digits
         found = Fraction(plain) if 0 < number(plain) < 1 else None
     except (ValueError, ZeroDivisionError):
         raise ValueError(wanted) from None
@@ -104,7 +104,7 @@ Share = Annotated[
     ),
 ]
 
-# a lone text stands for a list of one
+# a single text means a list of one
 Texts = Annotated[
     list[Text],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value, json_schema_input_type=str | list[str]),
@@ -112,7 +112,7 @@ Texts = Annotated[
 
 
 def spell(value: Any) -> str:
-    """A swept value as a piece of a path: no slash, no space, no comma, the same for equal values."""
+    """A swept value as part of a path: no slash, no space, no comma, the same for equal values."""
     if isinstance(value, dict):
         parts = [k if v in (1, 1.0) else f"{spell(v)}*{k}" for k, v in sorted(value.items())]
         return "+".join(map(str, parts)) or "none"

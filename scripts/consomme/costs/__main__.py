@@ -1,4 +1,4 @@
-"""`python -m consomme.costs --spec FILE --out results/EXPERIMENT/costs.tsv --threads N`, with the machine to itself."""
+"""`python -m consomme.costs --spec FILE --out results/EXPERIMENT/costs.tsv --threads N`, on an otherwise idle machine."""
 
 from consomme.common.stage import main
 from consomme.costs.stage import run

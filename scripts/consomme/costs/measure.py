@@ -1,4 +1,4 @@
-"""One model measured, in a process of its own."""
+"""Measuring one model, in its own process."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any
 
 UTTERANCES = 16
-ROUNDS = 2  # of one pass, after a warm-up
+ROUNDS = 2  # per pass, after a warm-up
 PASSES = 3  # over all models
 
 
 def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
     """Measure one model on the first 16 rows of the spec's development set.
 
-    parameters: numbers in the model; flops: floating-point operations of one encoder and teacher-forced decoder pass,
-    for a second of audio or a token of the source; rounds: seconds of audio, or tokens written, per second of
-    generation in each round after a warm-up; memory: peak in MiB, of the process (cpu) or the device; window: full or short,
-    of models that have one of a fixed length; decoding: how text was written, where words follow words. A model that writes
-    word by word writes as much as the longest reference of these rows has, whatever it says: one that babbles or falls
-    silent, as pruned ones do before they are healed, would be timed for that, and so would all of its architecture."""
+    parameters: their number in the model.
+    flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token.
+    rounds: seconds of audio, or tokens generated, per second of generation, for each round after a warm-up.
+    memory: peak in MiB, of the process (cpu) or the device.
+    window: full or short, for models with a window of fixed length.
+    decoding: the decoding settings, for autoregressive models.
+
+    Autoregressive models generate as many tokens as the longest reference of these rows has. Otherwise a pruned model that
+    repeats itself or stops early, before it is trained again, would distort the speed of its whole architecture."""
     import torch
 
     from consomme.data.prepared import Rows
@@ -41,7 +44,7 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
     speech = rows.task == "asr"
     amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
-    # torch's counter of operations doesn't find weights that are computed from others, as of weight norm, in inference mode
+    # no_grad: in inference mode torch's counter misses weights that are computed from others, such as those of weight norm
     with torch.no_grad():
         short = is_short(family, model.config, spec.get("decoding"))
         window = fitting(family, short, max(map(len, features)))
@@ -81,8 +84,8 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
 
 
 def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What several passes found of one model: speed, the median of all rounds, and the slowest and the fastest; the rounds in
-    their order, as text; memory, the highest peak."""
+    """The results of several passes over one model, combined. speed: the median of all rounds, with the slowest and the
+    fastest; rounds: all of them in order, as text; memory: the highest peak."""
     rounds = [speed for one in passes for speed in one["rounds"]]
     return {
         **passes[0],
@@ -95,20 +98,20 @@ def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def written_as(decoding: Mapping[str, Any], speech: bool) -> str:
-    """Decoding settings in a line. Speech is as long as it is, however many tokens that takes: their number says nothing."""
+    """Decoding settings in a line. For speech without the number of tokens, because speed is measured in seconds of audio."""
     hidden = {"min_new_tokens", *(["max_new_tokens"] if speech else [])}
     return ", ".join(f"{key}={value:g}" for key, value in sorted(decoding.items()) if key not in hidden)
 
 
 def as_long(decoding: Mapping[str, Any], tokens: int) -> dict[str, Any]:
-    """Decoding settings by which every row gets so many tokens, or as many as the settings allow."""
+    """Decoding settings that generate exactly `tokens` tokens for every row, or the settings' maximum if that is less."""
     count = min(tokens, decoding.get("max_new_tokens") or tokens)
     return {**decoding, "min_new_tokens": count, "max_new_tokens": count}
 
 
 def flop_counter() -> Any:
-    """torch's counter, which also counts the attention kernel of processors: torch knows a formula for those of GPUs
-    alone, and would call attention free on this device."""
+    """torch's counter with a formula for the CPU attention kernel: torch has one only for GPU kernels and would count no
+    operations for attention on a CPU."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 

@@ -1,6 +1,6 @@
-"""The table of costs. Models of one architecture (same config, same shapes of weights) share what was
-measured on the first of them; each in a process of its own, so that peaks of memory don't mix, and all of them in turn,
-several times over, so that what slows the machine down for a while slows all.
+"""The table of costs. Models of one architecture (same config, same shapes of weights) share the measurements of the first of
+them. Each runs in its own process, so that memory peaks are separate. All are measured in turn, several times, so that a
+temporary slowdown of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from consomme.families.ensemble import FILE
 from consomme.results.columns import COSTS
 
 WEIGHTS = "model.safetensors"
-# what a config says of where it comes from, not of what is computed
+# config keys about its origin, which don't change what is computed
 VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash")
 
 
 def run(job: Job) -> None:
-    """Write costs.tsv: a row a model and replicate.
+    """Write costs.tsv: a row per model and replicate.
 
-    Of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
+    Keys of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
     languages, decoding."""
     device = device_named(job.device)
     shapes_of = {m["folder"]: architecture(Path(m["folder"])) for m in job.spec["models"] if weights(Path(m["folder"]))}
@@ -45,7 +45,7 @@ def run(job: Job) -> None:
             row |= measured[shapes_of[model["folder"]]]
             row["bytes"] = sum(part.stat().st_size for part in parts)
         else:
-            # an export for another engine: its size is known, the rest is that engine's
+            # an export for another engine: only its size is known
             row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
             row["device"] = ""
         rows.append(row)
@@ -56,7 +56,7 @@ def run(job: Job) -> None:
 
 
 def _measured(job: Job, shapes_of: Mapping[str, str], device: str) -> dict[str, dict[str, Any]]:
-    """Architecture -> what was measured of the first model that has it, in PASSES over all of them."""
+    """Architecture -> the measurements of its first model, over PASSES passes."""
     first: dict[str, Mapping[str, Any]] = {}
     for model in job.spec["models"]:
         if model["folder"] in shapes_of:
@@ -86,13 +86,14 @@ def shapes(path: Path) -> dict[str, Any]:
 
 
 def architecture(folder: Path) -> str:
-    """A digest of what decides how much a model computes: its config and the shapes of its weights."""
+    """A digest of what determines the amount of computation: the config and the shapes of the weights."""
     config = {k: v for k, v in read_json(folder / "config.json").items() if k not in VOLATILE}
     return digest([config, *(shapes(part) for part in weights(folder))])
 
 
 def weights(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: its own, or those of an ensemble's members; none for another engine's."""
+    """The files that hold a model's weights: its own, or those of an ensemble's members; empty for exports to another
+    engine."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     members = read_json(folder / FILE)["members"] if (folder / FILE).is_file() else []
@@ -115,7 +116,7 @@ def device_name(device: str) -> str:
 
 
 def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
-    # a forked child has the imports already; CUDA can't be used after a fork, so there it is a fresh process
+    # a forked child has the imports already; CUDA can't be used after a fork and needs a new process
     fork = device == "cpu" and sys.platform.startswith("linux")
     if fork:
         import torch  # noqa: F401
@@ -128,7 +129,9 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
     try:
         kind, answer = receive.recv()
     except EOFError:
-        raise ConsommeError(f"{folder} could not be measured: the process died; was there too little memory?") from None
+        raise ConsommeError(
+            f"{folder} could not be measured: the process was killed, perhaps for lack of memory"
+        ) from None
     finally:
         child.join()
     if kind == "error":
@@ -139,5 +142,5 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
 def _measure_into(send: Any, folder: str, spec: dict[str, Any], device: str, threads: int) -> None:
     try:
         send.send(("measured", measure(Path(folder), spec, device, threads)))
-    except Exception as error:  # a child has no other way to say it
+    except Exception as error:  # the only way to pass it to the parent
         send.send(("error", f"{type(error).__name__}: {error}"))

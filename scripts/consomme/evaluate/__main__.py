@@ -4,4 +4,4 @@ from consomme.common.stage import main
 from consomme.evaluate.stage import run
 
 if __name__ == "__main__":
-    main(run, "Let a model transcribe or translate its development and test sets, and score it.")
+    main(run, "Transcribe or translate a model's development and test sets, and score the result.")

@@ -1,7 +1,7 @@
-"""Batch norms' running statistics, which have no mean: what averaged weights see differs from what each model saw.
+"""Running statistics of batch norms. They can't be averaged: activations of averaged weights differ from each model's.
 
-They are estimated anew on training data, as Izmailov et al. 2018, arXiv 1803.05407, do; the means of the models' own are too
-wide or too narrow for the averaged activations (Jordan et al. 2022, arXiv 2211.08403)."""
+They are estimated again on training data, as in Izmailov et al. 2018, arXiv 1803.05407. The means of the models' statistics
+are too wide or too narrow for the averaged activations (Jordan et al. 2022, arXiv 2211.08403)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNNING = (".running_mean", ".running_var")
 
 
 class Statistics:
-    """Training examples, collated once, the same for every model that is tried."""
+    """Training examples, collated once and used for every candidate model."""
 
     def __init__(self, job: Job, donor: Path) -> None:
         """donor: the model whose processor reads the rows of the job's inputs `statistics/CORPUS`."""
@@ -38,13 +38,13 @@ class Statistics:
         processor = family.processor(donor, job.spec.get("languages") or ())
         features = sorted((family.features(processor, row) for row in self._sources(job)), key=len)
         self.rows = len(features)
-        # of like lengths, so that there is little padding for the norms to see
+        # sorted by length, so that little padding enters the statistics
         self.batches: list[dict[str, Tensor]] = [
             family.collate(processor, features[i : i + BATCH], None) for i in range(0, len(features), BATCH)
         ]
 
     def _sources(self, job: Job) -> Iterator[Any]:
-        """`EXAMPLES` training examples or all there are, of each corpus as many as an epoch would draw of it."""
+        """`EXAMPLES` training examples (or all, if there are fewer), from the corpora in the proportions of an epoch."""
         from consomme.data.prepared import Rows
 
         found = {name: Rows.open({name: path}) for name, path in self.corpora.items()}
@@ -55,8 +55,8 @@ class Statistics:
                 yield rows.source(int(row))
 
     def renew(self, model: PreTrainedModel) -> PreTrainedModel:
-        """Estimate the running statistics of all batch norms of a model in evaluation mode anew, in place: means over
-        batches of the mean and the variance, each norm working with the batch's own. Counters stay."""
+        """Estimate the running statistics of all batch norms again, in place, in a model in evaluation mode. They are means
+        over batches of the mean and the variance; meanwhile each norm uses the batch's own. Counters don't change."""
         import torch
 
         from consomme.families.settings import to_model
@@ -81,7 +81,8 @@ class Statistics:
         return model
 
     def rewrite(self, folder: Path) -> dict[str, Any]:
-        """Write the model in `folder` anew with its own statistics; what they rest on. Everything else keeps its bits."""
+        """Rewrite the model in `folder` with newly estimated statistics; other tensors keep their bits. Returns the number of
+        examples and the corpora used."""
         from consomme.families import load
 
         state = self.renew(load(folder, self.device)).state_dict()
@@ -102,7 +103,7 @@ class Statistics:
             fresh = folder / f".{SINGLE}"
             with open(fresh, "wb") as stream:
                 tensors.write(stream, layout, pieces)
-        os.replace(fresh, folder / SINGLE)  # never in place: the file may be linked
+        os.replace(fresh, folder / SINGLE)  # not in place: the file may be a hard link
         say(f"running statistics of {len(names) // 2} batch norms estimated on {self.rows} training examples")
         return {"examples": self.rows, "corpora": list(self.corpora)}
 
@@ -113,7 +114,7 @@ def needed(job: Job, donor: Path) -> bool:
 
 
 def running_means(model: Path) -> bool:
-    """Whether a model has running statistics, which have no mean; not an ensemble, which has no weights of its own."""
+    """Whether a model has running statistics. False for an ensemble, which has no weights of its own."""
     if not any(model.glob("*.safetensors")):
         return False
     with Weights(model) as weights:

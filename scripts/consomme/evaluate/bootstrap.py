@@ -10,7 +10,7 @@ from consomme.evaluate.metrics.base import Metric
 
 RESAMPLES = 2000
 SEED = 20240607
-_CELLS = 2_000_000  # counts held at once
+_CELLS = 2_000_000  # counts in memory at once
 
 
 def unit_sums(statistics: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -34,7 +34,7 @@ def counts(
 
 
 def block_for(units: int) -> int:
-    """How many resamples of so many units are held at once."""
+    """The number of resamples of `units` units to hold in memory at once."""
     return max(1, _CELLS // max(units, 1))
 
 
@@ -43,7 +43,7 @@ def bootstrap(
 ) -> np.ndarray:
     """The metric of several systems on the same resamples of the units: float64 [systems, resamples].
 
-    statistics: one [n, k] for each system, rows as in `units` [n]. The pairing makes differences along the first axis
-    those of a paired bootstrap (Koehn 2004; by speaker or recording: Bisani and Ney 2004)."""
+    statistics: one [n, k] for each system, rows as in `units` [n]. Because all systems share the resamples, differences
+    along the first axis are those of a paired bootstrap (Koehn 2004; by speaker or recording: Bisani and Ney 2004)."""
     sums = np.stack([unit_sums(s, units) for s in statistics])  # [systems, u, k]
     return np.concatenate([metric.value(c @ sums) for c in counts(sums.shape[1], resamples, seed)], axis=-1)

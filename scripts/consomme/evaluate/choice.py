@@ -1,4 +1,4 @@
-"""Choosing on development sets: what to make good, and what may not get worse."""
+"""Choosing on development sets: the objective to maximise, and limits on what may be lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from consomme.evaluate.evaluator import Around, Evaluator
 
 CONFIDENCE = 0.95
-LEAST = 5  # units: the signs of fewer can't show anything with that confidence, 2 ** -4 > 0.05
+LEAST = 5  # units: with fewer, no result is significant at this level, as 2 ** -4 > 0.05
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class Limit:
 
 @dataclass(frozen=True)
 class Choice:
-    """metric: what the weighted sets are judged by; weights: set -> weight > 0; limits: set -> Limit."""
+    """A parsed `choose_on`."""
 
-    metric: str
-    weights: Mapping[str, float]
-    limits: Mapping[str, Limit]
+    metric: str  # of the weighted sets
+    weights: Mapping[str, float]  # set -> weight > 0
+    limits: Mapping[str, Limit]  # by set
 
     @classmethod
     def parse(cls, choose_on: Mapping[str, Any] | Choice) -> Choice:
@@ -68,7 +68,7 @@ def objective(
     choice: Choice | Mapping[str, Any],
     around: Around | None = None,
 ) -> float:
-    """The weighted mean of the metric over the choice's sets, turned so that higher is better; around: as in
+    """The weighted mean of the metric over the choice's sets, with its sign set so that higher is better. around: as in
     `Evaluator.statistics`."""
     choice = Choice.parse(choice)
     metric = metric_named(choice.metric)
@@ -83,13 +83,13 @@ def admissible(
     references: Mapping[str, tuple[Evaluator, PreTrainedModel]],
     choice: Choice | Mapping[str, Any],
 ) -> tuple[bool, dict[str, dict[str, Any]]]:
-    """Whether the model keeps every limit of the choice, and the figures by set. references: name -> a model and the
-    evaluator that asks it, on the same sets: its tokenizer may be another one.
+    """Whether the model keeps every limit of the choice, and the figures by set. references: name -> a model and its
+    evaluator on the same sets (its tokenizer may be a different one).
 
-    On each limited set the loss is how much worse than the reference the model is, in the metric's unit (positive is
-    worse). Its upper one-sided 95 % bound, from 2,000 paired resamples of the set's units under a fixed seed, has to be
-    at most `lose_at_most`: a small set that shows nothing proves nothing. A model with the reference's own statistics
-    has a bound of exactly 0 and so is admissible even where nothing may be lost."""
+    On each limited set the loss is the difference to the reference, in the metric's unit (positive: the model is worse).
+    Its upper one-sided 95 % bound, from 2,000 paired resamples of the set's units with a fixed seed, must be at most
+    `lose_at_most`, so a set that is too small to show the loss doesn't pass. A model with the same statistics as the
+    reference has a bound of exactly 0, so it is admissible even if nothing may be lost."""
     import numpy as np
 
     from consomme.evaluate.bootstrap import bootstrap
@@ -98,7 +98,9 @@ def admissible(
     details: dict[str, dict[str, Any]] = {}
     for name, limit in choice.limits.items():
         if limit.of not in references:
-            raise ConsommeError(f"choose_on: {name}: 'of: {limit.of}' is not at hand; there are {sorted(references)}")
+            raise ConsommeError(
+                f"choose_on: {name}: 'of: {limit.of}' is not among the models given; allowed: {sorted(references)}"
+            )
         metric = metric_named(limit.metric)
         units = np.asarray(evaluator.sets[name].units)
         if (independent := len(np.unique(units))) < LEAST:

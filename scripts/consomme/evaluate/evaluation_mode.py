@@ -1,4 +1,4 @@
-"""A model on its device, in evaluation mode, for a while."""
+"""A context with a model on its device, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class evaluating:
-    """A context in which a model is on a device and in evaluation mode; its training mode comes back afterwards."""
+    """A context in which a model is on a device and in evaluation mode; its training mode is restored afterwards."""
 
     def __init__(self, model: PreTrainedModel, device: str) -> None:
         self.model, self.training = model, {}
-        # moving looks at every module, also where nothing has to move
+        # model.to visits every module, even if nothing has to move
         if next((p.device.type for p in model.parameters()), None) != device:
             model.to(device)
 

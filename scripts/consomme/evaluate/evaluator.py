@@ -1,7 +1,7 @@
 """The evaluator: weights, a set, a decoding -> statistics per utterance, cached by content.
 
-Best runs, soups, paths between two models, pruning searches, early stopping and the tables all ask it, so a question
-that any of them has asked before costs the hashing of the weights."""
+Best runs, soups, paths between two models, pruning searches, early stopping and the tables all use it. A result that any
+of them has computed before costs only a hash of the weights."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ if TYPE_CHECKING:
 
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
-]  # a set and the rows of one batch -> in what to ask
-VERSION = 1  # of what is cached: as the stage's in plan/stages.py, raised when the same question gets another answer
+]  # a set and the rows of one batch -> the context of the forward pass
+VERSION = 1  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
 DIGITS = 24
-ONCE = 16  # rows at once on a processor where each is looked at only once: what its caches hold
+ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
 
 
 class Evaluator:
     """Evaluates models of one family on named sets.
 
-    sets: name -> Rows; languages, decoding: as `Family.generate` takes them; normaliser: for the error rates;
-    cache: the folder under which `evaluations/` and `features/` are kept; device: auto, cpu, cuda, ...; batch_size: the
-    most utterances at once, of speed only; processor_key: identity of the processor (`processor_key`).
+    sets: name -> Rows. languages, decoding: as in `Family.generate`. normaliser: for the error rates. cache: the folder of
+    `evaluations/` and `features/`. device: auto, cpu, cuda, ... batch_size: the most utterances in a batch; affects only
+    speed. processor_key: identity of the processor (`identity.processor_key`).
 
-    A model given to it is moved to the device and stays there; its training mode is left as it was."""
+    A model is moved to the device and stays there; its training mode is not changed."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Evaluator:
             family.processor(Path(model_folder), languages),
             {name: rows if isinstance(rows, Rows) else rows_of(job, rows) for name, rows in sets.items()},
             languages=languages,
-            # a job that looks at the loss alone has neither in its spec, so that they can't change its result
+            # a job that needs only the loss has neither in its spec, so that they can't change its result
             decoding=job.spec.get("decoding", {}),
             normaliser=job.spec.get("normaliser", "verbatim"),
             cache=job.cache,
@@ -106,8 +106,8 @@ class Evaluator:
     ) -> np.ndarray:
         """The metric's statistics of each utterance, float64 [n, k], in the order of the rows.
 
-        around: makes the context in which the model is asked for a batch, where it has to be asked; it may save work
-        but must not change the answer, which is kept under what `model` is."""
+        around: makes the context of each forward pass, if any is needed. It may save work but must not change the result,
+        which is cached under the hash of `model`."""
         wanted, rows = metric_named(metric), self._rows(set_name)
         began = time.monotonic()
         if wanted.needs == "loss":
@@ -126,7 +126,7 @@ class Evaluator:
         return counted
 
     def hypotheses(self, model: PreTrainedModel, set_name: str) -> list[str]:
-        """What the model says to each row, raw text, in the order of the rows."""
+        """The model's hypothesis for each row, raw text, in the order of the rows."""
         began = time.monotonic()
         said, fresh = self._said(model, set_name, self._key(model, set_name, "hypotheses"))
         if fresh:
@@ -134,17 +134,17 @@ class Evaluator:
         return said
 
     def labels(self, model: PreTrainedModel, set_name: str) -> list[tuple[str, float]]:
-        """What the model says to each row, raw text, and how sure it is of it, in the order of the rows.
+        """The model's hypothesis for each row, raw text, and its confidence, in the order of the rows.
 
-        The confidence is exp(-nll / tokens) of the model's own text, 0..1: the probability that it gives each token, as
-        a geometric mean. Tokens are those of the training loss, so the end counts where the model writes one; with CTC
-        all alignments of the text count. It is 0 where nothing was said, or more than the model could be taught."""
+        The confidence is exp(-nll / tokens) of the hypothesis, 0..1: the geometric mean of its token probabilities.
+        Tokens are those of the training loss, so an end token counts if the model has one; with CTC all alignments of
+        the text count. It is 0 for an empty hypothesis, and for one that is too long to be a training target."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
         if not path.exists():
             write_json(path, self._in_row_order(model, set_name, self._label))
         return [(text, confidence) for text, confidence in read_json(path)]
 
-    # -- cached answers ----------------------------------------------------------------------------------------------
+    # -- cached results ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
         content: dict[str, Any] = {
             "version": VERSION,
@@ -165,7 +165,7 @@ class Evaluator:
     def _said(
         self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None
     ) -> tuple[list[str], bool]:
-        """The hypotheses, and whether the model had to be asked."""
+        """The hypotheses, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{key}.json"
         if path.exists():
             return read_json(path), False
@@ -174,7 +174,7 @@ class Evaluator:
         return said, True
 
     def _loss(self, model: PreTrainedModel, set_name: str, around: Around | None = None) -> tuple[np.ndarray, bool]:
-        """[nll, tokens] of each row, and whether the model had to be asked."""
+        """[nll, tokens] of each row, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False), False
@@ -183,7 +183,7 @@ class Evaluator:
             np.save(stream, found, allow_pickle=False)
         return found, True
 
-    # -- asking the model --------------------------------------------------------------------------------------------
+    # -- running the model --------------------------------------------------------------------------------------------
     def _in_row_order(
         self,
         model: PreTrainedModel,
@@ -191,14 +191,14 @@ class Evaluator:
         ask: Callable[..., Sequence[Any]],
         around: Around | None = None,
     ) -> list[Any]:
-        """`ask(model, set_name, which)` of all rows, longest first so that batches pad little and memory shows its peak
-        at once."""
+        """`ask(model, set_name, which)` of all rows, longest first: batches have little padding, and memory peaks at
+        the start."""
         import torch
 
         rows = self._rows(set_name)
         order = np.argsort(-np.asarray(rows.lengths, dtype=np.float64), kind="stable")
         results: list[Any] = [None] * len(rows)
-        # no_grad, not inference_mode: a model that keeps what it computes (positions) must still train afterwards
+        # no_grad, not inference_mode: tensors that a model caches (positions) must be usable in later training
         with evaluating(model, self.device), torch.no_grad():
             for batch in self._batches(model, set_name, order, self._together(ask)):
                 with around(set_name, batch) if around else nullcontext():
@@ -208,14 +208,14 @@ class Evaluator:
         return results
 
     def _together(self, ask: Callable[..., Sequence[Any]]) -> int:
-        """How many rows are asked for at once. Writing word by word gains by many; a single pass over them is quicker by
-        a quarter to a third on a processor where what it computes stays in the caches."""
+        """The batch size. Autoregressive generation is faster in large batches. A single forward pass on a CPU is faster by
+        a quarter to a third in small ones, whose activations fit into the caches."""
         once = ask == self._nll or self.family.objective == "ctc"
         return min(self.batch_size, ONCE) if once and self.device == "cpu" else self.batch_size
 
     def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray, size: int) -> Iterator[list[int]]:
-        """Rows in batches of at most `size`, in `order`. What is said to a row may not depend on the rows beside it: where
-        padding is heard all of a batch have one length, where windows are short they have the same."""
+        """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
+        changes the output, all rows of a batch have the same length; with short windows, the same window."""
         lengths, features = self._rows(set_name).lengths, self._features(set_name)
         shared = alike(self.family, model.config, self.decoding)
         for _, group in itertools.groupby(map(int, order), key=lambda i: shared(lengths[i], features[i])):
@@ -242,15 +242,15 @@ class Evaluator:
         return [(text, sure[i]) for i, text in zip(which, said, strict=True)]
 
     def _ids(self, text: str) -> list[int]:
-        """The labels of a text, none where it is empty or more than the model has room for."""
+        """The labels of a text; empty if the text is empty or too long for the model."""
         try:
             return list(self.family.labels(self.processor, text, self.languages)) if text else []
         except ConsommeError:
             return []
 
     def nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device; with
-        gradients where the caller has them enabled. The model must be on the device already."""
+        """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device, with
+        gradients if the caller enabled them. The model must be on the device already."""
         if set_name not in self._labels:
             texts = self._rows(set_name).targets
             self._labels[set_name] = [list(self.family.labels(self.processor, t, self.languages)) for t in texts]
@@ -289,7 +289,7 @@ class Evaluator:
 
 
 def rows_of(job: Job, corpora: Sequence[str]) -> Rows:
-    """The rows of some of the job's prepared corpora, read as one."""
+    """The rows of some of the job's prepared corpora, as one."""
     from consomme.data.prepared import Rows
 
     return Rows.open({name: job.inputs[f"corpus/{name}"] for name in corpora})

@@ -18,8 +18,8 @@ Places = list[tuple[str, int]]  # development set, row
 
 
 def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:
-    """Rows of the choice's development sets without end: a set with the probability of its weight, its rows in a fresh
-    order each time it has been gone through. The same for the same seed."""
+    """An endless stream of rows of the choice's development sets. A set is drawn with probability proportional to its
+    weight; its rows are shuffled again after each pass through it. The same for the same seed."""
     weights = judge.choice.weights
     names = [name for name in weights if weights[name]]
     share = np.array([weights[name] for name in names])
@@ -45,7 +45,7 @@ def loss(judge: Judge, model: PreTrainedModel, places: Places) -> Tensor:
 
 
 def gradients(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The gradients that the last backward pass left, by the tensors' names (tied weights under each of theirs)."""
+    """The gradients of the last backward pass, by tensor name (tied weights under each of their names)."""
     return {
         name: parameter.grad
         for name, parameter in model.named_parameters(remove_duplicate=False)

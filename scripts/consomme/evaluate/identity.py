@@ -1,4 +1,4 @@
-"""What a cached answer rests on, as hashes: a model in memory, a processor's files."""
+"""Hashes that identify cached results: of a model in memory, and of a processor's files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def hash_model(model: PreTrainedModel) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
         place = (tensor.device, tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if tensor.numel() and place in seen:  # tied: an embedding that is the output layer too is hashed once
+        if tensor.numel() and place in seen:  # tied: an embedding that is also the output layer is hashed once
             found.update(f"= {seen[place]}".encode())
             continue
         seen[place] = name
@@ -47,8 +47,8 @@ def hash_model(model: PreTrainedModel) -> str:
 
 
 def processor_key(folder: Path | str, family: Family | None = None, languages: Sequence[str] = ()) -> str:
-    """BLAKE2b of the processor's and tokenizer's files in a model folder, without what they say of their history; of the
-    languages too, where the family's features depend on them."""
+    """BLAKE2b of the processor's and tokenizer's files in a model folder, without the keys in VOLATILE; also of the languages
+    if the family's features depend on them."""
     found = hashlib.blake2b(digest_size=16)
     if family and family.languages:
         found.update(f"{languages}\n".encode())
@@ -63,7 +63,7 @@ def processor_key(folder: Path | str, family: Family | None = None, languages: S
 
 
 def stable(config: Any) -> str:
-    """A config as text without what changes between saves of the same model."""
+    """A config as text, without the keys that differ between saves of the same model."""
     return "" if config is None else json.dumps(_without_history(config.to_dict()), sort_keys=True, default=str)
 
 

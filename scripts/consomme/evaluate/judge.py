@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from consomme.evaluate.evaluator import Around, Evaluator
 
 INTERVAL = (0.025, 0.975)
-SMALL = 200  # rows: on fewer, differences in an error rate or BLEU are mostly chance, and the loss is steadier
+SMALL = 200  # rows: with fewer, differences in an error rate or BLEU are mostly chance, and the loss is more reliable
 
 
 class Judge:
-    """Says how good a model is on the sets of `choose_on`, and whether it keeps the limits set there.
+    """Evaluates models on the sets of `choose_on` and checks the limits set there.
 
-    parents: the models to choose from; `of:` may name one of them or a reference input of the job;
-    metric: what counts where the job has no choose_on (default: the experiment's)."""
+    parents: the models to choose from; `of:` may name one of them or a reference input of the job.
+    metric: used if the job has no choose_on (default: the experiment's)."""
 
     def __init__(self, job: Job, parents: Mapping[str, Path], metric: str | None = None) -> None:
         from consomme.evaluate.evaluator import Evaluator, rows_of
@@ -76,11 +76,11 @@ class Judge:
         metric: str | None = None,
         around: Around | None = None,
     ) -> float:
-        """The weighted mean over the sets, turned so that higher is better; of another metric, where one is named.
-        around: as in `Evaluator.statistics`."""
+        """The weighted mean of the choice's metric, or of `metric`, over the sets, with its sign set so that higher is
+        better. around: as in `Evaluator.statistics`."""
         choice = replace(self.choice, metric=metric) if metric else self.choice
         found = choosing.objective(self.evaluator(folder), model, choice, around)
-        return -math.inf if math.isnan(found) else found  # what can't be compared is never the best
+        return -math.inf if math.isnan(found) else found  # NaN is never the best
 
     def admissible(self, model: PreTrainedModel, folder: Path | None = None) -> tuple[bool, dict[str, Any]]:
         """Whether the model keeps every limit, and the figures by set."""
@@ -129,7 +129,7 @@ class Judge:
 
 
 def few(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
-    """What to think of a choice by this metric on sets of so many rows, if anything."""
+    """A warning if the development sets are too small for the choice's metric, else None. rows: set -> number of rows."""
     small = [name for name in choice.weights if rows[name] < SMALL]
     if choice.metric == "loss" or not small:
         return None
@@ -140,7 +140,8 @@ def few(choice: choosing.Choice, rows: Mapping[str, int]) -> str | None:
 
 
 def twice(choice: choosing.Choice, dev: Mapping[str, Sequence[str]], parents: Mapping[str, Path]) -> str | None:
-    """What to think of a choice on rows that the trainings of `parents` have looked at, if anything. dev: set -> corpora."""
+    """A warning if the choice reuses development rows that stopped or picked the `parents`' training runs, else None.
+    dev: set -> corpora."""
     rows = {corpus for name in choice.weights for corpus in dev[name]}
     seen: set[str] = set()
     for path in parents.values():
@@ -159,7 +160,7 @@ def twice(choice: choosing.Choice, dev: Mapping[str, Sequence[str]], parents: Ma
 
 
 def choose_on(job: Job, metric: str | None = None) -> dict[str, Any]:
-    """The job's choice; without one, `metric` (default: the experiment's) on all development sets alike."""
+    """The job's choice; without one, `metric` (default: the experiment's) on all development sets with equal weights."""
     given = job.spec["settings"].get("choose_on")
     if given:
         return given

@@ -25,11 +25,11 @@ def seq2seq_nll(
     inputs = dict(batch)
     labels = inputs.pop("labels")
     if "decoder_input_ids" not in inputs:
-        # given in place of the labels, so that the model doesn't compute a mean loss of its own beside ours
+        # given instead of the labels, so that the model doesn't compute its own mean loss as well
         inputs["decoder_input_ids"] = family.decoder_inputs(model, labels)
     with family.fitted(model, inputs):
         logits = model(**inputs, use_cache=False).logits
-    # one example at a time: log probabilities of a whole batch over a large vocabulary are gigabytes
+    # one example at a time: log probabilities of a whole batch over a large vocabulary take gigabytes
     nll = [
         cross_entropy(one.float(), wanted, ignore_index=LABEL_PAD, reduction="sum")
         for one, wanted in zip(logits, labels, strict=True)
@@ -42,8 +42,8 @@ def ctc_nll(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The CTC negative log likelihood of each example [b], float32 nats, and its label counts [b].
 
-    The blank is the config's pad_token_id. A transcript that doesn't fit into its frames has infinite loss; it counts
-    as 0, as in training, and does so for every model of the same frame rate."""
+    The blank is the config's pad_token_id. A transcript that is too long for its frames has infinite loss and
+    counts as 0, as in training. This is the same for every model with the same frame rate."""
     import torch
     from torch.nn.functional import ctc_loss, log_softmax
 

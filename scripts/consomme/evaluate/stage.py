@@ -1,4 +1,5 @@
-"""The evaluate stage: what a model says to every development and test set, stored raw, one line of scores a set."""
+"""The evaluate stage: the hypotheses of a model for every development and test set, stored raw, with a log line of scores per
+set."""
 
 from __future__ import annotations
 
@@ -22,10 +23,10 @@ from consomme.families.windows import FULL, KEY, SHORT
 def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
 
-    A model that was trained on short windows is asked about the test sets a second time, in the full window that any
-    other code would give it. A set whose file was written for the same weights, rows and decoding by this version of
-    the stage, and is still as it was, is left alone; when that holds for all of them no model is loaded. What replicates
-    ask apart lies one folder deeper, named like `job.out`."""
+    A model trained on short windows decodes the test sets a second time with the full window, which other software uses.
+    A set is skipped if its file was written for the same weights, rows and decoding by this version of the stage and has
+    not changed; if that holds for all sets, no model is loaded. If the spec has `apart` (replicates evaluate the same
+    model on different rows), the files are one folder deeper, in a folder named like `job.out`."""
     folder, state = job.out.parent, job.state
     if job.spec.get("apart"):
         folder, state = job.out.with_suffix(""), job.state / job.out.stem
@@ -74,7 +75,7 @@ def run(job: Job) -> None:
 
 
 def _stock(job: Job, model: Path) -> dict[str, Any] | None:
-    """The decoding of anybody else's code, where ours is another one because the model was trained so."""
+    """The decoding with the full window, for a model trained on short windows; None for other models."""
     given, config = job.spec["decoding"], model / "config.json"
     if given.get("window") or not config.is_file() or read_json(config).get(KEY) != SHORT:
         return None
@@ -102,7 +103,7 @@ class _Lazy:
 
 
 def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """By split, set and decoding, what the files of an earlier run were written for, if they are as that run left them.
+    """By (split, set, decoding): the identity of the files of an earlier run that have not changed since.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
     index, content = state / "index.json", state / "content.json"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 STEPS, RATE, BATCH = 60, 0.1, 16  # a batch is rows of the development sets
-# Adam divides by the size of the gradients: with its usual 1e-8, layers that hardly change the loss would move as fast as others
+# Adam divides by the size of the gradients: with its usual 1e-8, layers that hardly change the loss would move as fast
+# as others
 EPSILON = 1e-3
 START = 0.01  # upper end of the random first scores, so that the first layers tried are random
 

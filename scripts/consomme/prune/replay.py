@@ -81,7 +81,8 @@ class Replay:
 
     @contextmanager
     def _watching(self, model: PreTrainedModel, first: nn.Module, place: Place) -> Generator[None]:
-        """Find the modules that run exactly once, before the layers and outside the modules that hold them; keep their outputs."""
+        """Find the modules that run exactly once, before the layers and outside the modules that hold them; keep their
+        outputs."""
         found: dict[str, list[_Output | None]] = {}
         entered = False
 
@@ -112,7 +113,8 @@ class Replay:
         self.bytes += size
 
     def _room(self, count: int, size: int) -> bool:
-        """Whether the `size` bytes of states after `count` layers may be kept. Deletes other states to make room if needed."""
+        """Whether the `size` bytes of states after `count` layers may be kept. Deletes other states to make room if
+        needed."""
         while count % self.spacing == 0 and self.bytes + size > self.limit:
             if self.spacing > len(self.base):
                 return False

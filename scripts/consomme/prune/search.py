@@ -74,7 +74,8 @@ class Search:
         return self._looking(cosines, self.model, self.family, self.side, self.judge)
 
     def learnt(self, drop: int, seed: int) -> tuple[list[float], list[dict[str, Any]]]:
-        """A score for each layer of this side, learnt by gradient for the removal of `drop` layers; the losses of the steps."""
+        """A score for each layer of this side, learnt by gradient for the removal of `drop` layers; the losses of the
+        steps."""
         from consomme.prune.gates import learn
 
         return self._looking(learn, self.model, self.family, self.side, self.judge, drop, seed)
@@ -89,7 +90,7 @@ class Search:
         """For the log, such as `7 evaluations, 5 of them computed, in 1.2 s`."""
         seconds = sum(s for *_, s in self.asked) + self.looked
         if not self.asked:
-            return f"{self.looks} look at the layers in {seconds:.1f} s"
+            return f"{self.looks} scoring of all layers in {seconds:.1f} s"
         computed = sum(fresh for *_, fresh, _ in self.asked)
         return f"{len(self.asked)} evaluations, {computed} of them computed, in {seconds:.1f} s"
 

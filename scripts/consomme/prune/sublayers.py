@@ -96,7 +96,7 @@ def prune_sublayers(
         say(f"{side}: {len(gone)} of {len(units)} sublayers removed: {', '.join(units[n] for n in gone)}")
         if zeroed[side]:
             say(
-                f"{side}: {zeroed[side]} of them are only zeroed: the shape stays and the model is no faster; "
+                f"{side}: {zeroed[side]} of them are only zeroed, in the stock shape, and make the model no faster; "
                 f"{depth - len(stay[side])} of {depth} layers are removed"
             )
     return found

@@ -52,7 +52,7 @@ def prune_width(
         if not sides or {g.partition(".")[0] for g in groups} & {*sides}
     }
     if not keys:
-        raise ConsommeError(f"width: where the feed-forward parts of '{family.name}' are is unknown")
+        raise ConsommeError(f"width: the places of the feed-forward parts of '{family.name}' are unknown")
     before = {key: value_of(model.config, key) for key in keys}
     scores = scored(plan, "neurons", model, family, judge, seed, sides)
     gone = choose(scores, share(plan["drop"]))

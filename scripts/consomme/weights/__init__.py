@@ -1,1 +1,2 @@
-"""Weights on disk: tensors read and written in pieces, what fits together, means, and the stock shape of cut models."""
+"""Weights on disk: tensors read and written in chunks, compatibility checks, means, and the stock shape of head-pruned
+models."""

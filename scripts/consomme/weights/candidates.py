@@ -1,4 +1,4 @@
-"""Means in memory, to be tried before one of them is written: the same numbers that the writing would give."""
+"""Candidate means in memory, tried before one of them is written. The numbers equal those that would be written."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Values = dict[str, np.ndarray]  # tensor -> stored elements, flat
 
 
 class Candidates:
-    """One model in memory whose weights are replaced by each candidate in turn: what it returns is valid until the next
-    call. It reads the parents' files once for a single model and for a line, and again for each step of a running sum."""
+    """One model in memory whose weights are replaced by each candidate in turn: a returned model is valid until the next
+    call. The parents' files are read once for a single model or a line, and again for each step of a running sum."""
 
     def __init__(self, parents: Mapping[str, Path], device: str, renew: Renew | None = None) -> None:
-        """renew: what every mix goes through, in place; the parents themselves, ends of a line among them, don't."""
+        """renew: applied to every mix, in place, but not to the parents themselves, such as the ends of a line."""
         from consomme.families import load
 
         self.models = {name: Weights(path, name) for name, path in parents.items()}
@@ -48,7 +48,7 @@ class Candidates:
         return Running(self, first)
 
     def line(self) -> Callable[[float], PreTrainedModel]:
-        """alpha -> (1 - alpha) * first + alpha * second, of exactly two parents, both held in memory."""
+        """alpha -> (1 - alpha) * first + alpha * second, for exactly two parents, both kept in memory."""
         first, second = self.models.values()
         ends = [{t: self.stored(m.name, t) for t in self._floats()} for m in (first, second)]
 
@@ -67,8 +67,8 @@ class Candidates:
         return at
 
     def mixed(self, of: Callable[[str], Sequence[float]], renewed: bool = True) -> PreTrainedModel:
-        """The linear combination with of(tensor) coefficients, one for each parent; reads all files anew. renewed: false
-        for a step on the way to a mix."""
+        """The linear combination with of(tensor) coefficients, one for each parent; reads all files again.
+        renewed: false skips `renew`, for a step on the way to a mix."""
 
         def total(tensor: str) -> np.ndarray:
             found = None
@@ -132,7 +132,7 @@ class Running:
         return self.candidates.renew(self.candidates._fill(totals, divisor=self.count + 1))
 
     def keep(self, name: str) -> None:
-        """Let that parent be an ingredient from now on."""
+        """Add that parent to the sum."""
         for tensor, total in self.total.items():
             total += self.candidates._exact(name, tensor)
         self.count += 1

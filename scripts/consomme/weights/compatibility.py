@@ -1,6 +1,6 @@
 """Whether models can be averaged: one architecture, one vocabulary, the same tensors.
 
-Every error names both models and shows up to three of the differences."""
+Every error names both models and shows up to three differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.provenance import NAME, lineage
 from consomme.weights.tensors import FLOATS, Weights
 
-# files that say which id is which piece of text; of tokenizer.json only the parts that do
+# files that map ids to tokens; of tokenizer.json only the parts that do are compared
 VOCABULARIES = (
     "vocab.json",
     "vocab.txt",
@@ -27,7 +27,7 @@ VOCABULARIES = (
     "added_tokens.json",
     "tokenizer.json",
 )
-# keys of config.json that change what a model computes of the same tensors, as patterns
+# keys of config.json, as patterns, that change what a model computes from the same tensors
 COMPUTED = [
     "*attention_heads",
     "*num_heads",
@@ -66,7 +66,7 @@ COMPUTED = [
 ]
 SHOWN = 3
 COMPARED = 1 << 16  # elements compared at once
-COUNTER = ".num_batches_tracked"  # of a batch norm: no weight, and nothing in evaluation looks at it
+COUNTER = ".num_batches_tracked"  # of a batch norm: not a weight, and not used in evaluation
 
 
 def check(models: Sequence[Weights]) -> None:
@@ -81,8 +81,8 @@ def check(models: Sequence[Weights]) -> None:
 
 
 def check_words(models: Sequence[Weights]) -> None:
-    """Raise ConsommeError unless all `models` are of the first one's architecture and mean the same by every id. Their
-    tensors may differ: for models that answer together, but are not averaged."""
+    """Raise ConsommeError unless all `models` have the first one's architecture and vocabulary. Their tensors may differ:
+    for the members of an ensemble, which are not averaged."""
     for other in models[1:]:
         _same_architecture(models[0], other)
         _same_vocabulary(models[0], other)
@@ -96,9 +96,9 @@ def config(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConsommeError(f"{path} is damaged: no JSON ({error})") from None
+        raise ConsommeError(f"{path} is damaged: not JSON ({error})") from None
     if not isinstance(found, dict):
-        raise ConsommeError(f"{path} is damaged: a mapping is wanted there")
+        raise ConsommeError(f"{path} is damaged: it must hold a mapping")
     return found
 
 
@@ -118,22 +118,22 @@ def _same_architecture(first: Weights, other: Weights) -> None:
 
 
 def _same_computation(first: Weights, other: Weights) -> None:
-    """What tensors alone don't tell: heads, activations, scales. A key that one config leaves out is at its default there,
-    which isn't known here."""
+    """Compare what the tensors alone don't show: heads, activations, scales. A key that one config lacks is skipped: it has
+    its default there, which isn't known here."""
     one, two = config(first.folder), config(other.folder)
     keys = [k for k in one if k in two and any(fnmatchcase(k, pattern) for pattern in COMPUTED)]
     differ = sorted(k for k in keys if one[k] != two[k])
     if differ:
         shown = "; ".join(f"{k} {one[k]!r} and {two[k]!r}" for k in differ[:SHOWN])
         raise ConsommeError(
-            f"{first.name} and {other.name} compute different things of their tensors: config.json differs in {shown}. Only "
+            f"{first.name} and {other.name} compute different things from their tensors: config.json differs in {shown}. Only "
             "models of one ancestor can be averaged"
         )
 
 
 def _same_parts(first: Weights, other: Weights) -> None:
-    """Two prunings of one model may have the same shapes and other layers or neurons of it: a mean of what never stood in
-    the same place. What was pruned is known from the models' records; without any, nothing is said."""
+    """Refuse two prunings of one model that kept different layers or neurons: their shapes may be equal, but their mean has
+    no sense. What was pruned is read from their provenance; models without it are not checked."""
     if not all((m.folder / NAME).exists() for m in (first, other)):
         return
     one, two = lineage(first.folder), lineage(other.folder)
@@ -152,8 +152,8 @@ def _same_parts(first: Weights, other: Weights) -> None:
 
 
 def _gone(found: dict[str, Any], side: str) -> list[int] | None:
-    """The layers of a side that stand behind one that went, or None: a side whose sublayers alone went lists all of its
-    layers, and how many there are is a matter of shapes."""
+    """The layers that follow a removed layer, else None. A side that lost only sublayers lists all of its layers; a
+    difference in depth is found by the comparison of shapes."""
     kept = found["layers"].get(side) or []
     return [n for place, n in enumerate(kept, 1) if n != place] or None
 
@@ -179,23 +179,23 @@ def _same_vocabulary(first: Weights, other: Weights) -> None:
 
 
 def _pieces(folder: Path) -> dict[str, int] | None:
-    """piece -> id, from whichever JSON file has it; None where only a binary one does."""
+    """Token -> id, from the JSON file that has it; None if only a binary file does."""
     for name in ("vocab.json", "tokenizer.json"):
         if (folder / name).exists():
             found = json.loads((folder / name).read_text(encoding="utf-8"))
             found = found.get("model", {}).get("vocab") if name == "tokenizer.json" else found
-            if isinstance(found, list):  # a unigram model's: [piece, score] by id
+            if isinstance(found, list):  # of a unigram model: [token, score] by id
                 found = {piece: i for i, (piece, _) in enumerate(found)}
             return found if isinstance(found, dict) else None
     return None
 
 
 def _difference(one: Path, two: Path) -> str | None:
-    """How two unequal vocabulary files differ, or None if they mean the same."""
+    """How two unequal vocabulary files differ, or None if they are equivalent."""
     if one.suffix != ".json":
         return ""
     a, b = (json.loads(p.read_text(encoding="utf-8")) for p in (one, two))
-    if one.name == "tokenizer.json":  # its truncation and padding are states of use
+    if one.name == "tokenizer.json":  # its truncation and padding depend on its last use
         a, b = ({k: t.get(k) for k in ("model", "added_tokens", "normalizer", "pre_tokenizer")} for t in (a, b))
     if a == b:
         return None
@@ -257,7 +257,8 @@ def _copy_of_another(has: Weights, lacks: Weights, tensor: str) -> bool:
 
 
 def _equal(model: Weights, one: str, other: str) -> bool:
-    """Whether two tensors are the same, bit for bit: in pieces, up to the first that differs, for tables are large."""
+    """Whether two tensors are equal bit for bit. Compares chunk by chunk up to the first difference, because tables are
+    large."""
     a, b = model.slots[one], model.slots[other]
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return False
@@ -266,7 +267,7 @@ def _equal(model: Weights, one: str, other: str) -> bool:
 
 
 def _vocabularies(model: Weights) -> set[int] | None:
-    """The sizes of a model's vocabularies, so far as its config names them; None where it ties nothing."""
+    """The sizes of a model's vocabularies that its config names; None if it ties no weights."""
     settings = config(model.folder)
     if settings.get("tie_word_embeddings") is False:
         return None
@@ -275,7 +276,8 @@ def _vocabularies(model: Weights) -> set[int] | None:
 
 
 def copies(models: Sequence[Weights]) -> dict[str, str]:
-    """Tensor -> the first one by name that it is tied to: embeddings and heads that every model stores, equal in each."""
+    """Tied tensor -> the first tensor by name that it equals. Only embeddings and output layers that every
+    model stores count, and only if they are equal in every model."""
     sizes, slots = _vocabularies(models[0]), models[0].slots
     tables = sorted(t for t, s in slots.items() if len(s.shape) > 1 and s.shape[0] in (sizes or ()))
     tables = [t for t in tables if all(t in m.slots for m in models)]
@@ -296,7 +298,7 @@ def _refuse(
 
 
 def not_finite(models: Sequence[Weights]) -> ConsommeError:
-    """The error for models of which at least one holds NaN or infinity: looks through all of them to name the tensors."""
+    """The error if at least one of the models holds NaN or infinity. Reads all models to name the tensors."""
     import numpy as np
 
     from consomme.weights.tensors import to_float32
@@ -318,13 +320,13 @@ def not_finite(models: Sequence[Weights]) -> ConsommeError:
     shown = "; ".join(found[:SHOWN])
     others = ", ".join(m.name for m in models if not any(f.startswith(f"{m.name}: ") for f in found))
     return ConsommeError(
-        f"NaN or infinity in the weights: {shown}. They would spoil the mean with {others or 'every other model'}; "
+        f"NaN or infinity in the weights: {shown}. They would spread to the mean with {others or 'every other model'}; "
         f"leave that model out"
     )
 
 
 def too_large(tensor: str, dtype: str) -> ConsommeError:
-    """The error for finite weights whose combination the stored dtype can't hold."""
+    """The error for finite weights whose combination is too large for the stored dtype."""
     return ConsommeError(
         f"{tensor}: the result is larger than {dtype} can hold; give smaller weights or a smaller scale, or store the models in "
         "a wider dtype first"

@@ -1,4 +1,4 @@
-"""A combination of models, tensor by tensor: written to disk as a stream, or made in memory to be tried."""
+"""A combination of models, tensor by tensor: written to disk as a stream, or computed in memory as a candidate."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from consomme.weights import tensors
 from consomme.weights.compatibility import check, config, copies, not_finite, too_large
 from consomme.weights.tensors import FLOATS, Weights
 
-PIECE = 1 << 16  # elements held at once of all models together: 512 KiB each as float64
-SUMMED = 1 << 18  # elements summed at once: threads that share smaller ones wait for each other
+PIECE = 1 << 16  # elements in memory at once, over all models: 512 KiB each as float64
+SUMMED = 1 << 18  # elements summed at once: with smaller chunks threads wait for each other
 _threads = 1
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # mallopt(3)
-_KEPT = 32 << 20  # bytes: the largest threshold there is, and many pieces of a few threads
+_KEPT = 32 << 20  # bytes: the largest threshold that glibc allows; room for many chunks of a few threads
 
 Spans = Iterator[tuple[int, int]]  # (begin, end) of a tensor's elements
 M = TypeVar("M", bound="Mixture")
@@ -38,15 +38,14 @@ def write_mean(
     divisor: float = 1.0,
     zeroed: bool = True,
 ) -> None:
-    """Fill `folder` with the checkpoint sum(c * model) / divisor over `parents` (name -> folder), `coefficients` in their
-    order.
+    """Fill `folder` with the checkpoint sum(c * model) / divisor over `parents` (name -> folder), `coefficients` in the
+    same order.
 
-    Without coefficients: the mean, the sum over all divided by their number. Sums are float64 and rounded once to the
-    stored dtype (the widest, where models differ); integer tensors have to be equal, but batch norms' counters, which
-    are the first's. All other files come from the first parent, the donor. The memory needed depends neither on the
-    number nor on the size of the models.
-    zeroed: whether the zeroed copies of head-pruned models, where all have one, are averaged too.
-    Raises ConsommeError, naming the models and tensors, where they do not fit together."""
+    Without coefficients: the mean. Sums are float64 and rounded once to the stored dtype (the widest, if models differ).
+    Integer tensors must be equal, except the counters of batch norms, which are taken from the first parent. All other
+    files come from the first parent, the donor. Memory use depends neither on the number nor on the size of the models.
+    zeroed: if all parents have a zeroed copy (head-pruned models), average these copies too.
+    Raises ConsommeError, which names the models and tensors, if the models are incompatible."""
     _write(folder, parents, lambda models: Mixture(models, coefficients, divisor))
     zeroed_copies = {name: path / ZEROED for name, path in parents.items()}
     if zeroed and all((path / tensors.SINGLE).exists() for path in zeroed_copies.values()):
@@ -55,13 +54,13 @@ def write_mean(
 
 
 def write_merge(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequence[Weights]], M]) -> M:
-    """Fill `folder` with the checkpoint that `mixture` makes of the opened `parents`; the first is the donor of all
-    other files. Returns the mixture, its models closed. ConsommeError for models that lost heads: only a plain mean of
-    them has a zeroed copy that is the mean of theirs."""
+    """Fill `folder` with the checkpoint that `mixture` computes from the opened `parents`; the first is the donor of all
+    other files. Returns the mixture, with its models closed. ConsommeError for head-pruned models: their zeroed
+    copies can be averaged only with one coefficient per model."""
     for name, path in parents.items():
         if config(path).get("pruned_heads"):
             raise ConsommeError(
-                f"{name} lost attention heads; such models can be averaged with one weight for each, and not otherwise. "
+                f"{name} lost attention heads; such models can be averaged only with one weight per model. "
                 f"Merge first and prune the result"
             )
     return _write(folder, parents, mixture)
@@ -83,10 +82,10 @@ def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequenc
 
 
 class Mixture:
-    """Models with a coefficient each. layout: tensor -> (dtype, shape) of the result, tied weights once.
+    """A linear combination of models. layout: tensor -> (dtype, shape) of the result, tied weights once.
 
-    Other linear combinations derive from it: `of(tensor)` gives the coefficients where they differ from tensor to
-    tensor. What is not linear derives from `Combination`."""
+    Subclasses with different coefficients for different tensors override `of(tensor)`. Combinations that are not linear
+    derive from `Combination`."""
 
     piece = SUMMED  # elements at once
 
@@ -109,7 +108,7 @@ class Mixture:
         return tensors.widest(dtypes) if dtypes[0] in FLOATS else dtypes[0]
 
     def of(self, tensor: str) -> Sequence[float]:
-        """The coefficients for one tensor, asked once before its pieces."""
+        """The coefficients for one tensor; called once, before its chunks."""
         return self.coefficients
 
     def pieces(self, tensor: str) -> Iterator[np.ndarray]:
@@ -123,7 +122,7 @@ class Mixture:
             return
 
         def stored(total: np.ndarray) -> np.ndarray:
-            low, high = total.min(), total.max()  # one NaN or infinity among the terms leaves its mark on the sum
+            low, high = total.min(), total.max()  # a NaN or infinity in any term shows in the sum
             limit = tensors.LARGEST[dtype] * abs(self.divisor)
             if not (-limit < low and high < limit):
                 raise too_large(tensor, dtype) if np.isfinite(total).all() else not_finite(self.models)
@@ -132,12 +131,12 @@ class Mixture:
         yield from self._totals(tensor, spans, stored)
 
     def _totals(self, tensor: str, spans: Spans, stored: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
-        """`stored` of the sum of each span, in their order."""
+        """`stored(sum)` of each span, in order."""
         coefficients = self.of(self.copies.get(tensor, tensor))
         return in_order(lambda span: stored(self._sum(tensor, coefficients, *span)), spans)
 
     def _sum(self, tensor: str, coefficients: Sequence[float], begin: int, end: int) -> np.ndarray:
-        """The sum, float64, of the elements begin..end of a floating tensor."""
+        """The weighted sum of the elements begin..end of a floating tensor, float64."""
         total = None
         for model, coefficient in zip(self.models, coefficients, strict=True):
             dtype, stored = model.slots[tensor].dtype, model.read(tensor, begin, end)
@@ -156,12 +155,12 @@ class Mixture:
 
 
 class Combination(Mixture):
-    """A combination that is not linear: `combine` gives its sums."""
+    """A combination that is not linear: subclasses override `combine`."""
 
     piece = PIECE
 
     def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
-        """The sum of each span (begin, end) of a tensor's elements, float64, in their order."""
+        """The sum of each span (begin, end) of a tensor's elements, float64, in order."""
         raise NotImplementedError
 
     def _totals(self, tensor: str, spans: Spans, stored: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
@@ -169,7 +168,7 @@ class Combination(Mixture):
 
 
 class ByTensor(Mixture):
-    """A linear combination with coefficients of its own for each tensor: of(tensor) -> one for each model."""
+    """A linear combination with different coefficients for each tensor: of(tensor) -> one for each model."""
 
     def __init__(self, models: Sequence[Weights], of: Callable[[str], Sequence[float]]) -> None:
         super().__init__(models)
@@ -180,15 +179,16 @@ class ByTensor(Mixture):
 
 
 def set_threads(count: int) -> None:
-    """How many threads sum at once, as in `torch.set_num_threads`, in a process that is there for sums: of speed only."""
+    """Set the number of summing threads, like `torch.set_num_threads`. Affects only speed. For processes that mainly
+    compute means."""
     global _threads
     _threads = max(1, count)
     _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:
-    """Let the C library keep the memory of freed arrays for the next ones, where it is glibc. Given back and asked for
-    anew, every page of every piece costs a fault: 40 % of the time of a mean in bfloat16."""
+    """Make glibc keep the memory of freed arrays for later ones. Otherwise every page of every chunk is a page fault, which
+    takes 40 % of the time of a mean in bfloat16. With other C libraries this does nothing."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
@@ -196,7 +196,7 @@ def _keep_freed_memory() -> None:
 
 
 def in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
-    """work(item) of each item, in their order, by as many threads as are set, a few items ahead."""
+    """work(item) of each item, in order, computed by the threads of `set_threads` a few items ahead."""
     waiting: deque[Future[Any]] = deque()
     ahead = list(islice(items, 2 * _threads if _threads > 1 else 1))
     if len(ahead) < 2:
@@ -211,8 +211,8 @@ def in_order(work: Callable[[Any], Any], items: Iterator[Any]) -> Iterator[Any]:
 
 
 def add(total: np.ndarray | None, values: np.ndarray, coefficient: float) -> np.ndarray | None:
-    """total + coefficient * values in float64; `values`, of any floating dtype, may be overwritten, `total` is. A zero term
-    adds nothing at all, so that the ends of a line are the models themselves, the signs of their zeros included."""
+    """total + coefficient * values in float64; `total` is overwritten, `values` (any floating dtype) may be. With a zero
+    coefficient nothing is added, so that the ends of a line equal the models bit for bit, signs of zeros included."""
     if coefficient == 0:
         return total
     if coefficient != 1:
@@ -224,7 +224,9 @@ def add(total: np.ndarray | None, values: np.ndarray, coefficient: float) -> np.
 
 def rounded(total: np.ndarray, divisor: float, dtype: str) -> np.ndarray:
     """total / divisor, rounded once to the stored dtype."""
-    if math.frexp(divisor)[0] == 0.5:  # a power of two: its reciprocal is exact, and a product cheaper than a quotient
+    if (
+        math.frexp(divisor)[0] == 0.5
+    ):  # a power of two: its reciprocal is exact, and multiplying is faster than dividing
         return tensors.from_float64(total if divisor == 1 else total * (1 / divisor), dtype)
     return tensors.from_float64(total / divisor, dtype)
 
@@ -235,14 +237,14 @@ def finite(stored: np.ndarray, dtype: str) -> bool:
 
 
 def link_model(source: Path, folder: Path) -> None:
-    """Let `folder` hold the files of a finished model, as hard links where possible, without its provenance."""
+    """Link the files of a finished model into `folder` (hard links where possible), without its provenance."""
     link_tree(source, folder)
     for name in HISTORY:
         (folder / name).unlink(missing_ok=True)
 
 
 def _match_precision(folder: Path, plan: Mixture) -> None:
-    """Where models of different precision were mixed, let config.json name the precision of the result."""
+    """If models of different precision were combined, write the precision of the result into config.json."""
     words = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
     changed = {d for t, (d, _) in plan.layout.items() if d in FLOATS and d != plan.models[0].slots[t].dtype}
     settings = config(folder)
@@ -253,7 +255,7 @@ def _match_precision(folder: Path, plan: Mixture) -> None:
 
 
 def precision(folder: Path) -> str:
-    """The floating dtype that most elements of a checkpoint are stored in, safetensors' name for it."""
+    """The floating dtype of most elements of a checkpoint, by its safetensors name."""
     with Weights(folder) as weights:
         sizes: dict[str, int] = {}
         for slot in weights.slots.values():

@@ -1,8 +1,8 @@
-"""Weights on disk as a stream: safetensors read and written piece by piece, with numpy alone.
+"""Weights on disk as a stream: safetensors read and written chunk by chunk, with numpy alone.
 
-Neither torch nor transformers is imported here: their start-up would cost more than the averaging itself, and numpy
-lacks only bfloat16, which is the upper half of a float32. Files are read with `pread` into small buffers, not through
-a memory map: the pages of a map count as the process's own, and a file that shrinks under it kills the process.
+Neither torch nor transformers is imported here: their import would take longer than the averaging itself. numpy lacks only
+bfloat16, which is the upper half of a float32. Files are read with `pread` into small buffers, not memory-mapped:
+mapped pages count as the process's memory, and a file truncated while mapped kills the process.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from consomme.common.errors import ConsommeError
 
-# safetensors' names; bfloat16 is held as its bits
+# safetensors' names; bfloat16 values are stored as their bits
 DTYPES = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -50,13 +50,13 @@ Pieces = Callable[[str], Iterator[np.ndarray]]  # a tensor's name -> its stored 
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor lies: begin and end are byte positions in the file; shape in elements, row-major."""
+    """The position of a tensor in a file."""
 
     file: Path
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+    dtype: str  # safetensors' name
+    shape: tuple[int, ...]  # in elements, row-major
+    begin: int  # first byte in the file
+    end: int  # byte after the last
 
     @property
     def elements(self) -> int:
@@ -66,8 +66,8 @@ class Slot:
 class Weights:
     """The tensors of one checkpoint folder (one `model.safetensors`, or shards with their index), read on demand.
 
-    name: how messages call the model; slots: tensor name -> where it lies.
-    Raises ConsommeError for a folder without safetensors, a pickle (never opened), a damaged or truncated file."""
+    name: the model's name in messages. slots: tensor name -> its position.
+    Raises ConsommeError for a folder without safetensors, a pickle (never opened), or a damaged or truncated file."""
 
     def __init__(self, folder: Path | str, name: str | None = None) -> None:
         self.folder = Path(folder)
@@ -85,7 +85,7 @@ class Weights:
             raise ConsommeError(f"{self.name}: {INDEX} names tensors that no shard holds: {', '.join(lost[:3])}")
 
     def _indexed(self) -> dict[str, str]:
-        """Tensor -> its shard, where the weights are in shards."""
+        """Tensor -> its shard; empty if the weights are in one file."""
         if (self.folder / SINGLE).exists():
             return {}
         return json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
@@ -164,14 +164,14 @@ def header(path: Path, name: str) -> dict[str, Slot]:
         except ValueError as error:
             raise damaged(f"its header is not JSON ({error})") from None
     if not isinstance(entries, dict):
-        raise damaged("its header is no mapping")
+        raise damaged("its header is not a mapping")
     entries.pop("__metadata__", None)
     start, slots, last = 8 + length, {}, 0
     for tensor, entry in entries.items():
         kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         if kind not in DTYPES:
             raise ConsommeError(
-                f"{name}: tensor {tensor} in {path.name} has dtype {kind}; averaging knows {', '.join(DTYPES)}"
+                f"{name}: tensor {tensor} in {path.name} has dtype {kind}; allowed: {', '.join(DTYPES)}"
             )
         if end - begin != math.prod(shape) * DTYPES[kind].itemsize:
             raise damaged(f"{tensor} has {end - begin} bytes for shape {list(shape)} of {kind}")
@@ -190,7 +190,7 @@ def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def plain(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Stored elements of a floating dtype in one that numpy adds to float64 exactly: bfloat16 as float32, others as stored."""
+    """Stored elements in a floating dtype that numpy converts to float64 exactly: bfloat16 as float32, others as stored."""
     return to_float32(values, dtype) if dtype == "BF16" else values
 
 
@@ -198,8 +198,8 @@ def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     """float64 rounded once, to nearest with ties to even, to a stored dtype (bfloat16 as its bits)."""
     if dtype != "BF16":
         return values.astype(DTYPES[dtype])
-    # By way of float32. Two roundings differ from one only where the first is inexact and ends in the middle between two
-    # bfloat16; a mean of two or four models has many values that lie there exactly.
+    # Via float32. Rounding twice differs from rounding once only if the first rounding is inexact and its result is exactly
+    # between two bfloat16 values. Means of two or four models have many values exactly between two bfloat16 values.
     single = values.astype(np.float32)
     bits = single.view(np.uint32)
     up = bits >> np.uint32(16)
@@ -215,9 +215,9 @@ def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _through_odd(values: np.ndarray) -> np.ndarray:
-    """float64 as bfloat16 by way of float32 rounded to odd: the result then carries, in its last bit, that something was
-    cut off, so that the second rounding cannot take an inexact value for a tie (Boldo and Melquiond 2008). float32 has
-    sixteen bits more than bfloat16 and the same exponents, which is enough for that."""
+    """float64 to bfloat16 via float32 rounded to odd. The last bit of the float32 then marks an inexact value, so that the
+    second rounding does not take it for a tie (Boldo and Melquiond 2008). This needs the same exponents and at least two
+    extra bits; float32 has sixteen more than bfloat16."""
     single = values.astype(np.float32)
     back = single.astype(np.float64)
     bits = single.view(np.uint32).copy()
@@ -228,14 +228,14 @@ def _through_odd(values: np.ndarray) -> np.ndarray:
 
 
 def to_float32(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Stored elements of a floating dtype as float32 (exact, but for F64)."""
+    """Stored elements of a floating dtype as float32 (exact, except for F64)."""
     if dtype == "BF16":
         return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
     return values.astype(np.float32)
 
 
 def widest(dtypes: Iterable[str]) -> str:
-    """The floating dtype that holds every value of all the given ones."""
+    """The narrowest floating dtype that holds every value of all the given ones."""
     found = set(dtypes)
     if len(found) == 1:
         return found.pop()
@@ -245,9 +245,9 @@ def widest(dtypes: Iterable[str]) -> str:
 def write(stream: BinaryIO, layout: Mapping[str, tuple[str, tuple[int, ...]]], pieces: Pieces) -> None:
     """Write a safetensors file in one pass.
 
-    layout: tensor -> (dtype, shape); pieces(tensor) yields its stored elements in order. The header comes first, since
-    every offset is known beforehand; tensors go by falling element size, then by name, which keeps them aligned and
-    the bytes the same whatever the order of `layout`."""
+    layout: tensor -> (dtype, shape); pieces(tensor) yields its stored elements in order. The header comes first,
+    because all offsets are known in advance. Tensors are sorted by falling element size, then by name: this keeps them
+    aligned, and the bytes don't depend on the order of `layout`."""
     order = sorted(layout, key=lambda t: (-DTYPES[layout[t][0]].itemsize, t))
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     at = 0

@@ -1,4 +1,5 @@
-"""The zeroed copy of a head-pruned model: the stock shape, with zeros where the heads were, for tools that know no other."""
+"""The zeroed copy of a head-pruned model: the stock shape, with zeros where the heads were, for tools that need that
+shape."""
 
 from __future__ import annotations
 
@@ -16,9 +17,10 @@ CROSS = "decoder.cross"
 
 
 def write_zeroed_copy(folder: Path, out: Path | None = None) -> Path:
-    """Write `out` (default: `folder`/zeroed), which plain `from_pretrained` loads, for a checkpoint whose config names `pruned_heads`.
+    """Write the zeroed copy of a checkpoint with `pruned_heads` in its config to `out` (default: `folder`/zeroed).
 
-    It computes what the sliced model computes, up to rounding, and is no faster. Returns that folder."""
+    Plain `from_pretrained` loads it. It computes the same as the sliced model, up to rounding, and is as slow as the
+    unpruned model. Returns the folder."""
     from consomme.families.surgery import zeroed_copy
 
     out = out or folder / ZEROED
@@ -31,7 +33,7 @@ def write_zeroed_copy(folder: Path, out: Path | None = None) -> Path:
 
 
 def save(model: PreTrainedModel, folder: Path, dtype: str) -> None:
-    """Save weights and config in the floating dtype of that (safetensors) name."""
+    """Save weights and config in a floating dtype, given by its safetensors name."""
     import torch
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -39,7 +41,7 @@ def save(model: PreTrainedModel, folder: Path, dtype: str) -> None:
 
 
 def _align(model: PreTrainedModel, folder: Path) -> None:
-    """The cross-attention heads that give word timestamps, [layer, head], have their old numbers in the stock shape."""
+    """Renumber the cross-attention heads that give word timestamps, [layer, head], as in the stock shape."""
     from consomme.common.files import read_json
 
     generation: Any = getattr(model, "generation_config", None)

@@ -1,5 +1,5 @@
-"""The table of metrics. One more metric is one more small file and one line here, or an entry point of another package
-in the group `consomme.metrics` that loads to a `Metric`."""
+"""The table of metrics. A new metric is a small file and one line here, or an entry point of another package in
+the group `consomme.metrics` that loads to a `Metric`."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ metric_named = TABLE.named
 
 
 def metrics_of(task: str, needs: str | None = None) -> list[Metric]:
-    """The metrics for a task, those that need hypotheses (or the loss) if asked for."""
+    """The metrics for a task; with `needs`, only those that need hypotheses (or the loss)."""
     return [m for m in TABLE.values() if task in m.tasks and needs in (None, m.needs)]

@@ -1,4 +1,4 @@
-"""What a metric is. This module imports nothing heavy: the plan reads names, directions and tasks."""
+"""The record of a metric. This module imports nothing heavy: the plan reads names, directions and tasks."""
 
 from __future__ import annotations
 
@@ -16,24 +16,19 @@ V = TypeVar("V", float, "np.ndarray")
 
 @dataclass(frozen=True)
 class Metric:
-    """A corpus metric that rests on sums of statistics per utterance.
+    """A corpus metric that is computed from sums of statistics per utterance."""
 
-    name: the word in configurations; higher_is_better: its direction; tasks: asr, nmt; needs: "hypotheses" or "loss";
-    unit: of the value, "%" for rates, which are times 100; size: k, the number of statistics of an utterance;
-    statistics(references, hypotheses, normaliser) -> float64 [n, k], `normaliser` being a name or a function;
-    value(sums [..., k]) -> float64 [...], so that thousands of resamples are one call;
-    signature(): the metric's exact version and options, for reports."""
-
-    name: str
+    name: str  # the word in configurations
     higher_is_better: bool
-    tasks: Sequence[str]
-    needs: str
-    unit: str
-    size: int
+    tasks: Sequence[str]  # asr, nmt
+    needs: str  # "hypotheses" or "loss"
+    unit: str  # of the value; "%" for rates, which are times 100
+    size: int  # k, the number of statistics per utterance
+    # (references, hypotheses, the normaliser's name or function) -> float64 [n, k]
     statistics: Callable[[Sequence[str], Sequence[str], str | Normaliser], np.ndarray]
-    value: Callable[[np.ndarray], np.ndarray]
-    signature: Callable[[], str]
+    value: Callable[[np.ndarray], np.ndarray]  # sums [..., k] -> float64 [...]: one call for thousands of resamples
+    signature: Callable[[], str]  # the metric's exact version and options, for reports
 
     def gain(self, value: V) -> V:
-        """The value turned so that higher is better."""
+        """The value, with its sign changed if lower is better, so that higher is better."""
         return value if self.higher_is_better else -value

@@ -1,6 +1,6 @@
 """BLEU on sacreBLEU's sufficient statistics: n-grams of order 1 to 4, tokenizer 13a, mixed case, exponential smoothing.
 
-The text is scored raw, whatever the normaliser: the tokenizer belongs to the metric, and the signature says which."""
+The text is scored raw, whatever the normaliser: the tokenizer is part of the metric and of its signature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ORDER = 4
 
 
 def bleu_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
-    """Of each sentence [hypothesis length, reference length, matches x 4, n-grams x 4], float64 [n, 10]."""
+    """For each sentence [hypothesis length, reference length, matches x 4, n-grams x 4], float64 [n, 10]."""
     import numpy as np
 
     if not len(references):
@@ -33,9 +33,9 @@ def bleu(sums: np.ndarray) -> np.ndarray:
     length, wanted = sums[..., 0], sums[..., 1]
     matches, ngrams = sums[..., 2 : 2 + ORDER], sums[..., 2 + ORDER :]
     missed = matches == 0
-    # each order without a match halves once more what a match would count (NIST's smoothing)
+    # NIST's smoothing: the first order without a match counts 1/2 match, the next 1/4, and so on
     counted = np.where(missed, 0.5 ** np.cumsum(missed, axis=-1), matches)
-    # an order for which the hypotheses have no n-gram at all makes BLEU 0, and so does a corpus without any match
+    # BLEU is 0 if an order has no n-gram in any hypothesis, or if the corpus has no match at all
     defined = (ngrams > 0).all(axis=-1) & ~missed.all(axis=-1)
     precisions = 100.0 * counted / np.maximum(ngrams, 1.0)
     brevity = np.exp(np.minimum(0.0, 1.0 - wanted / np.maximum(length, 1.0)))

@@ -1,4 +1,4 @@
-"""chrF2 on sacreBLEU's sufficient statistics: character n-grams of order 1 to 6, beta 2, spaces left out.
+"""chrF2 on sacreBLEU's sufficient statistics: character n-grams of order 1 to 6, beta 2, without spaces.
 
 The text is scored raw, whatever the normaliser, as for BLEU."""
 
@@ -19,7 +19,7 @@ BETA = 2
 
 
 def chrf_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
-    """Of each sentence [n-grams of the hypothesis, of the reference, matches] x 6 orders, float64 [n, 18]."""
+    """For each sentence [n-grams of the hypothesis, of the reference, matches] x 6 orders, float64 [n, 18]."""
     import numpy as np
 
     if not len(references):

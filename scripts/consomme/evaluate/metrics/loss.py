@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def loss_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
-    """Refused: text alone has no loss. The evaluator makes these statistics, [nll, tokens], with the model."""
+    """Raises ConsommeError: text alone has no loss. The evaluator computes these statistics, [nll, tokens], with the
+    model."""
     raise ConsommeError("the metric 'loss' needs the model itself; it can't be counted from stored hypotheses")
 
 
 def mean_loss(sums: np.ndarray) -> np.ndarray:
-    """Nats per token of sums [..., 2] of [nll, tokens]; 0 without any token."""
+    """Nats per token of sums [..., 2] of [nll, tokens]; 0 if there are no tokens."""
     import numpy as np
 
     return sums[..., 0] / np.maximum(sums[..., 1], 1.0)

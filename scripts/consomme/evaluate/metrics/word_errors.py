@@ -1,7 +1,7 @@
 """Word and character error rate, by jiwer's alignment.
 
 The statistics of an utterance are [errors, reference length]. An empty reference has length 0 and its insertions count
-as errors, so silence that is transcribed as speech costs what it should."""
+as errors, so words transcribed for silence are counted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def word_errors(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
-    """[substitutions + deletions + insertions, words of the reference] of each utterance, float64 [n, 2]."""
+    """[substitutions + deletions + insertions, words of the reference] for each utterance, float64 [n, 2]."""
     import jiwer
 
     return _counts(jiwer.process_words, references, hypotheses, normaliser)
@@ -55,7 +55,8 @@ def _counts(process, references, hypotheses, normaliser) -> np.ndarray:
 
 
 def _length(chunk) -> int:
-    """Edits in a chunk of the alignment: a substitution is as long on either side, one side of the others is empty."""
+    """The number of edits in a chunk of the alignment: both sides of a substitution are equally long; else one side is
+    empty."""
     return max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
 
 

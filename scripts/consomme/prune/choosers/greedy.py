@@ -57,7 +57,8 @@ def greedy(question: Question) -> Answer:
 
 
 def leave_one_out(question: Question) -> Answer:
-    """The `drop` layers whose single removal costs least, removed at once. `depth` evaluations; ignores interactions of layers."""
+    """The `drop` layers whose single removal costs least, removed at once. `depth` evaluations; ignores interactions of
+    layers."""
     tried, layers = Tried(question), tuple(range(question.depth))
     question.near(layers)
     found = {layer: tried.value(_without(layers, layer)) for layer in layers}

@@ -1,5 +1,5 @@
-"""The record of a score. Its units are attention heads or neurons of feed-forward sublayers. This module imports nothing heavy:
-the plan reads the records."""
+"""The record of a score. Its units are attention heads or neurons of feed-forward sublayers. This module imports
+nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 

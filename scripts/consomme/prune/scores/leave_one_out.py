@@ -1,4 +1,5 @@
-"""Importance by ablation: the development loss without each head, one at a time (Michel et al. 2019, arXiv 1905.10650, 3.2)."""
+"""Importance by ablation: the development loss without each head, one at a time (Michel et al. 2019, arXiv 1905.10650,
+3.2)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Importance by one backward pass over the development sets.
 
 Michel, Levy and Neubig 2019, arXiv 1905.10650: with a mask of ones on each head's output, the expected |dL/dmask|
-estimates how much the loss would change without the head. The same holds for neurons (Molchanov et al. 2017, arXiv 1611.06440)."""
+estimates how much the loss would change without the head. The same holds for neurons (Molchanov et al. 2017, arXiv
+1611.06440)."""
 
 from __future__ import annotations
 
