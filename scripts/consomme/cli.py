@@ -63,8 +63,10 @@ Config = Annotated[
         metavar="CONFIG", help="Configuration files; later ones are laid over earlier ones. Default: the demo."
     ),
 ]
-Profile = Annotated[str, typer.Option(help="local, slurm, cluster, or a folder with a profile.yaml.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list the jobs, as Snakemake's option does.")]
+Profile = Annotated[str, typer.Option(help="local, gpu, slurm, cluster, or a folder with a profile.yaml.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Only count the jobs that would run, as Snakemake's option does.")
+]
 Cores = Annotated[str | None, typer.Option(metavar="N", help="At most N cores, or all; default: the profile's.")]
 
 
