@@ -80,7 +80,7 @@ def test_a_window_of_steps_from_two_running_means(run, tmp_path, start, end):
 def test_what_was_not_kept_is_named(run, tmp_path):
     with pytest.raises(ConsommeError, match="to_step: 9: run kept no mean there; it has 1, 2, 3, 4"):
         made(run, tmp_path, "window", to_step=9)
-    with pytest.raises(ConsommeError, match="the later one comes second"):
+    with pytest.raises(ConsommeError, match="to_step must be the larger one"):
         made(run, tmp_path, "window", from_step=3, to_step=2)
     with pytest.raises(ConsommeError, match="count: 7 given; 4 were kept"):
         made(run, tmp_path, "last", count=7)

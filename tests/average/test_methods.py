@@ -233,7 +233,7 @@ def test_interpolate_within_a_limit(tmp_path, parents):
 def test_interpolate_where_no_point_keeps_the_limit(tmp_path, parents, capsys):
     found = parents(base=0.5, b=1.0)
     chosen, _ = _make("interpolate", found, Dial(most=0.0), tmp_path, alpha=None, points=3)
-    assert chosen["alpha"] == 0 and "base itself is taken" in capsys.readouterr().err
+    assert chosen["alpha"] == 0 and "base itself is chosen" in capsys.readouterr().err
     (tmp_path / "other").mkdir()
     with pytest.raises(ConsommeError, match="no point between base and b"):
         _make("interpolate", found, Dial(most=0.0, of="another"), tmp_path / "other", alpha=None, points=3)

@@ -10,14 +10,14 @@ import numpy as np
 from consomme.weights.mean import PIECE, Mixture
 from consomme.weights.tensors import Weights
 
-PARALLEL = 0.9995  # a cosine above which two tensors count as parallel, and the great circle as a line
+PARALLEL = 0.9995  # absolute cosine above which tensors are interpolated linearly
 
 
 class Slerp(Mixture):
     """The point at `alpha` of the great circle from the first of two models to the second (Shoemake 1985).
 
     The angle is that between the flattened tensors; coefficients sin((1-a)θ)/sin θ and sin(aθ)/sin θ apply to the
-    tensors as they are, so that lengths are mixed too. Parallel and zero tensors are mixed along the line."""
+    tensors without normalisation, so lengths are interpolated too. Parallel and zero tensors are interpolated linearly."""
 
     def __init__(self, models: Sequence[Weights], alpha: float) -> None:
         super().__init__(models, [1 - alpha, alpha])
@@ -36,7 +36,7 @@ class ModelStock(Mixture):
     """Between the base, which is the first model, and the mean of the others (Jang et al. 2024, arXiv 2403.19522).
 
     Per tensor, with θ the mean angle between two tuned models as seen from the base and k their number, the mean's
-    share is t = k cos θ / (1 + (k - 1) cos θ). shares: tensor -> t, as they were used."""
+    share is t = k cos θ / (1 + (k - 1) cos θ). shares: tensor -> t, filled by `of`."""
 
     def __init__(self, models: Sequence[Weights]) -> None:
         super().__init__(models)
@@ -50,16 +50,16 @@ class ModelStock(Mixture):
         pairs = [(i, j) for i in range(count) for j in range(i)]
         cosines = [
             products[i, j] / (lengths[i] * lengths[j]) if lengths[i] and lengths[j] else 1.0 for i, j in pairs
-        ]  # a model that did not move from the base has no direction to differ in
-        cosine = max(0.0, float(np.mean(cosines)))  # tuned models that point apart have nothing in common: the base
+        ]  # a tensor equal to the base's has no direction: it counts as parallel
+        cosine = max(0.0, float(np.mean(cosines)))  # a negative mean cosine gives the base
         share = count * cosine / (1 + (count - 1) * cosine)
         self.shares[tensor] = share
         return [1 - share, *([share / count] * count)]
 
 
 def gram(mixture: Mixture, tensor: str, from_first: bool) -> np.ndarray:
-    """Inner products of the models' tensors, float64 [models, models], read piece by piece; with `from_first`, of the
-    other models' differences from the first."""
+    """Inner products of the models' tensors, float64 [models, models], read in pieces. With `from_first`: of the
+    differences of the other models from the first."""
     count = len(mixture.models) - from_first
     total = np.zeros((count, count))
     elements = mixture.models[0].slots[tensor].elements

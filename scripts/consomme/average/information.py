@@ -1,4 +1,4 @@
-"""The empirical Fisher information of models on development data, and the mean that it weights."""
+"""The empirical Fisher information of models on development data, and the mean weighted by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Fisher(Combination):
-    """Models weighted element by element with what `information` holds under the same tensor names, float32."""
+    """The mean of models, each element weighted by `information` (float32, the same tensor names)."""
 
     def __init__(self, models: Sequence[Weights], information: Sequence[Weights]) -> None:
         super().__init__(models)

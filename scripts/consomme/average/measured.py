@@ -1,4 +1,4 @@
-"""What has to be measured on data for each parent before they are merged."""
+"""Measurements on data of each parent, before a merge that uses them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Measure = Callable[[Judge, Path, int, int, Path], None]  # judge, model, rows, s
 def measured(
     judge: Judge, parents: Mapping[str, Path], beside: Path, measure: Measure, examples: int, seed: int
 ) -> Generator[list[Weights]]:
-    """What `measure` finds for each parent on `examples` rows of the development sets, the same rows for all, as the
-    tensors of a file; the files lie beside that path while the block runs, so that memory holds one parent at a time."""
+    """The results of `measure` for each parent, as opened files of tensors, on the same `examples` rows of the development
+    sets. The files exist beside the path `beside` while the block runs, so that memory holds one parent at a time."""
     with TemporaryDirectory(dir=beside.parent, prefix=f".{beside.name}.measured-") as place, ExitStack() as opened:
         found = []
         for i, (name, path) in enumerate(parents.items()):

@@ -1,4 +1,4 @@
-"""A bar on a terminal while a file grows, and nothing elsewhere."""
+"""A progress bar for a growing file, on terminals only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-SECONDS = 0.1  # between two looks
+SECONDS = 0.1  # between two updates
 
 
 @contextmanager
 def growing(path: Path, size: int, name: str) -> Generator[None]:
-    """Shows on stderr, where that is a terminal, how much of `size` bytes the file at `path` has while the block runs."""
+    """While the block runs, show the size of the file at `path` on the way to `size` bytes; on stderr, if it is a terminal."""
     if not sys.stderr.isatty():
         yield
         return

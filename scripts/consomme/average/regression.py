@@ -1,4 +1,4 @@
-"""Regression means: linear layers that answer their inputs as each model would have answered its own."""
+"""Regression means: merged linear layers whose outputs are closest to those of each model on its own inputs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class RegMean(Combination):
-    """The closed form of Jin et al. 2022, arXiv 2212.09849, for every linear layer: (ΣG)⁻¹ ΣG W over the models, G the
-    Gram matrix [inputs, inputs] of a layer's inputs in that model, whose elements off the diagonal are multiplied with
-    `shrink` first. Everything else is the plain mean. grams hold G under the names of the layers' weights, float32."""
+    """The closed form of Jin et al. 2022, arXiv 2212.09849, for every linear layer: (ΣG)⁻¹ ΣG W over the models. G is the
+    Gram matrix [inputs, inputs] of a layer's inputs in that model, its off-diagonal elements multiplied by `shrink`. All
+    other tensors get the plain mean. grams: G under the names of the layers' weights, float32."""
 
     def __init__(self, models: Sequence[Weights], grams: Sequence[Weights], shrink: float) -> None:
         super().__init__(models)
@@ -47,17 +47,17 @@ class RegMean(Combination):
             term = matrix @ values.reshape(slot.shape).T
             left, right = (matrix, term) if left is None else (left + matrix, right + term)
         assert left is not None and right is not None  # there is at least one model
-        # inputs that no model ever saw leave the system short of rank: there the least-norm answer would be 0, so the
-        # plain mean is what is corrected
+        # inputs that are 0 in all models make the system singular, and their least-norm solution is 0: solve for the
+        # difference from the plain mean instead
         mean = np.mean(self.exact(tensor, 0, slot.elements), axis=0).reshape(slot.shape).T
         return (mean + np.linalg.lstsq(left, right - left @ mean, rcond=None)[0]).T
 
 
 def grams(judge: Judge, model: Path, examples: int, seed: int, out: Path) -> None:
-    """Write the Gram matrices of the inputs of all linear layers to the safetensors file `out`, means over positions,
-    from `examples` rows of the development sets, one at a time so that no padding counts.
+    """Write the Gram matrices of the inputs of all linear layers to the safetensors file `out`, means over positions.
 
-    A layer whose weight is tied to an embedding is left out: the embedding answers to other inputs."""
+    They are measured on `examples` rows of the development sets, one at a time so that there is no padding. Layers tied
+    to an embedding are left out: the embedding has other inputs."""
     import torch
     from safetensors.torch import save_file
 

@@ -29,7 +29,7 @@ from consomme.weights.tensors import SINGLE
 
 
 def run(job: Job) -> None:
-    """Make one model of the job's parents by the method of its settings."""
+    """Average the job's parents by the method of the settings."""
     method, parents = method_named(job.spec["settings"]["method"]), without_diverged(job)[0]
     method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
     set_threads(job.threads)
@@ -41,7 +41,7 @@ def run(job: Job) -> None:
 
 
 def key(job: Job) -> dict[str, Any]:
-    """What the result depends on, besides the code: the settings and the contents of the inputs."""
+    """Everything that the result depends on besides the code: settings and contents of the inputs."""
     parents, index = job.labelled("parent"), f"{KEPT}/{KEPT}.json"
     found = contents(job)
     method = TABLE.get(job.spec["settings"].get("method"))
@@ -70,8 +70,8 @@ def build(job: Job, folder: Path) -> None:
         statistics = Statistics(job, donor)
     elif method.mixes and running_means(donor := next(iter(parents.values()))):
         say(
-            "batch norms: no training data is known here, so their running statistics are the models' mean, which no mix "
-            "of weights would have; a job whose models were trained in the same configuration estimates them anew"
+            "batch norms: no training data is known, so their running statistics are the mean of the models', which does not "
+            "fit the averaged weights; if the models were trained in the same configuration, they are estimated again"
         )
     mix = Mix(parents, settings, judge, renew=statistics.renew if statistics else None)
     chosen = method.build(mix, folder)
@@ -84,15 +84,15 @@ def build(job: Job, folder: Path) -> None:
 
 
 def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:
-    """Whether what was made is one of the parents: a greedy soup of one, the end of a line."""
+    """Whether the result is one of the parents: a greedy soup with one ingredient, or alpha 0 or 1."""
     if chosen.get("alpha") in (0, 1):
         return True
     return len(chosen.get("ingredients") or ()) == 1 and not mix.base and not method.keeps
 
 
 def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
-    """The parents whose training did not diverge, the settings with the weights of these alone, and why others are left
-    out. ConsommeError if the base, or every ingredient, diverged."""
+    """The parents whose training did not diverge, the settings with their weights alone, and name -> reason of those left
+    out. ConsommeError if the base or every ingredient diverged."""
     parents, settings = job.labelled("parent"), job.spec["settings"]
     base = next(iter(parents)) if settings.get("base") else None
     ingredients = {name: path for name, path in parents.items() if name != base}
@@ -114,12 +114,12 @@ def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[st
 
 
 def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.average") -> None:
-    """`--method METHOD --out DIR MODEL...`: average model folders, with no configuration and no data."""
+    """`--method METHOD --out DIR MODEL...`: average model folders without configuration and data."""
     free = [name for name, method in TABLE.items() if not method.chooses({"alpha": 0.5})]
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=f"Average models of one ancestor. By hand: {', '.join(free)}; the base, else the first model, gives "
-        "all files beside the weights. Methods that choose on development sets need --spec, which a job's log shows.",
+        description=f"Average models of one ancestor. By hand: {', '.join(free)}. All files beside the weights are copied from the "
+        "base, else from the first model. Methods that choose on development sets need --spec, which a job's log shows.",
     )
     parser.add_argument("--method", required=True, help=", ".join(TABLE))
     parser.add_argument("--out", required=True, type=Path, help="the folder to make")
@@ -127,7 +127,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
         many: dict[str, Any] = {"nargs": "+", "metavar": name[0].upper()} if "list[" in str(field.annotation) else {}
         users = ", ".join(n for n in free if name in TABLE[n].keys)
         parser.add_argument(_flag(name), help=f"{users}: {field.description}", **many)
-    parser.add_argument("--seed", type=int, help="of what is drawn at random (0)")
+    parser.add_argument("--seed", type=int, help="of random draws (0)")
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="model folders (safetensors)")
     given = parser.parse_args(argv)
     set_threads(os.cpu_count() or 1)
@@ -150,7 +150,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
         "inputs": [f"parent/{name}" for name in names],
     }
     inputs = dict(zip(spec["inputs"], folders, strict=True))
-    spec["digest"] = digest(spec)  # of what was typed; the contents of the models are in the provenance
+    spec["digest"] = digest(spec)  # of the options; the provenance has the contents of the models
     job = Job(spec, inputs, given.out, given.out, given.out, 1, "cpu")
     size = sum(file.stat().st_size for file in folders[0].glob("*.safetensors"))
     with whole_folder(given.out) as folder, growing(folder / SINGLE, size, method.name):
@@ -159,7 +159,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
 
 
 def _options(free: Sequence[str]) -> dict[str, FieldInfo]:
-    """The settings of the methods that need no data, by name; what only a search has use for is left out."""
+    """The settings of the methods that need no data, by name, without those used by a search alone."""
     return {
         name: field
         for method in reversed(free)
@@ -173,7 +173,7 @@ def _flag(key: str) -> str:
 
 
 def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) -> dict[str, Any]:
-    """The method's settings as typed. ConsommeError for one that is another method's, is missing or out of range."""
+    """The method's settings from the options. ConsommeError if one belongs to another method, is missing or out of range."""
     typed = {k: v for k in (*_options(free), "seed") if (v := getattr(given, k)) is not None}
     seed = {"seed": typed.pop("seed")} if method.seeded and "seed" in typed else {}
     for name in typed:
@@ -197,7 +197,7 @@ def _settings(method: Method, given: argparse.Namespace, free: Sequence[str]) ->
 
 
 def _task(folder: Path) -> str | None:
-    """asr or nmt where the family is known; the mean of any other safetensors checkpoint is a mean all the same."""
+    """asr or nmt; None if the family is unknown: any safetensors checkpoints can be averaged."""
     from consomme.families import family_of
 
     try:
@@ -207,7 +207,7 @@ def _task(folder: Path) -> str | None:
 
 
 def entry(argv: Sequence[str] | None = None, prog: str = "python -m consomme.average") -> None:
-    """The command: with --spec a job, else by hand."""
+    """The command line: a job with --spec, else by hand."""
     from consomme.common.stage import main
 
     argv = list(sys.argv[1:] if argv is None else argv)

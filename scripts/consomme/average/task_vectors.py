@@ -1,4 +1,4 @@
-"""Sums of task vectors, the differences between tuned models and their base, thinned out before they are added."""
+"""Sums of task vectors (differences of tuned models from their base), made sparse before they are added."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from consomme.common.errors import ConsommeError
 from consomme.weights.mean import PIECE, Combination, Mixture, Spans
 from consomme.weights.tensors import Weights
 
-Thinner = Callable[[np.ndarray], np.ndarray]  # task vectors, float64 [models, elements] -> the same with zeros in them
-Thinning = Callable[[Mixture, str], Thinner]  # made for one tensor and called on its pieces in their order
+Thinner = Callable[[np.ndarray], np.ndarray]  # task vectors, float64 [models, elements] -> the same, made sparse
+Thinning = Callable[[Mixture, str], Thinner]  # (models, tensor) -> Thinner, called on the tensor's pieces in order
 
 
 class TaskVectors(Combination):
-    """base + scale · merged(thinned task vectors). The base is the first model; `weights` has one for each other.
+    """base + scale · merged(thinned task vectors). The base is the first model; `weights` has one for each of the others.
 
-    Without `elect` the task vectors are added with their weights (Ilharco et al. 2022, arXiv 2212.04089). With it the
-    sign of their weighted sum decides element by element, and only what has that sign is averaged, with its weights
-    (TIES, Yadav et al. 2023, arXiv 2306.01708)."""
+    Without `elect` the task vectors are added with their weights (Ilharco et al. 2022, arXiv 2212.04089). With it, each
+    element is the weighted mean of the task vectors that have the sign of their weighted sum there (TIES, Yadav et al.
+    2023, arXiv 2306.01708)."""
 
     def __init__(
         self, models: Sequence[Weights], weights: Sequence[float], scale: float, thinning: Thinning, elect: bool
@@ -48,12 +48,12 @@ class TaskVectors(Combination):
 
 
 def whole(mixture: Mixture, tensor: str) -> Thinner:
-    """Everything stays."""
+    """Keep all elements."""
     return lambda vectors: vectors
 
 
 def trimmed(density: float) -> Thinning:
-    """Of each tensor of each model the round(density · elements) of the largest magnitude stay, and their equals."""
+    """Keep the round(density · elements) elements of largest magnitude of each tensor of each model, with ties."""
 
     def thinning(mixture: Mixture, tensor: str) -> Thinner:
         elements = mixture.models[0].slots[tensor].elements
@@ -67,9 +67,9 @@ def trimmed(density: float) -> Thinning:
 
 
 def dropped(density: float, seed: int) -> Thinning:
-    """Each element stays with probability `density` and is divided by it (DARE, Yu et al. 2023, arXiv 2311.03099).
+    """Keep each element with probability `density` and divide it by that (DARE, Yu et al. 2023, arXiv 2311.03099).
 
-    What stays depends on the seed, the tensor's name and the model's place alone."""
+    The kept elements depend on the seed, the tensor's name and the model's position alone."""
 
     def thinning(mixture: Mixture, tensor: str) -> Thinner:
         def generator(place: int) -> np.random.Generator:
@@ -90,8 +90,8 @@ def dropped(density: float, seed: int) -> Thinning:
 def _limits(mixture: Mixture, tensor: str, keep: int) -> np.ndarray:
     """The magnitude of each task vector's `keep`-th largest element, float64 [models] (infinity where keep is 0).
 
-    Found by counting, in four passes over the files: numbers of 0 or more sort as their bits do, each pass settles
-    sixteen of the 64 bits, and nothing as large as the tensor is ever held."""
+    Found by counting in four passes over the files, without holding the whole tensor: the order of non-negative floats is
+    that of their bits, and each pass determines 16 of the 64 bits."""
     count = len(mixture.models) - 1
     if keep == 0:
         return np.full(count, np.inf)
@@ -106,7 +106,7 @@ def _limits(mixture: Mixture, tensor: str, keep: int) -> np.ndarray:
                 inside = bits[bits >> np.uint64(16) == found[i]]
                 counts[i] += np.bincount((inside & np.uint64(0xFFFF)).astype(np.int64), minlength=1 << 16)
         for i in range(count):
-            down = counts[i, ::-1].cumsum()[::-1]  # how many lie in this bin and in those above it
+            down = counts[i, ::-1].cumsum()[::-1]  # number in this bin and those above it
             chosen = int(np.flatnonzero(down >= left[i])[-1])
             left[i] -= down[chosen] - counts[i, chosen]
             found[i] = (found[i] << np.uint64(16)) | np.uint64(chosen)

@@ -1,1 +1,1 @@
-"""Export: a finished model in the form that others run."""
+"""Export: a finished model in a format that other programs load."""

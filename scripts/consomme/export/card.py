@@ -1,4 +1,4 @@
-"""The model card, README.md: what the hub shows of a model, from its config and its provenance."""
+"""The model card, README.md: the hub's page of a model, from its config and its provenance."""
 
 from __future__ import annotations
 

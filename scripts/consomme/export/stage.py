@@ -1,4 +1,4 @@
-"""The export stage: write the model, then hear whether it still says the same."""
+"""The export stage: write the model, then compare its outputs with the original's."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(job: Job) -> None:
 
 
 def build(job: Job, folder: Path, work: Path) -> None:
-    """Fill the empty `folder` with the exported model and its provenance, which says how far both agree.
+    """Fill the empty `folder` with the exported model and its provenance, which has the agreement of both.
 
     ConsommeError for a format that the family does not have, or for settings that the format does not have."""
     from consomme.families import family_of
@@ -38,7 +38,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     form = format_named(settings["format"])
     if not form.fits(family):
         able = ", ".join(name for name, other in TABLE.items() if other.fits(family))
-        raise ConsommeError(f"format: '{family.name}' can't be written as {form.name}; it can as {able}")
+        raise ConsommeError(f"format: '{family.name}' can't be written as {form.name}; allowed: {able}")
     checked(form.settings, {k: v for k, v in settings.items() if k != "format"})
     label = job.spec.get("label") or {}
     name = "/".join(str(label[k]) for k in ("experiment", "node", "run") if label.get(k)) or parent.name
@@ -48,8 +48,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
 
 
 def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
-    """How many of up to 32 development examples original and export decode, greedily, to the same text: `examples`,
-    `same`, `share` (0..1), and the first differences. None without a development set."""
+    """The agreement of original and export on up to 32 development examples, decoded greedily: `examples`, `same` (number
+    of equal texts), `share` (0..1), and the first differences. None without a development set."""
     from consomme.evaluate.evaluator import rows_of
     from consomme.export.formats.safetensors import SAFETENSORS
     from consomme.families import family_of
@@ -70,10 +70,10 @@ def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
     differ = [{"id": i, "original": b, "export": a} for i, b, a in zip(rows.ids, before, after, strict=True) if a != b]
     same = len(rows) - len(differ)
     share = same / len(rows)
-    say(f"agreement: {same} of {len(rows)} development examples come out the same")
+    say(f"agreement: {same} of {len(rows)} development examples have equal outputs")
     if share < ENOUGH and form.exact(settings):
         say(
-            f"WARNING: an export in floating point should say the same in {ENOUGH:.0%} of cases or more; compare it before use"
+            f"WARNING: an export in floating point should have equal outputs for {ENOUGH:.0%} of the examples or more; check it before use"
         )
         for one in differ[:3]:
             say(f"  {one['id']}: '{one['original']}' became '{one['export']}'")

@@ -1,10 +1,10 @@
-"""The tables that a run leaves, as pandas frames for a notebook.
+"""The result tables of a run as pandas frames, for a notebook.
 
     from consomme.results import load
     results = load("results")
     results.scores.query("split == 'test'").pivot_table("value", "model", ["experiment", "set"])
 
-`python -m consomme.results` prints what each column means."""
+`python -m consomme.results` prints the meaning of each column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Results", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # pandas is imported when it is needed: who only wants the columns' names doesn't wait for it
+    # imports pandas only when needed: the columns' names are available without it
     if name not in __all__:
         raise AttributeError(f"module 'consomme.results' has no attribute '{name}'")
     from importlib import import_module

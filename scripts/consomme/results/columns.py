@@ -1,7 +1,7 @@
 """The tables of results: the name, type and meaning of every column. Plain data, which imports nothing heavy.
 
-Types are pandas': `str` for text, `Int64` for counts, `float64` for measurements, `boolean` for yes and no. What doesn't
-apply is empty text or a missing number."""
+Types are pandas': `str` for text, `Int64` for counts, `float64` for measurements, `boolean` for yes and no. Values that
+don't apply are empty text or a missing number."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ TEXT, COUNT, NUMBER, FLAG = "str", "Int64", "float64", "boolean"
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its name, its file in the folder of an experiment (none where it is gathered from many), and column ->
-    (type, meaning)."""
+    """A table of results."""
 
     name: str
-    what: str
-    columns: dict[str, tuple[str, str]]
-    file: str = ""
+    what: str  # its content, for the reference
+    columns: dict[str, tuple[str, str]]  # column -> (type, meaning)
+    file: str = ""  # in the folder of an experiment; empty if the table is gathered from many files
 
     @property
     def names(self) -> list[str]:

@@ -30,7 +30,7 @@ class Results(NamedTuple):
 def load(folder: Path | str = "results") -> Results:
     """The tables of every experiment below `folder`.
 
-    An experiment that lacks a file has no rows in that table. ConsommeError where there is no such folder.
+    An experiment without a file has no rows in that table. ConsommeError if the folder doesn't exist.
 
     >>> results = load("results")  # doctest: +SKIP
     >>> results.costs.merge(results.scores, on=["experiment", "model", "replicate"])  # doctest: +SKIP
@@ -61,13 +61,13 @@ def _together(table: Table, parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _folders(root: Path, runs: pd.DataFrame) -> dict[tuple[str, str], Path]:
-    """(model, replicate) -> its folder. Paths in a table begin with the name that the folder of results had."""
+    """(model, replicate) -> its folder. Paths in a table begin with the name of the folder of results."""
     columns = runs[["name", "replicate", "folder"]].itertuples(index=False)
     return {(name, replicate): root.joinpath(*Path(path).parts[1:]) for name, replicate, path in columns}
 
 
 def _curves(folders: Mapping[tuple[str, str], Path], records: Mapping[tuple[str, str], Any]) -> pd.DataFrame:
-    """Training as progress.jsonl has it, and beside it the evaluations that the provenance keeps."""
+    """The lines of progress.jsonl, with the evaluations from the provenance."""
     rows: dict[tuple[str, str, int], dict[str, Any]] = {}
     for (model, replicate), folder in folders.items():
         file = folder / "progress.jsonl"

@@ -14,7 +14,7 @@ from consomme.results.columns import TEXT, Table
 
 
 def frame(table: Table, rows: Iterable[Any] = ()) -> pd.DataFrame:
-    """Rows (dicts, or values in the columns' order) as a typed frame; keys that are no column are left out."""
+    """Rows (dicts, or values in the columns' order) as a typed frame; keys without a column are left out."""
     rows = list(rows)
     return typed(pd.DataFrame(rows, columns=None if rows and isinstance(rows[0], dict) else table.names), table)[
         table.names
@@ -32,7 +32,7 @@ def typed(found: pd.DataFrame, table: Table) -> pd.DataFrame:
 
 
 def read(path: Path | str, table: Table) -> pd.DataFrame:
-    """A table from its file, typed; without rows if the file isn't there. `nan`, `null` or `NA` in a name is that name."""
+    """A table from its file, typed; without rows if the file doesn't exist. `nan`, `null` and `NA` in text are text."""
     if not Path(path).is_file():
         return frame(table)
     found = pd.read_csv(
@@ -44,7 +44,7 @@ def read(path: Path | str, table: Table) -> pd.DataFrame:
 
 
 def write(path: Path, found: pd.DataFrame) -> None:
-    """Write a frame as tab-separated text: four decimals, nothing where a number is missing."""
+    """Write a frame as tab-separated text: four decimals, missing numbers empty."""
 
     def cell(value: Any) -> str:
         text = number(value) if isinstance(value, float) or value is None or value is pd.NA else str(value)
@@ -55,7 +55,7 @@ def write(path: Path, found: pd.DataFrame) -> None:
 
 
 def number(value: Any) -> str:
-    """Four decimals; empty for what is missing; no negative zero."""
+    """Four decimals; empty if missing; no negative zero."""
     if pd.isna(value):
         return ""
     text = f"{value:.4f}"
@@ -63,6 +63,6 @@ def number(value: Any) -> str:
 
 
 def plain(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows as JSON takes them: plain values, None where a number is missing."""
+    """The rows for JSON: plain values, None for missing numbers."""
     rows = found.astype(object).where(found.notna(), None)
     return [dict(zip(map(str, rows.columns), row, strict=True)) for row in rows.itertuples(index=False)]

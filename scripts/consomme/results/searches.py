@@ -1,4 +1,4 @@
-"""What was tried before a choice, from the provenance of the models chosen."""
+"""The candidates tried before a choice, from the provenance of the chosen models."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from consomme.results.frames import frame
 
 ORDER = ("step", "swap", "draw", "rank")
 CANDIDATE = ("candidate", "model", "layer", "sublayer", "layers", "sublayers", "from")
-VALUE = ("value", "objective", "score", "influence", "loss", "angle")  # a set's own value before that of all sets
-JUDGED = ("value", "objective")  # by the metric of the choice; the others are their own measure
+VALUE = (
+    "value",
+    "objective",
+    "score",
+    "influence",
+    "loss",
+    "angle",
+)  # the first of these keys that a step has; a set's own value precedes that of all sets
+JUDGED = ("value", "objective")  # in the metric of the choice; the others name their own measure
 
 
 def searches(records: Mapping[tuple[str, str], Mapping[str, Any]]) -> pd.DataFrame:
@@ -32,7 +39,7 @@ def _rows(chosen: Any) -> Iterator[dict[str, Any]]:
     if not isinstance(chosen, Mapping):
         return
     yield from (_row(step, chosen.get("metric")) for step in _steps(chosen, "curve"))
-    for step in _steps(chosen, "trace"):  # an average's, whose scores are by the metric of the choice
+    for step in _steps(chosen, "trace"):  # of an average; scores are in the metric of the choice
         yield _row({"value": step.get("score"), "chosen": step.get("kept"), **step}, chosen.get("metric"))
     for part, plan in (chosen.get("layers") or {}).items():
         gone = {*map(str, plan.get("dropped") or ()), *((plan.get("sublayers") or {}).get("dropped") or ())}

@@ -1,1 +1,1 @@
-"""The tools of those who develop and publish: pages of results, a gallery of augmentations."""
+"""Tools for developers and for publishing: pages of results, a gallery of augmentations."""

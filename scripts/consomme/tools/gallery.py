@@ -1,7 +1,7 @@
-"""`python -m consomme.tools.gallery [CONFIG...]`: what each augmentation does to three examples, to see and to hear.
+"""`python -m consomme.tools.gallery [CONFIG...]`: three examples with each augmentation, as pictures, sound and text.
 
-Without a configuration: generated speech and sentences, and settings that are easy to notice. With one: the settings of
-its models, on the first rows of what they train on. Writes one page that opens offline."""
+Without a configuration: generated speech and sentences, with settings of a clear effect. With one: the settings of its
+models, on the first rows of their training data. Writes one page that opens offline."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from consomme.plan.items import RESULTS
 from consomme.train.augment import TABLE, Augmenter, Context
 
 EXAMPLES = 3
-RATE, BINS, DECIBELS = 16000, 80, 70  # of the pictures; what is more than so many dB below the loudest is black
-WORDS = 5  # fewest in a generated example
-SENTENCES = 3000  # of which the tokenizer learns its pieces where a configuration names none
-TIMES = 3  # that a sentence is cut
+RATE, BINS, DECIBELS = 16000, 80, 70  # of the pictures; DECIBELS below the loudest and less is black
+WORDS = 5  # smallest number in a generated example
+SENTENCES = 3000  # for the training of the tokenizer
+TIMES = 3  # number of times that a sentence is segmented
 # black, violet, red, orange, pale yellow: even steps of brightness
 COLOURS = np.array([[4, 4, 12], [74, 20, 108], [170, 44, 96], [240, 108, 64], [252, 200, 120], [252, 252, 230]])
 ALWAYS = {"probability": 1.0}
@@ -73,10 +73,10 @@ WHAT = {
 
 @dataclass(frozen=True)
 class Utterance:
-    """wave: float32 [samples] at RATE."""
+    """Speech with its transcript."""
 
     id: str
-    wave: np.ndarray
+    wave: np.ndarray  # float32 [samples] at RATE
     text: str
 
 
@@ -92,7 +92,7 @@ class Pair:
 def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m consomme.tools.gallery", description=__doc__.split("\n")[0])
-    parser.add_argument("config", nargs="*", type=Path, help="default: generated examples, telling settings")
+    parser.add_argument("config", nargs="*", type=Path, help="default: generated examples, settings of a clear effect")
     parser.add_argument("--out", type=Path, default=Path(RESULTS) / "augmentation-gallery.html")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(argv)
@@ -126,7 +126,7 @@ def write(out: Path, config: Sequence[Path] = (), seed: int = 1) -> None:
 
 # -- what to show ------------------------------------------------------------------------------------------------------
 def generated(task: str, generator: str, domain: str) -> list[Raw]:
-    """Examples of some length from a generated corpus, which start with different words."""
+    """Examples of at least WORDS words from a generated corpus, each with a different first word."""
     corpus = {"generator": generator, "domain": domain, "split": "train", "size": 1000, "seed": 1}
     languages = ["en"] if task == "asr" else ["en", "fr"]
     rows = SOURCES["generated"].read(corpus, task, languages, Path())
@@ -144,8 +144,8 @@ Shown = tuple[list[Raw], list[tuple[str, Any]]]
 
 
 def configured(config: Sequence[Path]) -> tuple[Shown | None, Shown | None, Path]:
-    """(speech, sentences, where relative folders start): for each the first rows that a model of it trains on and all
-    settings of augmentations that its models have."""
+    """(speech, sentences, folder that relative paths start from). Speech and sentences: the first training rows of a model,
+    and all augmentation settings of the models; None if no model of that task has any."""
     from consomme.plan.load import read
     from consomme.plan.plan import Plan
 
@@ -171,7 +171,7 @@ def configured(config: Sequence[Path]) -> tuple[Shown | None, Shown | None, Path
 
 
 def usable(row: Raw, task: str) -> bool:
-    """Whether the row can be shown: nothing is wrong with it, and speech has a sound."""
+    """Whether the row can be shown: it has no problem, and speech has audio."""
     return not row.problem and (task == "nmt" or row.audio is not None)
 
 
@@ -222,7 +222,7 @@ def joined(number: int, all_of_them: int, augmenter: Augmenter, generator: np.ra
 
 
 def cell(wave: np.ndarray, mels: np.ndarray, loudest: float, text: str, heard: bool) -> dict[str, Any]:
-    """A picture, and the sound where it changed."""
+    """A picture, with sound if the augmentation changed it."""
     return {
         "picture": data_url("image/png", png(levels(mels, loudest))),
         "sound": data_url("audio/wav", wav(wave)) if heard else "",
@@ -244,7 +244,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 
 
 def levels(mels: np.ndarray, loudest: float) -> np.ndarray:
-    """uint8 [bins, frames], low frequencies at the bottom; 255 is as loud as the loudest."""
+    """uint8 [bins, frames], low frequencies at the bottom; 255 is `loudest`."""
     share = np.clip(1 + (mels - loudest) / DECIBELS, 0, 1)
     return np.rint(255 * share).astype(np.uint8).T[::-1]
 
@@ -258,7 +258,7 @@ def png(pixels: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = pixels.shape
-    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line starts with its filter, none
+    lines = np.pad(pixels, ((0, 0), (1, 0)))  # each line starts with its filter: 0, none
     return b"".join([
         b"\x89PNG\r\n\x1a\n",
         chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
@@ -269,7 +269,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def wav(wave: np.ndarray) -> bytes:
-    """float32 [samples] as a 16-bit WAV file; softer where it would leave -1..1."""
+    """float32 [samples] as a 16-bit WAV file; scaled down if it leaves -1..1."""
     import soundfile
 
     stream = io.BytesIO()
@@ -278,7 +278,7 @@ def wav(wave: np.ndarray) -> bytes:
 
 
 def data_url(kind: str, content: bytes) -> str:
-    """The bytes inside the page."""
+    """The bytes as a data URL, for a page without other files."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -326,7 +326,7 @@ def written(examples: Sequence[Pair], wanted: Sequence[tuple[str, Any]], seed: i
 
 
 def _tokenizer(family: Any, folder: Path, examples: Sequence[Pair]) -> Any:
-    """A small tokenizer that has learnt from generated sentences and the examples."""
+    """A small tokenizer trained on generated sentences and the examples."""
     corpus = {"generator": "dosage", "domain": "medical", "split": "train", "size": SENTENCES, "seed": 2}
     rows = list(SOURCES["generated"].read(corpus, "nmt", ["en", "fr"], Path()))
     texts = [text for r in [*rows, *examples] for text in (r.source, r.target)]

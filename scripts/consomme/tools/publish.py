@@ -1,8 +1,8 @@
 """`python -m consomme.tools.publish CONFIG [EXPERIMENT ...] --out FILE.md`: the tables and pictures of a finished run, in
-Markdown and SVG, of some of its experiments or of all.
+Markdown and SVG, for some of its experiments or for all.
 
-The page says by which command, from which commit, on which machine and in how many minutes the numbers came about. What it
-shows is what report.html shows; the pictures lie in a folder of the page's name beside it."""
+The page has the content of report.html, with the command, commit, machine and minutes of the run. Pictures are in a folder
+with the page's name beside it."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def publish(config: Path, out: Path, experiments: Sequence[str] = ()) -> None:
-    """Write the page, and its pictures in a folder of its name; an experiment that is not finished is named as such.
-    experiments: those that it is of; without any, all of the configuration."""
+    """Write the page, and its pictures in a folder with its name. Unfinished experiments are marked as such.
+    experiments: names of those to show; empty: all of the configuration."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     known = Plan(read([config])).studies
@@ -69,7 +69,7 @@ def publish(config: Path, out: Path, experiments: Sequence[str] = ()) -> None:
 
 
 def provenance(studies: Sequence[Study]) -> dict[str, str]:
-    """Commit (of the run, and of this page where it is another), machine, minutes, replicates."""
+    """Commit (of the run, and of this page if different), machine, minutes, replicates."""
     files = [file for study in studies for file in Path(study.folder, "benchmarks").rglob("*.tsv")]
     seconds = sum(pd.read_csv(file, sep="\t")["s"].sum() for file in files)
     run, page = _commit(Path()), _commit(Path(__file__).parent)
@@ -82,7 +82,7 @@ def provenance(studies: Sequence[Study]) -> dict[str, str]:
 
 
 def section(study: Study, pictures: Path) -> dict[str, Any]:
-    """What the page says of one experiment; its pictures are written into the folder."""
+    """The page's content for one experiment. Writes its pictures into the folder."""
     if not (Path(study.folder) / "report.html").exists():
         return {"name": study.name, "finished": False}
     from consomme.report.page.context import context
@@ -106,7 +106,7 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
 
 
 def captions(shown: Mapping[str, Any]) -> dict[str, str]:
-    """The charts of the page that are published, and what is written below each."""
+    """The published charts: key -> caption."""
     sets, charts = shown["sets"], shown["charts"]
     found = {
         "pareto": f"Test sets: {', '.join(sets[:2])}. Up and to the right is better; bars are 95 % intervals, small points runs, a dashed line mixes of two models.",
@@ -129,7 +129,7 @@ def captions(shown: Mapping[str, Any]) -> dict[str, str]:
     found |= {
         key: f"What heads are worth: {title}; × went." for key, title in shown["pruning"]["heads"]["titles"].items()
     }
-    for i, s in enumerate(shown["landscapes"][:1]):  # of all runs; those of parts of them are in the report
+    for i, s in enumerate(shown["landscapes"][:1]):  # of all runs; landscapes of parts are in the report alone
         found[f"basin_{i}"] = f"{s['title']}: the loss on the line from the best run to each other one."
         found[f"more_{i}"] = (
             f"{s['title']}: the loss of the mean of the first runs, in random orders and by their loss."
@@ -139,11 +139,16 @@ def captions(shown: Mapping[str, Any]) -> dict[str, str]:
 
 
 def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
-    """The chart as an SVG on white; its file's name."""
+    """Write the chart as an SVG on white. Returns the file's name."""
     import altair as alt
     import vl_convert
 
-    spec = {**chart, "width": WIDTH, "background": "white", "padding": 16}  # fonts differ, and legends were cut
+    spec = {
+        **chart,
+        "width": WIDTH,
+        "background": "white",
+        "padding": 16,
+    }  # padding: fonts differ, and legends were cut
     version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=version)
     write_text(folder / f"{name}.svg", re.sub(r"(\d\.\d\d)\d+", r"\1", drawn))  # a hundredth of a pixel is enough
@@ -151,8 +156,8 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
 
 
 def models(study: Study) -> str:
-    """Means over replicates on every test set, the range in brackets; runs of a trained sweep are a line with the median
-    run of each replicate, and the range over all."""
+    """Means over replicates on every test set, with the range in brackets. The runs of a trained sweep are one line: the
+    mean of each replicate's median run, and the range over all runs."""
     folded = _folded(study)
     lines = {name: line for names, line in folded for name in names}
     scores = read_table(Path(study.folder) / "scores.tsv", SCORES)
@@ -180,14 +185,14 @@ def models(study: Study) -> str:
 
 
 def _pruned(model: Model) -> bool:
-    """Whether a pruned run stands in the line of a model's first parents."""
+    """Whether a pruned run is among a model's ancestors by first parents."""
     parent = next(iter(model.parents.values()), None)
     return parent is not None and bool(parent.run) and (parent.verb == "prune" or _pruned(parent))
 
 
 def _folded(study: Study) -> list[tuple[list[str], str]]:
-    """Names of models that share a line, and the line's name: the runs of a trained sweep are one line. Those that were
-    each trained from another pruned model are not: they differ in shape."""
+    """(names of models, name of their line): the runs of a trained sweep share a line, unless they were trained from
+    different pruned models, which differ in shape."""
     folded: dict[str, list[str]] = {}
     for model in study.first.models:
         run = bool(model.run) and model.stage == "train" and not _pruned(model)

@@ -1,4 +1,4 @@
-"""The table of averaging methods. One more method is one more small file and one line here, or an entry point of another
+"""The table of averaging methods. A new method is one small file and one line here, or an entry point of another
 package in the group `consomme.averaging` that loads to a `Method`. Importing this imports nothing heavy."""
 
 from __future__ import annotations

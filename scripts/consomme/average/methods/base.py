@@ -1,4 +1,4 @@
-"""What an averaging method is. This module imports nothing heavy: the plan reads the records."""
+"""The record of an averaging method. This module imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 
@@ -23,22 +23,18 @@ CURVE = "curve.tsv"
 
 @dataclass(frozen=True)
 class Mix:
-    """What a method works on.
+    """The inputs of a method."""
 
-    parents: name -> model folder, in the order given, the base first where the method has one; settings: those of the
-    average node; judge(): the development sets and the choice made on them (calling it reads data and imports torch);
-    device: where candidates are tried; renew: what a mix in memory goes through before it is tried, in place (None:
-    nothing)."""
-
-    parents: Mapping[str, Path]
-    settings: Mapping[str, Any]
-    judge: Callable[[], Judge]
-    device: str = "cpu"
+    parents: Mapping[str, Path]  # name -> model folder, in the given order, the base first if there is one
+    settings: Mapping[str, Any]  # of the average node
+    judge: Callable[[], Judge]  # evaluation on the development sets; a call reads data and imports torch
+    device: str = "cpu"  # of the evaluation
+    # changes an averaged model in place before its evaluation (new batch norm statistics); None: nothing to change
     renew: Callable[[PreTrainedModel], PreTrainedModel] | None = None
 
     @property
     def base(self) -> str | None:
-        """The name of the base: the first parent's, where the settings have `base`."""
+        """The base's name, that of the first parent; None if the settings have no `base`."""
         return next(iter(self.parents)) if self.settings.get("base") else None
 
     @property
@@ -47,7 +43,7 @@ class Mix:
         return [name for name in self.parents if name != self.base]
 
     def setting(self, name: str, default: Any) -> Any:
-        """A setting, or what stands for it where it is not given."""
+        """A setting, or `default` if it is not given."""
         value = self.settings.get(name)
         return default if value is None else value
 
@@ -55,26 +51,26 @@ class Mix:
 class WithBase(Section):
     """Settings of a method that works on differences from the model that its ingredients were tuned from."""
 
-    base: Text | None = Field(None, description="the model that all were tuned from; default: their one parent")
+    base: Text | None = Field(None, description="the model that all were tuned from; default: their common parent")
 
 
 @dataclass(frozen=True)
 class Method:
-    """An averaging method: how it builds a model, and what the plan must know of it."""
+    """An averaging method: how it builds a model, and the facts that the plan checks."""
 
     name: str  # the word in configurations
-    # fills the empty folder with a checkpoint and returns what was chosen, as JSON
+    # fills the empty folder with a checkpoint; returns the choices made, as JSON
     build: Callable[[Mix, Path], dict[str, Any]]
-    least: int = 1  # how many ingredients it takes
-    most: int | None = None  # None: any number
-    settings: type[Section] = Section  # the keys that a node has for it alone; a subclass of WithBase: it needs a base
-    searching: tuple[str, ...] = ()  # those of its keys that have no use unless it looks at development sets
-    # whether it looks at development sets under these settings
+    least: int = 1  # smallest number of ingredients
+    most: int | None = None  # largest number of ingredients; None: any
+    settings: type[Section] = Section  # its own keys in a node; a subclass of WithBase if it needs a base
+    searching: tuple[str, ...] = ()  # its keys that are used only in a search on development sets
+    # whether it evaluates on development sets with these settings
     chooses: Callable[[Mapping[str, Any]], bool] = lambda settings: False
     seeded: bool = False  # the replicate's seed changes the result
     limits: bool = True  # it can hold the limits of choose_on
-    keeps: str | None = None  # what the training of its one parent must have kept, a key of `checkpoints`
-    mixes: bool = True  # it computes new weights, so all its ingredients have one shape
+    keeps: str | None = None  # a key of `checkpoints` that its parent's training must have set
+    mixes: bool = True  # it computes new weights, so all ingredients must have equal shapes
     needs_limits: bool = False  # choose_on must have `lose_at_most`; no other goal is required
 
     @property
@@ -88,7 +84,7 @@ class Method:
         return issubclass(self.settings, WithBase)
 
     def check_parents(self, count: int) -> None:
-        """Raise ConsommeError where the number of ingredients does not fit."""
+        """Raise ConsommeError if the number of ingredients is not allowed."""
         if count < self.least or (self.most is not None and count > self.most):
             exactly = self.least == self.most
             wanted = f"exactly {self.least}" if exactly else f"at least {self.least}"
@@ -96,7 +92,7 @@ class Method:
 
 
 def broken_limits(limits: Mapping[str, Mapping[str, Any]]) -> str:
-    """By how much a model breaks the limits of choose_on, in words; empty where it keeps them all."""
+    """The limits of choose_on that a model breaks, with amounts, as text; empty if it keeps all."""
     return ", ".join(
         f"{s} may be {d['bound']:.2f} worse than {d['of']} ({d['lose_at_most']:g} allowed)"
         for s, d in limits.items()
@@ -105,7 +101,7 @@ def broken_limits(limits: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def write_curve(folder: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Keep what was tried, and what was taken of it, beside the model: curve.tsv."""
+    """Write the tried candidates, with the chosen one, to curve.tsv beside the model."""
     from consomme.common.files import write_text
 
     lines = ["\t".join(columns), *("\t".join(_cell(row[c]) for c in columns) for row in rows)]

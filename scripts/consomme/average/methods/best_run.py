@@ -12,8 +12,8 @@ from consomme.common.log import say
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Evaluate each parent and link the files of the best; of equals the first. A parent that breaks a limit of
-    choose_on is out; ConsommeError if all do. The parents may be of different shapes."""
+    """Evaluate each parent and link the files of the best; of equals the first. Parents that break a limit of choose_on
+    are excluded; ConsommeError if all do. Parents may have different shapes."""
     from consomme.families import load
     from consomme.weights.mean import link_model
 
@@ -28,11 +28,11 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     able = [name for name in mix.parents if admissible[name]]
     if not able:
         raise ConsommeError(
-            f"best run: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more or train gentler"
+            f"best run: each of {', '.join(mix.parents)} loses more than choose_on allows; allow more, or lower the learning rate"
         )
     chosen = max(able, key=lambda name: objectives[name])  # the first of equals
     if objectives[chosen] == -math.inf:
-        raise ConsommeError(f"best run: none of {', '.join(able)} has a {judge.choice.metric} that is a number")
+        raise ConsommeError(f"best run: none of {', '.join(able)} has a finite {judge.choice.metric}")
     link_model(mix.parents[chosen], folder)
     say(f"best run: {chosen}")
     return {

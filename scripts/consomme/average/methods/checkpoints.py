@@ -1,8 +1,7 @@
-"""Averages within one run, over what its training kept under `checkpoints/` (training: `checkpoints`).
+"""Averages within one run, over the weights that its training kept in `checkpoints/` (key `checkpoints` of train).
 
-`last`: Vaswani et al. 2017, arXiv 1706.03762; `best`: by the development objective seen while training; `ema`: Polyak
-averaging with a decay; `window`: the mean over any window of steps from two running means, as icefall's checkpoints have
-them: mean(a, b] = (b · M(b) - a · M(a)) / (b - a)."""
+`last`: Vaswani et al. 2017, arXiv 1706.03762; `best`: by the development objective during training; `ema`: Polyak
+averaging with a decay; `window`: the mean over a window of steps, from two running means as in icefall: mean(a, b] = (b · M(b) - a · M(a)) / (b - a)."""
 
 from __future__ import annotations
 
@@ -27,14 +26,14 @@ WEIGHTS = "model.safetensors"
 class Count(Section):
     """Settings of last and best."""
 
-    count: Integer | None = Field(None, ge=1, description="so many checkpoints; default: all that were kept")
+    count: Integer | None = Field(None, ge=1, description="number of checkpoints; default: all that were kept")
 
 
 class Window(Section):
     """Settings of window."""
 
-    from_step: Integer | None = Field(None, ge=0, description="the mean over the steps after this one; default 0")
-    to_step: Integer | None = Field(None, ge=1, description="to this step; default: the last that was kept")
+    from_step: Integer | None = Field(None, ge=0, description="the window begins after this step; default 0")
+    to_step: Integer | None = Field(None, ge=1, description="last step of the window; default: the last that was kept")
 
 
 def _last(mix: Mix, folder: Path) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def _last(mix: Mix, folder: Path) -> dict[str, Any]:
 
 
 def _best(mix: Mix, folder: Path) -> dict[str, Any]:
-    """The mean of the best ones; on which sets is the training's `choose_on`."""
+    """The mean of the best ones, by the training's `choose_on`."""
     name, run = _one(mix)
     found = _taken(mix, _kept(run, "best"), first=True)
     return _mean(folder, run, name, found) | {"scores": {str(e["step"]): e["objective"] for e in found}}
@@ -64,7 +63,7 @@ def _window(mix: Mix, folder: Path) -> dict[str, Any]:
                 f"{word}: {step}: {name} kept no mean there; it has {', '.join(map(str, sorted(kept)))}"
             )
     if start >= end:
-        raise ConsommeError(f"window: from_step {start} to to_step {end} is no window; the later one comes second")
+        raise ConsommeError(f"window: from_step {start} to to_step {end} is empty; to_step must be the larger one")
     made = [kept[end], *([kept[start]] if start else [])]
     return _mean(folder, run, name, made, [end, -start][: len(made)], end - start) | {
         "from_step": start,
@@ -78,7 +77,7 @@ def _one(mix: Mix) -> tuple[str, Path]:
 
 
 def _kept(run: Path, kind: str) -> Any:
-    """What a run kept of a kind. ConsommeError, saying how to keep it, where there is none."""
+    """The index entries of a kind that a run kept. ConsommeError, with the settings to keep it, if there are none."""
     index = run / KEPT / f"{KEPT}.json"
     found = read_json(index).get(kind) if index.is_file() else None
     if not found:
@@ -88,7 +87,7 @@ def _kept(run: Path, kind: str) -> Any:
 
 
 def _taken(mix: Mix, found: Sequence[Mapping[str, Any]], first: bool = False) -> Sequence[Mapping[str, Any]]:
-    """The `count` first or last of what was kept, all without it."""
+    """The first or last `count` of the kept entries; all if it is not given."""
     count = int(mix.setting("count", len(found)))
     if count > len(found):
         raise ConsommeError(
@@ -120,7 +119,7 @@ def _mean(
 
 @contextmanager
 def _as_models(folder: Path, run: Path, entries: Sequence[Mapping[str, Any]]) -> Generator[dict[str, Path]]:
-    """Each file of weights as a model folder, the run's other files beside it; below `folder`, which is made."""
+    """Each file of weights as a temporary model folder below `folder`, with the run's other files."""
     with TemporaryDirectory(prefix=".checkpoints-", dir=folder) as place:
         found = {}
         for entry in entries:

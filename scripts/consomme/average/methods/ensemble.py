@@ -1,6 +1,6 @@
-"""No average at all, but what averages are measured against: the models' answers averaged, step by step or frame by frame.
+"""The ensemble, which soups are compared with: the models' output distributions averaged per decoding step or frame.
 
-It costs as much as all of them together (Hansen and Salamon 1990); a soup costs as much as one."""
+Its cost is that of all members together (Hansen and Salamon 1990); a soup's is that of one model."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from consomme.average.methods.base import Method, Mix
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Link the members' files into `folder`/members and name them in ensemble.json; other files are the first one's."""
+    """Link the members' files into `folder`/members and name them in ensemble.json; other files are those of the first."""
     from consomme.common.files import link_file, write_json
     from consomme.common.model_files import checkpoint_files, copy_inherited
     from consomme.families.ensemble import FILE
     from consomme.weights.compatibility import check_words
     from consomme.weights.tensors import Weights
 
-    opened = [Weights(path, name) for name, path in mix.parents.items()]  # no pickle, none damaged
+    opened = [Weights(path, name) for name, path in mix.parents.items()]  # refuses pickles and damaged files
     check_words(opened)
     copy_inherited(next(iter(mix.parents.values())), folder)
     members = []

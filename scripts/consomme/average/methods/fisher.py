@@ -1,4 +1,4 @@
-"""A mean in which each weight counts by how much the loss minds it: Fisher merging, Matena and Raffel 2021, arXiv 2111.09832."""
+"""Fisher merging: a mean weighted by how much the loss depends on each weight; Matena and Raffel 2021, arXiv 2111.09832."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Settings(Section):
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write sum(F · model) / sum(F), element by element; where no model's F is above 0, the plain mean.
+    """Write sum(F · model) / sum(F) for each element; the plain mean where F is 0 in all models.
 
     F is the diagonal of the empirical Fisher information: the mean square of the gradient of one row's log likelihood,
     over `examples` rows of the development sets."""

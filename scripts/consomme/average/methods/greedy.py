@@ -1,11 +1,11 @@
 """The greedy soup of Wortsman et al. 2022, arXiv 2203.05482, with a strict gain.
 
-Models are ranked by the development objective; from the best on, each is added to the mean and stays if the objective
-rises. The paper keeps an ingredient that changes nothing; here the rise must be strict, so that a model which brings
-nothing on the development sets, a copy of an ingredient for one, does not join.
+Models are ranked by the development objective. From the best on, each is added to the mean and kept if the objective
+rises. The paper also keeps an ingredient that changes nothing; here the rise must be strict, so that, for example, a
+copy of an ingredient is not added.
 
-With `replacement` each step tries every model, those that are in already too, and takes the one that helps most, until
-none does: the ensemble selection of Caruana et al. 2004, on weights."""
+With `replacement`, each step tries every model, earlier ingredients too, and adds the one with the largest rise, until
+none raises the objective: the ensemble selection of Caruana et al. 2004, on weights."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ from consomme.common.values import Integer, Text
 class Settings(Section):
     """Settings of greedy."""
 
-    rank_by: Text | None = Field(None, description="the metric of the order; default: that of the choice")
-    replacement: bool | None = Field(None, description="each step takes the model that helps most, again too")
-    at_most: Integer | None = Field(None, ge=1, description="so many ingredients at most")
+    rank_by: Text | None = Field(None, description="metric that orders the models; default: that of choose_on")
+    replacement: bool | None = Field(
+        None, description="each step adds the model with the largest rise; a model may be added repeatedly"
+    )
+    at_most: Integer | None = Field(None, ge=1, description="largest number of ingredients")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write the mean of the ingredients that were kept; the best single model is the donor of all other files.
+    """Write the mean of the kept ingredients; all other files are those of the first ingredient.
 
-    rank_by: the metric that orders the models, where it is not the one that decides; at_most: how many ingredients,
-    where one that counts twice is two. Candidates are means in memory, the very weights that would be written. Under
-    limits of choose_on the first ingredient is the best parent that keeps them (ConsommeError if none does), and so must
-    every later mean."""
+    rank_by: metric that orders the models, if it is not that of choose_on; at_most: largest number of ingredients, where
+    a repeated one counts repeatedly. Candidates are means in memory, with exactly the weights that would be written. With
+    limits in choose_on, the first ingredient is the best parent that keeps them (ConsommeError if none does), and every
+    later mean must keep them too."""
     from consomme.weights.candidates import Candidates
     from consomme.weights.mean import write_mean
 
@@ -55,12 +57,12 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
         start = next((name for name in ranked if judge.admissible(candidates.single(name))[0]), None)
         if start is not None and objectives[start] == -math.inf:
             raise ConsommeError(
-                f"greedy: {start} comes first, and its {judge.choice.metric} is no number; leave it out"
+                f"greedy: {start} ranks first, and its {judge.choice.metric} is not finite; leave it out"
             )
         if start is None:
             raise ConsommeError(
                 f"greedy: each of {', '.join(mix.parents)} loses more than choose_on allows, so there is no model to "
-                f"start from; allow more, train gentler, or interpolate with the model that is not to be lost"
+                f"start from; allow more, lower the learning rate, or interpolate with the model that the limits refer to"
             )
         kept, reached = [start], objectives[start]
         trace = [_step(1, start, reached, True, judge)]

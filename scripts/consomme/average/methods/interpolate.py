@@ -21,16 +21,16 @@ class Settings(Section):
     """Settings of interpolate."""
 
     alpha: Number | None = Field(
-        None, ge=0, le=1, description="0 is the first model, 1 the second; without it the development sets choose"
+        None, ge=0, le=1, description="0 is the first model, 1 the second; default: chosen on the development sets"
     )
-    points: Integer = Field(11, ge=2, description="how many alphas are tried where none is given")
+    points: Integer = Field(11, ge=2, description="number of alphas to try if none is given")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write the point at `alpha`; without one, the best of `points` points from 0 to 1 that keep the limits of choose_on.
+    """Write the model at `alpha`; without one, at the best of `points` alphas from 0 to 1 that keep the limits of choose_on.
 
-    The whole development curve is kept in curve.tsv and in what is returned. Of equal points the one nearest to the
-    first model is taken. Where no point keeps the limits: the first model itself if the limits are about it, else
+    The whole development curve is written to curve.tsv and returned. Of equal points, the one nearest to the first model
+    is chosen. If no point keeps the limits, the result is the first model if the limits refer to it, else
     ConsommeError."""
     from consomme.weights.mean import write_mean
 
@@ -72,7 +72,9 @@ def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
         chosen = -max(able)[1]
     elif {limit.of for limit in judge.choice.limits.values()} == {next(iter(mix.parents))}:
         chosen = 0.0
-        say(f"interpolate: no point keeps the limits of choose_on; {next(iter(mix.parents))} itself is taken (alpha 0)")
+        say(
+            f"interpolate: no point keeps the limits of choose_on; {next(iter(mix.parents))} itself is chosen (alpha 0)"
+        )
     else:
         raise ConsommeError(
             f"interpolate: no point between {' and '.join(mix.parents)} keeps the limits of choose_on; allow more "

@@ -1,7 +1,7 @@
 """The learned soup of Wortsman et al. 2022, arXiv 2203.05482, appendix I: mixing weights by gradient on development data.
 
-Weights are a softmax, so that each mix lies between the ingredients; with `groups: layer` every layer has its own, and
-what belongs to no layer shares one. They start at the plain mean."""
+Weights are a softmax, so that the result lies between the ingredients. They start at the plain mean. With `groups: layer`
+each layer has its own weights, and all other tensors share one set."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Settings(Section):
     """Settings of learned."""
 
     groups: Literal["model", "layer"] | None = Field(
-        None, description="model: one weight for each; layer: one for each in every layer; default model"
+        None, description="model: one weight for each model; layer: one for each model and layer; default model"
     )
     steps: Integer | None = Field(None, ge=1, description=f"of Adam, on {BATCH} development rows each; default {STEPS}")
     learning_rate: Number | None = Field(None, gt=0, description=f"of Adam on the logits; default {RATE}")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write the mix that Adam found in `steps` steps of 16 development rows, or the plain mean where that is as good by
-    the objective of choose_on. Returns the weights by group and the objectives of both."""
+    """Write the mean with the weights after `steps` steps of Adam on 16 development rows each, or the plain mean if that is
+    as good by the objective of choose_on. Returns the weights by group and the objectives of both."""
     import torch
 
     from consomme.evaluate import gradients
@@ -97,7 +97,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
 
 def groups_of(layout: Mapping[str, Any], family: Family, by: str) -> dict[str, str]:
-    """tensor -> the group whose weights it takes: `model`, or SIDE.LAYER (from 1) and `rest`."""
+    """tensor -> its group: `model`, or SIDE.LAYER (from 1) and `rest`."""
     if by not in GROUPS:
         raise ConsommeError(f"groups: '{by}' given; allowed: {', '.join(GROUPS)}")
 

@@ -1,4 +1,4 @@
-"""Model Stock: a few tuned models pulled to their base by the angle between them; Jang et al. 2024, arXiv 2403.19522."""
+"""Model Stock: between a few tuned models and their base, by the angle between them; Jang et al. 2024, arXiv 2403.19522."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from consomme.average.methods.base import Method, Mix, WithBase
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write it. The share of the tuned models' mean differs from tensor to tensor; their range is in what is returned."""
+    """Write the model. The share of the tuned models' mean differs by tensor; the result has least, median and most."""
     from consomme.average.geometry import ModelStock
     from consomme.weights.mean import write_merge
 

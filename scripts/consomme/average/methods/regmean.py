@@ -1,4 +1,4 @@
-"""Linear layers that answer their inputs as each model would have answered its own: RegMean, Jin et al. 2022, arXiv 2212.09849."""
+"""RegMean: linear layers with outputs closest to each model's on its own inputs; Jin et al. 2022, arXiv 2212.09849."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from consomme.common.settings import Section
 from consomme.common.values import Integer
 
 EXAMPLES = 128
-SHRINK = 0.9  # of the elements off the diagonal of the Gram matrices; the paper's value for most of its models
+SHRINK = 0.9  # factor of the off-diagonal elements of the Gram matrices; the paper's value for most of its models
 
 
 class Settings(Section):
@@ -24,8 +24,8 @@ class Settings(Section):
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write the regression mean. The inputs of each model's layers are those that `examples` rows of the development sets
-    cause."""
+    """Write the regression mean. The inputs of each model's layers are measured on `examples` rows of the development
+    sets."""
     from consomme.average.measured import measured
     from consomme.average.regression import RegMean, grams
     from consomme.weights.mean import write_merge

@@ -1,4 +1,4 @@
-"""The great circle between two models: Shoemake 1985, tensor by tensor."""
+"""Spherical interpolation between two models, tensor by tensor; Shoemake 1985."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Settings(Section):
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write the point at `alpha`: 0 is the first model, 1 the second."""
+    """Write the model at `alpha`: 0 is the first model, 1 the second."""
     from consomme.average.geometry import Slerp
     from consomme.weights.mean import write_merge
 

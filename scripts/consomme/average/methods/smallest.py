@@ -1,4 +1,4 @@
-"""The smallest model that is good enough: a choice within a budget of quality, and no mix."""
+"""The smallest model that keeps the limits of choose_on: a choice of one parent, not an average."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ COLUMNS = (
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Evaluate each parent and link the files of the one with the fewest parameters that keeps the limits of choose_on;
-    of equally small ones the best, of equals the first. ConsommeError, which says by how much, if none keeps them. The
-    parents may be of different shapes. All that was seen is kept in curve.tsv and in what is returned."""
+    """Evaluate each parent and link the files of the one with the fewest parameters that keeps the limits of choose_on.
+
+    Of equally small ones the best, of equals the first. ConsommeError, with amounts, if none keeps the limits. Parents may
+    have different shapes. All evaluations are written to curve.tsv and returned."""
     from consomme.families import load
     from consomme.weights.mean import link_model
 
@@ -35,7 +36,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
         if keeps and objective > -math.inf:
             able[name] = (size, -objective)
         else:
-            broken[name] = broken_limits(limits) or f"its {judge.choice.metric} is no number"
+            broken[name] = broken_limits(limits) or f"its {judge.choice.metric} is not finite"
         for row in judge.rows(model, path):
             curve.append({"model": name, "parameters": size, **row, "objective": objective, "admissible": keeps})
         outside = "" if keeps else f", {broken[name]}"

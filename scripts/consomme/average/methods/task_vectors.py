@@ -1,5 +1,5 @@
-"""Merging by task vectors, the differences of tuned models from their base. One family of methods: the vectors may be
-thinned, by magnitude or at random, and signs may be put to the vote.
+"""Merging by task vectors, the differences of tuned models from their base. The methods differ in whether vectors are
+made sparse, by magnitude or at random, and whether signs are elected.
 
 Task arithmetic: Ilharco et al. 2022, arXiv 2212.04089. TIES: Yadav et al. 2023, arXiv 2306.01708. DARE: Yu et al. 2023,
 arXiv 2311.03099."""
@@ -24,7 +24,7 @@ class Settings(WithBase):
     """Settings of task_arithmetic."""
 
     weights: list[Number] | None = Field(None, description="one for each model; default: 1 each")
-    scale: Number | None = Field(None, description="of the merged differences from the base; default 1")
+    scale: Number | None = Field(None, description="factor of the merged differences from the base; default 1")
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -37,7 +37,7 @@ class Settings(WithBase):
 class Thinned(Settings):
     """Settings of ties, dare_linear, dare_ties."""
 
-    density: Number = Field(gt=0, le=1, description="the share of each difference from the base that stays")
+    density: Number = Field(gt=0, le=1, description="the fraction of each difference from the base that is kept")
 
 
 def _method(

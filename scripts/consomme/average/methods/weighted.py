@@ -1,4 +1,4 @@
-"""A mean with a weight for each model, the same for all tensors or others for the encoder, the decoder, a name pattern."""
+"""A mean with a weight for each model, for all tensors or by side (encoder, decoder) or name pattern."""
 
 from __future__ import annotations
 
@@ -27,16 +27,14 @@ class Settings(Section):
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
-    """Write sum(w · model) / sum(w). `weights` is a list in the models' order, or {side or name pattern: list}, where the
-    first pattern that fits a tensor counts and tensors that none fits get the plain mean."""
+    """Write sum(w · model) / sum(w). `weights` is a list in the models' order, or {side or name pattern: list}: the
+    first match counts, and tensors without a match get the plain mean."""
     from consomme.weights.mean import ByTensor, write_mean, write_merge
 
     given, count = mix.settings["weights"], len(mix.parents)
     if not isinstance(given, Mapping):
         shares(given, count)
-        write_mean(
-            folder, mix.parents, given, divisor=sum(given)
-        )  # one rounding: what is divided first is rounded twice
+        write_mean(folder, mix.parents, given, divisor=sum(given))  # divide last: one rounding instead of two
         return {"ingredients": list(mix.parents), "weights": list(given)}
     donor = next(iter(mix.parents.values()))
     rules = [(_pattern(key, donor), shares(weights, count)) for key, weights in given.items()]
@@ -58,7 +56,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
 
 
 def shares(weights: Sequence[float], count: int) -> list[float]:
-    """The weights divided by their sum. ConsommeError unless there is one for each of `count` models and a positive sum."""
+    """The weights divided by their sum. ConsommeError unless there are `count` of them with a positive sum."""
     if len(weights) != count:
         raise ConsommeError(f"weights: {len(weights)} given for {count} models")
     total = sum(weights)
@@ -68,7 +66,7 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
 
 
 def _pattern(key: str, model: Path) -> str:
-    """A side's tensors by their common beginning; anything else is a pattern already."""
+    """The name pattern of a key: a side's tensors by their common prefix; other keys are patterns already."""
     from consomme.families import family_of
 
     if key not in ("encoder", "decoder"):

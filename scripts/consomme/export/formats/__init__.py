@@ -1,4 +1,4 @@
-"""The table of export formats. One more format is one more small file and one line here, or an entry point of another
+"""The table of export formats. A new format is one small file and one line here, or an entry point of another
 package in the group `consomme.exports` that loads to a `Format`. Importing this imports nothing heavy."""
 
 from __future__ import annotations

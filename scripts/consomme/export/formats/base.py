@@ -1,4 +1,4 @@
-"""What an export format is. This module imports nothing heavy: the plan reads the records."""
+"""The record of an export format. This module imports nothing heavy: the plan reads the records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """Examples for a model, and how it is to answer: greedily, with at most `max_new_tokens` tokens."""
+    """Examples for a model, decoded greedily with at most `max_new_tokens` tokens."""
 
     family: Family
     rows: Rows
@@ -30,13 +30,15 @@ class Format:
     """An export format."""
 
     name: str  # the word in configurations
-    # (model, folder, settings, about, work): fills the empty folder from a checkpoint; settings: those of the node;
-    # about: what a model card may tell; work: a folder for what is only needed on the way
+    # (model, folder, settings, about, work): fills the empty folder from a checkpoint; settings: of the node; about:
+    # facts for the model card; work: folder for temporary files
     write: Callable[[Path, Path, Mapping[str, Any], dict[str, Any], Path], None]
-    say: Callable[[Path, Ask], list[str]]  # what the written model says, in the order of the rows
-    settings: type[Section] = Section  # the keys that a node has for it alone
-    tasks: Sequence[str] = ()  # asr, nmt: all families of these can be written, beside those that name it in `exports`
-    # whether these settings keep floating-point weights, from which nearly the same output is expected
+    say: Callable[
+        [Path, Ask], list[str]
+    ]  # (folder, examples) -> outputs of the written model, in the order of the rows
+    settings: type[Section] = Section  # its own keys in a node
+    tasks: Sequence[str] = ()  # asr, nmt: all families of these can be written, and those with the format in `exports`
+    # whether these settings keep floating-point weights: nearly equal outputs are then expected
     exact: Callable[[Mapping[str, Any]], bool] = lambda settings: True
 
     def fits(self, family: Family) -> bool:

@@ -27,14 +27,14 @@ class Settings(Section):
     """Settings of ctranslate2."""
 
     quantization: Literal["int8", "int8_float32", "int16", "float16", "bfloat16"] | None = Field(
-        None, description="of the weights; int8_float32 computes in float32; default: as they are"
+        None, description="type of the weights; int8_float32 computes in float32; default: unchanged"
     )
 
 
 def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
-    """Convert with CTranslate2's own converter, and lay the tokenizer or processor files beside.
+    """Convert with CTranslate2's own converter, and add the tokenizer or processor files.
 
-    Its attention has equally many heads everywhere, so a head-pruned model is converted from its zeroed copy."""
+    CTranslate2 needs the same number of heads in all layers, so a head-pruned model is converted from its zeroed copy."""
     import shutil
 
     from ctranslate2.converters import TransformersConverter
@@ -56,7 +56,7 @@ def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[st
             TransformersConverter(str(source)).convert(str(converted), quantization=settings.get("quantization"))
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise ConsommeError(
-            f"format: ctranslate2's converter refuses this model: {type(error).__name__}: {error}; "
+            f"format: ctranslate2's converter can't convert this model: {type(error).__name__}: {error}; "
             f"export it as safetensors"
         ) from error
     copy_inherited(source, folder)
@@ -64,12 +64,12 @@ def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[st
         shutil.copyfile(path, folder / path.name)
     shutil.rmtree(converted)
     extractor = getattr(family_of(source).processor(source), "feature_extractor", None)
-    if extractor is not None:  # under the name that engines around CTranslate2 look for
+    if extractor is not None:  # under the name that programs with CTranslate2 expect
         extractor.save_pretrained(folder)
 
 
 def _stock(model: Path, work: Path) -> Path:
-    """The model in its stock shape: itself, its zeroed copy, or one made on the way."""
+    """The model in its stock shape: itself, its zeroed copy, or a new zeroed copy in `work`."""
     import shutil
 
     from consomme.common.model_files import ZEROED
@@ -85,7 +85,7 @@ def _stock(model: Path, work: Path) -> Path:
 
 
 def say(folder: Path, ask: Ask) -> list[str]:
-    """What the converted model says on the processor (CPU), greedily. `folder` alone is read, its tokenizer files too."""
+    """The outputs of the converted model on a CPU, decoded greedily. All files, tokenizer included, are read from `folder`."""
     processor = ask.family.processor(folder, ask.languages)
     inputs = [ask.family.features(processor, ask.rows.source(i)) for i in range(len(ask.rows))]
     answer = {"nmt": _translate, "asr": _transcribe}[ask.family.task]
@@ -105,7 +105,7 @@ def _engine(folder: Path, ask: Ask) -> Any:
 
 def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
     sentences = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in inputs]
-    # the token that names the target's language, where the family has such: the engine is told what to begin with
+    # the target's first tokens, such as that of its language, if the family has any: CTranslate2 needs them as prefix
     first = [i for i in ask.family.beginning(tokenizer).values() if i is not None]
     prefix = [tokenizer.convert_ids_to_tokens(first)] * len(sentences) if first else None
     found = engine.translate_batch(sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens)
@@ -124,14 +124,14 @@ def _transcribe(engine: Any, processor: Any, ask: Ask, inputs: list[np.ndarray])
         ctranslate2.StorageView.from_array(features),
         [prompt] * len(inputs),
         beam_size=1,
-        max_length=2 * ask.max_new_tokens,  # the engine leaves half of it to the prompt
+        max_length=2 * ask.max_new_tokens,  # half of it is for the prompt
     )
     ids = [one.sequences_ids[0] for one in found]
     return [text.strip() for text in processor.tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
 def _prompt(family: Family, processor: Any, languages: Any) -> list[int]:
-    """The start token, then what stands before the text in the family's labels (the last label is the end)."""
+    """The start token, then the labels before the text (the last label is the end token)."""
     start = processor.tokenizer.convert_tokens_to_ids("<|startoftranscript|>")
     return [start, *family.labels(processor, "", languages)[:-1]]
 

@@ -1,4 +1,4 @@
-"""The checkpoint as it is, or in half precision, with a model card: what the Hugging Face hub takes."""
+"""The checkpoint unchanged or in half precision, with a model card, for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Settings(Section):
     """Settings of safetensors."""
 
     quantization: Literal["float16", "bfloat16"] | None = Field(
-        None, description="of floating-point weights; default: as they are"
+        None, description="type of the floating-point weights; default: unchanged"
     )
 
 
 def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
-    """Copy the checkpoint, a head-pruned model's zeroed copy too, with its floating-point weights rounded to `quantization`.
+    """Copy the checkpoint, with the zeroed copy of a head-pruned model; floating-point weights are rounded to `quantization`.
 
-    ConsommeError where a weight is too large for float16."""
+    ConsommeError if a weight is too large for float16."""
     from consomme.common.model_files import ZEROED
     from consomme.export.card import card
 
@@ -78,7 +78,7 @@ def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
 
 
 def say(folder: Path, ask: Ask) -> list[str]:
-    """What the checkpoint says, by the family's own decoding."""
+    """The outputs of the checkpoint, by the family's own decoding."""
     from consomme.families import load
 
     model, processor = load(folder), ask.family.processor(folder, ask.languages)
