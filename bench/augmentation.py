@@ -1,5 +1,5 @@
-"""Pitch beside torchaudio's pitch_shift, and what each augmentation costs beside the features that are computed anew
-after it: python bench/augmentation.py [--rounds 3] [--seconds 8]
+"""Time of the pitch shift against torchaudio's pitch_shift, and of each augmentation against the features computed after
+it: python bench/augmentation.py [--rounds 3] [--seconds 8]
 
 One clip of noise at 16 kHz, one thread."""
 
@@ -37,7 +37,7 @@ def once(action: Callable[[], Any]) -> Callable[[], Run]:
 
 
 def measure(rounds: int, seconds: float) -> list[Row]:
-    """The rows."""
+    """The rows of the table."""
     import torch
     from torchaudio.functional import pitch_shift
     from transformers import SeamlessM4TFeatureExtractor

@@ -1,8 +1,8 @@
 """Averaging against mergekit, a loop in torch, and `cat` as the floor: python bench/averaging.py [--rounds 5] [SIZE...]
 
-With mergekit, its answers are compared with ours too, method by method. Models of random numbers are made on the spot, with tensors named as in Llama, which mergekit knows. The floor reads the
-same bytes and writes as many as one model has. mergekit runs from an environment of its own: python -m venv DIR, then
-DIR/bin/pip install mergekit, and --mergekit DIR."""
+With mergekit, its weights are compared with ours too, method by method. Models are random, generated for the run, with
+tensor names of Llama, which mergekit supports. The floor reads the same bytes and writes as many as one model has.
+mergekit runs in its own environment: python -m venv DIR, then DIR/bin/pip install mergekit, and --mergekit DIR."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZES = {  # name: models, width, layers, vocabulary, dtype
 }
 DEFAULT = ("8 x 95 M float32", "8 x 250 M bfloat16", "4 x 446 M bfloat16")
 SMALL = "4 x 1.1 M float32"
-# our options, mergekit's settings: a base comes first among the models where the method has one
+# our options, mergekit's settings; the base, if the method has one, is the first model
 METHODS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "uniform": ([], {"merge_method": "linear", "parameters": {"weight": 1.0}}),
     "slerp": (["--alpha", "0.3"], {"merge_method": "slerp", "parameters": {"t": 0.3}}),
@@ -146,7 +146,7 @@ def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[
 
 
 def agree(mergekit: Path, place: Path) -> None:
-    """Print how far our weights and mergekit's lie apart for each method that both have and chance has no part in."""
+    """Print the difference of our weights from mergekit's for each method that both have and that is not random."""
     count = SIZES[SMALL][0]
     folders = [place / f"model-{i}" for i in range(count)]
     for i, folder in enumerate(folders):
@@ -199,9 +199,9 @@ def main() -> None:
         "sizes", nargs="*", metavar="SIZE", help=f"of: {', '.join(SIZES)}; default: {', '.join(DEFAULT)}"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--mergekit", type=Path, help="the environment that has mergekit")
+    parser.add_argument("--mergekit", type=Path, help="the environment with mergekit")
     parser.add_argument(
-        "--place", type=Path, help="where models are made and removed again; default: the temporary folder"
+        "--place", type=Path, help="folder for the models, which are removed afterwards; default: the temporary folder"
     )
     given = parser.parse_args()
     unknown = [size for size in given.sizes if size not in SIZES]

@@ -10,35 +10,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-POLL = 0.005  # seconds between two looks at a process's memory
+POLL = 0.005  # seconds between two readings of a process's memory
 
 
 @dataclass(frozen=True)
 class Run:
-    """seconds: wall time; anonymous, resident: peaks in MiB, the first without pages of files."""
+    """Time and memory of one run."""
 
-    seconds: float
-    anonymous: float
-    resident: float
+    seconds: float  # wall time
+    anonymous: float  # peak in MiB without pages of files
+    resident: float  # peak in MiB
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a benchmark's table. ratio: the median of the paired ratios ours / peer; least: the ratio of the two
-    minima; bar: what the ratio may be at most (None: shown for orientation)."""
+    """One line of a benchmark's table."""
 
     name: str
     ours: float
     peer: float
-    ratio: float
-    least: float
+    ratio: float  # median of the paired ratios ours / peer
+    least: float  # ratio of the two minima
     unit: str
-    bar: float | None
+    bar: float | None  # largest allowed ratio; None: for information
     holds: bool | None
 
 
 def timed(command: Sequence[str], place: Path | None = None) -> Run:
-    """Run a command to its end, in the folder `place`. RuntimeError, with what it said, where it fails."""
+    """Run a command to its end, in the folder `place`. RuntimeError with its messages if it fails."""
     began = time.perf_counter()
     job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=place)
     anonymous = resident = 0
@@ -53,7 +52,7 @@ def timed(command: Sequence[str], place: Path | None = None) -> Run:
 
 
 def _memory(pid: int) -> dict[str, int]:
-    """The sizes, in KiB, that the kernel tells of a process."""
+    """The memory sizes of a process from the kernel, in KiB."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except (FileNotFoundError, ProcessLookupError):
@@ -62,7 +61,7 @@ def _memory(pid: int) -> dict[str, int]:
 
 
 def interleaved(contenders: Mapping[str, Callable[[], Run]], rounds: int) -> dict[str, list[Run]]:
-    """Each contender once to warm caches, then `rounds` times in turn, so that slow moments hit all alike."""
+    """Run each contender once to warm caches, then all in turn `rounds` times, so that slow moments affect all equally."""
     for run in contenders.values():
         run()
     found: dict[str, list[Run]] = {name: [] for name in contenders}

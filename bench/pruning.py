@@ -1,9 +1,9 @@
-"""The search for layers with kept states against without, and half an encoder against the whole:
+"""The search for layers with and without kept states, and half an encoder against the whole:
 python bench/pruning.py [--rounds 3] [--utterances 64 114]
 
-An 18-layer CTC encoder of width 64 (config/depth.yaml) with random weights, on made-up speech: what it says is nonsense,
-what it costs is not. Both searches run in this process on one thread, each time with no answer cached, on development
-sets of so many utterances (those of config/depth.yaml have nearly 60)."""
+An 18-layer CTC encoder of width 64 (config/depth.yaml) with random weights, on generated noise: its outputs are
+meaningless, its costs are real. Both searches run in this process on one thread, without cached evaluations, on
+development sets with the given numbers of utterances (those of config/depth.yaml have nearly 60)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ LAYERS, DROP = 18, 9
 RATE = 16000
 SECONDS = (1.5, 3.5)  # of an utterance
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SEARCH, ENCODER = 1 / 1.7, 1 / 1.8  # bars: with kept states of without, half of the whole
-REPEATS = 5  # passes that a timing of the models takes together
+SEARCH, ENCODER = 1 / 1.7, 1 / 1.8  # bars: with kept states / without; half the encoder / the whole
+REPEATS = 5  # passes in one timing of the models
 
 
 def corpus(folder: Path, utterances: int) -> None:
-    """Noise in bursts, with digits for its transcripts."""
+    """Bursts of noise, with words of digits as transcripts."""
     from consomme.common.files import write_json
     from consomme.data.prepared import Writer
 
@@ -97,7 +97,7 @@ def measure(place: Path, sizes: list[int], rounds: int) -> list[Row]:
         contenders = {"with": partial(search, judge, LIMIT), "without": partial(search, judge, 0)}
         runs = interleaved(contenders, rounds)
         if found[LIMIT] != found[0]:
-            raise SystemExit("the search with kept states found something else than the one without")
+            raise SystemExit("the searches with and without kept states have different results")
         name = f"greedy search, 18 layers to 9, {size} utterances: with kept states"
         rows.append(compared(name, runs["with"], runs["without"], SEARCH))
 

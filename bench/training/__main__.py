@@ -1,11 +1,11 @@
-"""Training beside its peers: PYTHONPATH=bench python -m training [--rounds 3] [SECTION...]
+"""Training against other libraries: PYTHONPATH=bench python -m training [--rounds 3] [SECTION...]
 
-speech: against transformers' own speech script, the same model, clips, batch; translation: against its translation
-script; padding: what batches waste, and how long a step waits for its batch; memory: its peak by batch size; dropout: a
-step with ours and with torch's; sweep: what 16 runs take beside their own compute. errors and bleu, which have to be
-asked for, train until their scores mean something.
+speech: against transformers' speech script, with the same model, clips and batch; translation: against its translation
+script; padding: share of padding in batches, and the time that a step waits for its batch; memory: peak by batch size;
+dropout: time of a step with ours and with torch's; sweep: time of 16 runs beyond their own compute. errors and bleu, which
+run only if named, train until their scores are meaningful.
 
-Each training is a process of its own, watched step by step; contenders take turns, and start-up never counts."""
+Each training is its own process with every step timed; contenders take turns, and start-up is not counted."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the folder of docs/data.md")
-    parser.add_argument("--lhotse", type=Path, help="a folder that has lhotse: pip install --target FOLDER lhotse")
-    parser.add_argument("--place", type=Path, help="where corpora and models are made and kept; default: nowhere")
+    parser.add_argument("--lhotse", type=Path, help="a folder with lhotse: pip install --target FOLDER lhotse")
+    parser.add_argument("--place", type=Path, help="folder that keeps corpora and models; default: a temporary one")
     parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="of speech, translation")
-    parser.add_argument("--smoke", action="store_true", help="as little as possible, to try the script")
+    parser.add_argument("--smoke", action="store_true", help="smallest sizes, to try the script")
     given = parser.parse_args()
     unknown = [name for name in given.sections if name not in SECTIONS]
     if unknown:

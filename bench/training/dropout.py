@@ -1,4 +1,4 @@
-"""A step with our dropout, and with torch's."""
+"""Time of a step with our dropout and with torch's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from training.table import Line, line
 from training.translation import tokens_of, translation_plan
 from training.workbench import BATCH, SENTENCES, Bench, model_of
 
-STEPS, START = 40, 4  # how many of them do not count
+STEPS, START = 40, 4  # steps in all, and first ones that do not count
 
 
 def dropout(bench: Bench) -> Iterator[list[Line]]:
-    """A recogniser of 18 layers and width 64, and the translator of the section on translation."""
+    """A recogniser of 18 layers and width 64, and the translator of the section translation."""
     steps = 8 if bench.smoke else STEPS
     deep = {"max_steps": steps, "per_device_train_batch_size": BATCH}
     yield _against_torch(bench, deep_plan(bench, deep), "ctc, 18 layers of width 64, 16 utterances: a step")
@@ -25,7 +25,7 @@ def dropout(bench: Bench) -> Iterator[list[Line]]:
 
 
 def deep_plan(bench: Bench, settings: Mapping[str, Any]) -> Any:
-    """Generated speech, and a deep and narrow recogniser that trains on it."""
+    """Generated speech, and a deep and narrow recogniser trained on it."""
     clips = {
         "source": "generated",
         "generator": "spoken-numbers",

@@ -1,7 +1,7 @@
-"""The peer: a plain loop in torch over the batches of lhotse's DynamicBucketingSampler, each padded to the window that
-our trainings would give it: python bench/lhotse_loop.py RECORD.json --help
+"""The peer: a plain torch loop over the batches of lhotse's DynamicBucketingSampler, padded to the same window as in our
+trainings: python bench/lhotse_loop.py RECORD.json --help
 
-The features are those that our trainings cached in results/cache; lhotse has the durations only."""
+Features come from the cache of our trainings in results/cache; lhotse gets the durations only."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import watch
 
 
 def main() -> None:
-    """Train, and write the steps."""
+    """Train, and write the timed steps."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("record", type=Path, help="where the steps are written")
+    parser.add_argument("record", type=Path, help="file for the timed steps")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, required=True, help="of audio in a batch, with the padding")
+    parser.add_argument("--seconds", type=float, required=True, help="of audio in a batch, with padding")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--buckets", type=int, default=10)
-    parser.add_argument("--fused", action="store_true", help="AdamW as one call, and not as torch has it by default")
+    parser.add_argument("--fused", action="store_true", help="fused AdamW instead of torch's default")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()

@@ -12,7 +12,7 @@ SIZES = (4, 8, 16, 32)
 
 
 def memory(bench: Bench) -> Iterator[list[Line]]:
-    """The peak of anonymous memory over an epoch of ours, and over two steps of the script, all of whose are alike."""
+    """The peak of anonymous memory over an epoch of ours, and over two steps of the script, whose steps are all equal."""
     nodes = {
         f"of-{size}": {
             "window": "short",

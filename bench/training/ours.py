@@ -1,8 +1,8 @@
-"""The train stage, watched: python bench/training/ours.py RECORD.json [options of python -m consomme.train]
+"""The train stage with timed steps: python bench/training/ours.py RECORD.json [options of python -m consomme.train]
 
-Writes the steps as `watch` has them. With --flops the training is built and not run, and what is written is one step
-for each of some batches of an epoch: `flops` (forward and backward, matrix products and convolutions) and `utterances`.
-With --torch-dropout dropout is torch's own."""
+Writes the steps in the form of `watch`. With --flops the training is built but not run, and the steps are the first
+batches of an epoch with `flops` (forward and backward, matrix products and convolutions) and `utterances`. With
+--torch-dropout, dropout is torch's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from consomme.common.stage import main
 
 
 def held(batch: dict[str, Any]) -> dict[str, float]:
-    """What the collator counted."""
+    """The collator's counts."""
     return batch["counts"]
 
 
@@ -28,7 +28,7 @@ COUNTED = 10  # batches
 
 
 def flops(job: Job) -> list[dict[str, float]]:
-    """Counted on the first batches of an epoch."""
+    """FLOPs and utterances of the first batches of an epoch."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode

@@ -1,4 +1,4 @@
-"""What batches waste, and how long a step waits for its batch."""
+"""Share of padding in batches, and the time that a step waits for its batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.workbench import BATCH, GROUPED, REPOSITORY, SENTENCES, Bench, mod
 
 
 def padding(bench: Bench) -> Iterator[list[Line]]:
-    """Frames that are padding in a whole epoch, and the share of the time that a step waits for its batch."""
+    """The share of padding in the frames of an epoch, and the share of a step's time that it waits for its batch."""
     noisy = {"speed": [0.9, 1.0, 1.1], "gain": [-6, 6]}
     short = {"window": "short", "full_windows": 0.0}
     nodes = {
@@ -39,7 +39,7 @@ def padding(bench: Bench) -> Iterator[list[Line]]:
 
 
 def demo_plan(bench: Bench, noisy: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The demo's recogniser, trained from nothing for an epoch."""
+    """The demo's recogniser, trained from scratch for an epoch."""
     demo = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
     clean = {**demo["corpora"]["spoken-clean-train"], "size": 64 if bench.smoke else 1500}
     size = demo["experiments"]["spoken-numbers"]["models"]["base"]["per_device_train_batch_size"]

@@ -1,4 +1,4 @@
-"""Error rates after equal steps, and BLEU after equal tokens; ours with random batches and with such of like lengths."""
+"""Error rates after equal steps, and BLEU after equal tokens; ours with random batches and with batches of like lengths."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STEPS = {"speech": 1500, "translation": 1200}
 
 def errors(bench: Bench) -> Iterator[list[Line]]:
     """Digit strings of human recordings; ours in short windows with the script's settings and number of steps. The model
-    is small but hears 30 s."""
+    is small, with a window of 30 s."""
     small = {"encoder_layers": 2, "decoder_layers": 2, "d_model": 96, "encoder_ffn_dim": 384, "decoder_ffn_dim": 384}
     digits = dict(enumerate(("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")))
     clips = {
@@ -26,7 +26,7 @@ def errors(bench: Bench) -> Iterator[list[Line]]:
     }
     speakers, steps = {"speaker": ["george", "jackson", "lucas"]}, 20 if bench.smoke else STEPS["speech"]
     join = {"length": [2, 8], "edge": [0.1, 0.3]}
-    # one schedule for both; the script's own default of 5e-5 is for models that were trained before
+    # one schedule for both; the script's default of 5e-5 is for pretrained models
     train = {"train": "untrained", "max_steps": steps, "learning_rate": 1e-3, "warmup_steps": steps // 10}
     train |= {"lr_scheduler_type": "cosine", "per_device_train_batch_size": BATCH, "window": "short"}
     config = {
@@ -79,7 +79,7 @@ def errors(bench: Bench) -> Iterator[list[Line]]:
 
 
 def bleu(bench: Bench) -> Iterator[list[Line]]:
-    """BLEU of both after about as many target tokens."""
+    """BLEU of both after about the same number of target tokens."""
     longer, _ = tokens_of(bench, translation_plan(bench, {}))
     steps = 20 if bench.smoke else STEPS["translation"]
     settings = {"max_steps": steps, "batch_tokens": round(SENTENCES * longer), "learning_rate": 1e-3}
@@ -93,7 +93,7 @@ def bleu(bench: Bench) -> Iterator[list[Line]]:
     ours = trained["filled"]
     arguments = ["--model", bench.folder(model_of(plan, "untrained")), "--schedule", "cosine", "--learning-rate", 1e-3]
     arguments += ["--corpus", bench.folder(corpus_of(plan, "pairs")), "--languages", "en", "fr", "--batch", SENTENCES]
-    # as many tokens, not steps: batches end where an epoch does
+    # equal tokens, not steps: the last batch of an epoch is short
     wanted, each = sum(step["tokens"] for step in ours), 0.0
     trial, _ = bench.peer("seq2seq_trainer.py text", *arguments, "--steps", 20)
     each = statistics.mean(step["tokens"] for step in trial)

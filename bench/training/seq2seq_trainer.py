@@ -1,10 +1,9 @@
 """The peer: transformers' Seq2SeqTrainer, set up as its examples run_speech_recognition_seq2seq.py and
 run_translation.py do, on a prepared corpus: python bench/training/seq2seq_trainer.py --help
 
-Speech: features padded to the model's whole window by WhisperFeatureExtractor beforehand, batches of so many, in random
-order. The script keeps the features in an Arrow file and turns them into Python's lists and back for each batch; here
-they are read from a mapped file of numbers, which is faster. Text: padded to the longest of the batch, likewise in random
-order."""
+Speech: features padded to the model's full window by WhisperFeatureExtractor beforehand, batches of --batch rows in random
+order. The script keeps features in an Arrow file and converts them to Python lists and back for each batch; here they are
+read from a memory-mapped array, which is faster. Text: padded to the longest of the batch, also in random order."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ import watch
 
 
 class Speech:
-    """Features of the whole window and labels of each row."""
+    """Features of the full window, and labels, of each row."""
 
     def __init__(self, processor: Any, corpus: Path, most: int) -> None:
         from consomme.data.prepared import Rows
@@ -44,7 +43,7 @@ class Speech:
 
 
 class SpeechCollator:
-    """As DataCollatorSpeechSeq2SeqWithPadding: the start token goes where all have it, as the model adds it anew."""
+    """As DataCollatorSpeechSeq2SeqWithPadding: remove the start token if all rows have it, as the model adds it again."""
 
     def __init__(self, processor: Any, start: int) -> None:
         self.processor, self.start = processor, start
@@ -78,22 +77,22 @@ def held(batch: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Train, and write the steps."""
+    """Train, and write the timed steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["speech", "text"])
-    parser.add_argument("record", type=Path, help="where the steps are written")
+    parser.add_argument("record", type=Path, help="file for the timed steps")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--languages", nargs="+", default=["en"])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--rows", type=int, default=128, help="speech: of the corpus, at most")
+    parser.add_argument("--rows", type=int, default=128, help="speech: largest number of rows of the corpus")
     parser.add_argument("--learning-rate", type=float, default=5e-5)
     parser.add_argument("--warmup-steps", type=int, default=0)
     parser.add_argument("--schedule", default="linear")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="where the trained model goes, if it is wanted")
+    parser.add_argument("--out", type=Path, help="folder for the trained model; default: not saved")
     given = parser.parse_args()
     import torch
     from transformers import DataCollatorForSeq2Seq, Seq2SeqTrainer, Seq2SeqTrainingArguments, set_seed

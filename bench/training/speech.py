@@ -1,4 +1,4 @@
-"""Utterances a second beside transformers' own speech script, and beside a loop over lhotse."""
+"""Utterances per second against transformers' speech script, and against a loop over lhotse."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ TINY = {
 }
 VOCABULARY = 51865
 CLIPS = 1600
-SPEECH_STEPS, START = 40, 4  # of ours, and how many of them do not count
+SPEECH_STEPS, START = 40, 4  # of ours: steps in all, and first ones that do not count
 PEER_STEPS = 4  # the first of them does not count
 SPEECH_BARS = {"fixed": {"float32": 10, "bfloat16": 5}, "filled": {"float32": 13, "bfloat16": 6.5}}
 
 
 def tiny(folder: Path, scratch: Mapping[str, Any], vocabulary: int | None) -> Path:
-    """A Whisper of random weights with a token for each of the corpus's words, as the real one has nearly; its tables
-    are of `vocabulary` pieces."""
+    """A Whisper with random weights and a token for each word of the corpus, nearly as in the real one. Embedding and head
+    have `vocabulary` rows."""
     import random
 
     from consomme.data.generate.spoken_numbers import sentence
@@ -58,7 +58,7 @@ def tiny(folder: Path, scratch: Mapping[str, Any], vocabulary: int | None) -> Pa
 
 
 def speech_plan(bench: Bench, nodes: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Clips of 1 to 8 s, joined from generated utterances, and `nodes` that train on them."""
+    """Clips of 1 to 8 s, joined from generated utterances, and `nodes` trained on them."""
     model = tiny(bench.place / "tiny", TINY, None if bench.smoke else VOCABULARY)
     clips = {
         "source": "generated",
@@ -94,7 +94,7 @@ def speech_plan(bench: Bench, nodes: Mapping[str, Mapping[str, Any]]) -> Any:
 
 
 def about(plan: Any, bench: Bench) -> None:
-    """What the clips are."""
+    """Print number and lengths of the clips."""
     from consomme.data.prepared import Rows
 
     seconds = Rows.open({"clips": bench.folder(corpus_of(plan, "clips"))}).seconds
@@ -109,7 +109,7 @@ def _padding(steps: watch.Steps) -> float:
 
 
 def speech(bench: Bench) -> Iterator[list[Line]]:
-    """The same clips, model and batch in utterances, or batches filled with as many seconds as those have on average."""
+    """The same clips, model and number of utterances per batch, or batches filled to the mean seconds of such a batch."""
     short = {"window": "short", "full_windows": 0.0}
     nodes: dict[str, dict[str, Any]] = {}
     for precision in PRECISIONS:
@@ -124,7 +124,7 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
 
     clips = corpus_of(plan, "clips")
     mean, start = float(Rows.open({"c": bench.folder(clips)}).seconds.mean()), 2 if bench.smoke else START
-    room = round(BATCH * mean, 1)  # as many seconds as a batch of so many clips has
+    room = round(BATCH * mean, 1)  # mean seconds of a batch of BATCH clips
     for precision in PRECISIONS:
         nodes[f"filled-{precision}"] = {**short, "batch_seconds": room, "precision": precision}
         nodes[f"grouped-{precision}"] = {**nodes[f"filled-{precision}"], **GROUPED}
@@ -170,7 +170,7 @@ def speech(bench: Bench) -> Iterator[list[Line]]:
         ]
         for peer in [name for name in found if name.startswith("lhotse")]:
             theirs, waste = [watch.rate(s, "seconds") for s in found[peer]], [_padding(s) for s in found[peer]]
-            # its batches are of like lengths: like is held against like, and random batches stand beside it
+            # its batches are of like lengths: compare with ours of like lengths, and show random ones too
             for kind, bar in (("grouped", 1.1 if peer == "lhotse" else None), ("filled", None)):
                 what = "of like lengths, " if kind == "grouped" else ""
                 name = f"{precision}: filled to {room:g} s, {what}against a loop over {peer}"

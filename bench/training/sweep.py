@@ -1,4 +1,4 @@
-"""What 16 runs take beside their own compute."""
+"""Time of 16 runs beyond their own compute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATES = (1e-4, 2e-4, 3e-4, 4e-4, 5e-4, 7e-4, 1e-3, 1.5e-3)  # each with SpecAugm
 
 
 def sweep(bench: Bench) -> Iterator[list[Line]]:
-    """The demo's tuning of its recogniser, 16 runs of it, by Snakemake, `threads` at once on one core each."""
+    """16 runs of the demo's sweep of its recogniser by Snakemake, `threads` runs at once on one core each."""
     demo = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text(encoding="utf-8"))
     experiment = demo["experiments"]["spoken-numbers"]
     models = experiment["models"]
@@ -34,7 +34,7 @@ def sweep(bench: Bench) -> Iterator[list[Line]]:
     shutil.rmtree(bench.place / "results/spoken-numbers", ignore_errors=True)
     plan = bench.prepare({"corpora": corpora, "experiments": {"spoken-numbers": experiment}}, "spoken-numbers/base")
     runs = [m for m in plan.models.values() if m.node == "tuned" and m.stage == "train"]
-    # one run by itself: twice, as the first fills the cache of features
+    # one run alone, twice: the first fills the cache of features
     single = Bench(bench.place, 1, 1, bench.data, None, bench.smoke)
     alone = [single.ours(runs[0]) for _ in range(2)][-1]
     own = alone[0][-1]["ended"] - alone[0][0]["began"]

@@ -1,4 +1,4 @@
-"""Lines of the table: what was measured, beside whom, and against which bar."""
+"""Lines of the table: what was measured, against which peer, with which bar."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ OUT = Path("results/bench/training.json")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the table. ratio: ours / peer, the median over the rounds; bar: what `judged` must reach ("≥") or may
-    reach ("≤"), where `judged` is the ratio or, without a peer, ours."""
+    """One line of the table."""
 
     name: str
     ours: float
     peer: float | None
-    ratio: float | None
+    ratio: float | None  # ours / peer, median over the rounds
     unit: str
-    sign: str = ""
-    bar: float | None = None
+    sign: str = ""  # "≥" or "≤"
+    bar: float | None = None  # smallest ("≥") or largest ("≤") allowed ratio, or ours without a peer
     holds: bool | None = None
 
 
@@ -34,7 +33,7 @@ def line(
     sign: str = "",
     bar: float | None = None,
 ) -> Line:
-    """A line of one value or one a round."""
+    """A line of one value, or of one value per round."""
     mine = [ours] if isinstance(ours, float | int) else list(ours)
     if peer is None:
         ratio, theirs = None, None
@@ -57,7 +56,7 @@ def show(lines: Sequence[Line]) -> None:
 
 
 def keep(section: str, lines: Sequence[Line]) -> None:
-    """Put the rows of a section beside those of others."""
+    """Write the rows of a section to the file, and keep those of other sections."""
     OUT.parent.mkdir(parents=True, exist_ok=True)
     known = json.loads(OUT.read_text(encoding="utf-8")) if OUT.exists() else []
     rows = [row for row in known if row["section"] != section] + [{"section": section, **asdict(x)} for x in lines]

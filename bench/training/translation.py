@@ -1,4 +1,4 @@
-"""Target tokens a second beside transformers' own translation script."""
+"""Target tokens per second against transformers' translation script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIDES = {"encoder_layers": 3, "decoder_layers": 3, "d_model": 256, "encoder_ffn_
 
 
 def translation_plan(bench: Bench, nodes: Mapping[str, Mapping[str, Any]]) -> Any:
-    """Everyday sentences of Tatoeba, and `nodes` that train on them."""
+    """Everyday sentences of Tatoeba, and `nodes` trained on them."""
     pairs = {"source": "parallel", "path": "english-french/tatoeba.train", "max_characters": 200}
     if bench.smoke:
         pairs["limit"] = 512
@@ -44,7 +44,7 @@ def translation_plan(bench: Bench, nodes: Mapping[str, Mapping[str, Any]]) -> An
 
 
 def tokens_of(bench: Bench, plan: Any) -> tuple[float, float]:
-    """The mean length in tokens of a pair's longer side, and of its target."""
+    """The mean length in tokens of the longer side of a pair, and of the target."""
     from consomme.data.prepared import Rows
     from consomme.families import family_of
 
@@ -57,7 +57,7 @@ def tokens_of(bench: Bench, plan: Any) -> tuple[float, float]:
 
 
 def translation(bench: Bench) -> Iterator[list[Line]]:
-    """Batches of so many sentences in random order against batches filled with about as many tokens."""
+    """Batches of a fixed number of sentences in random order, and batches filled with about as many tokens."""
     longer, target = tokens_of(bench, translation_plan(bench, {}))
     room, steps = round(SENTENCES * longer), 8 if bench.smoke else 60
     print(f"\npairs of {longer:.1f} tokens on the longer side, {target:.1f} of the target; batch_tokens {room}\n")

@@ -1,4 +1,4 @@
-"""What each step of a transformers Trainer takes and holds, and how long it waits for its batches."""
+"""Time, content and wait for batches of each step of a transformers Trainer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Steps = Sequence[Mapping[str, float]]
 
 
 def watch(count: Callable[[Any], Mapping[str, float]]) -> list[dict[str, float]]:
-    """From here on every Trainer of this process notes its steps in the list that is returned.
+    """Patch Trainer so that each step in this process is appended to the returned list.
 
-    A step has `began` and `ended` (s, of one clock), `waited` (s, for its batches) and the sum of what `count` says of
-    each of its batches."""
+    A step has `began` and `ended` (s, of one clock), `waited` (s, for its batches) and the sums of `count` over its
+    batches."""
     from transformers import Trainer
     from transformers.trainer_callback import CallbackHandler
 
@@ -41,20 +41,20 @@ def watch(count: Callable[[Any], Mapping[str, float]]) -> list[dict[str, float]]
 
 
 def rate(steps: Steps, what: str = "utterances") -> float:
-    """So many a second, from the first step's beginning to the last one's end."""
+    """Amount of `what` per second, from the beginning of the first step to the end of the last."""
     return sum(step[what] for step in steps) / (steps[-1]["ended"] - steps[0]["began"])
 
 
 def share(steps: Steps, what: str, of: str) -> float:
-    """One sum over another."""
+    """Sum of `what` over all steps divided by the sum of `of`."""
     return sum(step[what] for step in steps) / sum(step[of] for step in steps)
 
 
 def write(path: Path | str, steps: Steps) -> None:
-    """As JSON."""
+    """Write the steps as JSON."""
     Path(path).write_text(json.dumps(list(steps)), encoding="utf-8")
 
 
 def read(path: Path | str) -> Steps:
-    """What `write` wrote."""
+    """Read the steps that `write` wrote."""
     return json.loads(Path(path).read_text(encoding="utf-8"))

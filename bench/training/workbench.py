@@ -1,4 +1,4 @@
-"""Where trainings are made ready, run beside each other, watched and scored."""
+"""Prepare, run, time and score trainings."""
 
 from __future__ import annotations
 
@@ -21,24 +21,23 @@ REPOSITORY = HERE.parent.parent
 PRECISIONS = ("float32", "bfloat16")
 BATCH, SENTENCES = 16, 64
 GROUPED = {"train_sampling_strategy": "group_by_length"}
-SHIPPED = 0.05  # share of full windows where none is given
+SHIPPED = 0.05  # default share of full windows
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where it runs and how: place: a folder for corpora, models and runs; data: the folder of docs/data.md; lhotse: a
-    folder that has lhotse, as `pip install --target` leaves it; smoke: as little as possible, to try the script."""
+    """Folders and sizes of a benchmark run."""
 
-    place: Path
+    place: Path  # folder for corpora, models and runs
     rounds: int
     threads: int
-    data: Path
-    lhotse: Path | None
-    smoke: bool
+    data: Path  # the folder of docs/data.md
+    lhotse: Path | None  # a folder with lhotse, made by `pip install --target`
+    smoke: bool  # smallest sizes, to try the script
     precisions: Sequence[str] = PRECISIONS
 
     def prepare(self, config: Mapping[str, Any], *nodes: str) -> Any:
-        """Have Snakemake make the corpora, and these nodes ("EXPERIMENT/NODE"); returns the plan."""
+        """Make the corpora and these nodes ("EXPERIMENT/NODE") by Snakemake. Returns the plan."""
         from consomme.plan.plan import Plan
 
         path = self.place / "config.yaml"
@@ -50,7 +49,7 @@ class Bench:
         return plan
 
     def snakemake(self, targets: Sequence[str]) -> float:
-        """Make these files of the configuration; returns the seconds."""
+        """Make these files of the configuration. Returns the seconds."""
         command = [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")),
             *("--profile", str(REPOSITORY / "profiles/local"), "--cores", str(self.threads)),
@@ -59,7 +58,7 @@ class Bench:
         return timed(command).seconds
 
     def ours(self, model: Any, *options: str) -> tuple[watch.Steps, Run]:
-        """Train a model of the plan, from nothing."""
+        """Train a model of the plan, without earlier checkpoints."""
         out, record = self.place / "run", self.place / "record.json"
         shutil.rmtree(out, ignore_errors=True)
         command = [
@@ -71,7 +70,7 @@ class Bench:
         return watch.read(record), run
 
     def peer(self, script: str, *arguments: Any) -> tuple[watch.Steps, Run]:
-        """Train with a script beside this one."""
+        """Train with a script of this folder."""
         record = self.place / "record.json"
         script_, *task = script.split()
         command = [sys.executable, str(HERE / script_), *task, str(record), *map(str, arguments)]
@@ -79,7 +78,7 @@ class Bench:
         return watch.read(record), run
 
     def scored(self, plan: Any, node: str, model: Path, metric: str, window: str | None = None) -> float:
-        """The metric of the model in a folder on the development set of `node`, Whisper's in the window given."""
+        """The metric of the model folder on the development set of `node`; window: for Whisper."""
         from consomme.evaluate.metrics import metric_named
 
         evaluation = next(e for e in plan.evaluations.values() if e.model.name == node)
@@ -96,7 +95,7 @@ class Bench:
         return float(kind.value(kind.statistics(*said, spec["normaliser"]).sum(axis=0)))
 
     def folder(self, item: Any) -> Path:
-        """Where a corpus or a model of the plan lies."""
+        """The folder of a corpus or a model of the plan."""
         return self.place / item.folder
 
 
@@ -110,8 +109,8 @@ def corpus_of(plan: Any, name: str) -> Any:
 
 
 def utterances(steps: watch.Steps, mean: float) -> float:
-    """Utterances a second of clips of `mean` seconds: batches of like lengths are so different that what some of them
-    hold by chance would say more than what they took, so the audio is counted."""
+    """Utterances per second, from the seconds of audio and `mean`, the mean seconds of a clip. Batches of like lengths have
+    very different numbers of utterances, so a count over few steps would depend on chance."""
     return watch.rate(steps, "seconds") / mean
 
 

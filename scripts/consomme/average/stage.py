@@ -118,8 +118,8 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     free = [name for name, method in TABLE.items() if not method.chooses({"alpha": 0.5})]
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=f"Average models of one ancestor. By hand: {', '.join(free)}. All files beside the weights are copied from the "
-        "base, else from the first model. Methods that choose on development sets need --spec, which a job's log shows.",
+        description=f"Average models of one ancestor. By hand: {', '.join(free)}. All other files are copied from the base, "
+        "else from the first model. Methods that choose on development sets need --spec, which a job's log shows.",
     )
     parser.add_argument("--method", required=True, help=", ".join(TABLE))
     parser.add_argument("--out", required=True, type=Path, help="the folder to make")
