@@ -126,7 +126,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/2", "by": "greed"}}}, ["did you mean 'greedy'"]),
         ({f"{MODELS}/half": {"prune": "mean", "layers": {"encoder": {"drop": "1/2", "by": "greed"}}, "metric": "wer"}}, ["did you mean 'greedy'"]),
         ({f"{MODELS}/half": {"prune": "mean", "width": {"drop": "1/4", "by": "tailor"}, "choose_on": {"d": "best"}}}, ["did you mean 'taylor'"]),
-        ({f"{MODELS}/mean/average": ["base", "out"]}, ["an export only ends"]),
+        ({f"{MODELS}/mean/average": ["base", "out"]}, ["nothing can be made of an export"]),
         ({f"{MODELS}/out/format": "onnx"}, ["no export format 'onnx'"]),
         ({f"{MODELS}/out/quantization": "int8"}, ["'float16' or 'bfloat16'"]),
         ({f"{MODELS}/raw/from": {"scratch": {"family": "wisper"}}}, ["did you mean 'whisper'"]),

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--targets", metavar="EXPERIMENT/NODE[/RUN]")
     parser.add_argument("--answers", action="store_true")
     parser.add_argument("--schema", action="store_true")
-    parser.add_argument("--clean", action="store_true", help="each file is a configuration of its own")
+    parser.add_argument("--clean", action="store_true", help="each file is a separate configuration; no overlay")
     parser.add_argument("--yes", action="store_true", help="with --clean: remove, do not only list")
     given = parser.parse_args(argv)
     try:
@@ -58,5 +58,5 @@ def _run(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads, such as `head`, may have had enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if the reader, such as `head`, closes the pipe
     main()

@@ -1,4 +1,4 @@
-"""What a choice on development sets depends on."""
+"""Choices on development sets: their settings, corpora and reference models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Goals = dict[str, Any]  # development set -> best, a weight, or a constraint
 
 
 class Choice(NamedTuple):
-    """What a job must be given to choose on development sets."""
+    """The inputs of a job that chooses on development sets."""
 
     identity: dict[str, Any]  # its part of the model's identity
     settings: dict[str, Any] | None  # choose_on: the metric, and each set's weight or limit
     corpora: dict[str, Prepared]
-    references: dict[str, Model]  # the models that limits are counted from
+    references: dict[str, Model]  # the models that lose_at_most compares with
 
 
 NO_CHOICE = Choice({}, None, {}, {})
@@ -38,10 +38,10 @@ def choice(
     rank_by: str | None = None,
     limits: str | None = None,
 ) -> Choice:
-    """The choice among models of `graph` that `goals` ask for, on the development sets of `data`.
+    """The choice among models of `graph` by `goals`, on the development sets of `data`.
 
-    limits: the method that can't do without them; the sets that they are on then count as the goal too where no
-    other does."""
+    limits: name of the method that requires lose_at_most, if it does. If no set is `best`, the limited sets are also
+    the objective."""
     task = graph.experiment.task
     dev = graph.data.development(data)
     if not dev:
@@ -82,7 +82,7 @@ def choice(
 
 
 def no_constraints(goals: Goals | None, path: str) -> Goals | None:
-    """A search that moves step by step, or along a gradient, has no model yet that a bound could hold."""
+    """ConfigurationError if a goal is a constraint. Stepwise and gradient searches have no finished model to hold to it."""
     for name, goal in (goals or {}).items():
         if isinstance(goal, Constraint):
             able = ", ".join(

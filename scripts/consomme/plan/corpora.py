@@ -10,7 +10,7 @@ from consomme.plan.schema import Corpus, Relabelled
 
 
 class Corpora:
-    """The prepared corpora of a configuration, each made once however many experiments ask for it."""
+    """The prepared corpora of a configuration, each planned once for all experiments."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -19,12 +19,12 @@ class Corpora:
         self._labelled: dict[str, Prepared] = {}
 
     def settings_of(self, name: str, path: str) -> Corpus | Relabelled:
-        """What the configuration says of the corpus of that name."""
+        """The settings of the corpus of that name."""
         among(path, name, self._settings.corpora, "corpus")
         return self._settings.corpora[name]
 
     def get(self, name: str, task: str, languages: tuple[str, ...], path: str, chain: tuple[str, ...] = ()) -> Prepared:
-        """The prepared corpus of that name for a task; of a source, not of a model."""
+        """The prepared corpus of that name for a task. ConfigurationError if a model makes it."""
         corpus = self.settings_of(name, path)
         if isinstance(corpus, Relabelled):
             fail(path, f"'{name}' is made by a model; such a corpus is for training (data.train) alone")
@@ -38,14 +38,16 @@ class Corpora:
             )
             settings = corpus.model_dump(by_alias=True)
             if corpus.missing is None:
-                del settings["missing"]  # a corpus that has both sides is what it was before there was this key
+                del settings[
+                    "missing"
+                ]  # a corpus that has both sides keeps the digest that it had before this key existed
             self._made[key] = Prepared(name, settings, task, languages, self._settings.data_root, without)
         return self._made[key]
 
     def add(self, corpus: Prepared) -> Prepared:
-        """Note a corpus that a model makes; of equal ones, each experiment or replicate gets the first."""
+        """Register a corpus that a model makes. Returns the first one with the same digest."""
         return self._labelled.setdefault(corpus.id, corpus)
 
     def all(self) -> list[Prepared]:
-        """Every corpus that was asked for, those that models make last."""
+        """Every corpus in use, those that models make last."""
         return [*self._made.values(), *self._labelled.values()]

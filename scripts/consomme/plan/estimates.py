@@ -1,6 +1,6 @@
-"""What is not made yet is estimated: a model's bytes from what it is made of, a job's hours from jobs like it.
+"""Estimates for models that are not made yet: bytes from their parents, seconds from jobs like theirs.
 
-Nothing here is exact, nor has to be: it says whether a run takes an hour or a week, a gigabyte or a hundred."""
+They are rough: they tell an hour from a week, and a gigabyte from a hundred."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from consomme.plan.verbs.starting import key_in_scratch
 
 FLOAT32 = 4  # bytes
 HIDDEN = ("hidden_size", "d_model")
-CHARACTERS = 64  # about as many as a tokenizer of characters has
+CHARACTERS = 64  # a typical vocabulary of a character tokenizer
 STORED = {"int8": 0.25, "int8_float32": 0.25, "int8_float16": 0.25, "int8_bfloat16": 0.25, "int16": 0.5}
 STORED |= {"float16": 0.5, "bfloat16": 0.5}  # of the bytes of float32
 
@@ -34,7 +34,7 @@ class Guess:
 
 
 def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> float:
-    """About how many parameters an architecture from scratch has: the matrices of its layers, and its embeddings."""
+    """The approximate number of parameters of an architecture from scratch: layer matrices and embeddings."""
     family = FAMILIES[scratch["family"]]
     hidden = next(scratch[key] for key in HIDDEN if key in scratch)
     total = tokenizer.get("vocab_size", CHARACTERS) * hidden
@@ -49,18 +49,18 @@ def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> floa
 
 
 class Estimates:
-    """Bytes and seconds of the models of a plan, those that are there and those to come.
+    """Bytes and seconds of the models of a plan, made or not.
 
-    known: bytes of starting points that lie elsewhere, such as in the hub's cache, by the model's id."""
+    known: model id -> bytes of starting points stored elsewhere, such as in the hub's cache."""
 
     def __init__(self, models: Iterable[Model], known: Mapping[str, float] | None = None) -> None:
         self.models = list(models)
         self._bytes: dict[str, Guess | None] = {name: Guess(size, True) for name, size in (known or {}).items()}
 
     def size(self, model: Model) -> Guess | None:
-        """A model's bytes: as they lie on the disk, else of the one like it under another name, else of its parents."""
+        """A model's bytes: as on the disk, else of a similar model, else from its parents."""
         if model.id not in self._bytes:
-            self._bytes[model.id] = None  # while it is sought
+            self._bytes[model.id] = None  # until it is known
             found = _stored(model) or self._twin(model)
             self._bytes[model.id] = Guess(found, True) if found else self._guessed(model)
         return self._bytes[model.id]
@@ -87,15 +87,15 @@ class Estimates:
         return Guess(statistics.median(known) * share, False)
 
     def _weights(self, model: Model) -> float | None:
-        """A model's own weights, without what else lies in its folder: checkpoints, a twin of the stock shape."""
+        """Bytes of a model's weights alone, without its folder's checkpoints and stock-shape copy."""
         own = Path(model.folder) / "model.safetensors"
         if own.is_file():
             return float(own.stat().st_size)
         return guess.value if (guess := self.size(model)) else None
 
     def seconds(self, model: Model) -> float | None:
-        """How long the job of a model that isn't there may take: as others of its node took, else others of its
-        kind in its experiment, else in any; a training's in proportion to what it reads and to its model's size."""
+        """Estimated seconds of the job of a model that is not made yet, from finished jobs of the same node, else of the
+        same kind in its experiment, else of any. Training time is scaled by the data read and the model's size."""
         for like in (
             [m for m in self._timed if (m.experiment, m.node) == (model.experiment, model.node)],
             [m for m in self._timed if m.experiment == model.experiment],
@@ -132,7 +132,7 @@ def wall_seconds(model: Model) -> float | None:
 
 
 def _stored(model: Model) -> float | None:
-    """The bytes of the weights of a model that is there; of all its files where it is for another engine."""
+    """The bytes of a finished model's weights, or of all its files if it is an export."""
     if not Path(model.marker).exists():
         return None
     files = [f for f in Path(model.folder).rglob("*") if f.is_file()]
@@ -141,7 +141,7 @@ def _stored(model: Model) -> float | None:
 
 
 def _start_size(settings: Mapping[str, Any], root: Path) -> float | None:
-    """The bytes of a starting point, None for one of the hub: nobody has asked it yet."""
+    """The bytes of a starting point, None for one of the hub, which isn't queried here."""
     if "scratch" in settings:
         return FLOAT32 * parameters(settings["scratch"], settings["tokenizer"])
     if "folder" in settings:
@@ -150,8 +150,8 @@ def _start_size(settings: Mapping[str, Any], root: Path) -> float | None:
 
 
 def _kept(parent: Model, model: Model) -> float:
-    """About the share of a model's parameters that pruning leaves: of its parts, three quarters are taken to be layers, of
-    which attention is a third. Everything where the shape is known only once the parent is there."""
+    """The approximate fraction of a model's parameters that pruning keeps. Assumption: three quarters of them are in
+    layers, and a third of those in attention. 1 if the shape is known only once the parent is made."""
     layers = _ratio(model.depth, parent.depth)
     heads = model.identity["settings"]["heads"]
     attention = 1 - float(Fraction(heads["drop"])) if heads else 1.0
@@ -164,7 +164,7 @@ def _ratio(left: Mapping[str, int] | None, before: Mapping[str, int] | None) -> 
 
 
 def _kind(model: Model) -> tuple[Any, ...]:
-    """What jobs that take alike have in common."""
+    """A key that is equal for jobs of similar duration."""
     settings = model.identity["settings"]
     if model.stage == "prune":
         parts = [*(settings["layers"] or {}).values(), settings["heads"], settings["width"]]
@@ -173,7 +173,7 @@ def _kind(model: Model) -> tuple[Any, ...]:
 
 
 def _read(model: Model) -> tuple[tuple[str, ...], float]:
-    """What a training reads, and in which unit: steps of a batch, or passes over its data."""
+    """The unit and amount of the data that a training reads: steps of a batch, or passes over its data."""
     settings = model.identity["settings"]
     if settings["max_steps"] is None:
         return ("epochs",), settings["num_train_epochs"]

@@ -1,4 +1,4 @@
-"""The corpora of an experiment in one replicate: what is trained on, chosen on, and reported on."""
+"""The corpora of an experiment in one replicate: for training, for choosing, for reporting."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from consomme.plan.items import Prepared
 from consomme.plan.problems import fail
 from consomme.plan.schema import Data, Experiment, Relabelled
 
-Sets = dict[str, dict[str, Prepared]]  # set -> corpus -> what is prepared
+Sets = dict[str, dict[str, Prepared]]  # set -> corpus name -> corpus
 
 
 class ExperimentData:
-    """The corpora of an experiment in one replicate, whose variables fill in their names.
+    """The corpora of an experiment in one replicate. The replicate's variables are filled into their names.
 
-    make: makes the corpus of that name, named at a path of the configuration, by a model of the experiment's graph."""
+    make: (name, settings, path in the configuration) -> a corpus made by a model of the experiment's graph."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class ExperimentData:
         self.dev = self.development(experiment.data)
 
     def of(self, override: Data | None) -> Data:
-        """The experiment's data, but for what a node says itself."""
+        """The experiment's data, overridden by a node's own."""
         given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}
         return self._experiment.data.model_copy(update={k: v for k, v in given.items() if v is not None})
 
     def development(self, data: Data) -> Sets:
-        """The development sets, which have nothing of the test sets."""
+        """The development sets. ConfigurationError if one shares a corpus with a test set."""
         sets = self._sets(data, "dev")
         for name, corpora in sets.items():
             for corpus in corpora:
@@ -54,7 +54,7 @@ class ExperimentData:
     def training(
         self, data: Data, path: str, missing: str | None = None
     ) -> tuple[dict[str, float], dict[str, Prepared]]:
-        """Weights and corpora by the corpora's filled-in names. missing: the side that a corpus may lack."""
+        """Weights and corpora, by the corpora's filled-in names. missing: the side that a corpus may lack."""
         if not data.train:
             fail(path, "training data is needed: a corpus, or {corpus: weight}")
         weights: dict[str, float] = {}
@@ -68,8 +68,8 @@ class ExperimentData:
         return weights, found
 
     def trained_on(self, name: str, path: str, written: str | None = None) -> Prepared:
-        """A corpus to train on: prepared from its source, or made by a model of the graph. It has both sides but for
-        the one that will be written, source or target."""
+        """A corpus to train on: prepared from its source, or made by a model of the graph. It must have both sides, except
+        `written`, the side (source or target) that a model will write."""
         settings = self._corpora.settings_of(name, path)
         if not isinstance(settings, Relabelled):
             found = self._corpora.get(name, self._experiment.task, self._languages, path)
@@ -98,7 +98,7 @@ class ExperimentData:
 
 
 def _whole(corpus: Prepared, path: str) -> Prepared:
-    """The corpus, which must have both sides."""
+    """The corpus. ConfigurationError if it lacks a side."""
     if missing := corpus.settings.get("missing"):
         fail(
             path,

@@ -1,4 +1,4 @@
-"""What a task needs of an experiment and its corpora, checked before any job starts."""
+"""Checks of experiments and corpora against the task, before any job starts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def metrics(task: str) -> list[str]:
 
 
 def decoding_digest(decoding: Decoding) -> str:
-    """Eight digits for the names of hypotheses files."""
+    """Eight hexadecimal digits for the names of hypotheses files."""
     return digest(decoding.model_dump(exclude_none=True), 8)
 
 
 def check(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
-    """Metric and normaliser exist, and fit the task."""
+    """ConfigurationError unless metric and normaliser exist and fit the task."""
     allowed = metrics(experiment.task)
     among(f"{path}.metric", metric, allowed, f"{experiment.task} metric")
     for name in reported:
@@ -36,7 +36,7 @@ def check(experiment: Experiment, metric: str, reported: list[str], normaliser: 
 
 
 def check_corpus(corpus: Corpus, task: str, path: str) -> None:
-    """The source can give what the task needs."""
+    """ConfigurationError unless the source fits the task."""
     among(f"{path}.normaliser", corpus.normaliser, NORMALISERS, "normaliser")
     if unfit := SOURCES[corpus.source].unfit(corpus.model_dump(by_alias=True), task):
         fail(f"{path}.{unfit[0]}", unfit[1])

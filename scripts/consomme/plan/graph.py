@@ -33,13 +33,13 @@ STAGES = {"from": "start", "train": "train", "average": "average", "prune": "pru
 
 
 class Graphs:
-    """The graphs of a configuration, each made when it is first asked for: a corpus may be made by a model of another
+    """The graphs of a configuration, each made on first use, because a corpus may be made by a model of another
     experiment."""
 
     def __init__(self, settings: Settings) -> None:
         self.experiments = settings.experiments
         self.corpora = Corpora(settings)
-        self.visiting: list[tuple[str, str]] = []  # what is being made: (experiment, node), or ("", corpus)
+        self.visiting: list[tuple[str, str]] = []  # under construction: (experiment, node), or ("", corpus)
         self._made: dict[tuple[str, int], Graph] = {}
 
     def get(self, name: str, replicate: int) -> Graph:
@@ -50,7 +50,7 @@ class Graphs:
 
     @contextmanager
     def making(self, experiment: str, name: str, path: str) -> Generator[None]:
-        """While a node or a corpus is being made, nothing that it is made of can be made of it."""
+        """Mark a node or a corpus as under construction; ConfigurationError if it is already, which is a cycle."""
         if (experiment, name) in self.visiting:
             ring = [*self.visiting[self.visiting.index((experiment, name)) :], (experiment, name)]
             several = len({e for e, _ in ring if e}) > 1
@@ -88,8 +88,8 @@ class Graph:
     # -- names ---------------------------------------------------------------------------------------------------------
     @property
     def models(self) -> list[Model]:
-        """Every model, parents first; `best` of a trained sweep and of checkpoints given always, of other runs where
-        something names it."""
+        """Every model, parents first. `best` is included for trained sweeps and given checkpoints, and for other nodes if
+        something refers to it."""
         return [m for models in self._nodes.values() for m in models]
 
     @property
@@ -116,7 +116,7 @@ class Graph:
         among(path, name, self.experiment.models, "model")
         runs = self.node(name)
         if runs[0].verb == "export" and self.graphs.visiting:
-            fail(path, f"'{name}' is an export, and an export only ends")
+            fail(path, f"'{name}' is an export, and nothing can be made of an export")
         if not run:
             return runs
         if run == BEST:
@@ -129,7 +129,7 @@ class Graph:
         return [m for m in runs if m.run == run]
 
     def one(self, reference: str, path: str) -> Model:
-        """A reference that must be a single model."""
+        """The single model that a reference names. ConfigurationError if it names several."""
         found = self.resolve(reference, path)
         if len(found) != 1:
             fail(path, f"'{reference}' has {len(found)} runs; one is wanted: {reference}/best, or {found[0].name}")
@@ -174,7 +174,7 @@ class Graph:
         run, swept = run_name(own), dict(own)
         if inherit and parents:
             parent = next(iter(parents.values()))
-            # naming a node names all its runs, and they name the child's; a run named by itself makes no family
+            # if the parent was referenced as a whole node, its run's name becomes the child's; not if one run was named
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))
             swept = {**parent.swept, **own}
@@ -195,12 +195,12 @@ class Graph:
         )
 
     def _names(self, name: str, parent: Model) -> bool:
-        """Whether the node's own text names this very run of its parent."""
+        """Whether the node refers explicitly to this run of its parent."""
         return any(self.written[name].get(verb) == parent.name for verb in VERBS)
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
     def evaluations(self) -> list[Evaluation]:
-        """One for every model but exports, and random weights, which say nothing."""
+        """One for every model, except exports and models with random weights."""
         sets = {"dev": self.data.dev, "test": self.data.test}
         corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
         settings = {

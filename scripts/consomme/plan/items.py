@@ -30,12 +30,12 @@ class Prepared:
 
     @cached_property
     def digest(self) -> str:
-        """Of the settings and of what is kept out; neither the name nor where the data lies."""
+        """A digest of the settings and of the corpora in `without`, not of the name or `data_root`."""
         return digest(
             {
                 "version": VERSIONS["data"],
                 "task": self.task,
-                # a recording's words are the same whatever language they are in; a file pair is found by it
+                # the languages name the two files of a text pair; a recording is prepared alike in any language
                 "languages": self.languages if self.task == "nmt" else (),
                 "corpus": {k: v for k, v in self.settings.items() if k != "without"},
                 "without": [c.digest for c in self.without],
@@ -49,7 +49,7 @@ class Prepared:
 
     @property
     def root(self) -> Path:
-        """What relative paths of the corpus start from."""
+        """The folder that relative paths of the corpus start from."""
         return Path(self.data_root)
 
     @property
@@ -58,12 +58,12 @@ class Prepared:
 
     @property
     def marker(self) -> str:
-        """The file that says the corpus is ready, and holds its fingerprint."""
+        """The file that marks the corpus as ready, and holds its fingerprint."""
         return f"{self.folder}/prepared.json"
 
     @cached_property
     def inputs(self) -> dict[str, str]:
-        """Label: file, for what other stages made; source files are not among them."""
+        """Label: file, for the files that other stages made. Source files are left out."""
         return {f"without/{c.name}": c.marker for c in self.without}
 
     @cached_property
@@ -86,13 +86,7 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """One run of one node in one replicate.
-
-    identity: all that the result depends on beside the parents and corpora; swept: the sweep's keys and values, the
-    parents' first; statistics: for an average, the corpora that its parents were trained on, which their digests hold
-    already, and their weights; family, depth, heads (of each attention module, by side), width (of the feed-forward parts,
-    by the config's keys): what is known before any job (None where a checkpoint must be read first, or modules
-    differ); sources: files of the user's that the job reads beside what other jobs made."""
+    """One run of one node in one replicate."""
 
     experiment: str
     node: str
@@ -100,18 +94,27 @@ class Model:
     replicate: str
     verb: str
     stage: str
+    # the settings that the result depends on, besides parents and corpora
     identity: dict[str, Any]
     parents: dict[str, Model] = field(default_factory=dict)
     teachers: dict[str, Model] = field(default_factory=dict)
     references: dict[str, Model] = field(default_factory=dict)
     corpora: dict[str, Prepared] = field(default_factory=dict)
+    # of an average: name -> (corpus, weight) of its parents' training data; no part of the digest, which holds the
+    # parents' digests
     statistics: dict[str, tuple[Prepared, float]] = field(default_factory=dict)
+    # the sweep's keys and values, the parents' first
     swept: dict[str, Any] = field(default_factory=dict)
+    # family and shape are None if they aren't known before any job: a checkpoint must be read first, or modules differ
     family: str | None = None
+    # side -> layers
     depth: dict[str, int] | None = None
+    # side -> heads of each attention module
     heads: dict[str, int] | None = None
+    # the config's key -> width of the feed-forward blocks
     width: dict[str, int] | None = None
     data_root: str = "."
+    # the user's own files that the job reads
     sources: tuple[str, ...] = ()
 
     @property
@@ -121,7 +124,7 @@ class Model:
 
     @property
     def ensemble(self) -> bool:
-        """Whether it has no weights of its own, only members."""
+        """Whether it is an ensemble, which has members and no weights of its own."""
         return self.identity["settings"].get("method") == "ensemble"
 
     @cached_property
@@ -140,7 +143,7 @@ class Model:
 
     @property
     def random(self) -> bool:
-        """Whether it has random weights, all or those of its head, and so says nothing."""
+        """Whether all its weights or those of its head are random, so that its output is not worth scoring."""
         return self.stage == "start" and bool({"scratch", "tokenizer"} & self.identity["settings"].keys())
 
     @property
@@ -154,7 +157,7 @@ class Model:
 
     @property
     def marker(self) -> str:
-        """The file that says the model is ready, and where it came from."""
+        """The file that marks the model as ready, and records its provenance."""
         return f"{self.folder}/provenance.json"
 
     @cached_property
@@ -192,14 +195,13 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one model says on every development and test set.
-
-    apart: whether other replicates ask the same model about other rows under the same names, as where speakers are
-    rotated and the model is a fetched one; then each keeps its answers in a folder of its own."""
+    """One model's hypotheses for every development and test set."""
 
     model: Model
     settings: dict[str, Any]
     corpora: dict[str, Prepared]
+    # whether other replicates decode other rows with the same model under the same set names, as when speakers are
+    # rotated and the model is fetched; each replicate then has its own folder of hypotheses
     apart: bool = False
 
     @cached_property
@@ -240,12 +242,12 @@ class Evaluation:
 
 
 def given(value: Any) -> Any:
-    """Without what is None in mappings: a setting that is not given is as good as one that doesn't exist yet."""
+    """`value` without the None values of its mappings, so that a new setting that isn't given changes no digest."""
     if isinstance(value, dict):
         return {k: given(v) for k, v in value.items() if v is not None}
     return [given(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def as_spec(spec: dict[str, Any]) -> str:
-    """Canonical, so that Snakemake compares meanings and not spellings."""
+    """Canonical JSON: Snakemake compares parameters as text, and equal specs must have equal text."""
     return canonical(json.loads(json.dumps(spec)))

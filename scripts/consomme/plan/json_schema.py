@@ -1,4 +1,4 @@
-"""config/schema.json, for editors: generated from the models that validate, and so from the tables of what can be chosen."""
+"""config/schema.json, for editors, generated from the validating models and the tables of methods, families and so on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def schema() -> dict[str, Any]:
     found["patternProperties"] = {r"^\.": {}}
     definitions = found["$defs"]
     for verb, node in VERBS.items():
-        definitions[node.__name__]["required"] = [verb]  # any other key may stand in the sweep alone
+        definitions[node.__name__]["required"] = [verb]  # any other key may be given by the sweep only
     start = definitions["Start"]["properties"]
     start["hub"]["anyOf"].insert(0, {"type": "string"})
     start["revision"] = {"type": "string", "description": "of the hub's model, beside its name"}
@@ -39,7 +39,7 @@ def schema_text() -> str:
 
 
 def _scratch() -> dict[str, Any]:
-    """A family, and the settings that a new model of it has, with their defaults."""
+    """The schema of `scratch`: a family and the settings of a new model, with their defaults."""
     made = {name: family for name, family in FAMILIES.items() if family.scratch}
     return {
         "type": "object",
@@ -57,7 +57,7 @@ def _settings(family: Family) -> dict[str, Any]:
 
 
 def _like(default: Any) -> dict[str, Any]:
-    """What is like a default: how each may be spelt is in common/values.py."""
+    """The schema of values of the default's type. The spellings are those of common/values.py."""
     if isinstance(default, bool):
         return {"type": "boolean"}
     if isinstance(default, int | float):

@@ -1,4 +1,4 @@
-"""Which landscapes a graph has: one for each set of three or more runs of one node that an average is made of."""
+"""The landscapes of a graph: one for each set of three or more runs of one node that an average is made of."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from consomme.plan.items import BEST, RESULTS, Model, Prepared, as_spec
 from consomme.plan.stages import VERSIONS
 from consomme.plan.verbs import averaging
 
-LEAST = 3  # runs: of two the path of an interpolation tells more
+LEAST = 3  # runs; for two, the interpolation path shows more
 
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
-    """How the development loss lies between the runs of one node that averages are made of.
-
-    models: the ingredients in the order of their digests, so that a set of them is one landscape however it was listed;
-    averages: the names of what is made of just these runs, for the report alone; sets: development set -> weight;
-    dev: set -> its corpora; statistics: as a Model's."""
+    """The development loss in weight space between the runs of one node that averages are made of."""
 
     experiment: str
     node: str
     replicate: str
     task: str
     languages: tuple[str, ...]
+    # the ingredients, sorted by digest: the same set is one landscape in whatever order it is listed
     models: tuple[Model, ...]
+    # names of the averages of exactly these runs; for the report only
     averages: tuple[str, ...]
+    # development set -> weight
     sets: dict[str, float]
+    # development set -> its corpora
     dev: dict[str, list[str]]
     corpora: dict[str, Prepared]
+    # as Model.statistics
     statistics: dict[str, tuple[Prepared, float]]
 
     @cached_property
     def digest(self) -> str:
-        """Of the models and the rows; not of what is made of the models."""
+        """A digest of the models and the rows, not of the averages made of the models."""
         return digest(
             {
                 "stage": "landscape",
@@ -57,7 +58,7 @@ class Landscape:
 
     @property
     def id(self) -> str:
-        """The name of the folder of its unfinished work."""
+        """The name of the folder for its unfinished work."""
         return f"landscape-{self.digest}"
 
     @cached_property
@@ -101,7 +102,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
     found = []
     for key, runs in models.items():
         sets, corpora = _judged(graph, averages[key], runs[0].node)
-        # what a mix of weights needs, whichever method weighs them
+        # any average of weights needs these, whatever the method
         statistics = averaging.has_statistics("uniform", runs[0].family, graph.experiment.task)
         if sets:
             found.append(
@@ -123,7 +124,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
 
 
 def _sweeps(average: Model) -> list[list[Model]]:
-    """The ingredients of an average of weights by the node whose runs they are, each in the order of their digests."""
+    """The ingredients of an average of weights, grouped by their node, each group sorted by digest."""
     settings = average.identity["settings"]
     if average.verb != "average" or average.ensemble or averaging.is_choice(settings["method"]):
         return []
@@ -136,8 +137,8 @@ def _sweeps(average: Model) -> list[list[Model]]:
 
 
 def _judged(graph: Graph, averages: list[Model], node: str) -> tuple[dict[str, float], dict[str, dict[str, Prepared]]]:
-    """Set -> weight and set -> corpora: of the sweep where it says what its best run is chosen on, else of the averages
-    that say it (the first by name), else all. Sets that only limit a choice are left out."""
+    """(set -> weight, set -> corpora), from choose_on of the sweep, else of the averages (the first by name that has
+    it), else all development sets. Sets that only limit a choice are left out."""
     best = [m for m in graph.models if m.node == node and m.run == BEST]
     naming = [*best, *sorted(averages, key=lambda m: m.name)]
     naming = [m for m in naming if graph.written[m.node].get("choose_on")]

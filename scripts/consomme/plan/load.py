@@ -18,7 +18,7 @@ RELABELLED = "relabelled"  # the source of a corpus that a model makes of anothe
 
 @dataclass(frozen=True)
 class Settings:
-    """A configuration whose sections are checked; nodes stay raw until their sweeps are expanded."""
+    """A configuration with checked sections. Nodes are checked later, when their sweeps are expanded."""
 
     data_root: str
     corpora: dict[str, Corpus | Relabelled]
@@ -46,7 +46,7 @@ def overlay(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 
 
 def check(raw: Mapping[str, Any]) -> Settings:
-    """Check every section but the nodes; all problems found are in one error."""
+    """Check every section except the nodes. All problems are in one ConfigurationError."""
     # keys that start with a dot hold YAML anchors, as in Compose files and GitLab's
     raw = _keys_as_written({k: v for k, v in raw.items() if not str(k).startswith(".")})
     whole = section(Configuration, raw, "configuration")
@@ -74,7 +74,7 @@ def check(raw: Mapping[str, Any]) -> Settings:
             if isinstance(corpora[other], Relabelled):
                 fail(
                     f"corpora.{name}.without",
-                    f"'{other}' is made by a model, of rows that another corpus has: name that",
+                    f"'{other}' is made by a model from another corpus; name that corpus",
                 )
     return Settings(whole.data_root, corpora, experiments)
 
@@ -88,7 +88,7 @@ def _corpus(raw: Any, path: str) -> Corpus | Relabelled:
 
 
 def _keys_as_written(value: Any) -> Any:
-    """YAML reads the key `on` as true: give it back its name."""
+    """Restore the key `on`, which YAML reads as true."""
     if isinstance(value, Mapping):
         return {("on" if k is True else k): _keys_as_written(v) for k, v in value.items()}
     return [_keys_as_written(v) for v in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""Looking at a plan: what would be made, what is there, what none uses."""
+"""Commands that show a plan: overview of jobs, answers to claims, unused files."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Est
 
 
 def _left(models: Iterable[Model], estimates: Estimates) -> str:
-    """What is to do in hours and bytes, so far as they can be estimated, and what is missing where they can't."""
+    """The hours and bytes still needed, and what is missing for an estimate."""
     todo = [m for m in {m.id: m for m in models}.values() if not Path(m.marker).exists()]
     if not todo:
         return "all models are there"
@@ -108,14 +108,14 @@ def _left(models: Iterable[Model], estimates: Estimates) -> str:
 
 
 def _kept(settings: dict[str, Any]) -> int:
-    """How many models' bytes a training keeps beside its own, at most."""
+    """The most copies of the model that a training keeps besides the model itself."""
     kept = settings.get("checkpoints") or {}
     means = -(-(settings.get("max_steps") or 0) // kept["every"]) if kept.get("mean") else 0
     return (kept.get("last") or 0) + (kept.get("best") or 0) + bool(kept.get("ema")) + means
 
 
 def answers(plan: Plan) -> None:
-    """Print each experiment's summary and where its report lies, or how far it has come."""
+    """Print each experiment's summary and the path of its report, or the progress of an unfinished run."""
     for study in plan.studies.values():
         summary = Path(study.folder) / "summary.md"
         if summary.exists():
@@ -133,7 +133,7 @@ def unfinished(plan: Plan) -> list[str]:
 
 
 def clean(plans: Iterable[Plan], remove: bool) -> None:
-    """List the models, their unfinished work and prepared corpora that no plan uses; remove them when told."""
+    """List the models, their unfinished work and prepared corpora that no plan uses. remove: delete them."""
     plans = list(plans)
     used = {c.id for p in plans for c in p.corpora.values()}
     by_experiment: dict[str, set[str]] = {}
@@ -147,7 +147,7 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
             found += [p for p in _folders(f"{experiment}/{kind}") if p.name not in ids]
     total = 0
     for path in found:
-        # linked files stand under models and under state; each is counted where it is found first
+        # files under models and state may be hard links to each other; divide by the number of links
         size = sum(f.stat().st_size / f.stat().st_nlink for f in path.rglob("*") if f.is_file())
         total += size
         print(f"{size / 2**20:8.1f} MiB  {path}")

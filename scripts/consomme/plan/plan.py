@@ -1,4 +1,4 @@
-"""The plan: all that the rules see of a configuration."""
+"""The plan: what the rules read of a configuration."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Study:
 
     @cached_property
     def costed(self) -> list[Model]:
-        """The models whose size and speed are measured: what is scored, and what is exported."""
+        """The models whose size and speed are measured: those that are scored or exported."""
         return [e.model for e in self.evaluations] + self.exports
 
     @cached_property
@@ -103,7 +103,7 @@ class Study:
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """The spec of the report stage; a file, because it names every model."""
+        """The spec of the report stage. It names every model, so it is passed as a file."""
         evaluation = {(r, e.model.id): e.path for r, found in self.evaluated.items() for e in found}
         several = len(self.graphs) > 1
         key = {r: (r if several else "") for r in self.graphs}
@@ -119,7 +119,7 @@ class Study:
                 "evaluation": evaluation.get((r, m.id)),
                 "parents": list(m.parents),
                 "swept": m.swept,
-                # a choice among models is one of them, and no average that could be better
+                # a method that chooses among its models makes no average, so it isn't compared with its ingredients
                 **(
                     {"choice": True}
                     if m.stage == "average" and averaging.is_choice(m.identity["settings"]["method"])
@@ -189,7 +189,7 @@ class Study:
 
     @cached_property
     def picture(self) -> dict[str, Any]:
-        """The spec of the model graph's picture: nodes with their runs folded."""
+        """The spec of the model graph's picture: one box per node, its runs folded."""
         nodes: dict[str, dict[str, Any]] = {}
         for m in self.first.models:
             best = m.run == "best" and m.stage == "average"
@@ -212,14 +212,14 @@ class Study:
         }
 
     def spec_file(self, kind: str) -> str:
-        """Where the spec of `report`, `costs` or `picture` is written; the name holds its digest."""
+        """The file of the spec of `report`, `costs` or `picture`. Its name holds the spec's digest."""
         spec = getattr(self, kind)
-        # the order in which a configuration lists its nodes decides how they are shown, and nothing else
+        # the order of the nodes in the configuration only decides the order of display
         unordered = {k: sorted(map(canonical, v)) if k in UNORDERED else v for k, v in spec.items()}
         return f"{self.folder}/plan/{kind}-{digest(unordered)}.json"
 
     def write_specs(self) -> None:
-        """Write the specs that are too long for a command line. The content is in the name, so a file is never stale."""
+        """Write the specs that are too long for a command line. The name holds a digest, so a file is never stale."""
         for kind in ("report", "costs", "picture"):
             path = Path(self.spec_file(kind))
             if not path.exists():
@@ -250,7 +250,7 @@ class Plan:
         self.models: dict[str, Model] = {}
         for study in self.studies.values():
             for model in study.models:
-                # a fetched model is one folder, whichever replicate asks
+                # a fetched model is one folder for all replicates
                 self.models.setdefault(f"{study.name}/{model.id}", model)
         self.evaluations: dict[str, Evaluation] = {}
         for study in self.studies.values():
@@ -284,7 +284,7 @@ class Plan:
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def targets(self, node: str) -> list[str]:
-        """The files that make EXPERIMENT/NODE[/RUN] ready, in every replicate."""
+        """The marker files of EXPERIMENT/NODE[/RUN], in every replicate."""
         experiment, _, reference = node.partition("/")
         among("NODE", experiment, self.studies, "experiment")
         if not reference:
@@ -296,13 +296,13 @@ class Plan:
         )
 
     def need_sources(self) -> None:
-        """Stop if a corpus that is not prepared yet has no source on this machine."""
+        """ConfigurationError if a corpus that is not prepared yet has no source on this machine."""
         problems = self.problems()
         if problems:
             raise ConfigurationError("\n".join([*problems, f"data_root is {self.settings.data_root}"]))
 
     def problems(self) -> list[str]:
-        """What the disk lacks: sources of corpora that are not prepared yet."""
+        """One line per missing source file of a corpus or model that is not made yet."""
         corpora = [
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()
@@ -345,7 +345,7 @@ def _detail(model: Model, best: bool) -> str:
 
 
 def _words(plan: dict[str, Any]) -> str:
-    """−1/2 greedy, keep 1 4 6."""
+    """A pruning plan in short: −1/2 greedy, keep 1 4 6."""
     if plan["keep"] is not None:
         return "keep " + " ".join(map(str, plan["keep"]))
     drop = plan["drop"]

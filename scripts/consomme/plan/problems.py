@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words: the key's path, what was given, what is allowed, the nearest right word."""
+"""Errors in a configuration: the key's path, the given value, the allowed values, the nearest of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class ConfigurationError(ConsommeError):
 
 
 def fail(path: str, what: str) -> typing.NoReturn:
-    """Stop, naming the key's path."""
+    """Raise a ConfigurationError that starts with the key's path."""
     raise ConfigurationError(f"{path}: {what}")
 
 
 def among(path: str, given: Any, allowed: Iterable[str], what: str) -> None:
-    """Stop unless `given` is one of `allowed`."""
+    """ConfigurationError unless `given` is one of `allowed`."""
     allowed = list(allowed)
     if given not in allowed:
         listed = ", ".join(map(str, allowed)) or "none"
@@ -30,7 +30,7 @@ def among(path: str, given: Any, allowed: Iterable[str], what: str) -> None:
 
 
 def section(model: type[Section], raw: Any, path: str) -> Any:
-    """Validate one mapping; every problem in it becomes a line of one error."""
+    """Validate one mapping. ConfigurationError with one line per problem."""
     if not isinstance(raw, Mapping):
         fail(path, f"a mapping of keys is wanted here, not {shown(raw)}")
     try:

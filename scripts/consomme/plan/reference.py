@@ -29,9 +29,9 @@ class KeyReference:
     name: str  # as it is written
     type: str  # in words: number, whole number, text, list of text, ...
     default: str  # as YAML; empty where there is none, "(needed)" where the key must be given
-    allowed: str  # values or bounds in words; empty where all of the type are
+    allowed: str  # values or bounds in words; empty if every value of the type is
     description: str
-    section: str = ""  # the name of the section that stands below the key, if one does
+    section: str = ""  # name of the nested section, if the key has one
     example: str = ""  # a value as YAML, where the model gives one
 
 
@@ -42,15 +42,16 @@ class SectionReference:
     name: str  # unique: AverageNode, or AverageNode:ties for the keys that `ties` adds
     title: str  # for a heading
     description: str
-    kind: str  # experiment, corpus, a verb (from, train, average, prune, export), or section: one that others hold
+    kind: str  # experiment, corpus, a verb (from, train, average, prune, export), or section (nested in others)
     keys: list[KeyReference] = field(default_factory=list)
-    of: str = ""  # of an item's own keys: the name of the section whose keys stand beside them
-    by: str = ""  # ... and the key that names the item
-    item: str = ""  # ... and its name
+    # for the keys that an item of a table adds:
+    of: str = ""  # name of the section that they are added to
+    by: str = ""  # key of that section that selects the item
+    item: str = ""  # name of the item
 
 
 def sections() -> list[SectionReference]:
-    """All sections: the whole, experiments, verbs, corpora, and what stands below their keys, each once."""
+    """All sections, each once: the whole, experiments, verbs, corpora, and their nested sections."""
     found: dict[str, SectionReference] = {}
     _add(Configuration, "configuration", found)
     _add(Experiment, "experiment", found)
@@ -133,7 +134,7 @@ def _yaml(value: Any) -> str:
     return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-# the annotated types by what a reader calls them
+# annotated type -> name in the documentation
 _NAMES = {"float": "number", "int": "whole number", "str": "text", "bool": "true or false"}
 _SPELT = {
     Number: "number",
@@ -171,7 +172,7 @@ def _plural(annotation: Any) -> str:
 
 
 def _literals(annotation: Any) -> str:
-    """The words that a field takes."""
+    """The words that a field allows."""
     if typing.get_origin(annotation) is typing.Literal:
         return ", ".join(map(_yaml, typing.get_args(annotation)))
     return ", ".join(filter(None, dict.fromkeys(_literals(a) for a in typing.get_args(annotation))))
@@ -201,7 +202,7 @@ def _words(model: type) -> str:
 
 
 def _about(item: Any) -> str:
-    """What an item of a table is: the first paragraph of the file that its functions stand in, or of its own class."""
+    """Description of a table's item: the first paragraph of the docstring of its functions' file, or of its class."""
     functions = [value for value in vars(item).values() if isinstance(value, types.FunctionType)]
     text = sys.modules[functions[0].__module__].__doc__ if functions else type(item).__doc__
     return " ".join((text or "").split("\n\n")[0].split())

@@ -1,4 +1,4 @@
-"""Corpora that a model of the graph makes: which corpus, which models, and what forbids it."""
+"""Corpora that a model of the graph makes: the original corpus, the models, the checks."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RelabelledCorpus(Prepared):
-    """A prepared corpus that models make of another one.
-
-    settings: side, tag, keep and limits of the text; origin: the corpus that they label; models: in the order of their
-    digests, so that an ensemble is the same however it was listed; decoding: how they write; normaliser: for errors."""
+    """A prepared corpus that models make by labelling another one. Its settings: side, tag, keep, limits of the text."""
 
     stage: str = "relabel"
+    # the corpus that is labelled
     origin: Prepared | None = None
+    # sorted by digest: the order in which the configuration lists an ensemble doesn't matter
     models: tuple[Model, ...] = ()
+    # the decoding settings of the models
     decoding: dict[str, Any] = field(default_factory=dict)
+    # for the error rates of `keep`
     normaliser: str = "verbatim"
 
     @cached_property
     def digest(self) -> str:
-        """Of the settings, the corpus and the models; not of any name."""
+        """A digest of the settings, the corpus and the models, not of any name."""
         keep = self.settings["keep"]
         return digest(
             {
@@ -46,7 +47,7 @@ class RelabelledCorpus(Prepared):
                 "languages": self.languages,
                 "settings": self.settings,
                 "decoding": self.decoding,
-                # rows stay or go by their errors only where `keep` says so
+                # used only if `keep` filters rows by their errors
                 "normaliser": self.normaliser if {"wer", "cer", "chrf"} & set(keep) else None,
                 "corpus": self.origin.digest if self.origin else None,
                 "models": [m.digest for m in self.models],
@@ -79,8 +80,8 @@ class RelabelledCorpus(Prepared):
 
     @cached_property
     def behind(self) -> frozenset[str]:
-        """The names of all corpora that its rows or labels come from: what was relabelled, and what the models and
-        their ancestors were trained or chosen on."""
+        """The names of all corpora that its rows or labels come from: the relabelled corpus, and those that the models
+        and their ancestors were trained or chosen on."""
         names = set(_behind(self.origin)) if self.origin else set()
         seen: set[int] = set()
         waiting = list(self.models)
@@ -149,7 +150,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
 
 
 def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
-    """Keys that the task can use."""
+    """ConfigurationError for keys that the task can't use."""
     task = graph.experiment.task
     if settings.normaliser is not None:
         among(f"{path}.normaliser", settings.normaliser, NORMALISERS, "normaliser")
@@ -174,7 +175,7 @@ def _refuse_tests(graph: Graph, origin: Prepared, path: str) -> None:
 
 
 def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[Model]]:
-    """The models that label, and the graph that they stand in."""
+    """The graph of the labelling models, and the models."""
     found: dict[str, Model] = {}
     homes: dict[str, Graph] = {}
     for reference in settings.by:
@@ -197,8 +198,8 @@ def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[
 
 
 def _home(graph: Graph, reference: str, path: str) -> tuple[Graph, str]:
-    """NODE[/RUN] stands in the experiment that trains on the corpus, EXPERIMENT/NODE[/RUN] in another one: its graph of
-    the same replicate, or of the only one; and the rest of the reference."""
+    """(graph, NODE[/RUN]) of a reference. NODE[/RUN] is in the experiment that trains on the corpus,
+    EXPERIMENT/NODE[/RUN] in another one: its graph of the same replicate, or of its only replicate."""
     first, _, rest = reference.partition("/")
     here, there = first in graph.experiment.models, bool(rest) and first in graph.graphs.experiments
     if here and there:
@@ -213,7 +214,7 @@ def _home(graph: Graph, reference: str, path: str) -> tuple[Graph, str]:
 
 
 def _speak(graph: Graph, home: Graph, settings: Relabelled, path: str) -> None:
-    """The models do the task, in the languages and the direction that are wanted."""
+    """ConfigurationError unless the models do the task, in the right languages and direction."""
     if home.experiment.task != graph.experiment.task:
         fail(
             f"{path}.by", f"{home.name} is of the task {home.experiment.task}, {graph.name} of {graph.experiment.task}"

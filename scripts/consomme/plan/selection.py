@@ -1,4 +1,4 @@
-"""Runs: their names, and which of them `where` and `by` take."""
+"""Runs: names, selection by `where`, grouping by `by`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from consomme.plan.problems import among, fail
 
 
 def as_swept(given: Any, checked: Any) -> Any:
-    """A swept value for names and tables: as checked where it is a plain value, as given where it is a mapping."""
+    """A swept value for names and tables: as checked if it is a plain value, as given if it is a mapping."""
     plain = isinstance(given, str | int | float) and not isinstance(given, bool)
     return checked if plain and isinstance(checked, str | int | float) else given
 
@@ -29,7 +29,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def selected(pool: list[Model], where: Mapping[str, Any], path: str) -> list[Model]:
-    """The runs that have one of the wanted values of every key of `where`."""
+    """The runs that have, for every key of `where`, one of its values."""
     for key, wanted in where.items():
         among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
         values = wanted if isinstance(wanted, list) else [wanted]
@@ -42,7 +42,7 @@ def selected(pool: list[Model], where: Mapping[str, Any], path: str) -> list[Mod
 
 
 def groups(pool: list[Model], by: list[str], path: str) -> list[tuple[dict[str, Any], list[Model]]]:
-    """The runs by their values of the swept keys `by`: (values, runs); all of them together where `by` is empty."""
+    """(values, runs) for each combination of values of the swept keys `by`; one group if `by` is empty."""
     for key in by:
         among(path, key, sorted({k for m in pool for k in m.swept}), "swept key")
     groups: dict[str, tuple[dict[str, Any], list[Model]]] = {}

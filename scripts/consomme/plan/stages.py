@@ -1,7 +1,7 @@
 """The version of each stage's results.
 
-A version is part of every digest that the stage makes: raise it when a change to the code changes what the stage
-computes for the same settings, and only then. `tests/plan/test_stages.py` names the stages that a changed file can
+A version is part of every digest that the stage makes. Raise it only when a change to the code changes the stage's
+results for the same settings. `tests/plan/test_stages.py` names the stages that a changed file can
 affect.
 """
 

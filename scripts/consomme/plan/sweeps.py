@@ -1,4 +1,4 @@
-"""Sweeps: one node written once, many runs."""
+"""Sweeps: many runs from one node of the configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict
     sweep = section(Sweep, raw["sweep"], f"{path}.sweep")
     points = _points(sweep, f"{path}.sweep")
     if not points:
-        fail(f"{path}.sweep", "no run comes out of it")
+        fail(f"{path}.sweep", "the sweep has no runs; give at least one value or point")
     return [(point, _set(node, point, path)) for point in points]
 
 
@@ -39,7 +39,7 @@ def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
 
 
 def _random(spec: dict[str, Any], path: str) -> list[dict[str, Any]]:
-    """n points; each key draws from a stream of its own, so that a key added leaves the others' values alone."""
+    """n random points. Each key has its own random stream, so that adding a key doesn't change the others' values."""
     try:
         n, seed = integer(spec.pop("n")), integer(spec.pop("seed", 0))
     except KeyError:
@@ -83,7 +83,7 @@ def _set(node: Mapping[str, Any], point: Mapping[str, Any], path: str) -> dict[s
 
 
 def settled(dump: Mapping[str, Any], dotted: str, given: Any) -> Any:
-    """The value of a swept key as the checked node holds it (0.3, not "3/10"), or as given where it has no place."""
+    """The value of a swept key in the checked node (0.3, not "3/10"), or as given if the node doesn't hold the key."""
     here: Any = dump
     for part in dotted.split("."):
         if not isinstance(here, Mapping) or part not in here:

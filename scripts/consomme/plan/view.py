@@ -1,4 +1,4 @@
-"""What parts of planning ask of the graph that they plan for."""
+"""Interfaces of the graphs, for the modules of planning that graph.py itself uses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Graphs(Protocol):
 
 
 class Graph(Protocol):
-    """The models of one experiment in one replicate. path: of the experiment's keys, for errors."""
+    """The models of one experiment in one replicate."""
 
     name: str
-    path: str
+    path: str  # of the experiment in the configuration, for errors
     experiment: Experiment
     replicate: int
     metric: str
@@ -45,7 +45,7 @@ class Graph(Protocol):
         ...
 
     def one(self, reference: str, path: str) -> Model:
-        """A reference that must be a single model."""
+        """The single model that a reference names. ConfigurationError if it names several."""
         ...
 
     def model(

@@ -1,4 +1,4 @@
-"""YAML that people write: what a reader of YAML may lose or never end with is refused, with its lines."""
+"""YAML files with strict checks: keys given twice, recursive or exploding aliases are errors, with line numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 1_000_000  # values of a file, each counted wherever an alias repeats it
 
 
 def load(file: Path | str) -> Any:
-    """The content of a YAML file. ConsommeError where it isn't there, isn't YAML, gives a key twice, or has an alias that
+    """The content of a YAML file. ConsommeError if it doesn't exist, isn't YAML, gives a key twice, or has an alias that
     contains itself."""
     try:
         loader = _Loader(Path(file).read_text(encoding="utf-8"))
@@ -37,13 +37,13 @@ def load(file: Path | str) -> Any:
     except yaml.YAMLError as error:
         raise ConsommeError(f"{file}: not YAML: {error}") from None
     except RecursionError:
-        raise ConsommeError(f"{file}: too many levels lie in one another") from None
+        raise ConsommeError(f"{file}: nested too deeply") from None
     finally:
         loader.dispose()
 
 
 class _Loader(yaml.SafeLoader):
-    """twice: the keys that one mapping gives twice, in words; a key that overrides one of a merged mapping is none."""
+    """twice: an error line per key that a mapping gives twice. Overriding a key of a merged mapping (<<) is allowed."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -52,7 +52,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
         node = super().compose_node(parent, index)
-        # a node ends after all that it contains
+        # no end yet: the alias is inside the node that it stands for
         if alias is not None and node is not None and node.end_mark is None:
             begin = node.start_mark.line + 1
             raise yaml.MarkedYAMLError(
@@ -84,7 +84,7 @@ class _Loader(yaml.SafeLoader):
         try:
             value = super().construct_object(node, deep=deep)
             if type(value) is int:
-                str(value)  # of no more digits than Python reads and writes
+                str(value)  # ValueError if it has more digits than Python converts
             return value
         except (ValueError, ArithmeticError, LookupError, AttributeError) as error:
             # such as a month 13, or a number of thousands of digits
@@ -94,7 +94,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
-    """How many values a node holds, those of an alias at each of its places."""
+    """The number of values in a node, with those of an alias counted at each of its uses."""
     if isinstance(node, yaml.ScalarNode):
         return 1
     if node not in known:

@@ -1,4 +1,4 @@
-"""What training may change in the examples: a key for each augmentation of the table."""
+"""`augment:` one key for each augmentation of the table."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ _Kinds: Any = create_model("_Kinds", __base__=Section, **{name: _field(kind) for
 
 
 class Augment(_Kinds):
-    """Augmentation on the fly, the same for (seed, epoch, utterance) whatever the number of workers."""
+    """Augmentation on the fly. It depends only on seed, epoch and utterance, not on the number of workers."""

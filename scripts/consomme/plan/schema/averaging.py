@@ -18,9 +18,9 @@ class AverageNode(Chosen, Node):
 
     BY, TABLE, HIDDEN = "method", TABLE, ("best_run",)
 
-    average: Texts = Field(description="a node (all its runs), or a list of models")
+    average: Texts = Field(description="the models to average: a node (all its runs), or a list of models")
     where: dict[str, Any] = Field(default_factory=dict, description="which runs: swept key: value, or list of values")
     by: Texts = Field(default_factory=list, description="one result for each value of these swept keys")
-    method: Text = Field("uniform", description="how the models become one")
+    method: Text = Field("uniform", description="how the models are combined or chosen")
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")

@@ -1,4 +1,4 @@
-"""What development sets choose by, and how text is decoded."""
+"""Choices on development sets, and decoding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from consomme.common.values import Integer, Number, Text
 
 
 class Constraint(Section):
-    """A development set that may not get much worse."""
+    """A limit on the loss of quality on a development set."""
 
     lose_at_most: Number = Field(ge=0, description="points of the metric, absolute; held by a one-sided 95 % bound")
     of: Text = Field(description="the model to compare with")
@@ -27,11 +27,12 @@ class Decoding(Section):
 
     num_beams: Integer = Field(1, ge=1, description="width of the beam search; 1 is greedy")
     max_new_tokens: Integer = Field(
-        128, ge=1, description="longest output, in tokens; at most what the model has positions for"
+        128, ge=1, description="longest output, in tokens; at most the model's number of positions"
     )
     length_penalty: Number = Field(
         1.0, description="above 1 favours longer outputs of a beam search, below 1 shorter ones"
     )
     window: Literal["full", "short"] | None = Field(
-        None, description="Whisper: 30 s whatever is said, or as long as needed; default: as the model was trained"
+        None,
+        description="Whisper: always 30 s (full), or as long as the audio (short); default: as the model was trained",
     )

@@ -28,7 +28,7 @@ VERBS: dict[str, type[Node]] = {
 
 
 class Claim(Section):
-    """A comparison declared before looking."""
+    """A comparison declared before the run."""
 
     model: Text = Field(description="the model that the claim is about")
     beats: Text | None = Field(None, description="the model that should be worse")
@@ -52,17 +52,18 @@ class Experiment(Section):
     task: Literal["asr", "nmt"] = Field(description="speech recognition (asr) or translation (nmt)")
     languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
     metric: Text | None = Field(None, description="default: wer for asr, bleu for nmt")
-    metrics: list[Text] | None = Field(None, description="all that is reported; default: wer, cer or bleu, chrf")
+    metrics: list[Text] | None = Field(None, description="all reported metrics; default: wer, cer or bleu, chrf")
     normaliser: Text | None = Field(
-        None, description="before errors are counted; default: basic for asr, verbatim for nmt"
+        None,
+        description="applied to references and hypotheses before scoring; default: basic for asr, verbatim for nmt",
     )
     repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
         default_factory=lambda: [1],
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
     )
-    data: Data = Field(description="what is trained on, chosen on and tested on")
+    data: Data = Field(description="training, development and test data")
     augment: Augment | None = Field(
-        None, description="augmentation of the training data on the fly, of all nodes that have none of their own"
+        None, description="augmentation of the training data on the fly, for all nodes without their own"
     )
     decoding: Decoding = Field(default_factory=Decoding, description="how hypotheses are made")
     models: Annotated[
@@ -84,7 +85,7 @@ class Configuration(Section):
     """A whole configuration."""
 
     data_root: Text = Field(
-        ".", description="what relative paths of corpora start from; relative to the working directory"
+        ".", description="folder that relative paths of corpora start from; relative to the working directory"
     )
     corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(default_factory=dict, description="name: corpus")
     experiments: dict[Name, SkipValidation[Experiment]] = Field(

@@ -23,14 +23,16 @@ class Join(Section):
     """Single recordings of one speaker joined into longer utterances."""
 
     length: tuple[Integer, Integer] = Field(description="fewest and most recordings in one utterance")
-    uses: Integer = Field(1, ge=1, description="how many utterances each recording stands in; 1 for test sets")
+    uses: Integer = Field(1, ge=1, description="number of utterances that use each recording; 1 for test sets")
     gap: tuple[Number, Number] = Field((0.0, 0.1), description="shortest and longest silence between two, seconds")
-    edge: tuple[Number, Number] = Field((0.0, 0.0), description="likewise before the first and after the last")
-    seed: Integer = Field(1, description="which recordings are joined with which")
+    edge: tuple[Number, Number] = Field(
+        (0.0, 0.0), description="shortest and longest silence before the first and after the last, seconds"
+    )
+    seed: Integer = Field(1, description="seed of the random choice of recordings to join")
 
 
 class Corpus(Chosen):
-    """Rows of a source: what every corpus may say."""
+    """Rows of a source: the keys of every corpus."""
 
     BY, TABLE = "source", SOURCES
 
@@ -44,7 +46,8 @@ class Corpus(Chosen):
         description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
     )
     missing: Literal["target", "source"] | None = Field(
-        None, description="the side that it doesn't have, for a relabelled corpus: target (transcripts too) or source"
+        None,
+        description="the side that the corpus lacks, to be relabelled: target (translations or transcripts) or source",
     )
     limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
@@ -55,18 +58,22 @@ class Corpus(Chosen):
     min_characters: Integer = Field(1, ge=1, description="shorter texts are left out")
     max_characters: Integer | None = Field(None, ge=1, description="longer texts are left out")
     max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
-    max_skipped: Number = Field(0.01, ge=0, le=1, description="share of bad rows above which preparation fails")
+    max_skipped: Number = Field(0.01, ge=0, le=1, description="fraction of bad rows above which preparation fails")
 
 
 class Data(Section):
-    """Which corpora a graph or a node uses."""
+    """The corpora that a graph or a node uses."""
 
     train: dict[Text, Number] | None = Field(
         None, description="corpus: weight (an epoch draws weight times its rows); a list gives weight 1"
     )
     dev: dict[Name, list[Text]] | None = Field(None, description="development set: its corpus, or list of corpora")
-    test: dict[Name, list[Text]] | None = Field(None, description="test set: likewise; tests only report")
-    share: Number = Field(1.0, gt=0, le=1, description="share of the training rows that is used; nested subsets")
+    test: dict[Name, list[Text]] | None = Field(
+        None, description="test set: its corpus, or list of corpora; used only for the report"
+    )
+    share: Number = Field(
+        1.0, gt=0, le=1, description="fraction of the training rows in use; smaller subsets are part of larger ones"
+    )
 
     @field_validator("train", mode="before", json_schema_input_type=str | list[str] | dict[str, float | str] | None)
     @classmethod
@@ -98,7 +105,7 @@ class Data(Section):
 
 
 def _names(given: list[Any]) -> list[Any]:
-    """ValueError where what should be a corpus can't be a key."""
+    """ValueError if an entry isn't the name of a corpus."""
     for name in given:
         if isinstance(name, dict | list):
             raise ValueError(f"a list names corpora; in it is {name!r}")
@@ -106,21 +113,26 @@ def _names(given: list[Any]) -> list[Any]:
 
 
 class Keep(Section):
-    """Which relabelled rows stay; all that is given must hold."""
+    """Filters of relabelled rows; rows that pass all of them are kept."""
 
     confidence: Number | None = Field(
-        None, gt=0, le=1, description="at least: the probability per token that the model gave its own text"
+        None, gt=0, le=1, description="lowest geometric mean of the model's token probabilities for its own text"
     )
-    share: Number | None = Field(None, gt=0, le=1, description="of the rows that pass all else, the most confident")
-    wer: Number | None = Field(None, ge=0, description="asr: at most, of each row against its transcript, points")
-    cer: Number | None = Field(None, ge=0, description="likewise of characters")
-    chrf: Number | None = Field(None, ge=0, le=100, description="nmt: at least, of each row against its reference")
+    share: Number | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="fraction to keep of the rows that pass all other filters, the most confident first",
+    )
+    wer: Number | None = Field(None, ge=0, description="asr: highest WER of a row against its transcript, points")
+    cer: Number | None = Field(None, ge=0, description="asr: highest CER of a row against its transcript, points")
+    chrf: Number | None = Field(None, ge=0, le=100, description="nmt: lowest chrF of a row against its reference")
 
 
 class Relabelled(Section):
-    """Another corpus, one side of which a model writes anew: pseudo-labels, distillation, back-translation."""
+    """Another corpus with one side rewritten by a model: pseudo-labels, distillation, back-translation."""
 
-    source: Literal["relabelled"] = Field(description="one side of another corpus, written by a model of the graph")
+    source: Literal["relabelled"] = Field(description="another corpus with one side written by a model of the graph")
     corpus: Name = Field(description="the corpus that is relabelled")
     by: Texts = Field(
         min_length=1,
@@ -132,9 +144,9 @@ class Relabelled(Section):
         description="what the model writes: target (transcripts; translations), or nmt: source (back-translation)",
     )
     tag: Text | None = Field(None, pattern=r"^\S+$", description="nmt: a word put before each source, such as <BT>")
-    decoding: Decoding | None = Field(None, description="keys laid over the decoding of the models' experiment")
-    keep: Keep = Field(default_factory=Keep, description="which rows stay; without it all whose text is not empty")
-    normaliser: Text | None = Field(None, description="applied to the made text; default: that of `corpus`")
-    min_characters: Integer = Field(1, ge=1, description="shorter made texts are left out")
-    max_characters: Integer | None = Field(None, ge=1, description="longer made texts are left out")
+    decoding: Decoding | None = Field(None, description="overrides the decoding of the models' experiment, key by key")
+    keep: Keep = Field(default_factory=Keep, description="filters of rows; default: keep all rows with text")
+    normaliser: Text | None = Field(None, description="applied to the model's text; default: that of `corpus`")
+    min_characters: Integer = Field(1, ge=1, description="shorter texts of the model are left out")
+    max_characters: Integer | None = Field(None, ge=1, description="longer texts of the model are left out")
     max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")

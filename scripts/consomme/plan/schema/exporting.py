@@ -11,9 +11,9 @@ from consomme.plan.schema.node import Node
 
 
 class ExportNode(Chosen, Node):
-    """A model for use elsewhere; only ends."""
+    """A model's files for use elsewhere. Nothing can be made of an export."""
 
     BY, TABLE = "format", TABLE
 
     export: Text = Field(description="the model")
-    format: Text = Field("safetensors", description="of the files")
+    format: Text = Field("safetensors", description="format of the files")

@@ -1,4 +1,4 @@
-"""One node written once for many runs."""
+"""The keys of every node, and its sweep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Sweep(Section):
     points: list[dict[str, Any]] | None = Field(None, description="the runs, written out")
     random: dict[str, Any] | None = Field(
         None,
-        description="n runs drawn with seed; each key a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]}",
+        description="`n` runs drawn with `seed`; other keys: a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]}",
     )
 
     @model_validator(mode="after")
@@ -27,6 +27,6 @@ class Sweep(Section):
 
 
 class Node(Section):
-    """What every node may say."""
+    """The keys of every node."""
 
     sweep: Sweep | None = Field(None, description="many settings of this node")

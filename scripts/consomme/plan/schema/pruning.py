@@ -22,14 +22,16 @@ from consomme.prune.scores import TABLE as SCORES
 
 
 class Layers(Chosen):
-    """Which layers of one side go, or stay; counted from 1."""
+    """The layers of one side to remove or to keep, counted from 1."""
 
     BY, TABLE = "by", CHOOSERS
 
-    keep: list[Integer] | None = Field(None, description="the layers that stay, counted from 1; instead of drop")
-    drop: Share | None = Field(None, description="a fraction such as 1/3, or a list such as [2, 5, 8]")
-    by: Text | None = Field(None, description="for a fraction: how layers are chosen")
-    of: Text = Field("layers", description="what a fraction counts: layers, or sublayers as units of their own")
+    keep: list[Integer] | None = Field(None, description="the layers to keep, counted from 1; instead of drop")
+    drop: Share | None = Field(
+        None, description="the layers to remove: a fraction such as 1/3, or a list such as [2, 5, 8]"
+    )
+    by: Text | None = Field(None, description="for a fraction: how the layers to remove are chosen")
+    of: Text = Field("layers", description="unit of a fraction: layers, or sublayers")
 
     @model_validator(mode="after")
     def _one(self) -> Layers:
@@ -45,7 +47,7 @@ class Layers(Chosen):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """An option that is as it is by default is no part of a model's identity."""
+        """Leave out options with their default value: they are no part of a model's identity."""
         found, fields = serialize(self), type(self).model_fields
         options = {"of", *(fields.keys() - Layers.model_fields.keys())}
         return {k: v for k, v in found.items() if k not in options or v != fields[k].default}
@@ -65,7 +67,10 @@ class Heads(Chosen):
 
     drop: Part = Field(description="a fraction of all heads")
     by: Text = Field("taylor", description="how heads are scored")
-    per: Text = Field("model", description="model: the lowest of all heads go; layer: the same share of each module's")
+    per: Text = Field(
+        "model",
+        description="model: remove the lowest-scored heads of the whole model; layer: the same fraction of every attention module",
+    )
 
 
 class Width(Chosen):
@@ -75,7 +80,7 @@ class Width(Chosen):
 
     drop: Part = Field(description="a fraction of each feed-forward sublayer's neurons")
     by: Text = Field("taylor", description="how neurons are scored")
-    sides: list[Text] | None = Field(None, description="encoder, decoder; default: all that the model has")
+    sides: list[Text] | None = Field(None, description="encoder, decoder; default: all sides of the model")
 
     @field_validator("sides")
     @classmethod
@@ -89,11 +94,11 @@ class PruneNode(Node):
     """A smaller model."""
 
     prune: Text = Field(description="the model to prune; each of its runs")
-    layers: Sides | None = Field(None, description="which layers of which side go")
-    heads: SerializeAsAny[Heads] | None = Field(None, description="what fraction of the attention heads goes")
-    width: SerializeAsAny[Width] | None = Field(None, description="what fraction of the feed-forward neurons goes")
-    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search looks at")
-    metric: Text = Field("loss", description="what a search looks at")
+    layers: Sides | None = Field(None, description="layers to remove or to keep, by side")
+    heads: SerializeAsAny[Heads] | None = Field(None, description="attention heads to remove")
+    width: SerializeAsAny[Width] | None = Field(None, description="feed-forward neurons to remove")
+    choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search is judged on")
+    metric: Text = Field("loss", description="metric that a search is judged by")
 
     @model_validator(mode="after")
     def _something(self) -> PruneNode:

@@ -16,19 +16,24 @@ class HubModel(Section):
     """A checkpoint of the Hugging Face hub."""
 
     name: Text = Field(description="name of the checkpoint on the Hugging Face hub")
-    revision: Text | None = Field(None, description="a commit, for a result that can be repeated")
+    revision: Text | None = Field(None, description="a commit, for reproducible results")
 
 
 class Start(Section):
     """Where a graph starts: one of hub, folder, folders, scratch."""
 
-    hub: HubModel | None = Field(None, description="NAME, or with `revision` beside it")
+    hub: HubModel | None = Field(
+        None,
+        description="name of a checkpoint of the Hugging Face hub; give `revision` with it for reproducible results",
+    )
     folder: Text | None = Field(None, description="a checkpoint folder")
     folders: list[Text] | None = Field(None, description="checkpoint folders or patterns; each is a run")
-    scratch: dict[str, Any] | None = Field(None, description="family, and its architecture in its config's names")
+    scratch: dict[str, Any] | None = Field(
+        None, description="a new model with random weights: family, and the keys of its config"
+    )
     tokenizer: dict[str, Any] = Field(
         default_factory=dict,
-        description="of a scratch model, by family; or a new one, with a new CTC head, for a checkpoint: its type",
+        description="settings of a scratch model's tokenizer, by family; for a checkpoint: the type of a new one, made with a new CTC head",
     )
 
     @model_validator(mode="before")
@@ -50,4 +55,4 @@ class FromNode(Node):
     """A starting point."""
 
     from_: Start = Field(alias="from", description="where the graph starts")
-    data: Data | None = Field(None, description="whose texts a tokenizer is made of, where one is made")
+    data: Data | None = Field(None, description="corpora whose texts a new tokenizer is made of")

@@ -1,4 +1,4 @@
-"""`train:` all settings of a training."""
+"""`train:` the settings of training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Distil(Section):
         0.5,
         ge=0,
         le=1,
-        description="share of the teacher's loss; the rest is the task's. With 1 a CTC student needs no transcripts",
+        description="weight of the teacher's loss; the task's loss has 1 - weight. With 1 a CTC student needs no transcripts",
     )
-    temperature: Number = Field(
-        2.0, gt=0, description="by which logits are divided; the loss is multiplied by its square"
-    )
+    temperature: Number = Field(2.0, gt=0, description="divides the logits; the loss is multiplied by its square")
     hidden: Number | None = Field(
-        None, gt=0, description="weight of the distance between hidden states, added to both; default: none"
+        None,
+        gt=0,
+        description="weight of the distance between hidden states, a third loss that is added; default: none",
     )
 
 
@@ -38,7 +38,9 @@ class IntermediateCtc(Section):
     layers: list[Integer] | None = Field(None, min_length=1, description="these layers, counted from 1")
     spread: Integer | None = Field(None, ge=1, description="this many layers, at even distances")
     random: Integer | None = Field(None, ge=1, description="this many layers, drawn anew at each step")
-    weight: Number = Field(0.3, gt=0, lt=1, description="share of the mean of their losses; the rest is the top's")
+    weight: Number = Field(
+        0.3, gt=0, lt=1, description="weight of the mean of their losses; the top layer's loss has 1 - weight"
+    )
 
     @model_validator(mode="after")
     def _one(self) -> IntermediateCtc:
@@ -51,7 +53,7 @@ class Lora(Section):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), merged into the weights when the model is saved."""
 
     r: Integer = Field(8, ge=1, description="rank of the adapters")
-    lora_alpha: Number = Field(16, gt=0, description="scale of the adapters, over r")
+    lora_alpha: Number = Field(16, gt=0, description="the adapters are scaled by lora_alpha / r")
     lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
     target_modules: list[Text] | None = Field(
         None, description="patterns of module names; default: the queries and values of every attention"
@@ -59,7 +61,7 @@ class Lora(Section):
 
 
 class Checkpoints(Section):
-    """Weights kept beside the model's own, for averages within one run; each costs the disk of a model."""
+    """Checkpoints kept in addition to the model, for averages within one run. Each takes the disk space of a model."""
 
     every: Integer = Field(ge=1, description="steps between checkpoints")
     last: Integer | None = Field(None, ge=1, description="keep this many of the last")
@@ -67,7 +69,7 @@ class Checkpoints(Section):
         None, ge=1, description="keep this many of the best on the development sets; needs eval_steps"
     )
     ema: Number | None = Field(None, gt=0, lt=1, description="decay of an exponential moving average of every step")
-    mean: bool = Field(False, description="keep the running mean since step 0 at each of them")
+    mean: bool = Field(False, description="at each checkpoint, keep the running mean of the weights since step 0")
 
     @model_validator(mode="after")
     def _something(self) -> Checkpoints:
@@ -151,28 +153,28 @@ class TrainNode(Chosen, Node):
     batch_seconds: Number | None = Field(
         None,
         gt=0,
-        description="asr: fill each batch with as many utterances as fit into this many seconds of audio; a longer one stands alone",
+        description="asr: fill each batch with utterances up to this many seconds of audio; a longer one is a batch of its own",
     )
     batch_tokens: Integer | None = Field(
         None,
         ge=1,
-        description="nmt: fill each batch with as many pairs as fit into this many tokens of the longer side; a longer one stands alone",
+        description="nmt: fill each batch with pairs up to this many tokens of the longer side; a longer one is a batch of its own",
     )
     train_sampling_strategy: Literal["random", "group_by_length"] = Field(
         "random",
-        description="rows of a batch: any, split by length for the forward pass, or rows of like lengths; see Train",
+        description="random: any rows in a batch, split by length for the forward pass; group_by_length: rows of similar length; see Train",
     )
     gradient_accumulation_steps: Integer = Field(1, ge=1, description="batches per optimizer step")
     learning_rate: Number = Field(1e-4, gt=0, description="peak rate of the schedule")
     learning_rates: dict[Text, Annotated[Number, Field(gt=0)]] | None = Field(
         None,
-        description="other rates for parts: encoder, decoder, head, or a pattern of tensor names; the first that fits counts. A head tied to the embeddings has none of its own",
+        description="learning rates for parts: encoder, decoder, head, or a pattern of tensor names; the first match applies. A head tied to the embeddings has no rate of its own",
     )
     layerwise_lr_decay: Number | None = Field(
         None,
         gt=0,
         le=1,
-        description="a layer's rate over that of the layer above it; what lies below the first layer of a side counts as one layer more",
+        description="a layer's rate divided by that of the layer above it; tensors below the first layer of a side count as one more layer",
     )
     freeze: list[Text] | None = Field(
         None, description="parts that are not trained: encoder, decoder, head, or patterns of tensor names"
@@ -188,10 +190,12 @@ class TrainNode(Chosen, Node):
     warmup_steps: Integer = Field(
         0, ge=0, description="steps over which the rate rises from 0; not together with warmup_ratio"
     )
-    warmup_ratio: Number = Field(0.0, ge=0, lt=1, description="the same as a share of all steps")
+    warmup_ratio: Number = Field(
+        0.0, ge=0, lt=1, description="warm-up as a fraction of all steps; not together with warmup_steps"
+    )
     optim: Text = Field(
         "adamw_torch_fused",
-        description="adafactor uses the schedule's rate, not its own; lion wants about a tenth of AdamW's rate and adam_beta2 0.99; muon is for matrices, with steps scaled to AdamW's, and trains embeddings and vectors by AdamW",
+        description="adafactor uses the schedule's rate, not its own; lion needs about a tenth of AdamW's rate and adam_beta2 0.99; muon trains matrices, with steps scaled to AdamW's, and AdamW trains embeddings and vectors",
     )
     weight_decay: Number = Field(0.0, ge=0, description="as in AdamW, decoupled from the gradient")
     adam_beta1: Number = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
@@ -200,26 +204,26 @@ class TrainNode(Chosen, Node):
     label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="not for families with CTC")
     dropout: Dropout | dict[Text, Dropout] | None = Field(
         None,
-        description="a rate for every dropout of the model, or {key of its config: rate}; default: as the model has it",
+        description="a rate for every dropout of the model, or {key of its config: rate}; default: the model's own",
     )
     encoder_layerdrop: Number = Field(
         0.0,
         ge=0,
         lt=1,
-        description="share of encoder layers skipped at random in training (Fan et al. 2019, arXiv 1909.11556)",
+        description="fraction of encoder layers skipped at random in training (Fan et al. 2019, arXiv 1909.11556)",
     )
     decoder_layerdrop: Number = Field(0.0, ge=0, lt=1, description="the same for the decoder")
     layerdrop_by_depth: Literal["constant", "linear"] | None = Field(
         None, description="linear: layer l of L has l/L of the rate; default constant"
     )
     layerdrop_warmup_ratio: Number | None = Field(
-        None, gt=0, le=1, description="share of the steps over which the rate rises from 0; default: at once"
+        None, gt=0, le=1, description="fraction of the steps over which the rate rises from 0; default: no rise"
     )
     ctc_weight: Number | None = Field(
         None,
         gt=0,
         lt=1,
-        description="encoder-decoder over audio: share of a CTC loss on the encoder (hybrid). Its head is removed at the end",
+        description="encoder-decoder over audio: weight of a CTC loss on the encoder (hybrid). Its head is removed at the end",
     )
     intermediate_ctc: IntermediateCtc | None = Field(
         None,
@@ -229,27 +233,29 @@ class TrainNode(Chosen, Node):
         "float32", description="of the forward pass; part of the model's identity. Weights are stored as float32"
     )
     torch_compile: bool | None = Field(
-        None, description="compile the model first; pays only where steps are many and shapes few"
+        None, description="compile the model first; worth it only for many steps and few shapes"
     )
     window: Literal["full", "short"] | None = Field(
-        None, description="Whisper: 30 s, or as long as each batch needs; default: as the parent was trained"
+        None,
+        description="Whisper: always 30 s (full), or as long as each batch needs (short); default: as the parent was trained",
     )
     full_windows: Number | None = Field(
         None,
         ge=0,
         le=1,
-        description="with short windows: share of batches that get the full window, so that other code can use it; default: 0.05",
+        description="with short windows: fraction of batches with the full window, so that the model also works in other software; default: 0.05",
     )
     max_loss: Number | None = Field(
         None,
         gt=0,
-        description="a loss above it, or one that is no number, ends the run as diverged, with its last good checkpoint",
+        description="a loss that is higher or not finite ends the run as diverged, with its last good checkpoint",
     )
     checkpoints: Checkpoints | None = Field(
-        None, description="weights kept beside the model, for averages within one run; each costs the disk of a model"
+        None,
+        description="checkpoints kept in addition to the model, for averages within one run; each takes the disk space of a model",
     )
-    seed: Integer = Field(1, description="together with the replicate's")
-    eval_steps: Integer = Field(0, ge=0, description="evaluate on the development sets every so many steps; 0: never")
+    seed: Integer = Field(1, description="combined with the replicate's seed")
+    eval_steps: Integer = Field(0, ge=0, description="steps between evaluations on the development sets; 0: never")
     early_stopping_patience: Integer | None = Field(
         None, ge=1, description="stop after this many evaluations without a gain; needs eval_steps; default: never"
     )
@@ -257,7 +263,8 @@ class TrainNode(Chosen, Node):
         False, description="keep the best evaluated step, not the last; needs eval_steps"
     )
     choose_on: dict[Name, Goal] | None = Field(
-        None, description="development sets and goals for these evaluations and for NODE/best; default: all sets alike"
+        None,
+        description="development sets and goals for these evaluations and for NODE/best; default: all sets with equal weight",
     )
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")
     distil_from: Text | None = Field(
@@ -273,7 +280,7 @@ class TrainNode(Chosen, Node):
         if len(given) > 1:
             raise ValueError(f"a batch is filled in one way; given: {', '.join(given)}")
         if self.checkpoints and self.checkpoints.best and not self.eval_steps:
-            raise ValueError("checkpoints.best needs eval_steps: what is best is seen on the development sets")
+            raise ValueError("checkpoints.best needs eval_steps: checkpoints are ranked on the development sets")
         if self.checkpoints and self.checkpoints.best and self.checkpoints.every % self.eval_steps:
             raise ValueError(
                 f"checkpoints.every ({self.checkpoints.every}) must be a multiple of eval_steps ({self.eval_steps}): "
@@ -282,7 +289,9 @@ class TrainNode(Chosen, Node):
         if self.lora and self.checkpoints:
             raise ValueError("lora and checkpoints: adapters are merged at the end only; leave one of them out")
         if self.torch_compile and (self.encoder_layerdrop or self.decoder_layerdrop or self.intermediate_ctc):
-            raise ValueError("torch_compile would compile anew for every set of layers; leave out layer drop and taps")
+            raise ValueError(
+                "torch_compile would compile again for every set of layers; leave out layer drop and intermediate_ctc"
+            )
         if self.lora and self.freeze:
             raise ValueError("lora freezes all but its adapters; leave freeze out")
         if not (self.encoder_layerdrop or self.decoder_layerdrop):
@@ -320,5 +329,5 @@ class TrainNode(Chosen, Node):
                 if getattr(self, key):
                     raise ValueError(f"{key} is part of the task's loss, which distil.weight 1 leaves out")
         if self.distil and self.distil.hidden and self.torch_compile:
-            raise ValueError("torch_compile doesn't see what distil.hidden listens to; leave one of them out")
+            raise ValueError("torch_compile hides the hidden states that distil.hidden needs; leave one of them out")
         return self

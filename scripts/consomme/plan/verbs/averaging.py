@@ -1,4 +1,4 @@
-"""What an averaging method takes, looks at and makes."""
+"""Averages: checks of method and ingredients, and the models that they make."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def check(node: AverageNode, path: str) -> None:
-    """Keys that only a choice on development sets has use for."""
+    """ConfigurationError for keys of a choice on development sets if the method makes none."""
     if chooses(node):
         return
     searching = METHODS[node.method].searching
@@ -33,12 +33,12 @@ def check(node: AverageNode, path: str) -> None:
 
 
 def chooses(node: AverageNode) -> bool:
-    """Whether the method looks at development sets."""
+    """Whether the method uses development sets."""
     return METHODS[node.method].chooses(_own(node))
 
 
 def settings_of(node: AverageNode) -> dict[str, Any]:
-    """The settings that the method reads, and no others: they are the model's identity."""
+    """Only the settings that the method reads. They are part of the model's identity."""
     unread = {"base", *(() if chooses(node) else METHODS[node.method].searching)}
     return {"method": node.method, **{name: value for name, value in _own(node).items() if name not in unread}}
 
@@ -54,8 +54,8 @@ def has_base(node: AverageNode) -> bool:
 
 
 def has_statistics(method: str, family: str | None, task: str) -> bool:
-    """Whether an average by this method may have running statistics that training data has to give anew; a family that
-    is not known yet may be any of the task's."""
+    """Whether averages by this method may have running statistics to recompute on training data. None as family: whether
+    any family of the task has them."""
     possible = [FAMILIES[family]] if family else [f for f in FAMILIES.values() if f.task == task]
     return METHODS[method].mixes and any(f.batch_norm for f in possible)
 
@@ -66,17 +66,17 @@ def holds_limits(method: str) -> bool:
 
 
 def needs_limits(method: str) -> bool:
-    """Whether the method is nothing without `lose_at_most`."""
+    """Whether the method requires `lose_at_most`."""
     return METHODS[method].needs_limits
 
 
 def is_choice(method: str) -> bool:
-    """Whether the method takes one of its models as it is: they may then be of any shape, and what it makes is no average."""
+    """Whether the method returns one of its models unchanged, so that they may have any shape."""
     return not METHODS[method].mixes and METHODS[method].chooses({})
 
 
 def common(values: list[Any]) -> Any:
-    """What all have, None where they differ or one isn't known."""
+    """The value that all share, else None (also if one is None)."""
     return values[0] if all(value == values[0] for value in values) else None
 
 
@@ -86,7 +86,7 @@ def seeded(node: AverageNode) -> bool:
 
 
 def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
-    """As many as the method takes and as there are weights, of one family and depth."""
+    """ConfigurationError unless their number fits the method and the weights, and family and shape are equal."""
     try:
         METHODS[node.method].check_parents(len(group))
     except ConsommeError as error:
@@ -114,7 +114,8 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
 
 
 def _kept(kind: str, method: str, run: Model, path: str) -> None:
-    """The training of a run, or of those that it is the best of, keeps what the method averages."""
+    """ConfigurationError unless the training of the run, or of the runs that it is the best of, keeps the checkpoints
+    that the method averages."""
     trained = [run] if run.verb == "train" and run.stage == "train" else list(run.parents.values())
     for model in trained:
         if model.stage != "train":
@@ -146,8 +147,8 @@ def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: 
 
 
 def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Model | None:
-    """The model whose difference from the ingredients counts, for methods that have one: as named, else the one
-    model that all of them were trained from."""
+    """The base model, for methods that average differences from one: as named, else the one model that all
+    ingredients were trained from."""
     if not has_base(node):
         return None
     if (named := getattr(node, "base", None)) is not None:
@@ -164,7 +165,7 @@ def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Mod
 
 
 def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str) -> Model:
-    """NODE/best: a soup of one, the best run on the development sets."""
+    """NODE/best: the run that is best on the development sets."""
     found = _chosen(graph, name, {}, runs[0].verb, {"method": "best_run"}, runs, node, path, True)
     return replace(found, run=BEST)
 
@@ -192,7 +193,7 @@ def _chosen(
         chosen = choice(graph, goals, metric, data, path, rank_by, limits=settings["method"] if limits else None)
     settings["choose_on"] = chosen.settings
     identity = {"task": graph.experiment.task, "settings": settings, **chosen.identity}
-    # a choice may be among models of different shapes
+    # models to choose from may have different shapes
     known = {a: common([getattr(m, a) for m in group]) for a in ("family", "depth", "heads", "width")}
     statistics = {}
     if has_statistics(settings["method"], known["family"], graph.experiment.task):
@@ -212,8 +213,8 @@ def _chosen(
 
 
 def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:
-    """The corpora that models or, where these were made of others, their parents were trained on, and their weights,
-    summed over the models."""
+    """The corpora that the models (or, for models that were not trained, their parents) were trained on, with their
+    weights summed over the models."""
     found: dict[str, tuple[Prepared, float]] = {}
     waiting, seen = list(models), set()
     while waiting:

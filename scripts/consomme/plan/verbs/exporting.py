@@ -1,4 +1,4 @@
-"""Formats and families that go together, and exports."""
+"""Exports, and the check that the family can be exported in the format."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(node: ExportNode, parent: Model, path: str) -> None:
-    """The family can be written in the format."""
+    """ConfigurationError unless the family can be written in the format."""
     if parent.family:
         able = [name for name, form in FORMATS.items() if form.fits(FAMILIES[parent.family])]
         among(f"{path}.format", node.format, able, f"export format of '{parent.family}'")
@@ -28,7 +28,7 @@ def make(graph: Graph, name: str, node: ExportNode, own: dict[str, Any], path: s
     made = []
     for parent in graph.resolve(node.export, f"{path}.export"):
         check(node, parent, path)
-        # a few development examples show that the export says what the model says
+        # a development set on which the export's output is compared with the model's
         dev = dict(list(graph.data.dev.items())[:1])
         identity = {
             "task": graph.experiment.task,

@@ -1,4 +1,4 @@
-"""What can be pruned how, what is left of it, and pruned models."""
+"""Pruned models: checks, and the shape that pruning leaves."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def searches(node: PruneNode) -> bool:
-    """Whether pruning looks at development sets."""
+    """Whether pruning uses development sets."""
     return any(way.searches for way in _ways(node))
 
 
@@ -38,15 +38,16 @@ def draws(node: PruneNode) -> bool:
 
 
 def _ways(node: PruneNode) -> list[Chooser | Score]:
-    """How layers are chosen, heads and neurons scored."""
+    """The node's choosers of layers and its scores of heads and neurons."""
     sides = [node.layers.encoder, node.layers.decoder] if node.layers else []
     ways = [CHOOSERS[side.by] for side in sides if side and side.by and side.by in CHOOSERS]
     return [*ways, *(SCORES[part.by] for part in (node.heads, node.width) if part and part.by in SCORES)]
 
 
 def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -> dict[str, int] | None:
-    """The depth that is left, if it is known; choosers and scores exist; layers are there; the family has that side. swept: whether the
-    node is one of many runs, of which some may choose where this one doesn't."""
+    """Side -> layers left, None if unknown. ConfigurationError if a chooser, score, layer or side doesn't exist.
+
+    swept: the node is one run of a sweep; keys of a choice are then allowed even if this run makes none."""
     family = FAMILIES[parent.family] if parent.family else None
     if node.heads and family and not family.stacks:
         fail(f"{path}.heads", no_side(family, "encoder"))
@@ -78,7 +79,7 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
             if family and side in left:
                 units = left[side] * len(family.stacks[side].sublayers)
                 _ranked(plan, units, to_drop(Fraction(plan.drop), units), f"{path}.layers.{side}")
-            known = False  # how many layers leave depends on which sublayers are chosen
+            known = False  # a layer is removed only if all of its sublayers are chosen
             continue
         if side not in left:
             continue
@@ -96,7 +97,7 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
 
 
 def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
-    """The chooser can choose sublayers, and the family names them."""
+    """ConfigurationError unless the chooser can choose sublayers and the family names them."""
     if CHOOSERS[by].layers_only:
         possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.layers_only)
         fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
@@ -105,8 +106,8 @@ def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
 
 
 def heads_left(node: PruneNode, parent: Model, depth: dict[str, int] | None, path: str) -> dict[str, int] | None:
-    """The heads of each attention module that are left, by side; None once some went, for modules then differ. There are
-    as many in all as are to go, and one for each module beside. depth: what is left of the layers, which go first."""
+    """Side -> heads of each attention module, None if heads are pruned (modules then differ). ConfigurationError if too
+    few heads exist: every module keeps one. depth: side -> layers left; layers are pruned first."""
     plan = node.heads
     if plan is None:
         return parent.heads
@@ -126,7 +127,8 @@ def heads_left(node: PruneNode, parent: Model, depth: dict[str, int] | None, pat
 
 
 def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | None:
-    """The feed-forward widths that are left; the score exists; the family says where they are and has those sides."""
+    """The config's key -> feed-forward width left. ConfigurationError unless the score exists and the family names the
+    feed-forward blocks of those sides."""
     plan, path = node.width, f"{path}.width"
     if plan is None:
         return parent.width
@@ -166,7 +168,7 @@ def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | No
 
 
 def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
-    """The search tries as many sets as the rank asks for."""
+    """ConfigurationError if `rank` is beyond the number of sets that the search tries."""
     chooser = CHOOSERS[plan.by] if plan.by else None
     if chooser is None or chooser.tries is None:
         return

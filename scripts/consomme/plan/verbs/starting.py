@@ -1,4 +1,4 @@
-"""What a starting point holds and can be made of, and starting points."""
+"""Starting points: checkpoints, tokenizers, architectures from scratch, and their checks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from consomme.plan.view import Graph
 
 
-MOST = 1000  # layers, and heads of one: what is pruned is chosen among them before any job starts
+MOST = 1000  # layers, and heads of a layer; pruning plans enumerate them
 MOST_NEURONS = 1_000_000  # of a feed-forward part
 
 
 def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, Path]:
-    """The folders below `root` that the patterns name, by a short label; relative as the patterns are."""
+    """Short label -> folder below `root` that matches a pattern; relative if the pattern is."""
     found: list[Path] = []
     for pattern in patterns:
         matches = sorted(Path(p) for p in glob.glob(pattern, root_dir=root) if (root / p).is_dir())
@@ -41,7 +41,7 @@ def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, 
 
 
 def read_checkpoint(folder: Path | str) -> dict[str, Any]:
-    """Family and shape of a checkpoint folder, so far as its config.json is there to be read."""
+    """Family and shape of a checkpoint folder, as far as its config.json can be read."""
     file = Path(folder) / "config.json"
     if not file.is_file():
         return {}
@@ -56,7 +56,7 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
 
 
 def check_head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
-    """A CTC family's checkpoint has a head, or gets one, so far as its config.json is there to be read."""
+    """ConfigurationError if a CTC family's checkpoint has no head and gets none; no check without its config.json."""
     file = folder / "config.json"
     if tokenizer or not file.is_file():
         return
@@ -72,8 +72,8 @@ def check_head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
 
 
 def new_tokenizer(given: Mapping[str, Any], family: str | None, task: str, path: str) -> dict[str, Any]:
-    """The settings of a checkpoint's new tokenizer, every default filled in: they follow from its type alone, because
-    the family is known only where the checkpoint can be read already."""
+    """The settings of a checkpoint's new tokenizer, with all defaults. They depend on its type only: the family is
+    unknown until the checkpoint can be read."""
     makers = [f for f in FAMILIES.values() if f.objective == "ctc" and f.tokenizer]
     if family is not None and FAMILIES[family] not in makers:
         names = ", ".join(f.name for f in makers)
@@ -91,7 +91,7 @@ def new_tokenizer(given: Mapping[str, Any], family: str | None, task: str, path:
 def scratch(
     given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """The architecture of a model from scratch, every default filled in: (architecture, tokenizer, family)."""
+    """(architecture, tokenizer, family) of a model from scratch, with all defaults."""
     made = [name for name, family in FAMILIES.items() if family.scratch]
     if "family" not in given:
         fail(f"{path}.scratch.family", f"this key is needed: {', '.join(made)}")
@@ -110,12 +110,12 @@ def scratch(
 
 
 def key_in_scratch(key: str) -> str:
-    """The name in `scratch` of a config's key, which may lie in a part of the config."""
+    """The name in `scratch` of a config's key, which may be nested in the config."""
     return key.rpartition(".")[2]
 
 
 def files_in(folder: Path) -> tuple[str, ...]:
-    """The files of a folder that a job reads, or the folder's own name where it isn't there: the plan then says so."""
+    """The files of a folder that a job reads, or the folder itself if it doesn't exist; the plan then reports it."""
     return tuple(str(p) for p in sorted(folder.iterdir()) if p.is_file()) if folder.is_dir() else (str(folder),)
 
 
@@ -133,7 +133,7 @@ def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, ot
 
 
 def _like(default: Any, value: Any) -> Any:
-    """`value` as the kind of thing that the default is. ValueError says what is wanted."""
+    """`value` as the default's type. ValueError, with what is expected, if it doesn't fit."""
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise ValueError("true or false is wanted here")
@@ -201,7 +201,7 @@ def _fetched(graph: Graph, name: str, node: FromNode, own: dict[str, Any], path:
 def _drawn(
     graph: Graph, settings: dict[str, Any], node: FromNode, path: str
 ) -> tuple[dict[str, Any], dict[str, Prepared]]:
-    """The identity of a model with random weights and a tokenizer made of training texts, and their corpora."""
+    """The identity of a model with random weights and a tokenizer made of training texts, and the corpora of the texts."""
     _, corpora = graph.data.training(graph.data.of(node.data), f"{path}.data.train")
     identity = {
         "task": graph.experiment.task,

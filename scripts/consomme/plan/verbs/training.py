@@ -1,4 +1,4 @@
-"""What can be trained how, by task, family and parent, and trainings."""
+"""Trainings, and their checks against task, family, parent and teacher."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_SIZE = 16  # utterances or sentences
 
 
 def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
-    """Settings that the task or the family can't use."""
+    """ConfigurationError for settings that the task or the family can't use."""
     for key, wanted in (("batch_seconds", "asr"), ("batch_tokens", "nmt"), ("ctc_weight", "asr")):
         if getattr(node, key) is not None and task != wanted:
             fail(f"{path}.{key}", f"belongs to {wanted}, and the experiment's task is {task}")
@@ -39,7 +39,7 @@ def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, p
 def check_distilling(
     node: TrainNode, student: Model, teacher: Model, corpora: Mapping[str, Prepared], path: str
 ) -> None:
-    """Labels are there where they are needed; the student's layers can come from the teacher's."""
+    """ConfigurationError if needed labels are missing, or the student's layers can't be matched to the teacher's."""
     family = FAMILIES[student.family] if student.family else None
     for corpus in corpora.values():
         if corpus.settings.get("missing") and family and family.objective != "ctc":
@@ -73,7 +73,7 @@ def check_distilling(
 
 
 def recordings(augment: Mapping[str, Any], root: Path) -> tuple[str, ...]:
-    """The files below the folders that augmentations draw from, or a folder's own name where it isn't there."""
+    """The files in the folders that augmentations draw from; for a folder that doesn't exist, the folder itself."""
     folders = [root / s["folder"] for s in augment.values() if isinstance(s, Mapping) and s.get("folder")]
     return tuple(
         str(path)
@@ -83,7 +83,7 @@ def recordings(augment: Mapping[str, Any], root: Path) -> tuple[str, ...]:
 
 
 def _ancestors(model: Model) -> set[str]:
-    """The digests of a model and of all that it was made of."""
+    """The digests of a model and of all its ancestors."""
     found, waiting = set(), [model]
     while waiting:
         one = waiting.pop()
@@ -94,7 +94,7 @@ def _ancestors(model: Model) -> set[str]:
 
 
 def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, path: str) -> None:
-    """Augmentations fit the task, and the tokenizer."""
+    """ConfigurationError unless the augmentations fit the task and the family."""
     for key, value in augment.items():
         if value and task not in AUGMENTATIONS[key].tasks:
             works = "audio" if task == "nmt" else "sentences to translate"
@@ -117,7 +117,7 @@ def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, pa
 def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: str) -> list[Model]:
     """A training from each parent."""
     data = graph.data.of(node.data)
-    # a recogniser that learns from its teacher alone may need no transcripts: its family tells
+    # a recogniser distilled from its teacher's outputs alone may need no transcripts, depending on its family
     alone = node.distil is not None and node.distil.weight == 1 and graph.experiment.task == "asr"
     weights, corpora = graph.data.training(data, f"{path}.data.train", "target" if alone else None)
     settings = node.model_dump(
@@ -127,7 +127,7 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
         settings["per_device_train_batch_size"] = BATCH_SIZE
     augment = node.augment or graph.experiment.augment
-    # what is not named is no part of the identity, so that a new kind of augmentation moves no old model
+    # augmentations that aren't given are left out, so that a new kind of augmentation changes no existing digest
     settings["augment"] = (augment or Augment()).model_dump(exclude_none=True)
     sources = recordings(settings["augment"], Path(graph.data_root))
     distil = node.distil.model_dump() if node.distil else {"weight": 0.5, "temperature": 2.0}
@@ -171,7 +171,7 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
 
 
 def _partner(graph: Graph, reference: str, student: Model, path: str) -> Model:
-    """The teacher of a student: the one model of that name, or the run of the same name."""
+    """The teacher of a student: the only model of that reference, or its run with the student's run name."""
     found = graph.resolve(reference, path)
     if len(found) > 1:
         found = [m for m in found if m.run and f"{student.run},".startswith(f"{m.run},")] or found
