@@ -1,4 +1,4 @@
-"""What the models of an experiment are to each other: runs, nodes, ancestors, averages."""
+"""Relations between the models of an experiment: runs, nodes, ancestors, averages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from consomme.report.outcomes import Outcomes
 
 
 def averages(outcomes: Outcomes) -> dict[str, str]:
-    """The averages of runs of one sweep, those of a part of it (`by`) too -> the best run of that sweep. Where either was
-    not scored, nothing is said."""
+    """Average of some or all runs of a sweep -> the best run of that sweep, if both were scored."""
     evaluated = {s.model for s in outcomes.sheets.values()}
     runs = {m["name"]: m["node"] for m in outcomes.models if is_run(m)}
     found = {}
@@ -31,7 +30,7 @@ def is_run(model: Mapping[str, Any]) -> bool:
 
 
 def named(outcomes: Outcomes) -> list[str]:
-    """Models that are no runs, in the order of the configuration."""
+    """Models that aren't runs of a sweep, in the order of the configuration."""
     return list(dict.fromkeys(m["name"] for m in outcomes.models if not is_run(m)))
 
 
@@ -56,7 +55,7 @@ def ancestors(outcomes: Outcomes, name: str) -> list[str]:
 
 
 def root(outcomes: Outcomes, name: str) -> str:
-    """The model at the end of the line of first parents, of those that were scored (random weights were not)."""
+    """The end of the line of first parents, as far as these were scored."""
     parents, seen = _parents(outcomes), {name}
     scored = {m["name"] for m in outcomes.models if m.get("evaluation")}
     while parents.get(name) and parents[name][0] not in seen and parents[name][0] in scored:
@@ -66,7 +65,7 @@ def root(outcomes: Outcomes, name: str) -> str:
 
 
 def final_model(outcomes: Outcomes) -> str | None:
-    """What the experiment ends in: the last named model that was evaluated."""
+    """The last named model that was evaluated, which is the experiment's result."""
     evaluated = {s.model for s in outcomes.sheets.values()}
     names = [n for n in named(outcomes) if n in evaluated and not n.endswith("/best")]
     return names[-1] if names else None

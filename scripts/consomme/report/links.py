@@ -17,10 +17,10 @@ from consomme.results.frames import typed
 
 
 def write_links(models: Sequence[Mapping[str, Any]], out: Path, replicates: Sequence[Any]) -> dict[Path, str]:
-    """Make `out/current` name the model folders that exist, and nothing else.
+    """Make the links in `out/current` to the model folders that exist, and remove all others.
 
-    models: of a report's spec, with name, replicate and folder (relative to the working directory); the folder of the
-    replicate stands in the path only where there are several. Returns link -> target, relative to the link."""
+    models: of a report's spec, with name, replicate and folder (relative to the working directory). The path has a
+    folder for the replicate only if there are several. Returns link -> target, relative to the link."""
     current = Path(out) / "current"
     wanted: dict[Path, str] = {}
     for model in models:
@@ -55,7 +55,7 @@ def _remove_stale(folder: Path, wanted: Mapping[Path, str]) -> None:
 
 
 def runs(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The table of runs: every model, where it lies, and the values of the keys that were swept; sorted."""
+    """The table of runs: every model, its folder, and the values of the swept keys; sorted."""
     keys = sorted({key for model in models for key in model.get("swept") or {}})
     rows = [{**model, **{key: _spell(value) for key, value in (model.get("swept") or {}).items()}} for model in models]
     columns = [*RUNS.names, *keys]

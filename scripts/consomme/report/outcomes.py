@@ -1,4 +1,4 @@
-"""What the models said on each set, as sufficient statistics by resampling unit."""
+"""The models' hypotheses on each set, as sufficient statistics by resampling unit."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ _POOL_FROM = 24  # sheets to count before a second process pays for its start
 
 @dataclass(frozen=True)
 class Sheet:
-    """One model's answers on one set: a hypotheses file and the rows that it answers.
-
-    path: relative to the working directory; content: hash of the file; rows: identity of the rows that were
-    answered; n: how many."""
+    """One model's hypotheses on one set."""
 
     model: str
     kind: str
@@ -38,23 +35,28 @@ class Sheet:
     split: str
     set: str
     decoding: str
+    # of the hypotheses file, relative to the working directory
     path: Path
+    # hash of the file
     content: str
+    # identity of the decoded rows
     rows: str
     corpora: tuple[str, ...]
+    # number of rows
     n: int
 
 
 @dataclass
 class Outcomes:
-    """All sheets of an experiment, and their statistics, read or counted when first asked for.
+    """All sheets of an experiment, and their statistics, read or counted on first use."""
 
-    spec: the report's; cache: folder for counts; open_rows: {name: prepared folder} -> Rows (for tests);
-    threads: processes for counting."""
-
+    # of the report
     spec: Mapping[str, Any]
+    # folder for counts
     cache: Path
+    # {name: prepared folder} -> Rows; for tests
     open_rows: Callable[[Mapping[str, Path]], Any] | None = None
+    # processes for counting
     threads: int = 1
     _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     _units: dict[tuple[str, ...], dict[str, NDArray[np.int64]]] = field(default_factory=dict)
@@ -62,7 +64,7 @@ class Outcomes:
 
     @cached_property
     def models(self) -> list[dict[str, Any]]:
-        """The models of the spec, each once a replicate."""
+        """The models of the spec, each once per replicate."""
         return [dict(m, replicate=str(m["replicate"])) for m in self.spec["models"]]
 
     @cached_property
@@ -77,7 +79,7 @@ class Outcomes:
 
     @cached_property
     def chance(self) -> dict[str, list[str]]:
-        """What to think of a choice -> the models chosen so."""
+        """Caution about a choice -> the models chosen so."""
         found: dict[str, list[str]] = {}
         for model in self.models:
             record = Path(model.get("folder") or ".") / "provenance.json"
@@ -99,7 +101,7 @@ class Outcomes:
 
     @cached_property
     def others(self) -> list[Sheet]:
-        """The sheets in another decoding: the full window of a model that was trained on short ones."""
+        """The sheets in another decoding: the full window, for models trained on short windows."""
         main = list(self.sheets.values())
         return [s for s in self._all if s not in main]
 
@@ -128,7 +130,7 @@ class Outcomes:
         return found
 
     def sheet(self, model: str, replicate: str, split: str, name: str) -> Sheet:
-        """The sheet, or an error that says which evaluation is missing."""
+        """The sheet. ConsommeError, with the missing evaluation, if there is none."""
         try:
             return self.sheets[model, replicate, split, name]
         except KeyError:
@@ -139,7 +141,7 @@ class Outcomes:
             ) from None
 
     def sets(self, split: str) -> list[str]:
-        """Names of the sets of a split: those that claims speak of in the order in which they do, then the others."""
+        """Names of the sets of a split: first those of the claims, in the claims' order, then the others."""
         names: dict[str, None] = {}
         for replicate in self.replicates:
             names.update(dict.fromkeys(self.spec["sets"][replicate].get(split, {})))
@@ -148,7 +150,7 @@ class Outcomes:
 
     @cached_property
     def metrics(self) -> list[str]:
-        """The experiment's metrics that can be counted from hypotheses, the one it is judged by first."""
+        """The experiment's metrics that can be counted from hypotheses, its main metric first."""
         names = dict.fromkeys([self.spec["metric"], *self.spec.get("metrics", [])])
         return [name for name in names if metric_named(name).needs == "hypotheses"]
 
@@ -157,19 +159,19 @@ class Outcomes:
         return metric_named(name)
 
     def sign(self, metric: str) -> float:
-        """1 where higher is better, else -1."""
+        """1 if higher is better, else -1."""
         return 1.0 if self.metric(metric).higher_is_better else -1.0
 
     def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
-        """Sufficient statistics [n, k], a row an utterance."""
+        """Sufficient statistics [n, k], one row per utterance or sentence."""
         key = (sheet.content, metric)
         if key not in self._statistics:
             self._statistics[key] = _statistics(str(sheet.path), sheet.content, metric, self._normaliser, self.cache)
         return self._statistics[key]
 
     def sums(self, sheet: Sheet, metric: str, units: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
-        """Sufficient statistics summed over each unit, [units, k], units ascending. units: of each row; by default those
-        of the sheet alone."""
+        """Sufficient statistics summed over each unit, [units, k], units ascending. units: the unit of each row; default:
+        as numbered for this sheet."""
         statistics, units = self.statistics(sheet, metric), self.units(sheet) if units is None else units
         if len(statistics) != len(units):
             raise ConsommeError(
@@ -183,8 +185,8 @@ class Outcomes:
         return self.units_together([sheet])[0]
 
     def units_together(self, sheets: Sequence[Sheet]) -> list[NDArray[np.int64]]:
-        """The resampling unit of each row of each sheet, [n] each, numbered over all of them: sheets may share rows, or
-        only recordings or documents that their rows come from."""
+        """The resampling unit of each row, [n] per sheet, numbered over all sheets, because they may share rows, or only
+        the recordings or documents that their rows come from."""
         several = {sheet.rows: sheet.corpora for sheet in sheets}
         key = tuple(sorted(several))
         if key not in self._units:
@@ -197,7 +199,7 @@ class Outcomes:
         return [self._units[key][sheet.rows] for sheet in sheets]
 
     def rows(self, corpora: Iterable[str]) -> Any:
-        """The prepared rows of some corpora."""
+        """The prepared rows of the corpora."""
         names = tuple(corpora)
         if names not in self._rows:
             opener = self.open_rows
@@ -209,7 +211,7 @@ class Outcomes:
         return self._rows[names]
 
     def count_all(self, metrics: Iterable[str]) -> None:
-        """Count what no cache holds, on several processes when there is much of it."""
+        """Count the statistics that aren't cached, in several processes if there are many."""
         wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in metrics}
         todo = [
             (str(sheet.path), content, metric, self._normaliser, self.cache)
@@ -228,7 +230,7 @@ class Outcomes:
 
 
 def _row_keys(rows: Any) -> Iterator[tuple[str, str]]:
-    """What each row is in whichever test set it stands: (corpus, id)."""
+    """(corpus, id) of each row, the same in every test set."""
     return ((c, i.removeprefix(f"{c}:")) for c, i in zip(rows.corpora, rows.ids, strict=True))
 
 

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def draw(config: list[Path], out: Path, snakefile: Path = Path("Snakefile")) -> list[Path]:
-    """Write the pictures into `out`; their paths."""
+    """Write the pictures into `out`. Returns their paths."""
     written: dict[Path, str] = {}
     for study in Plan(read(config)).studies.values():
         graph = graph_of_spec(study.picture)
@@ -48,7 +48,7 @@ def draw(config: list[Path], out: Path, snakefile: Path = Path("Snakefile")) -> 
 
 
 def _rulegraph(config: list[Path], snakefile: Path, kind: str) -> str:
-    """What Snakemake prints of its rules, of the whole graph however much of it is done."""
+    """Snakemake's rule graph as text, with finished jobs."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--rulegraph", kind, "--nolock"]
     command += ["--forceall", "--configfile", *map(str, config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

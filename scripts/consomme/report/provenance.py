@@ -1,4 +1,4 @@
-"""What models are made of and by: parents, settings, versions."""
+"""Provenance of models: parents, settings, versions."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def records(outcomes: Outcomes) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def made(model: Mapping[str, Any]) -> dict[str, str]:
-    """Where a model lies and what it was made of, as text."""
+    """A model's folder and parents, as text."""
     parents = list(model.get("parents", []))
     text = ", ".join(parents[:4]) + (f" and {len(parents) - 4} more" if len(parents) > 4 else "")
     return {k: str(model[k]) for k in ("name", "verb", "replicate", "folder")} | {"parents": text}
 
 
 def settings(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
-    """Settings and choices of each named model, and of the first run of each sweep (its swept keys differ by name)."""
+    """Settings and choices of each named model, and of the first run of each sweep."""
     shown = [*named(outcomes), *(names[0] for names in swept_nodes(outcomes).values())]
     replicate = outcomes.replicates[0]
     tables = []
@@ -45,7 +45,7 @@ def settings(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
 
 
 def flat(value: Any, key: str = "") -> list[tuple[str, str]]:
-    """Dotted keys and their values; lists and empty things stay as they are."""
+    """Dotted keys and their values. Lists and empty mappings are values."""
     if isinstance(value, dict) and value:
         return [row for k, v in value.items() for row in flat(v, f"{key}.{k}" if key else str(k))]
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -53,7 +53,7 @@ def flat(value: Any, key: str = "") -> list[tuple[str, str]]:
 
 
 def versions(provenance: Records) -> str:
-    """The versions of packages that the models were made with."""
+    """The versions of the packages that made the models."""
     found: dict[str, set[str]] = {}
     for record in provenance.values():
         for name, version in (record.get("versions") or {}).items():

@@ -40,7 +40,7 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
 def measured(
     spec: Mapping[str, Any], cache: Path, threads: int = 1
 ) -> tuple[Outcomes, pd.DataFrame, list[Comparison], pd.DataFrame]:
-    """What the models said, their scores, the comparisons (declared and exploratory), and what they cost."""
+    """Hypotheses, scores, comparisons (declared and exploratory) and costs of the models."""
     outcomes = Outcomes(spec, Path(cache), threads=threads)
     questions = [*declared(outcomes), *exploratory(outcomes)]
     table = scores(outcomes)

@@ -1,1 +1,1 @@
-"""Vega-Lite specs and SVG: how numbers are drawn."""
+"""Charts: Vega-Lite specs and SVG."""

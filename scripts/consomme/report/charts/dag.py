@@ -2,7 +2,7 @@
 
     python -m consomme.report.charts.dag --spec FILE --out DIR
 
-needs no graphviz and no other system package.
+No graphviz or other system package is needed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from consomme.results.columns import SCORES
 from consomme.results.frames import read
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', 'DejaVu Sans', sans-serif"
-# readable on white and on near-black alike
+# readable on white and on near-black
 COLOURS = {"from": "#878d96", "train": "#4589d6", "average": "#e0762b", "prune": "#2f9e6b", "export": "#9a6ad0"}
 _NARROW, _WIDE = set("iljtf.,:;|!'()[]/ 1"), set("mwMWGOQ@%—")
 _STACK = 5.0
@@ -32,11 +32,14 @@ _STACK = 5.0
 
 @dataclass(frozen=True)
 class Node:
-    """A box: its name, small lines under it, its verb (which gives colour and shape), how many runs it stands for."""
+    """A box of the graph."""
 
     name: str
+    # decides colour and shape
     verb: str = ""
+    # small lines under the name
     lines: tuple[str, ...] = ()
+    # number of runs that the box stands for
     runs: int = 1
     colour: str = ""
 
@@ -48,7 +51,7 @@ class Graph:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a sans-serif font sets the text, in pixels; on the wide side, fonts differ."""
+    """The approximate width of the text in a sans-serif font, in pixels; rather too wide, because fonts differ."""
     ems = sum(0.40 if c in _NARROW else 0.92 if c in _WIDE else 0.68 if c.isupper() else 0.62 for c in text)
     return ems * size
 
@@ -56,9 +59,9 @@ def text_width(text: str, size: float) -> float:
 def graph_of_models(
     models: Sequence[Mapping[str, Any]], values: Mapping[str, Mapping[str, float]] | None = None
 ) -> Graph:
-    """The graph of a report's models: replicates as one, the runs of a node as one stack.
+    """The graph of a report's models: one box for all replicates, one stack for the runs of a node.
 
-    values: model -> {test set: mean value}, shown under the name (of a stack, the range)."""
+    values: model -> {test set: mean value}, shown under the name (for a stack, the range)."""
     box_of = {m["name"]: m["name"] if m.get("run") in (None, "", "best") else m["node"] for m in models}
     members: dict[str, dict[str, Mapping[str, Any]]] = {}
     for model in models:
@@ -76,13 +79,13 @@ def graph_of_models(
 
 
 def graph_of_spec(spec: Mapping[str, Any]) -> Graph:
-    """The graph of a spec's nodes {name, verb, runs, parents, detail}, with scores where its table has some."""
+    """The graph of a spec's nodes {name, verb, runs, parents, detail}, with the scores of its table, if any."""
     table = _scores(spec.get("scores"), spec.get("metric"), spec.get("decoding"))
     names = {n["name"] for n in spec["nodes"]}
     nodes, edges = [], []
     for node in spec["nodes"]:
         name, verb = node["name"], "from" if node["verb"] == "start" else node["verb"]
-        # a run is NODE/KEY=VALUE; NODE/best is none
+        # a run is NODE/KEY=VALUE; NODE/best isn't one
         mine = [v for model, v in table.items() if model == name or (model.startswith(f"{name}/") and "=" in model)]
         nodes.append(Node(name, verb, _lines(verb, node.get("detail") or "", mine), int(node.get("runs") or 1)))
         edges += [(p, name) for p in node.get("parents", []) if p in names]
@@ -99,7 +102,7 @@ def _lines(verb: str, detail: str, values: Sequence[Mapping[str, float]]) -> tup
 
 
 def _scores(path: str | None, metric: str | None, decoding: str | None) -> dict[str, dict[str, float]]:
-    """Mean over replicates of one metric on each test set, by model; nothing where there is no table yet."""
+    """Model -> {test set: mean of one metric over replicates}; empty if there is no table yet."""
     if not path or not Path(path).exists():
         return {}
     table = read(path, SCORES)
@@ -115,7 +118,7 @@ def _scores(path: str | None, metric: str | None, decoding: str | None) -> dict[
 
 
 def svg(graph: Graph) -> str:
-    """The graph as an SVG document that suits a light and a dark page."""
+    """The graph as an SVG document for light and dark pages."""
     sizes = {n.name: _size(n) for n in graph.nodes}
     drawing = layout.draw(sizes, graph.edges)
     parts = [
@@ -168,8 +171,8 @@ def _box(node: Node, box: tuple[float, float, float, float]) -> list[str]:
 
 
 def _outline(verb: str, x: float, y: float, w: float, h: float) -> str:
-    """The shape of a verb: a start is a hexagon, training a box, an average round, pruning has its corners cut,
-    an export has one corner folded."""
+    """The shape of a verb: a starting point is a hexagon, a training a box, an average rounded; a pruned model has cut
+    corners, an export one folded corner."""
     r, b = x + w, y + h
     if verb == "from":
         c = 11
@@ -233,7 +236,7 @@ _DOT_COLOUR = re.compile(r'color\s*=\s*"([\d.]+)[ ,]+([\d.]+)[ ,]+([\d.]+)"')
 
 
 def graph_of_dot(text: str) -> Graph:
-    """A graph from what `snakemake --rulegraph dot` or `--dag dot` prints: a node or an edge a line."""
+    """A graph from the output of `snakemake --rulegraph dot` or `--dag dot`, which has one node or edge per line."""
     nodes: dict[str, Node] = {}
     edges = []
     for line in text.splitlines():
@@ -248,13 +251,13 @@ def graph_of_dot(text: str) -> Graph:
             nodes[key] = Node(key, "", (first, *rest), 1, "#" + "".join(f"{round(255 * c):02x}" for c in rgb))
     for key in dict.fromkeys(k for e in edges for k in e):
         nodes.setdefault(key, Node(key, "", (key,)))
-    # names are what is shown; two jobs of one rule stay two boxes
+    # boxes are identified by their names; two jobs of one rule must remain two boxes
     labels: dict[str, int] = {}
     shown: dict[str, Node] = {}
     for key, node in nodes.items():
         name = node.lines[0]
         labels[name] = labels.get(name, 0) + 1
-        unique = name + "\u200b" * (labels[name] - 1)  # a space of no width tells them apart
+        unique = name + "\u200b" * (labels[name] - 1)  # zero-width spaces make the names different
         shown[key] = Node(unique, node.verb, node.lines[1:], 1, node.colour)
     return Graph(tuple(shown.values()), tuple((shown[a].name, shown[b].name) for a, b in edges))
 

@@ -1,5 +1,7 @@
-"""Names beside points: those of points that lie on each other share a line, the rest keep out of each other's way, with a
-thin line to their point where there is room only further off. No two names touch: one that fits nowhere is left out."""
+"""Names of points in a chart, placed without overlap.
+
+Points at the same place share a line of names. A name that only fits further off gets a thin line to its point. A name
+that fits nowhere is left out."""
 
 from __future__ import annotations
 
@@ -11,20 +13,20 @@ import altair as alt
 
 from consomme.report.charts.style import chart_of
 
-WIDTH = 640  # pixels of a published chart; in a wider one there is more room
-SIZE, LETTER, LINE = 12, 6.4, 14  # of the letters, their mean width, the height of a line
-DOT = 6  # half of a point's width
-TICKS = 10  # about as many make an axis end at round numbers
-ROUND = ((10, 50**0.5), (5, 10**0.5), (2, 2**0.5), (1, 0))  # d3's: steps, and from where on each is the nearest
-NAMES = 4  # of points that lie on each other, so many are written out
-# corner of a point -> (alignment, to the right, down)
+WIDTH = 640  # pixels of a published chart; a wider one has more room
+SIZE, LETTER, LINE = 12, 6.4, 14  # pixels: font size, mean width of a letter, height of a line
+DOT = 6  # pixels, half of a point's width
+TICKS = 10  # approximate number of ticks with which an axis ends at round numbers
+ROUND = ((10, 50**0.5), (5, 10**0.5), (2, 2**0.5), (1, 0))  # as in d3: step, lowest ratio that it is the nearest for
+NAMES = 4  # names written out for points at the same place
+# corner of a point -> (alignment, pixels to the right, pixels down)
 CORNERS = {
     "above right": ("left", 9, -9),
     "below right": ("left", 9, 11),
     "above left": ("right", -9, -9),
     "below left": ("right", -9, 11),
 }
-# further off: (alignment, to the right, down), nearer ones first
+# further off: (alignment, pixels to the right, pixels down), nearer ones first
 FURTHER = [
     ("left" if math.cos(angle) >= 0 else "right", round(far * math.cos(angle)), round(far * math.sin(angle)))
     for far in (24, 36, 50, 66, 84, 104, 126, 150, 180)
@@ -33,22 +35,21 @@ FURTHER = [
 
 
 class Axis(NamedTuple):
-    """What a chart's axis shows: field of the rows, all values that have to fit on it, whether it is turned, and how many
-    pixels stay free at its ends before these become round numbers."""
+    """An axis of a chart."""
 
-    field: str
-    values: Sequence[float]
-    turned: bool = False
-    padding: float = 0
+    field: str  # of the rows
+    values: Sequence[float]  # all values that must fit on it
+    turned: bool = False  # whether it is reversed
+    padding: float = 0  # free pixels at the ends, before these are rounded
 
     def ends(self, length: float) -> tuple[float, float]:
-        """The least and the greatest value that it reaches, as Vega makes them: padded, then round (d3's `nice`)."""
+        """The lowest and the highest value of the axis, as in Vega: padded, then rounded (d3's `nice`)."""
         low, high = min(self.values), max(self.values)
         if not high > low:
             return low - 1, high + 1
         more = (high - low) * self.padding / (length - 2 * self.padding)
         low, high = low - more, high + more
-        for _ in range(3):  # the rounder the ends, the rounder the steps may have to be
+        for _ in range(3):  # rounder ends may need rounder steps
             rough = (high - low) / TICKS
             power = 10.0 ** math.floor(math.log10(rough))
             step = power * next(n for n, least in ROUND if rough / power >= least)
@@ -56,18 +57,18 @@ class Axis(NamedTuple):
         return low, high
 
     def at(self, value: float, length: float) -> float:
-        """How many pixels the value lies from the left or bottom, on an axis of so many."""
+        """The position of the value in pixels from the left or bottom, on an axis of `length` pixels."""
         low, high = self.ends(length)
         share = (value - low) / (high - low)
         return length * (1 - share if self.turned else share)
 
     def holds(self, at: float, length: float) -> bool:
-        """Whether that many pixels from the left or bottom lie between the least and the greatest value."""
+        """Whether the position `at`, in pixels, is between the lowest and the highest value."""
         ends = [self.at(value, length) for value in (min(self.values), max(self.values))]
         return min(ends) <= at <= max(ends)
 
     def value(self, at: float, length: float) -> float:
-        """The value that lies so many pixels from the left or bottom."""
+        """The value at a position in pixels from the left or bottom."""
         low, high = self.ends(length)
         share = at / length
         return low + (high - low) * (1 - share if self.turned else share)
@@ -76,8 +77,8 @@ class Axis(NamedTuple):
 def layers(
     rows: Iterable[Mapping[str, Any]], name: str, x: Axis, y: Axis, height: int, encoding: Mapping[str, Any]
 ) -> list[Any]:
-    """Layers of a chart that write each row's field `name` beside its point; points without one are kept clear of names.
-    encoding: the chart's own x and y."""
+    """Layers of a chart with each row's field `name` next to its point. Points without a name are kept free of names.
+    encoding: the chart's x and y."""
     found = placed(list(rows), name, x, y, height)
     far = [row for row in found if "from_x" in row]
     lines = chart_of(far).mark_rule(strokeWidth=0.8, opacity=0.55)
@@ -93,8 +94,8 @@ def layers(
 
 
 def placed(rows: Sequence[Mapping[str, Any]], name: str, x: Axis, y: Axis, height: int) -> list[dict[str, Any]]:
-    """The labels, from top to bottom: `label`, where it is written (the axes' fields) and the `corner` of that place; where
-    this is not the point itself, also the point: from_x, from_y."""
+    """The labels, from top to bottom: `label`, its position (the axes' fields) and the `corner` of the position. If the
+    position isn't the point itself, also the point: from_x, from_y."""
     points = [(row, x.at(row[x.field], WIDTH), height - y.at(row[y.field], height)) for row in rows]
     groups: list[tuple[float, float, list[Mapping[str, Any]]]] = []
     for row, right, down in points:
@@ -111,7 +112,7 @@ def placed(rows: Sequence[Mapping[str, Any]], name: str, x: Axis, y: Axis, heigh
         for corner, align, dx, dy in _places():
             box = _box(align, right + dx, down + dy, LETTER * len(label))
             line = () if corner in CORNERS else _line(right, down, dx, dy)
-            # a name that stood outside of the values would make the axis longer
+            # a name beyond the values would make the axis longer
             if line and not (x.holds(right + dx, WIDTH) and y.holds(height - down - dy, height)):
                 continue
             if _beyond(box, height) or any(_cover(box, other) for other in names):
@@ -120,7 +121,7 @@ def placed(rows: Sequence[Mapping[str, Any]], name: str, x: Axis, y: Axis, heigh
                 continue
             if any(_cover(box, piece) for other in lines for piece in other):
                 continue
-            # a dot that is covered is worse than a name somewhat further off
+            # a covered dot is worse than a name further off
             cost = sum(_cover(box, dot) for dot in dots) + (math.hypot(dx, dy) if line else 0)
             if best is None or cost < best[0]:
                 best = cost, corner, dx, dy, box, line
@@ -157,18 +158,18 @@ def _box(align: str, right: float, down: float, width: float) -> Box:
 
 
 def _cover(one: Box, other: Box) -> float:
-    """The area that both have."""
+    """The area of the overlap."""
     across, along = min(one[1], other[1]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[2], other[2])
     return across * along if across > 0 and along > 0 else 0.0
 
 
 def _line(right: float, down: float, dx: float, dy: float) -> tuple[Box, ...]:
-    """A line from a point, as small boxes; what lies under the dot itself is none of it."""
+    """A line from a point, as small boxes, without the part under the dot."""
     steps = max(2, round(math.hypot(dx, dy) / 4))
     at = ((right + dx * n / steps, down + dy * n / steps) for n in range(2, steps))
     return tuple((across - 1, across + 1, along - 1, along + 1) for across, along in at)
 
 
 def _beyond(box: Box, height: float) -> bool:
-    """Whether it would leave the chart."""
+    """Whether the box is partly outside the chart."""
     return box[0] < 0 or box[1] > WIDTH or box[2] < -LINE / 2 or box[3] > height

@@ -12,8 +12,8 @@ from consomme.report.findings.landscape import BARRIER, Landscape
 
 
 def basin(found: Landscape) -> dict[str, Any]:
-    """The loss from the best run (left) to each other one (right), less the best run's: a thin line a run and replicate,
-    by whether a barrier lies on it, and their mean."""
+    """The loss from the best run (left) to each other one (right), minus the best run's: one thin line per run and
+    replicate, coloured by whether it has a barrier, and the mean of the lines."""
     kinds = ["no barrier", "barrier", "mean of all lines"]
     rows = pd.DataFrame(
         {"run": line.other, "replicate": line.replicate, "from": line.best, "share": share}
@@ -55,8 +55,8 @@ def basin(found: Landscape) -> dict[str, Any]:
 
 
 def more_ingredients(found: Landscape) -> dict[str, Any]:
-    """The loss of the mean of the first k runs less the best run's: in random order, mean and one standard deviation each
-    way over orders and replicates; best first, mean over replicates."""
+    """The loss of the mean of the first k runs, minus the best run's. Random order: mean ± one standard deviation over
+    orders and replicates. Best first: mean over replicates."""
     kinds = ["in random order", "best first"]
     rows = [
         {"k": step["k"], "order": kind, "above": above}

@@ -1,7 +1,7 @@
 """A layered drawing of a directed graph without cycles, top to bottom (Sugiyama, Tagawa and Toda 1981).
 
-Longest-path layers, barycentre ordering, and for each layer the positions that lie nearest to the neighbours' without
-overlap, which is isotonic regression.
+Longest-path layers and barycentre ordering. The positions in a layer are the nearest to the neighbours' without overlap,
+found by isotonic regression.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ _STIFF = 8.0  # pull between two parts of one edge, against 1 between boxes
 
 @dataclass(frozen=True)
 class Drawing:
-    """boxes: node -> (left, top, width, height); routes: (from, to) -> points, each pair of them joined by a curve or,
-    where they share their x, by a straight line."""
+    """A finished layout, in pixels."""
 
     width: float
     height: float
+    # node -> (left, top, width, height)
     boxes: Mapping[str, tuple[float, float, float, float]]
+    # (from, to) -> points, joined by curves, or by straight lines if their x is equal
     routes: Mapping[tuple[str, str], Sequence[Point]]
 
 
 def draw(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]]) -> Drawing:
     """Place boxes of the given sizes (width, height). `edges` are (from, to); the order of `sizes` breaks ties."""
     edges = [e for e in dict.fromkeys(edges) if e[0] != e[1] and e[0] in sizes and e[1] in sizes]
-    # an edge that closes a cycle (rules may feed each other) is laid out the other way round, then turned back
+    # an edge that closes a cycle (rules may depend on each other) is reversed for the layout, then turned back
     closing = _closing(list(sizes), edges)
     given = set(edges)
     edges = list(dict.fromkeys((b, a) if (a, b) in closing else (a, b) for a, b in edges))
@@ -88,7 +89,7 @@ def draw(sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, st
 
 
 def _closing(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The edges that lead back to a node on the way to them, in a walk depth first from the sources."""
+    """The back edges of a depth-first search from the sources."""
     down: dict[str, list[str]] = {n: [] for n in nodes}
     fed = {b for _, b in edges}
     for a, b in edges:
@@ -112,7 +113,7 @@ def _closing(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[tup
 
 
 def _layers(nodes: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """The longest path from a source; sources move down to just above their first child."""
+    """Node -> layer: the length of the longest path from a source. Sources move down to just above their first child."""
     up: dict[str, list[str]] = {n: [] for n in nodes}
     down: dict[str, list[str]] = {n: [] for n in nodes}
     for a, b in edges:
@@ -178,7 +179,7 @@ def _positions(
         for i in range(len(layers)) if forward else range(len(layers) - 1, -1, -1):
             wanted, weights = [], []
             for node in layers[i]:
-                # from both sides in the end, so that parents stand over the middle of their children
+                # both sides in the last sweeps, so that parents are centred over their children
                 near = [*up[node], *down[node]] if sweep >= _RELAXATIONS // 4 else (up if forward else down)[node]
                 # long edges stay straight
                 pull = [_STIFF if isinstance(node, tuple) and isinstance(m, tuple) else 1.0 for m in near]

@@ -1,4 +1,4 @@
-"""The charts of pruning: Vega-Lite specs, as in `charts`."""
+"""The charts of pruning: Vega-Lite specs."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from consomme.report.charts import labels
 from consomme.report.charts.style import COLOURS, better, chart_of, finish
 from consomme.report.findings.pruning import PRUNED, RECOVERED, WHOLE
 
-# readable on white and on near-black alike, and apart for eyes that see less red or green
+# readable on white and on near-black, and distinct with red-green colour blindness
 WAYS = ("#4589d6", "#e0762b", "#2f9e6b", "#9a6ad0", "#c2981f", "#d4504a", "#3fa7ad", "#a1715a")
 SHAPES = {WHOLE: "diamond", PRUNED: "triangle-up", RECOVERED: "circle"}
 STATES = {"chosen": COLOURS["average"], "within": COLOURS["prune"], "outside": COLOURS["from"]}
 CELL = 22  # pixels
-# shares of the axis: costs that are alike, how far apart they are drawn, and how wide at most all of one cost
+# fractions of the axis: difference of costs that count as equal, distance between them, largest width of one group
 NEAR, STEP, WIDEST = 0.005, 0.014, 0.07
 
 
 def front(
     rows: Sequence[dict[str, Any]], test: str, metric: str, higher: bool, field: str, unit: str
 ) -> dict[str, Any] | None:
-    """Quality against size or speed: a point a model, with its intervals; a line from each pruned model to what was
-    recovered from it; dashed, the Pareto front: the best at this size or less, at this speed or more."""
+    """Quality against size or speed: one point per model, with its intervals; a line from each pruned model to those
+    recovered from it; the Pareto front, dashed."""
     if len(rows) < 2 or len({row["cost"] for row in rows}) < 2:
         return None
     rows = side_by_side(rows)
@@ -88,7 +88,7 @@ def front(
 
 
 def way_colour(number: int) -> str:
-    """The colour of the way of choosing of this number (from 0): those of WAYS, then all of them darker, then lighter."""
+    """The colour of a method of choosing, by its number from 0: WAYS, then all of them darker, then lighter."""
     turn, at = divmod(number, len(WAYS))
     towards, share = ((0, 0.0), (0, 0.38), (255, 0.5))[turn % 3]
     parts = (int(WAYS[at][i : i + 2], 16) for i in (1, 3, 5))
@@ -96,7 +96,7 @@ def way_colour(number: int) -> str:
 
 
 def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with `at`, where they are drawn: models of one size stand beside each other, a place a way of choosing."""
+    """The rows with `at`, their position: models of one size are drawn side by side, ordered by method of choosing."""
     costs = [row["cost"] for row in rows]
     span = max(costs) - min(costs)
     ways = list(dict.fromkeys(row["how"] for row in rows))
@@ -110,7 +110,7 @@ def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool) -> dict[str, Any]:
-    """Parameters against the development score of the models that a smallest one was chosen among."""
+    """Parameters against development score of the candidates for the smallest model."""
     scale = alt.Scale(zero=False, reverse=not higher, padding=14)
     x = alt.X("parameters:Q", title="million parameters", scale=alt.Scale(zero=False, padding=28))
     y = alt.Y("value:Q", title=f"{place}, development, {better(metric, higher)}", scale=scale)
@@ -137,18 +137,18 @@ def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool
 
 
 def layers(rows: Sequence[dict[str, Any]], side: str) -> dict[str, Any]:
-    """A heat map, a line a model and a column a layer: the fuller, the more the layer matters; × went."""
+    """A heat map, one line per model and one column per layer. Opacity: importance of the layer; ×: removed."""
     models = list(dict.fromkeys(row["model"] for row in rows))
     return _heat(rows, ("layer", f"{side} layer"), "model", models)
 
 
 def heads(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A heat map, a line an attention module and a column a head."""
+    """A heat map, one line per attention module and one column per head."""
     return _heat(rows, ("head", "head"), "place", list(dict.fromkeys(row["place"] for row in rows)))
 
 
 def _heat(rows: Sequence[dict[str, Any]], across: tuple[str, str], down: str, order: Sequence[str]) -> dict[str, Any]:
-    # strength is opacity, so that one colour does on white and on near-black
+    # opacity shows the strength, so that one colour works on white and on near-black
     field, title = across
     x = alt.X(f"{field}:O", title=title, axis=alt.Axis(labelAngle=0, grid=False))
     y = alt.Y(f"{down}:N", title=None, sort=list(order), axis=alt.Axis(grid=False, labelLimit=260))

@@ -24,10 +24,10 @@ def pareto(
     runs: set[str],
     path: pd.DataFrame,
 ) -> dict[str, Any] | None:
-    """The first set against the second, a point a model (mean over replicates), with 95 % intervals both ways.
+    """The first set against the second, one point per model (mean over replicates), with 95 % intervals on both axes.
 
-    Axes are turned so that up and right are better. path: points between two models (`findings.path`), drawn as a line; those
-    that were chosen in some replicates are crossed."""
+    Axes are oriented so that up and right are better. path: points between two models (`findings.path`), drawn as a line;
+    points chosen in a replicate have a cross."""
     if len(sets) < 2:
         return None
     x_set, y_set = sets[:2]
@@ -39,7 +39,7 @@ def pareto(
     table = table.reset_index()
     table["made"], table["run"] = table.pop("kind").map(verb_word), table["model"].isin(runs)
     table["label"] = table["model"].mask(table["run"], "")
-    table = table.sort_values("run", ascending=False, kind="stable")  # what is drawn later lies on top
+    table = table.sort_values("run", ascending=False, kind="stable")  # later rows are drawn on top
     rows = plain(table)
     scale = alt.Scale(zero=False, reverse=not higher, nice=True, padding=18)
     numbers = alt.Axis(grid=True)
@@ -156,9 +156,9 @@ def quality_against_cost(
 def dev_against_test(
     scores: pd.DataFrame, name: str, metric: str, higher: bool, runs: Mapping[str, str], chosen: set[str]
 ) -> dict[str, Any] | None:
-    """Each run's development score against its test score on the set of the same name; a point a replicate.
+    """Each run's development score against its test score on the set of the same name; one point per replicate.
 
-    runs: name of a run -> its node; chosen: values of (replicate, run) that `best` took, as "replicate run"."""
+    runs: name of a run -> its node; chosen: the runs chosen as `best`, as "replicate run"."""
     mine = scores[(scores["set"] == name) & (scores["metric"] == metric) & scores["model"].isin(runs)]
     table = mine.pivot(index=["model", "replicate"], columns="split", values="value").reindex(columns=["dev", "test"])
     table = table.dropna().reset_index()

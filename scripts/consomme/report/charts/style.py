@@ -1,4 +1,4 @@
-"""What all charts share: colours, legends, titles, and how a spec is finished."""
+"""Shared by all charts: colours, legends, titles, finished specs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = {"from": "start", "train": "trained", "average": "averaged", "prune": "p
 
 
 def verb_word(kind: str) -> str:
-    """How the legend calls a verb."""
+    """A verb's name in the legend."""
     return WORDS["from" if kind == "start" else kind]
 
 
@@ -32,18 +32,18 @@ def verbs(made: Iterable[str]) -> tuple[alt.Color, alt.Shape]:
 
 
 def chart_of(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> Any:
-    """A chart of the rows. altair's decorator hides from type checkers what its marks return, so this says nothing."""
+    """A chart of the rows. The type is Any, because altair's decorator hides the marks' types from type checkers."""
     return alt.Chart(alt.Data(values=plain(rows) if isinstance(rows, pd.DataFrame) else list(rows)))
 
 
 def better(metric: str, higher: bool) -> str:
-    """A metric's name, and which way it runs."""
+    """A metric's name and direction."""
     return f"{metric_title(metric)} ({'higher' if higher else 'lower'} is better)"
 
 
 def finish(chart: Any, height: int) -> dict[str, Any]:
-    """The spec of a chart as wide as its place and so high, in pixels."""
-    # counters in names of views would differ with what was drawn before
+    """The spec of a chart as wide as its container. height: in pixels."""
+    # names of views hold counters that depend on the charts drawn before
     spec = chart.properties(width="container", height=height).to_dict()
     spec.pop("$schema", None)
     spec.pop("config", None)
@@ -51,7 +51,7 @@ def finish(chart: Any, height: int) -> dict[str, Any]:
 
 
 def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that asks no other machine for anything."""
+    """Vega, Vega-Lite and Vega-Embed as one script that works offline."""
     import vl_convert
 
     version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]

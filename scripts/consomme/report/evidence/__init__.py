@@ -1,1 +1,1 @@
-"""What the test sets prove: randomisation for p, bootstrap for intervals, Holm over the declared claims."""
+"""Evidence from test sets: randomisation for p, bootstrap for intervals, Holm over the declared claims."""

@@ -1,7 +1,7 @@
 """Bootstrap over units: intervals of scores and of differences, and the test of non-inferiority.
 
-A unit is what was drawn independently: a cluster of rows that share a recording or a document (`Rows.units`). Statistics
-are sums over a unit's rows, so that a resample of units is a matrix product with how often each was drawn.
+A unit is a cluster of rows that share a recording or a document (`Rows.units`); units are independent. Statistics are
+sums over a unit's rows, so that resampling is a matrix product with the number of draws of each unit.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ SEED = 20_240_229
 
 @dataclass(frozen=True)
 class Stratum:
-    """Paired statistics of the units that the same replicates were tested on.
+    """Paired statistics of the units that the same replicates were tested on."""
 
-    model, against: float64 [comparisons, replicates, units, k], sums of sufficient statistics over each unit's rows;
-    places: which of all replicates, from 0; by default all of them."""
-
+    # sums of sufficient statistics over each unit's rows, [comparisons, replicates, units, k]
     model: NDArray[np.float64]
     against: NDArray[np.float64]
+    # indices of the replicates among all, from 0; default: all
     places: tuple[int, ...] | None = None
 
     @property
     def at(self) -> list[int]:
-        """The replicates' places."""
+        """The replicates' indices."""
         return list(range(self.model.shape[1]) if self.places is None else self.places)
 
     @property
@@ -74,7 +73,7 @@ def totals(strata: Sequence[Stratum], sums: Sequence[NDArray[np.float64]]) -> ND
 
 
 def replicates_of(strata: Sequence[Stratum]) -> int:
-    """How many replicates there are in all."""
+    """The number of replicates of all strata."""
     return 1 + max(max(s.at) for s in strata)
 
 
@@ -83,7 +82,7 @@ def resampled_differences(
 ) -> NDArray[np.float64]:
     """Mean difference over replicates under resampling, [comparisons, resamples].
 
-    A unit that several replicates were tested on is drawn for all of them at once; strata are resampled independently."""
+    A unit that several replicates were tested on is drawn for all of them together; strata are resampled independently."""
     block = min(block_for(s.units) for s in strata)
     drawing = [counts(s.units, resamples, [seed, number], block) for number, s in enumerate(strata)]
     flat = []
@@ -103,14 +102,15 @@ def resampled_differences(
 
 
 def non_inferiority(resampled: NDArray[np.float64], margin: float, units: int) -> NDArray[np.float64]:
-    """One-sided p of "not worse by `margin` or more": the share of resampled differences <= -margin, over the last axis.
+    """One-sided p of "not worse by `margin` or more": the fraction of resampled differences <= -margin, over the last
+    axis.
 
-    The observed sample counts as one of the resamples, so that p is never 0. Nor is it below what changing the signs of
-    so few units could give: resamples of one unit are all alike, and of a handful far too much so."""
+    The observed sample counts as one of the resamples, so that p is never 0. p is also at least the lowest that a sign
+    test with this number of units can reach, because resamples of a few units vary too little."""
     below = np.count_nonzero(resampled <= -margin + 1e-12, axis=-1)
     return np.maximum((below + 1) / (resampled.shape[-1] + 1), 2.0**-units)
 
 
 def detectable(resampled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The difference that a test of this size would see four times in five: (1.96 + 0.84) standard errors."""
+    """The difference that this test would detect with a power of 80 %: (1.96 + 0.84) standard errors."""
     return 2.80 * np.nanstd(resampled, axis=-1)

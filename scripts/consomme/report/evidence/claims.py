@@ -1,4 +1,4 @@
-"""The declared claims, tested on the test sets, and what else is worth a look.
+"""The declared claims, tested on the test sets, and exploratory comparisons.
 
 `beats`: a difference in the declared direction with a Holm-adjusted two-sided randomisation p under 0.05.
 `keeps`: the loss is smaller than the margin, by a one-sided bootstrap test of non-inferiority, Holm-adjusted as well.
@@ -28,12 +28,9 @@ EXPLORATORY = "exploratory"
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against another on one test set.
+    """One model against another on one test set."""
 
-    claim: its number among the declared claims from 1, or "exploratory"; by_replicate: (replicate, difference);
-    units: resampling units over all strata; detectable: the smallest difference seen four times in five;
-    joint: whether all replicates were tested on the same rows."""
-
+    # number among the declared claims, from 1, or "exploratory"
     claim: str
     model: str
     against: str
@@ -50,9 +47,13 @@ class Comparison:
     p: float
     p_holm: float | None
     method: str
+    # (replicate, difference)
     by_replicate: tuple[tuple[str, float], ...]
+    # resampling units over all strata
     units: int
+    # the smallest difference detected with a power of 80 %
     detectable: float
+    # whether all replicates were tested on the same rows
     joint: bool
 
     @property
@@ -61,7 +62,7 @@ class Comparison:
 
     @property
     def few(self) -> bool:
-        """Whether there are too few units for the test to be trusted."""
+        """Whether there are too few units for a reliable test."""
         return self.units < FEW
 
     @property
@@ -79,7 +80,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Question:
-    """A comparison before its answer."""
+    """A comparison to make."""
 
     claim: str
     model: str
@@ -91,7 +92,7 @@ class Question:
 
 
 def declared(outcomes: Outcomes) -> list[Question]:
-    """The claims of the configuration, checked against the models that there are."""
+    """The claims of the configuration. ConsommeError if a model, test set, metric or margin is missing."""
     names = {m["name"] for m in outcomes.models}
     sets = outcomes.sets("test")
     questions = []
@@ -125,8 +126,8 @@ def declared(outcomes: Outcomes) -> list[Question]:
 
 
 def exploratory(outcomes: Outcomes) -> list[Question]:
-    """Every named model against where it started and against the best runs that it was made of, on every test set; every
-    average of a sweep's runs against the best of them."""
+    """On every test set: every named model against its starting point and against the best runs that it was made of, and
+    every average of a sweep's runs against the best of them."""
     metric = outcomes.metrics[0] if outcomes.metrics else None
     evaluated = {s.model for s in outcomes.sheets.values()}
     asked = {(q.model, q.against, q.set, q.metric) for q in declared(outcomes)}
@@ -147,13 +148,13 @@ def exploratory(outcomes: Outcomes) -> list[Question]:
 
 
 def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
-    """Answer the questions, in their order; Holm runs over those that were declared."""
+    """The comparisons of the questions, in their order. Holm's correction covers the declared ones."""
     batches: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         batches[question.set, question.metric, _tested(outcomes, question)].append(index)
     answers: dict[int, Comparison] = {}
     for (_, metric, replicates), indices in batches.items():
-        # a bounded number of comparisons at a time: their randomised sums lie in memory together
+        # a bounded number of comparisons at a time, because their randomised sums are in memory together
         for start in range(0, len(indices), 16):
             part = indices[start : start + 16]
             answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], metric, replicates), strict=True))
@@ -165,7 +166,7 @@ def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Compariso
 
 
 def _tested(outcomes: Outcomes, question: Question) -> tuple[str, ...]:
-    """The replicates that were asked. ConsommeError where the two models answered different rows."""
+    """The replicates that were tested. ConsommeError if the two models decoded different rows."""
     found = []
     for replicate in outcomes.replicates:
         if question.set not in outcomes.spec["sets"][replicate].get("test", {}):
@@ -182,8 +183,8 @@ def _tested(outcomes: Outcomes, question: Question) -> tuple[str, ...]:
 
 
 def _strata(outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]) -> list[Stratum]:
-    """The units of a test set by the replicates that were tested on them: replicates may share all of their rows, some
-    (rotated speakers), or none, and a document may have rows of its own in each."""
+    """The units of a test set, grouped by the replicates that were tested on them. Replicates may share all rows, some
+    (rotated speakers), or none, and a document may have different rows in each."""
     test = questions[0].set
     units = outcomes.units_together([outcomes.sheet(questions[0].model, r, "test", test) for r in replicates])
     present = [np.unique(numbers) for numbers in units]
@@ -229,7 +230,7 @@ def _answer(
         if question.hypothesis == "beats":
             p, method = p_beats[i], f"randomisation, {TRIALS} trials, {units} units{shared}{few}"
         else:
-            assert question.margin is not None  # a claim that a model keeps up says by how much
+            assert question.margin is not None  # `keeps` has a margin, as checked in declared()
             p = bootstrap.non_inferiority(resampled[i], question.margin, units)
             method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
         found.append(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given: compare each with the level wanted for all claims together.
+    """Adjusted p-values in the order given. Compare each with the level for all claims together.
 
     >>> [round(x, 3) for x in holm([0.01, 0.04, 0.03])]
     [0.03, 0.06, 0.06]

@@ -1,4 +1,4 @@
-"""Paired approximate randomisation: if the two models were alike, their outputs could be swapped, unit by unit.
+"""Paired approximate randomisation: under the null hypothesis, the two models' outputs can be swapped, unit by unit.
 
 Noreen 1989; for translation, Riezler and Maxwell 2005. Whole units are swapped, because the rows of one recording are
 not independent.
@@ -22,7 +22,7 @@ def randomised_differences(
 ) -> NDArray[np.float64]:
     """Mean difference over replicates under random swaps, [comparisons, trials].
 
-    A unit that several replicates were tested on is swapped in all of them at once; strata swap on their own."""
+    A unit that several replicates were tested on is swapped in all of them together; strata are swapped independently."""
     changes, sides = [], []
     for s in strata:
         changes.append((s.against - s.model).transpose(2, 0, 1, 3).reshape(s.units, -1))
@@ -46,11 +46,11 @@ def randomised_differences(
 def randomisation(
     strata: Sequence[Stratum], value: Value, trials: int = TRIALS, seed: int = SEED
 ) -> NDArray[np.float64]:
-    """Two-sided p of each comparison, [comparisons]: the share of swaps that give a difference as large as was seen.
+    """Two-sided p of each comparison, [comparisons]: the fraction of trials with a difference as large as the observed.
 
     The observed labelling counts as one of the trials, so that p is never 0."""
     observed = np.abs(differences(strata, value, 1.0).mean(1))
     drawn = np.abs(randomised_differences(strata, value, trials, seed))
-    # a swap that changes nothing must count as equal, whatever the last bit says
+    # a swap without effect must count as equal in spite of rounding
     reached = np.count_nonzero(drawn >= observed[:, None] - 1e-9, axis=1)
     return (reached + 1) / (trials + 1)

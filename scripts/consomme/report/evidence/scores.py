@@ -19,7 +19,7 @@ def scores(outcomes: Outcomes) -> pd.DataFrame:
     """All models on all sets in all metrics and decodings, with 95 % bootstrap intervals; sorted."""
     outcomes.count_all(outcomes.metrics)
     sheets = [*outcomes.sheets.values(), *outcomes.others]
-    # equal answers (the best run and the run itself) are counted once
+    # equal hypotheses (the best run and the run itself) are counted once
     distinct = list({(s.rows, s.content): s for s in sheets}.values())
     measured = []
     for metric in outcomes.metrics:

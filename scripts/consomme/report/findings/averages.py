@@ -1,4 +1,4 @@
-"""Averages of a sweep's runs beside the best of them."""
+"""Averages of a sweep's runs compared with the best run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from consomme.report.outcomes import Outcomes
 
 
 def against_best(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Every average of a sweep's runs beside the best of them, on every test set, by the metric that judges:
-    average, best, and for each set (None where it wasn't asked) the comparison."""
+    """Every average of a sweep's runs compared with the best run, on every test set, by the main metric. Keys: average,
+    best, and for each set the comparison (None if it wasn't made)."""
     metric = outcomes.metrics[0] if outcomes.metrics else None
     found = {(c.model, c.against, c.set): c for c in reversed(comparisons) if c.metric == metric}
     rows: list[dict[str, Any]] = [

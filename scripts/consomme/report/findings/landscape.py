@@ -1,4 +1,4 @@
-"""What landscapes say: lines and means for the charts, and sentences made of the numbers."""
+"""Findings from landscapes: lines and means for the charts, and sentences with the numbers."""
 
 from __future__ import annotations
 
@@ -10,58 +10,60 @@ import numpy as np
 
 from consomme.common.files import read_json
 
-BARRIER = 0.02  # nats per token; less is not called one
+BARRIER = 0.02  # nats per token; a lower rise isn't called a barrier
 
 
 @dataclass(frozen=True)
 class Line:
-    """The loss on the way from the best run (share 0) to another one (share 1).
-
-    losses: (share, nats per token); of each replicate the best run is another one."""
+    """The loss on the line from the best run (share 0) to another one (share 1)."""
 
     replicate: str
+    # the best run of this replicate
     best: str
     other: str
+    # (share, nats per token)
     losses: tuple[tuple[float, float], ...]
 
     @property
     def barrier(self) -> float:
-        """How far the line rises above the worse of its ends; 0 where it doesn't."""
+        """The rise of the line above its worse end, in nats per token; 0 if there is none."""
         values = [loss for _, loss in self.losses]
         return max(values) - max(values[0], values[-1])
 
     @property
     def dips(self) -> bool:
-        """Whether some mix is better than both ends."""
+        """Whether some point between is better than both ends."""
         values = [loss for _, loss in self.losses]
         return min(values) < min(values[0], values[-1])
 
 
 @dataclass(frozen=True)
 class Landscape:
-    """The landscapes of one node's runs, of all replicates.
-
-    averages: what was made of just these runs; count: how many runs there are at most; lines: those of all replicates;
-    ranked, drawn: for each replicate, and each order of it, the loss of the mean of the first 1, 2, ... less the best
-    run's; sets: of each replicate, set -> {weight, rows, of}."""
+    """The landscapes of one node's runs, of all replicates."""
 
     node: str
+    # the averages of exactly these runs
     averages: tuple[str, ...]
+    # the largest number of runs in a replicate
     count: int
+    # of all replicates
     lines: tuple[Line, ...]
+    # loss of the mean of the first 1, 2, ... runs minus the best run's loss: best first, one tuple per replicate
     ranked: tuple[tuple[float, ...], ...]
+    # the same in random order, one tuple per replicate and order
     drawn: tuple[tuple[float, ...], ...]
+    # per replicate: set -> {weight, rows, of}
     sets: tuple[Mapping[str, Mapping[str, Any]], ...]
 
     @property
     def title(self) -> str:
-        """The runs, and which of them where not all averages are made of the same."""
+        """The runs and their averages, as a title."""
         return f"{self.count} runs of {self.node}, of which {listed(self.averages)} {'is' if len(self.averages) == 1 else 'are'} made"
 
     @property
     def steps(self) -> list[dict[str, float]]:
-        """For each number of ingredients, over replicates: the mean by rank, and the mean and standard deviation at
-        random; each less the best run's loss."""
+        """For each number of ingredients, over replicates: the mean loss best first, and its mean and standard deviation in
+        random order, each minus the best run's loss."""
         found = []
         for k in range(1, self.count + 1):
             ranked = [row[k - 1] for row in self.ranked if len(row) >= k]
@@ -73,11 +75,11 @@ class Landscape:
 
 
 def landscapes(spec: Mapping[str, Any]) -> list[Landscape]:
-    """What the files of the report's spec hold, by the runs that they speak of, the most runs first; where all but one
-    run diverged there is nothing to hold."""
+    """The landscapes in the files of the report's spec, those with the most runs first. A file has no lines if all runs
+    but one diverged, and is left out."""
     by_runs: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
     for entry in spec.get("landscapes", []):
-        # runs that were fetched are the same in every replicate
+        # fetched models are the same in every replicate
         by_runs.setdefault((entry["node"], tuple(entry["averages"])), {}).setdefault(
             entry["path"], str(entry["replicate"])
         )
@@ -114,7 +116,7 @@ def _landscape(node: str, averages: tuple[str, ...], made: Sequence[tuple[str, M
 
 
 def basin_words(landscape: Landscape) -> str:
-    """Whether the runs share a basin: the share of lines without a barrier, the highest one, and what follows."""
+    """Whether the runs share a basin: the fraction of lines without a barrier, the highest barrier, the conclusion."""
     lines = landscape.lines
     high = [line for line in lines if line.barrier > BARRIER]
     free = len(lines) - len(high)
@@ -139,7 +141,7 @@ def _dipping(dips: int, lines: int) -> str:
 
 
 def steps_words(landscape: Landscape) -> str:
-    """What the mean of all is worth against the best run, and which mean of the best ones is the least."""
+    """The loss of the mean of all runs against the best run's, and the lowest loss of a mean of the best runs."""
     steps = landscape.steps
     whole, first, least = steps[-1], steps[0], min(steps, key=lambda step: step["ranked"])
     several = "" if len(landscape.sets) == 1 else f", mean over {len(landscape.sets)} replicates"
@@ -156,7 +158,7 @@ def _against(difference: float) -> str:
 
 
 def rows_words(landscape: Landscape) -> str:
-    """On which rows all this was measured: `64 of 200 rows of general, all 90 of domain`."""
+    """The rows of the measurement: `64 of 200 rows of general, all 90 of domain`."""
     parts = []
     for name in landscape.sets[0]:
         used = sorted({(sets[name]["rows"], sets[name]["of"]) for sets in landscape.sets if name in sets})

@@ -1,4 +1,4 @@
-"""What a choice on development sets promised, and what test sets then gave."""
+"""Selection bias: the lead of chosen models on development sets, and their lead on test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consomme.report.provenance import Records
 
 
 def bests(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
-    """For each `NODE/best` and replicate, the run that it is: as its provenance says, else told by equal answers."""
+    """For each `NODE/best` and replicate, its run: from its provenance, else by equal hypotheses."""
     answers: dict[tuple[str, str], dict[tuple[str, str], str]] = {}
     for s in outcomes.sheets.values():
         answers.setdefault((s.model, s.replicate), {})[s.split, s.set] = s.content
@@ -30,8 +30,8 @@ def bests(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
 
 
 def optimism(outcomes: Outcomes, scores: pd.DataFrame, provenance: Records, metric: str) -> list[dict[str, Any]]:
-    """How far what was chosen leads the mean of the runs on the development set that chose it, and on the test set: the
-    best run, and averages that looked at development sets."""
+    """The lead of each chosen model (best run, or average chosen on development sets) over the mean of the runs, on the
+    development set that chose it and on the test set."""
     nodes = swept_nodes(outcomes)
     winners = {f"{node}/best": names for node, names in nodes.items()}
     for average, best in averages(outcomes).items():
@@ -59,6 +59,6 @@ def optimism(outcomes: Outcomes, scores: pd.DataFrame, provenance: Records, metr
 
 
 def _weighed(record: Mapping[str, Any]) -> set[str] | None:
-    """The development sets that a choice was to be good on, by the chosen model's provenance; None where it doesn't say."""
+    """The development sets of the objective, from the chosen model's provenance; None if it doesn't hold them."""
     sets = ((record.get("settings") or {}).get("choose_on") or {}).get("sets")
     return sets and {name for name, rule in sets.items() if rule.get("weight")}

@@ -8,13 +8,13 @@ import pandas as pd
 from consomme.report.lineage import swept_nodes
 from consomme.report.outcomes import Outcomes
 
-FULL_WINDOW = "full window"  # a split: the test sets as code that knows nothing of short windows decodes them
+FULL_WINDOW = "full window"  # a split: the test sets decoded with the full window, as in software without short windows
 BOUNDS = ["value", "ci_low", "ci_high"]
-# columns of costs.tsv: sizes and speeds are means, as scores are, and speeds range over all replicates
+# columns of costs.tsv: sizes and speeds are averaged like scores, and the speed range covers all replicates
 COMBINED = {
     **dict.fromkeys(("parameters", "bytes", "flops", "speed", "memory"), "mean"),
     **dict.fromkeys(("speed_unit", "device", "window", "decoding"), lambda found: " and ".join(sorted(set(found)))),
-    # other models' rounds stood beside others
+    # rounds of different measurements can't be paired
     "rounds": lambda found: found.iloc[0] if found.nunique() == 1 else "",
     "speed_low": "min",
     "speed_high": "max",
@@ -22,7 +22,7 @@ COMBINED = {
 
 
 def by_decoding(outcomes: Outcomes, scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores for a page: other decodings than the experiment's stand beside the test sets, as a split of their own."""
+    """The scores for a page, with decodings other than the experiment's as a separate split."""
     main = {s.decoding for s in outcomes.sheets.values()}
     return scores.assign(split=scores["split"].where(scores["decoding"].isin(main), FULL_WINDOW))
 
@@ -34,7 +34,8 @@ def mean_scores(scores: pd.DataFrame, metric: str, split: str | None = "test") -
 
 
 def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a node of several trained runs, a column a (split, set): the median over its runs, meaned over replicates."""
+    """One row per node with several trained runs, one column per (split, set): the median over runs, averaged over
+    replicates."""
     trained = {m["node"] for m in outcomes.models if m["verb"] == "train"}
     nodes = {name: node for node, names in swept_nodes(outcomes).items() if node in trained for name in names}
     runs = scores[scores["metric"] == metric].assign(node=lambda found: found["model"].map(nodes))
@@ -43,12 +44,12 @@ def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.Dat
 
 
 def cost_per_model(costs: pd.DataFrame) -> pd.DataFrame:
-    """A row of costs.tsv a model, by its name: replicates may have models of other shapes (the smallest of several, heads
-    that were cut out). Where speed has no range, both ends are the median."""
+    """Costs by model name, combined over replicates, whose shapes may differ (the smallest of several models, pruned
+    heads). A speed without a range has the median as both ends."""
     found = costs.groupby("model")[list(COMBINED)].agg(COMBINED).astype({"parameters": np.float64})
     return found.assign(**{end: found[end].fillna(found["speed"]) for end in ("speed_low", "speed_high")})
 
 
 def speed_unit(costs: pd.DataFrame) -> str:
-    """The unit of the experiment's speeds; empty where none was measured."""
+    """The unit of the experiment's speeds; empty if none was measured."""
     return next(iter(costs["speed_unit"][costs["speed_unit"] != ""]), "")

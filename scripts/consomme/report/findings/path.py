@@ -1,8 +1,8 @@
-"""The line between two models, from one that keeps what it knew to one that has learnt the new: what each share of the second
-costs on one set and brings on another. On development sets, where a point was chosen, and on test sets.
+"""Interpolation between two models, such as a general base and a fine-tuned one: the loss on one set and the gain on
+another, by the share of the second model. On development sets, where a point was chosen, and on test sets.
 
 Points are frames: share (of the second model), x, x_low, x_high, y, y_low, y_high (the two sets, means over replicates),
-chosen (in how many replicates)."""
+chosen (number of replicates that chose the point)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ AXES = {
 
 
 def on_development(outcomes: Outcomes, searches: pd.DataFrame, metric: str) -> tuple[str, list[str], pd.DataFrame]:
-    """The first named model that was chosen on such a line, two development sets, and the points tried there. Empty where
-    there is none, or not on two sets by one metric (the experiment's, else the loss)."""
+    """(the first named model chosen by interpolation, its two development sets, the points tried). Empty if there is none,
+    or if it wasn't judged on two sets by one metric (the experiment's, else the loss)."""
     tried = searches[searches["alpha"].notna()]
     tried = tried.assign(share=tried["alpha"].round(6), chosen=tried["chosen"].fillna(False))
     for name in named(outcomes):
@@ -42,7 +42,7 @@ def on_development(outcomes: Outcomes, searches: pd.DataFrame, metric: str) -> t
 def on_test(
     outcomes: Outcomes, provenance: Records, scores: pd.DataFrame, metric: str, sets: Sequence[str]
 ) -> pd.DataFrame:
-    """The points of the first node that sweeps the share of an interpolation, and its two ends, on two test sets."""
+    """The points of the first node that sweeps an interpolation's share, with its two ends, on two test sets."""
     parents = {m["name"]: m["parents"] for m in outcomes.models}
     for runs in swept_nodes(outcomes).values():
         settings = {name: (provenance.get((name, outcomes.replicates[0])) or {}).get("settings") or {} for name in runs}
@@ -60,5 +60,5 @@ def on_test(
 
 
 def _axes(table: pd.DataFrame, sets: Sequence[str]) -> pd.DataFrame:
-    """The columns (bound, set) of a table by the axes' names, where both sets have a value."""
+    """The columns (bound, set) of a table, renamed to the axes; rows where both sets have a value."""
     return pd.DataFrame({name: table[bound, sets[i]] for name, (bound, i) in AXES.items()}).dropna(subset=["x", "y"])

@@ -1,5 +1,5 @@
-"""What pruning did, for the page: models before and after recovery, the choice within a budget, what layers and heads
-are worth. Plain rows; `prune_charts` draws them."""
+"""Findings on pruning, as plain rows: models before and after recovery, the choice within a budget, the importance of
+layers and heads. `charts/pruning.py` draws them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HEAD_MAPS = 4  # models whose heads are drawn
 
 
 def pruned_from(outcomes: Outcomes) -> dict[str, str]:
-    """Model -> the pruned model that it is, or that it was trained or averaged from; in the order of the experiment.
-    What is chosen among models is one of them, and stands for itself no second time."""
+    """Model -> the pruned model that it is, or that it was trained or averaged from; in the order of the experiment. A
+    choice among models is left out, because it equals one of them."""
     models = {m["name"]: m for m in reversed(outcomes.models) if m["verb"] != "export"}
     found: dict[str, str] = {}
     for name in dict.fromkeys(m["name"] for m in outcomes.models):
@@ -51,11 +51,11 @@ def points(
     metric: str,
     field: str,
 ) -> list[dict[str, Any]]:
-    """A row for each pruned model, for each that was recovered from one, and for what they were pruned from: quality on a
-    test set (mean over replicates, with the interval) and a column of costs.tsv, parameters (in millions) or speed.
+    """One row per pruned model, per model recovered from one, and per original model: quality on a test set (mean over
+    replicates, with the interval) and a column of costs.tsv, parameters (in millions) or speed.
 
-    model, label (shorter), state, how (it was pruned), of (the pruned model behind it), cost, cost_low, cost_high, value,
-    low, high, front: whether none is at once cheaper (or as cheap) and better (or as good)."""
+    Keys: model, label (short name), state, how (method of pruning), of (the pruned model), cost, cost_low, cost_high,
+    value, low, high, front (whether it is on the Pareto front of cost and quality)."""
     means = mean_scores(scores, metric)
     means = means[means["set"] == test].set_index("model")[BOUNDS].set_axis(["value", "low", "high"], axis=1)
     cost = cost_per_model(costs).dropna(subset=field)
@@ -78,7 +78,7 @@ def points(
 
 
 def _chosen(model: Mapping[str, Any], models: Mapping[str, Any], outcomes: Outcomes, provenance: Records) -> str:
-    """The model, or where it is a choice the one that was chosen (in the first replicate), which may be a pruned one."""
+    """The model, or for a choice the model chosen in the first replicate, which may be a pruned one."""
     seen = set()
     while (model.get("choice") or model["name"].endswith("/best")) and model["name"] not in seen:
         seen.add(model["name"])
@@ -89,8 +89,8 @@ def _chosen(model: Mapping[str, Any], models: Mapping[str, Any], outcomes: Outco
 
 
 def controls(outcomes: Outcomes, states: Mapping[str, str], sizes: pd.Series) -> list[str]:
-    """Trained models that pruned ones are held against, though none was pruned from them: a whole one that was trained as
-    much longer, a small one from scratch. sizes: parameters by model."""
+    """Trained models as controls for the pruned ones: a whole model trained for longer, or a small one from scratch.
+    sizes: parameters by model."""
     models = {m["name"]: m for m in reversed(outcomes.models)}
     wholes = {name for name, state in states.items() if state == WHOLE}
     whole_sizes = {sizes[name] for name in wholes if name in sizes}
@@ -110,14 +110,14 @@ def controls(outcomes: Outcomes, states: Mapping[str, str], sizes: pd.Series) ->
 
 
 def on_front(value: pd.Series, thrift: pd.Series) -> NDArray[np.bool_]:
-    """Whether no other row is as good in both and better in one; more is better in both."""
+    """Whether each row is on the Pareto front: no other row is at least as high in both and higher in one."""
     better, cheaper = (np.subtract.outer(gain.to_numpy(), gain.to_numpy()) for gain in (value, thrift))
     behind = (better >= 0) & (cheaper >= 0) & ((better > 0) | (cheaper > 0))
     return np.logical_not(behind.any(axis=0))
 
 
 def label(model: Mapping[str, Any]) -> str:
-    """A short name: of a run its node and the values of what was swept."""
+    """A short name; for a run, its node and swept values."""
     if model.get("run") in (None, "", "best"):
         return model["name"]
     values = [str(v) for v in (model.get("swept") or {}).values()]
@@ -125,7 +125,7 @@ def label(model: Mapping[str, Any]) -> str:
 
 
 def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
-    """In words how a model was pruned, such as `greedy`, or `encoder greedy, heads taylor`; its node where nothing says."""
+    """The method of pruning, such as `greedy`, or `encoder greedy, heads taylor`; the node's name if unknown."""
     settings = next((r.get("settings") or {} for (name, _), r in provenance.items() if name == model["name"]), {})
     layers = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
     ways = {side: plan.get("by") or "listed" for side, plan in layers.items()}
@@ -138,8 +138,8 @@ def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
 
 # -- the choice within a budget ----------------------------------------------------------------------------------------
 def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each model that is the smallest within its limits (of the first replicate): title, set, metric, and the rows of
-    its curve on that set: model, label, parameters (millions), value, low, high, state."""
+    """For each model chosen as the smallest within its limits, in the first replicate: title, set, metric, and the rows of
+    its curve on that set (model, label, parameters in millions, value, low, high, state)."""
     labels = {m["name"]: label(m) for m in outcomes.models}
     tried = searches[(searches["replicate"] == outcomes.replicates[0]) & searches["parameters"].notna()]
     tried = tried.assign(
@@ -161,8 +161,8 @@ def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> list[str]:
-    """For each model that is the smallest within its limits, a line for each that it is in some replicates: how much smaller
-    and faster than the largest that it was chosen among."""
+    """For each model chosen as the smallest within its limits, a line per chosen candidate: its size and speed relative to
+    the largest candidate, and the replicates that chose it."""
     cost = {(row["model"], row["replicate"]): row for row in costs.to_dict("records")}
     sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])
     found: dict[tuple[str, str, str], list[str]] = {}
@@ -183,8 +183,8 @@ def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> 
 
 # -- what layers and heads are worth -----------------------------------------------------------------------------------
 def layer_rows(outcomes: Outcomes, provenance: Records) -> dict[str, list[dict[str, Any]]]:
-    """Side -> a row a layer of every model that was searched, in the first replicate: model (and what was measured), layer
-    (from 1, of what was pruned), worth (0 for the least in its model, 1 for the most), kept, words."""
+    """Side -> one row per layer of every searched model, in the first replicate: model (and the measure), layer (from 1,
+    in the original model), worth (importance, from 0 to 1 within its model), kept, words."""
     sides: dict[str, list[dict[str, Any]]] = {}
     for model in outcomes.models:
         record = provenance.get((model["name"], outcomes.replicates[0])) or {}
@@ -203,9 +203,8 @@ def layer_rows(outcomes: Outcomes, provenance: Records) -> dict[str, list[dict[s
 
 
 def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, str]]:
-    """Layer, from 1 -> how much it matters, in whatever unit, and that in words; from the trace of a search: learned
-    scores, the result without the layer, how much it changes its input, or the order in which layers went. Nothing where
-    no number belongs to a layer."""
+    """(layer, from 1 -> importance, layer -> the same in words), from the trace of a search: learned scores, the result
+    without the layer, the change of its input, or the order of removal. Empty if the trace has no number per layer."""
     trace, metric = plan.get("trace") or [], plan.get("metric") or "loss"
     layers = sorted([*plan["kept"], *plan["dropped"]])
     by_layer = {step["layer"]: step for step in trace if isinstance(step.get("layer"), int)}
@@ -216,14 +215,14 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
         worth = {n: float(step["influence"]) for n, step in by_layer.items()}
         return worth, {n: f"changes its input by {v:.3g}" for n, v in worth.items()}
     if len(by_layer) == len(layers) and not any("step" in step for step in by_layer.values()):
-        # a score in the metric's own direction: what is lost without the layer is what it is worth
+        # importance is the loss of quality without the layer, in the metric's own direction
         without = {n: float(step["objective"]) for n, step in by_layer.items()}
         worth = {n: -metric_named(metric).gain(v) for n, v in without.items()}
         return worth, {n: f"{metric_title(metric)} {v:.3g} without it" for n, v in without.items()}
     gone = [step for step in trace if "step" in step and step.get("layer") in plan["dropped"]]
     if gone:
         order = {step["layer"]: i for i, step in enumerate(gone, 1)}
-        # what a swap took in the end, or another set than the search's own (rank), has no place in the order
+        # layers removed by a swap, or by taking another set than the search's best (rank), have no place in the order
         how = "went by a swap" if any("swap" in step for step in trace) else "went with the set that was taken"
         last = {n: how for n in plan["dropped"] if n not in order}
         worth = {n: float(order.get(n, len(gone) + (n not in last))) for n in layers}
@@ -235,7 +234,7 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
 
 
 def scale(worth: Mapping[int, float]) -> dict[int, float]:
-    """The same from 0 (least) to 1 (most); what can't be measured is worth most."""
+    """Importance scaled to 0 (least) .. 1 (most). Values that aren't finite become 1."""
     finite = [v for v in worth.values() if math.isfinite(v)]
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
     span = (high - low) or 1.0
@@ -243,8 +242,8 @@ def scale(worth: Mapping[int, float]) -> dict[int, float]:
 
 
 def head_maps(outcomes: Outcomes, provenance: Records) -> list[dict[str, Any]]:
-    """For up to four models whose heads were scored, in the first replicate: title, by, and a row a head: place (group and
-    layer), layer, head (from 1), worth (0 to 1), kept, words."""
+    """For up to four models whose heads were scored, in the first replicate: title, by, and one row per head: place (group
+    and layer), layer, head (from 1), worth (0 to 1), kept, words."""
     found = []
     for model in outcomes.models:
         record = provenance.get((model["name"], outcomes.replicates[0])) or {}

@@ -1,5 +1,5 @@
-"""Averages of one node, one for each value of a swept number: what more data, or more steps, is worth with averaging and
-without."""
+"""Averages of one node for each value of a swept number: the effect of more data, or more steps, with and without
+averaging."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from consomme.report.outcomes import Outcomes
 
 @dataclass(frozen=True)
 class Series:
-    """The averages of a node by one key.
-
-    points: set, value (of the key), average, runs: the test score of the average and the mean score of the runs that
-    it is made of, each meaned over replicates."""
+    """The averages of a node by one swept key."""
 
     node: str
     key: str
+    # columns: set, value (of the key), average (its test score), runs (mean test score of its ingredients); both scores
+    # are means over replicates
     points: pd.DataFrame
 
     def gains(self, name: str, sign: float) -> list[tuple[float, float]]:
-        """(value of the key, how much better the average is than its runs) on one set; sign: +1 where higher is better."""
+        """(value of the key, gain of the average over its runs) on one set. sign: +1 if higher is better, else -1."""
         points = self.points[self.points["set"] == name]
         return list(zip(points["value"], sign * (points["average"] - points["runs"]), strict=True))
 
 
 def series(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> list[Series]:
-    """All that an experiment has, in the order of the configuration."""
+    """All series of an experiment, in the order of the configuration."""
     made = []
     for model in outcomes.models:
         swept = model.get("swept") or {}

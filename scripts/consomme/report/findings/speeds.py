@@ -1,4 +1,4 @@
-"""Two speeds beside each other: only like with like, with the interval over rounds, and only where rounds tell them apart."""
+"""Ratios of two speeds, with the range over rounds; only for equal conditions and if the rounds don't overlap."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 
 from consomme.report.numbers import shown_speed
 
-# columns of costs.tsv that have to be the same, and what they are called
+# columns of costs.tsv that must be equal -> their names in words
 ALIKE = {"speed_unit": "unit", "window": "window", "decoding": "decoding", "device": "device"}
 
 Row = Mapping[Any, Any]  # of costs.tsv or of `cost_per_model`: column -> value
 
 
 class Ratio(NamedTuple):
-    """How many times as fast: of the medians, and in the slowest and the fastest round beside the other's."""
+    """A ratio of speeds: value of the medians, low and high over rounds."""
 
     value: float
     low: float
@@ -25,7 +25,7 @@ class Ratio(NamedTuple):
 
 
 def unlike(first: Row, last: Row) -> str:
-    """Why the speeds of two rows of costs.tsv are not of one kind, in words; empty where they are."""
+    """Why the speeds of two rows of costs.tsv can't be compared, in words; empty if they can."""
     different = [(words, first.get(key, ""), last.get(key, "")) for key, words in ALIKE.items()]
     return "; ".join(
         f"{words} {one or 'none'} against {other or 'none'}" for words, one, other in different if one != other
@@ -33,13 +33,13 @@ def unlike(first: Row, last: Row) -> str:
 
 
 def overlap(first: Row, last: Row) -> bool:
-    """Whether some round of each is as fast as one of the other."""
+    """Whether the speed ranges of the two overlap."""
     return last["speed_low"] <= first["speed_high"] and first["speed_low"] <= last["speed_high"]
 
 
 def ratio(first: Row, last: Row) -> Ratio:
-    """Rounds of the same number stood beside each other in time, and are compared so; where they are not known, the
-    slowest of one with the fastest of the other."""
+    """The ratio last / first. Rounds with the same number were measured at the same time and are compared in pairs.
+    Without rounds, the slowest of one is compared with the fastest of the other."""
     value = last["speed"] / first["speed"]
     ours, theirs = ([float(speed) for speed in (row.get("rounds") or "").split()] for row in (last, first))
     if ours and len(ours) == len(theirs):
@@ -49,8 +49,8 @@ def ratio(first: Row, last: Row) -> Ratio:
 
 
 def compared(first: Row, last: Row) -> Ratio | str:
-    """How many times as fast the second is: rows of costs.tsv, or of `cost_per_model`. In words, why that can't be said;
-    empty where one of them was not measured."""
+    """The ratio last / first of rows of costs.tsv or of `cost_per_model`; else the reason in words why there is none,
+    empty if one of them was not measured."""
     first, last = _with_range(first), _with_range(last)
     if math.isnan(first["speed"]) or math.isnan(last["speed"]):
         return ""
@@ -65,7 +65,7 @@ def compared(first: Row, last: Row) -> Ratio | str:
 
 
 def in_words(found: Ratio | str) -> str:
-    """2.03 times the speed (1.98 – 2.07 over rounds); or why that can't be said."""
+    """2.03 times the speed (1.98 – 2.07 over rounds); or the reason why there is no ratio."""
     if isinstance(found, str):
         return found
     over = f" ({found.low:.2f} – {found.high:.2f} over rounds)" if found.low < found.high else ""
@@ -79,8 +79,7 @@ def speed_range(slowest: float, fastest: float) -> str:
 
 
 def apart(costs: pd.DataFrame) -> str:
-    """A caution where the speeds of an experiment were measured in different ways; otherwise nothing. costs: as from
-    `cost_per_model`."""
+    """A caution if the speeds of an experiment were measured in different ways, else empty. costs: from `cost_per_model`."""
     timed = costs.dropna(subset="speed")
     ways = [
         f"{words} {' and '.join(_values(timed[key]))}" for key, words in ALIKE.items() if len(_values(timed[key])) > 1
@@ -93,6 +92,6 @@ def _values(column: Iterable[Any]) -> list[str]:
 
 
 def _with_range(row: Row) -> dict[str, Any]:
-    """Where speed has no range, both ends are the median."""
+    """The row, with the median as both ends of a missing range."""
     ends = {end: row["speed"] if pd.isna(row[end]) else row[end] for end in ("speed_low", "speed_high")}
     return {**row, **ends}

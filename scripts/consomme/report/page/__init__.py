@@ -1,1 +1,1 @@
-"""The page to read: what it shows, and how it is rendered."""
+"""report.html: content and rendering."""

@@ -44,7 +44,7 @@ def context(
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
 ) -> dict[str, Any]:
-    """What `page.html` needs; charts: key -> Vega-Lite spec."""
+    """The values of `page.html`; `charts`: key -> Vega-Lite spec."""
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
     higher = outcomes.metric(metric).higher_is_better
     sets = outcomes.sets("test")
@@ -146,7 +146,7 @@ def context(
 
 
 def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
-    """Each average of a sweep's runs against the best of them, in words and numbers, by test set."""
+    """Each average of a sweep's runs against the best run, in words and numbers, by test set."""
     rows = []
     for row in against_best(outcomes, comparisons):
         cells = []
@@ -168,7 +168,7 @@ def _pruning(
     metric: str,
     higher: bool,
 ) -> dict[str, dict[str, Any]]:
-    """The pictures of pruning by kind: charts by key (None where there is nothing to draw), and the titles that they need."""
+    """The pictures of pruning by kind: charts by key (None if there is nothing to draw), and their titles."""
     fronts = {}
     for i, name in enumerate(outcomes.sets("test")[:2]):
         for field in ("parameters", "speed"):
@@ -226,7 +226,7 @@ def _model_tables(
             verbs.items(), cost["parameters"], cost["speed"], cost["speed_unit"], strict=True
         )
     ]
-    # the control of every choice among runs: what one of them, taken blindly, is as likely above as below
+    # the control for every choice among runs: the score of a typical run
     medians = median_runs(outcomes, scores, metric).reindex(columns=columns)
     for node, names in swept_nodes(outcomes).items():
         if node in medians.index:

@@ -15,9 +15,9 @@ EXAMPLES = 10  # of each kind
 
 
 def examples(outcomes: Outcomes, first: str, last: str, metric: str) -> list[dict[str, Any]]:
-    """By test set, those of the first replicate that got worse and better from model `first` to model `last`."""
+    """By test set, the sentences that got worst and best from model `first` to model `last`, in the first replicate."""
     replicate = outcomes.replicates[0]
-    # a sentence's own BLEU is 0 for want of a 4-gram; chrF tells sentences apart
+    # sentence BLEU is mostly 0, because a 4-gram is missing; chrF can rank sentences
     judged = "chrf" if metric == "bleu" else metric
     record, sign = outcomes.metric(judged), outcomes.sign(judged)
     groups = []
@@ -32,7 +32,7 @@ def examples(outcomes: Outcomes, first: str, last: str, metric: str) -> list[dic
         ids, references, old = read_hypotheses(before.path)
         _, _, new = read_hypotheses(after.path)
         weight = np.ones(len(ids))
-        if not record.higher_is_better:  # an error rate of a short utterance says little: rank by errors
+        if not record.higher_is_better:  # the error rate of a short utterance is unreliable: rank by errors
             weight = np.array([max(1, len(r.split())) for r in references], dtype=float)
         order = sorted(range(len(ids)), key=lambda i: (gain[i] * weight[i], i))
         rows = outcomes.rows(before.corpora) if outcomes.spec["task"] == "nmt" else None
@@ -57,7 +57,7 @@ def examples(outcomes: Outcomes, first: str, last: str, metric: str) -> list[dic
 
 
 def marked(hypothesis: str, reference: str) -> str:
-    """The hypothesis as HTML, with words that the reference doesn't have at their place marked."""
+    """The hypothesis as HTML, with a mark on words that differ from the aligned reference."""
     said, wanted = hypothesis.split(), reference.split()
     parts = []
     for kind, a, b, _, _ in difflib.SequenceMatcher(None, said, wanted, autojunk=False).get_opcodes():

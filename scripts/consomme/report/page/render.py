@@ -1,4 +1,4 @@
-"""report.html: one file that answers first and opens without a network."""
+"""Rendering of report.html: one file that opens without a network, verdicts first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_page(
 
 
 def marked(text: str) -> Markup:
-    """What stands between backticks in a line as code; everything else is escaped."""
+    """Text in backticks as code; everything else is escaped."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

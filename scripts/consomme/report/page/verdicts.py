@@ -1,4 +1,4 @@
-"""A comparison as the page shows it: the verdict on a claim with its picture, and a row of the evidence."""
+"""A comparison on the page: the verdict on a claim with its picture, and a row of the evidence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _interval_picture(c: Comparison, alike: Sequence[Comparison]) -> str:
         return f"{240 * (value - low) / (high - low):.1f}"
 
     colour = {"holds": "var(--good)", "open": "var(--open)", "fails": "var(--bad)"}[c.verdict]
-    # the two marks' labels keep out of each other's way
+    # keep the labels of the two marks from overlapping
     near = bool(c.margin) and 240 * c.margin / (high - low) < 22
     middle = "start" if near else "middle"
     parts = [
@@ -66,7 +66,7 @@ def _interval_picture(c: Comparison, alike: Sequence[Comparison]) -> str:
 
 
 def evidence(c: Comparison) -> dict[str, str]:
-    """Everything that is known of a comparison, as text."""
+    """All fields of a comparison, as text."""
     margin = f" within {c.margin:g}" if c.margin is not None else ""
     return {
         "claim": c.claim,

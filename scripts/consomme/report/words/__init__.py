@@ -1,1 +1,1 @@
-"""Verdicts and the summary as people write them."""
+"""Verdicts and the summary in English."""

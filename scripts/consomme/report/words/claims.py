@@ -15,7 +15,7 @@ SHOWN = 4  # names in one line
 
 
 def headline(claims: Sequence[Comparison]) -> str:
-    """How many claims hold."""
+    """A sentence with the number of claims that hold."""
     if not claims:
         return "No claim was declared: what follows is exploration, and proves nothing."
     holding = sum(c.verdict == "holds" for c in claims)
@@ -27,13 +27,13 @@ def headline(claims: Sequence[Comparison]) -> str:
 
 
 def claim_title(c: Comparison) -> str:
-    """What was claimed."""
+    """The claim in short."""
     margin = f" within {c.margin:g}" if c.hypothesis == "keeps" else ""
     return f"{c.model} {c.hypothesis} {c.against} on {c.set}{margin}"
 
 
 def reading(c: Comparison) -> str:
-    """One half sentence that says what the verdict means."""
+    """The meaning of the verdict, as part of a sentence."""
     if c.hypothesis == "beats":
         if c.verdict == "holds":
             return f"{c.model} is better"
@@ -67,8 +67,8 @@ def spread(c: Comparison) -> str:
 
 
 def standing(c: Comparison) -> tuple[str, str]:
-    """How an average stands to the best of its runs: (good, open, bad, or nothing where no claim asked; in words). Only a
-    declared claim that it beats it shows anything; what looks so without one is called by that word."""
+    """An average against the best of its runs: (good, open, bad, or empty without a declared claim; the same in words).
+    Only a declared claim shows anything; without one the words are "looks better" and the like."""
     claim = c.declared and c.hypothesis == "beats"
     significant = c.verdict != "open" if claim else not c.ci_low <= 0 <= c.ci_high
     if c.hypothesis == "beats" and not claim:
@@ -80,7 +80,7 @@ def standing(c: Comparison) -> tuple[str, str]:
 
 
 def best_lines(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[str]:
-    """In a line for each standing, which averages are in it and where."""
+    """One line per standing, with its averages and test sets."""
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in against_best(outcomes, comparisons):
         for c in filter(None, row["sets"].values()):

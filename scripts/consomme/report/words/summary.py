@@ -1,4 +1,4 @@
-"""summary.md, and the sentences of the page that speak of the experiment as a whole."""
+"""summary.md, and the page's sentences about the experiment as a whole."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES = 24
 
 
 def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """summary.md: the claims in words, at most a screen."""
+    """summary.md: the claims in words, at most one screen."""
     claims = [c for c in comparisons if c.declared]
     head = [f"# {outcomes.spec['experiment']}", "", headline(claims), ""]
     foot = [""]
@@ -43,7 +43,7 @@ def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.Da
 
 
 def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
-    """What weakens the evidence."""
+    """Reasons why the evidence is weak, one line each."""
     lines = []
     if outcomes.diverged:
         several = len(outcomes.replicates) > 1
@@ -65,8 +65,8 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
 
 
 def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
-    """Which pruned models are no faster than what they were pruned from: the rounds of both overlap, or theirs were
-    slower. In a line, and a line more for those that are slower, and one where not all were measured alike."""
+    """Lines about pruned models that aren't faster than the original: one for overlapping rounds, one for slower models,
+    one if not all were measured alike."""
     parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
     timed = cost_per_model(costs).dropna(subset="speed")
     timed["shown"] = [
@@ -97,7 +97,7 @@ def _before(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def first_to_last(outcomes: Outcomes, scores: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """From the base to the final model in a sentence; empty if there is nothing to say."""
+    """From the base to the final model in a sentence; empty if there are no numbers."""
     last = final_model(outcomes)
     if last is None or not outcomes.metrics:
         return ""
