@@ -1,4 +1,4 @@
-"""The command `consomme`. Each command imports what it needs when it is called, so that the help is there at once."""
+"""The command `consomme`. Each command imports its modules when it is called, so that the help appears at once."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typer.core import TyperCommand, TyperGroup
 
 from consomme.common.errors import ConsommeError
 
-MORE = "snakemake"  # where a context keeps what follows --
+MORE = "snakemake"  # key of a context's meta for the arguments after --
 DRY = {"-n", "--dry-run", "--dryrun"}  # also Snakemake's, after --
 
 
 class Group(TyperGroup):
-    """What a user can mend is one line on the screen and exit code 2."""
+    """Errors that a user can correct become one line on the screen and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -29,7 +29,7 @@ class Group(TyperGroup):
 
 
 class WithSnakemake(TyperCommand):
-    """What follows -- is Snakemake's."""
+    """A command that passes the arguments after -- to Snakemake."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         at = args.index("--") if "--" in args else len(args)
@@ -38,7 +38,7 @@ class WithSnakemake(TyperCommand):
 
 
 class HandedOver(TyperCommand):
-    """All arguments, --help among them, go to a command that has a parser of its own."""
+    """A command that passes all arguments, also --help, to a function with its own parser."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.args = list(args)
@@ -79,7 +79,7 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Further arguments of Snakemake stand after --, such as: consomme run mine.yaml -- --printshellcmds"
+    epilog="Write further arguments of Snakemake after --, such as: consomme run mine.yaml -- --printshellcmds"
 )
 def _options(
     version: Annotated[
@@ -90,7 +90,7 @@ def _options(
 
 
 def _plan(config: Sequence[Path] | None) -> tuple[list[Path], Any]:
-    """The configuration's files, the demo's where none is given, and their plan."""
+    """The configuration's files (default: the demo's) and their plan."""
     from consomme.plan.load import read
     from consomme.plan.plan import Plan
     from consomme.workflow import demo
@@ -105,11 +105,11 @@ def init(
     task: Annotated[Literal["asr", "nmt"], typer.Option(help="Speech recognition or translation.")],
     language: Annotated[
         list[str],
-        typer.Option(metavar="CODE", help="What is spoken; for nmt source and target: --language en --language fr."),
+        typer.Option(metavar="CODE", help="Spoken language; for nmt source and target: --language en --language fr."),
     ],
-    train: Annotated[Path, typer.Option(metavar="DATA", help="What to learn from; formats stand above.")],
-    dev: Annotated[Path | None, typer.Option(metavar="DATA", help="What choices are made on.")] = None,
-    test: Annotated[Path | None, typer.Option(metavar="DATA", help="What claims are decided on.")] = None,
+    train: Annotated[Path, typer.Option(metavar="DATA", help="Training data; for formats see above.")],
+    dev: Annotated[Path | None, typer.Option(metavar="DATA", help="Development data, for choices.")] = None,
+    test: Annotated[Path | None, typer.Option(metavar="DATA", help="Test data, for claims.")] = None,
     base: Annotated[
         str | None, typer.Option(help="A name on the Hugging Face hub, or a folder; without it: from scratch.")
     ] = None,
@@ -117,10 +117,14 @@ def init(
         Literal["best", "small", "balanced"],
         typer.Option(help="The best model; half the size; or one that learns and keeps what the base can do."),
     ] = "best",
-    general_dev: Annotated[Path | None, typer.Option(metavar="DATA", help="balanced: what the base can do.")] = None,
-    general_test: Annotated[Path | None, typer.Option(metavar="DATA", help="balanced: likewise, to decide on.")] = None,
+    general_dev: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="balanced: development data for what the base can do.")
+    ] = None,
+    general_test: Annotated[
+        Path | None, typer.Option(metavar="DATA", help="balanced: test data for what the base can do.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The file to write; default: asr-sv.yaml and the like.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
     """Look at your data and write a commented configuration for it.
 
@@ -145,12 +149,12 @@ def doctor(
     config: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="CONFIG", help="A configuration, to look at what it needs; without it: the machine alone."
+            metavar="CONFIG", help="A configuration whose needs are checked too; default: only the machine."
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="Whose partitions are looked for, where Slurm is.")] = "slurm",
+    profile: Annotated[str, typer.Option(help="With Slurm: the profile whose partitions must exist.")] = "slurm",
 ) -> None:
-    """Check whether a run will work here: a line each, a cross says what to do, and the exit code is 1 then."""
+    """Check whether a run will work here. One line per check; a failed one says what to do, and the exit code is 1."""
     from consomme.doctor.checks import asked_of, findings, show
     from consomme.workflow import profile_folder
 
@@ -160,7 +164,7 @@ def doctor(
 
 @app.command(rich_help_panel=START)
 def plan(config: Config = None) -> None:
-    """Show what a configuration would make, what is there already, and what is missing. Starts nothing."""
+    """Show the jobs of a configuration, its finished models and its missing data. Starts nothing."""
     from consomme.plan import look
 
     look.overview(_plan(config)[1])
@@ -171,7 +175,7 @@ def dag(
     config: Config = None,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("results/dag"),
 ) -> None:
-    """Draw the graph of models and that of rules."""
+    """Draw the graph of models and the graph of rules."""
     from consomme.report.pictures import draw
     from consomme.workflow import demo, file_of
 
@@ -181,7 +185,7 @@ def dag(
 
 @app.command(rich_help_panel=START)
 def schema() -> None:
-    """Print the JSON schema of configurations, with which editors check and complete."""
+    """Print the JSON schema of configurations, for checks and completion in editors."""
     from consomme.plan.json_schema import schema_text
 
     print(schema_text(), end="")
@@ -201,7 +205,7 @@ def run(
     from consomme.workflow import snakemake
 
     files, found = _plan(config)
-    found.need_sources()  # Snakemake would say it too, and later
+    found.need_sources()  # an earlier error than Snakemake's
     more = [*ctx.meta[MORE], *["--dry-run"] * dry_run]
     if status := snakemake(files, profile, cores, more):
         raise typer.Exit(status)
@@ -218,7 +222,7 @@ def model(
     cores: Cores = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Make one model and what it needs."""
+    """Make one model and everything that it depends on."""
     from consomme.workflow import snakemake
 
     files, found = _plan(config)
@@ -245,9 +249,9 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
 @app.command(rich_help_panel=RUN)
 def clean(
     config: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG", help="Configurations whose models stay, each on its own.")
+        list[Path], typer.Argument(metavar="CONFIG", help="Configurations whose models are kept; no overlay.")
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Remove, do not only list.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them instead of only listing them.")] = False,
 ) -> None:
     """List the models and corpora that none of these configurations uses; --yes removes them."""
     from consomme.plan import look
@@ -282,5 +286,5 @@ def translate(ctx: typer.Context) -> None:
 
 def main() -> None:
     """The console script."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who reads, such as `head`, may have had enough
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if the reader, such as `head`, closes the pipe
     app(prog_name="consomme")

@@ -1,21 +1,21 @@
-"""Stages that start at once: a process that has imported the heavy libraries forks a child for each job.
+"""Fast start of stages: a server process imports the heavy libraries once and forks a child for each job.
 
-Why: importing torch and transformers takes four to five seconds of a processor, often more than a small job computes.
+Why: importing torch and transformers takes four to five seconds of processor time, often more than a small job.
 
 How: a Snakemake that runs jobs on its own machine sets two variables. CONSOMME_PRELOAD_FOR is its process number,
 CONSOMME_PRELOAD the modules to import, separated by commas. The first stage that it starts then starts a server that
-imports them, and the stages hand themselves over to it: arguments, working directory and open files go to the child,
-its exit status comes back. The server ends with that Snakemake. A job whose stage is killed is killed too. An empty
-CONSOMME_PRELOAD turns all of this off: each stage then runs in its own process, as it does under a debugger or profiler
-that is to see it.
+imports them. Each stage sends its arguments, working directory and open files to the server, a child runs the job, and
+the stage returns the child's exit status. The server ends with that Snakemake. A job whose stage is killed is killed
+too. An empty CONSOMME_PRELOAD turns all of this off: each stage then runs in its own process, as a debugger or profiler
+needs it.
 
-What it must never do: change what a job computes, prints or answers; run a job twice; outlive its Snakemake and its
+The server must never change a job's results, output or exit status; run a job twice; outlive its Snakemake and its
 jobs; take jobs of another user, working directory or environment; name a stage, or import anything of this package by
-itself. Where it can't do its work, the stage runs as if it were not there.
+itself. If the server can't work, the stage runs without it.
 
-Only on Linux and without a GPU, whose driver can't be used on both sides of a fork. Libraries read the environment when
-they are loaded, so there is one server for each environment; it has one thread, and every stage sets the threads of
-torch itself."""
+Only on Linux and without a GPU, because a GPU's driver can't be used before and after a fork. Libraries read the
+environment when they are loaded, so there is one server per environment. It has one thread, and every stage sets the
+threads of torch itself."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ from typing import Any
 
 from filelock import FileLock
 
-OWNER = "CONSOMME_PRELOAD_FOR"  # the process that the server lives for
-MODULES = "CONSOMME_PRELOAD"  # what it imports
+OWNER = "CONSOMME_PRELOAD_FOR"  # id of the process with which the server ends
+MODULES = "CONSOMME_PRELOAD"  # the modules that it imports
 THREADS = ("_NUM_THREADS", "_MAXIMUM_THREADS")
 DEVICES = ("/dev/nvidiactl", "/dev/kfd")
-PATIENCE = 10.0  # seconds that a server may take until it listens
-TAKEN = b"!"  # there is a child
+PATIENCE = 10.0  # seconds to wait for a server's socket
+TAKEN = b"!"  # sent when the child exists
 STATUS = struct.Struct("i")
-GRACE = 10.0  # seconds between asking a child to end and ending it
+GRACE = 10.0  # seconds between SIGTERM and SIGKILL for a child
 
 
 # -- the stage ---------------------------------------------------------------------------------------------------------
 def hand_over(argv: list[str]) -> int | None:
-    """Let the server run this module, the program's `__main__`, with `argv`. Returns its exit status; None where there is
-    to be no server, or it can't be reached."""
+    """Let the server run the program's `__main__` module with `argv`. Returns its exit status; None if there is no server
+    or it can't be reached."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     owner, threads = os.environ.get(OWNER, ""), {k: v for k, v in os.environ.items() if k.endswith(THREADS)}
     if not module or not owner.isdigit() or not os.environ.get(MODULES):
@@ -70,7 +70,7 @@ def hand_over(argv: list[str]) -> int | None:
             socket.send_fds(connection, [json.dumps([module, argv, threads]).encode() + b"\n"], [0, 1, 2])
             if not connection.recv(len(TAKEN)):
                 return None
-        except OSError:  # the server has ended before it had a child: a module that can't be imported, no memory
+        except OSError:  # the server ended before it had a child: a failed import, no memory
             return None
         try:
             answer = connection.recv(STATUS.size)
@@ -80,7 +80,7 @@ def hand_over(argv: list[str]) -> int | None:
         print("error: the process that ran this job has disappeared", file=sys.stderr)
         return 1
     (status,) = STATUS.unpack(answer)
-    if status < 0:  # a signal's number: end as the job did
+    if status < 0:  # killed by a signal: end in the same way
         with suppress(OSError):  # SIGKILL has no handler
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
@@ -89,7 +89,7 @@ def hand_over(argv: list[str]) -> int | None:
 
 def _place(owner: str) -> Path:
     """The folder of the server for this user, this Snakemake, this environment and this working directory."""
-    # _: of the shell, the command itself; SHLVL: how deep
+    # the shell sets _ to the command, SHLVL to the nesting of shells
     environment = sorted((k, v) for k, v in os.environ.items() if k not in ("_", "SHLVL") and not k.endswith(THREADS))
     known = json.dumps([owner, sys.executable, os.getcwd(), environment])
     name = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
@@ -101,7 +101,7 @@ def _place(owner: str) -> Path:
 
 
 def _connect(folder: Path) -> socket.socket:
-    """A connection to the server, which is started where there is none."""
+    """A connection to the server, which is started if none runs."""
     with suppress(OSError):
         return _dial(folder)
     with FileLock(folder / "lock"):
@@ -149,8 +149,8 @@ def _loop(listener: socket.socket, owner: int) -> None:
     watched = selectors.DefaultSelector()
     watched.register(listener, selectors.EVENT_READ, "job")
     watched.register(owner, selectors.EVENT_READ, "owner")
-    jobs: dict[int, tuple[int, socket.socket]] = {}  # pidfd -> pid and the stage that waits for it
-    killing: dict[int, float] = {}  # pidfd -> when its time is up
+    jobs: dict[int, tuple[int, socket.socket]] = {}  # pidfd -> pid, connection of the waiting stage
+    killing: dict[int, float] = {}  # pidfd -> time of its SIGKILL
     owned = True
     while owned or jobs:
         for key, _ in watched.select(timeout=1.0 if killing else None):
@@ -160,12 +160,12 @@ def _loop(listener: socket.socket, owner: int) -> None:
             elif key.data == "job":
                 connection, _ = listener.accept()
                 message, files = _receive(connection)
-                if len(files) < 3:  # the stage is gone already
+                if len(files) < 3:  # the stage has already ended
                     connection.close()
                     continue
                 try:
                     pid = os.fork()
-                except OSError:  # too many processes or too little memory: the stage runs itself
+                except OSError:  # too many processes or too little memory: the stage runs the job itself
                     connection.close()
                     continue
                 if pid == 0:
@@ -175,7 +175,7 @@ def _loop(listener: socket.socket, owner: int) -> None:
                 for file in files:
                     os.close(file)
                 with suppress(OSError):
-                    os.setpgid(pid, pid)  # here too, so that it can be killed from now on
+                    os.setpgid(pid, pid)  # in the parent too, so that the group can be killed from now on
                     connection.sendall(TAKEN)
                 child = os.pidfd_open(pid)
                 jobs[child] = pid, connection
@@ -193,7 +193,7 @@ def _loop(listener: socket.socket, owner: int) -> None:
                     with suppress(KeyError):
                         watched.unregister(connection)
                     connection.close()
-            elif key.data in jobs:  # its stage is gone
+            elif key.data in jobs:  # its stage has ended
                 pid, connection = jobs[key.data]
                 watched.unregister(connection)
                 connection.close()
@@ -207,7 +207,7 @@ def _loop(listener: socket.socket, owner: int) -> None:
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """A job's line, and its three files."""
+    """A job's message, and its three open files."""
     message, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
     while message and not message.endswith(b"\n"):
         message += connection.recv(1 << 20) or b"\n"
@@ -215,7 +215,7 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _child(message: bytes, files: list[int]) -> None:
-    """Become the job, to its end."""
+    """Run the job in this child process, then exit."""
     status = 1
     try:
         os.setpgid(0, 0)
@@ -230,11 +230,11 @@ def _child(message: bytes, files: list[int]) -> None:
             atexit._run_exitfuncs()
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(status)  # not through the end of the interpreter, which takes a second with all that is loaded
+        os._exit(status)  # skip the interpreter's shutdown, which takes a second with the loaded libraries
 
 
 def _run(module: str, argv: list[str], threads: dict[str, str]) -> int:
-    """Run a module as Python's -m would, in this process."""
+    """Run a module in this process, like `python -m`."""
     os.environ.pop(OWNER, None)
     os.environ.update(threads)
     sys.argv = [module, *argv]

@@ -1,6 +1,6 @@
-"""A recogniser at work: python -m consomme.transcribe MODEL AUDIO...
+"""Transcribe audio files: python -m consomme.transcribe MODEL AUDIO...
 
-Prints FILE<TAB>TEXT, a line a file, in the order given."""
+Prints FILE<TAB>TEXT, one line per file, in the order given."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 16
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:
-    """The waveform of a file as float32 [samples] at `rate` Hz, as corpora are read. ConsommeError if it can't be."""
+    """The waveform of a file, float32 [samples] at `rate` Hz, read as for corpora. ConsommeError if it can't be read."""
     from consomme.data.audio import BadAudio, decode, resample
 
     try:
@@ -30,7 +30,7 @@ def read_audio(path: Path, rate: int) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcribe") -> None:
-    """The command. Exit code 2 and a message for what the user can mend."""
+    """The command. Exit code 2 and a message for errors that the user can correct."""
     parser = argparse.ArgumentParser(prog=prog, description="Transcribe audio files.")
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("audio", type=Path, nargs="+", help="audio files: wav, flac, ogg, opus, mp3")
@@ -80,7 +80,7 @@ def _run(given: argparse.Namespace) -> None:
 
 
 def _languages(model: Path) -> list[str]:
-    """The languages that the model was trained for, as its folder says."""
+    """The languages that the model was trained for, from its folder."""
     if (model / "provenance.json").is_file():
         known = read_json(model / "provenance.json").get("languages")
         if known:

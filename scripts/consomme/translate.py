@@ -1,6 +1,6 @@
-"""A translator at work: python -m consomme.translate MODEL [FILE]
+"""Translate a text: python -m consomme.translate MODEL [FILE]
 
-Reads sentences, one a line, from FILE or standard input, and prints their translations, one a line, in that order."""
+Reads sentences, one per line, from FILE or standard input, and prints their translations, one per line, in that order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from consomme.common.files import read_json
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m consomme.translate") -> None:
-    """The command. Exit code 2 and a message for what the user can mend."""
+    """The command. Exit code 2 and a message for errors that the user can correct."""
     parser = argparse.ArgumentParser(prog=prog, description="Translate sentences.")
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("file", type=Path, nargs="?", help="UTF-8 text, one sentence a line (default: standard input)")
@@ -48,13 +48,13 @@ def _translated(given: argparse.Namespace) -> list[str]:
             f"{given.model}: a model of family {family.name} recognises speech; use consomme.transcribe"
         )
     data = given.file.read_bytes() if given.file else sys.stdin.buffer.read()
-    # only the line feed ends a sentence: splitlines() would also cut at characters that occur inside one
+    # only the line feed ends a sentence; splitlines() would also split at other characters
     lines = [line.rstrip("\r") for line in data.decode("utf-8").removesuffix("\n").split("\n")] if data else []
     torch.set_num_threads(given.threads)
     languages = given.languages or _languages(given.model)
     model, processor = load(given.model, given.device), family.processor(given.model, languages)
     features = {i: family.features(processor, line) for i, line in enumerate(lines) if line.strip()}
-    order = sorted(features, key=lambda i: -len(features[i]))  # alike lengths together: little padding
+    order = sorted(features, key=lambda i: -len(features[i]))  # sort by length: less padding
     results = [""] * len(lines)
     decoding = {"num_beams": given.num_beams, "max_new_tokens": given.max_new_tokens}
     for start in range(0, len(order), given.batch_size):
@@ -67,7 +67,7 @@ def _translated(given: argparse.Namespace) -> list[str]:
 
 
 def _languages(model: Path) -> list[str]:
-    """The languages that the model was trained for, as its folder says."""
+    """The languages that the model was trained for, from its folder."""
     file = model / "provenance.json"
     return list(read_json(file).get("languages") or []) if file.is_file() else []
 

@@ -1,4 +1,4 @@
-"""Snakemake, started as a user would: the Snakefile of this clone, with results in the current folder."""
+"""Runs Snakemake with the Snakefile of this clone and results in the current folder."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from consomme.common.errors import ConsommeError
 
-CLONE = Path(__file__).resolve().parents[2]  # Snakefile, rules, profiles and config lie beside scripts/
+CLONE = Path(__file__).resolve().parents[2]  # has Snakefile, rules, profiles and config next to scripts/
 
 
 def file_of(name: str) -> Path:
-    """A file or folder of the clone; relative where the current folder is the clone. ConsommeError without a clone."""
+    """A file or folder of the clone; relative if the current folder is the clone. ConsommeError without a clone."""
     if not (CLONE / "Snakefile").is_file():
         raise ConsommeError(
             f"no Snakefile in {CLONE}: the workflow is not part of a wheel. Install from a clone: pip install -e ."
@@ -25,7 +25,7 @@ def file_of(name: str) -> Path:
 
 
 def demo() -> list[Path]:
-    """The configuration that stands for none: the two small experiments of the demo."""
+    """The default configuration: the two small experiments of the demo."""
     return [file_of("config/config.yaml")]
 
 
@@ -44,15 +44,15 @@ def snakemake(
 ) -> int:
     """Run Snakemake in the current folder and return its exit status.
 
-    profile: a name in the clone's `profiles/`, else what Snakemake makes of it; cores: a number or `all`, instead of
-    the profile's; more: further arguments of Snakemake; targets: files to make, instead of everything.
+    profile: a name in the clone's `profiles/`, else one that Snakemake finds; cores: a number or `all`, instead of the
+    profile's; more: further arguments of Snakemake; targets: files to make, instead of everything.
 
-    Ctrl-C reaches Snakemake from the terminal, and a request to end is passed on; both times this process waits until
-    Snakemake has ended its jobs."""
+    Ctrl-C reaches Snakemake from the terminal, and SIGTERM is passed on. In both cases this process waits until Snakemake
+    has ended its jobs."""
     command = [sys.executable, "-m", "snakemake", *more, "--snakefile", str(file_of("Snakefile"))]
     command += ["--profile", str(profile_folder(profile)), *(["--cores", cores] if cores else [])]
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
-    # jobs say `python`: this one, whether its environment is active or not
+    # `python` in jobs is this interpreter, also if its environment isn't active
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

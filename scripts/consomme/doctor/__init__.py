@@ -1,1 +1,1 @@
-"""`consomme doctor`: will a run work here? A check is a small function; checks lists them all."""
+"""`consomme doctor`: will a run work here? A check is a small function; checks.py lists them."""

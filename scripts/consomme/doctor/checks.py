@@ -1,4 +1,4 @@
-"""The table of checks, and their answers on the screen."""
+"""The table of checks, and their results on the screen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim"
 
 
 def asked_of(files: Sequence[Path], profile: Path | None = None) -> Asked:
-    """What the checks are told of the current folder and of a configuration."""
+    """The input of the checks: the current folder and a configuration."""
     place = Path("results").resolve()
     while not place.is_dir():
         place = place.parent
@@ -46,8 +46,8 @@ def asked_of(files: Sequence[Path], profile: Path | None = None) -> Asked:
 
 
 def findings(asked: Asked) -> list[tuple[str, Finding]]:
-    """Every check's answer, in the order of the table. Where a configuration can't be planned, nothing that needs the
-    plan is asked but why."""
+    """Every check's result, in the order of the table. If a configuration can't be planned, checks that need the plan
+    are left out, except `configuration`, which gives the reason."""
     chosen = [c for c in CHECKS if not c.only_with_plan or asked.plan or (asked.problem and c.name == "configuration")]
     return [(check.name, _find(check, asked)) for check in chosen]
 
@@ -56,11 +56,11 @@ def _find(check: Check, asked: Asked) -> Finding:
     try:
         return check.find(asked)
     except OSError as error:
-        return Finding(False, str(error), f"{asked.place} has to be a folder that can be written to")
+        return Finding(False, str(error), f"{asked.place} must be a folder with write permission")
 
 
 def show(found: Sequence[tuple[str, Finding]], console: Console | None = None) -> bool:
-    """Print a line for each, and below a cross what to do. Returns whether all is well."""
+    """Print one line per result, and the remedy below a failed one. Returns whether none has failed."""
     console = console or Console(soft_wrap=True, highlight=False)
     width = max(len(name) for name, _ in found)
     for name, finding in found:

@@ -1,4 +1,4 @@
-"""What a check is asked and what it answers."""
+"""Input and result of a check."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Asked:
-    """place: the folder that results/ lies in or would; files, plan: of the configuration, where one is given and can be
-    planned; problem: why it can't; profile: a profile's folder, for its partitions."""
+    """The input of the checks."""
 
+    # results/, or the nearest folder above it that exists
     place: Path
+    # of the configuration, if one is given
     files: tuple[Path, ...] = ()
+    # of the configuration, if it can be planned
     plan: Any = None
+    # why it can't be planned
     problem: str = ""
+    # a profile's folder, for its partitions
     profile: Path | None = None
 
     @property
@@ -27,19 +31,23 @@ class Asked:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. well: a tick or a cross, None where there is nothing to judge; remedy: what to do about a cross."""
+    """The result of a check: one line on the screen."""
 
+    # passed or failed; None if there is nothing to check
     well: bool | None
     said: str
+    # what to do if it failed
     remedy: str = ""
 
 
 @dataclass(frozen=True)
 class Check:
-    """name: what the line begins with; find: asks; only_with_plan: says nothing where there is no configuration."""
+    """A check of the table."""
 
+    # start of the line
     name: str
     find: Callable[[Asked], Finding]
+    # whether it is left out without a configuration
     only_with_plan: bool = field(default=False)
 
 

@@ -17,8 +17,8 @@ from consomme.doctor.finding import Asked, Finding, size
 from consomme.workflow import CLONE, file_of
 
 OLDEST = (3, 11)
-FILES_A_JOB = 60  # outputs, logs, state and Snakemake's own records, with some to spare
-LEAST_FREE = 2**30  # bytes; less is trouble for anything
+FILES_A_JOB = 60  # outputs, logs, state and Snakemake's own records, with a reserve
+LEAST_FREE = 2**30  # bytes; too little for any run
 
 
 def python(asked: Asked) -> Finding:
@@ -31,7 +31,7 @@ def python(asked: Asked) -> Finding:
 
 
 def packages(asked: Asked) -> Finding:
-    """What is installed is what requirements.txt pins; what nothing here imports, such as a linter, may be absent."""
+    """Installed packages have the versions of requirements.txt. Packages that aren't imported here may be absent."""
     try:
         lock = file_of("requirements.txt")
     except ConsommeError as error:
@@ -61,7 +61,7 @@ def _plain(name: str) -> str:
 
 
 def device(asked: Asked) -> Finding:
-    """What torch computes on, with its memory, and whether it has bfloat16."""
+    """The device that torch uses, with its memory, and whether it has bfloat16."""
     try:
         import torch
     except (ImportError, OSError) as error:  # OSError: a library of the driver's
@@ -91,14 +91,14 @@ def device(asked: Asked) -> Finding:
 
 
 def _wants_bfloat16(asked: Asked) -> str:
-    """The first model that trains with it."""
+    """The name of the first model that trains with bfloat16, or empty."""
     named = [m.name for m in asked.models if m.identity["settings"].get("precision") == "bfloat16"]
     return named[0] if named else ""
 
 
 # -- where results lie -------------------------------------------------------------------------------------------------
 def inodes(asked: Asked) -> Finding:
-    """Room for as many files as the jobs make."""
+    """The file system has room for the number of files that the jobs make."""
     found = os.statvfs(asked.place)
     jobs = len(asked.models) * 2
     if not found.f_files:
@@ -111,11 +111,11 @@ def inodes(asked: Asked) -> Finding:
 
 
 def locks(asked: Asked) -> Finding:
-    """A lock that this process holds keeps another process out."""
+    """File locks work: a lock of this process excludes another process."""
     from filelock import FileLock, Timeout
 
     remedy = (
-        f"unfinished work is kept safe by file locks, which {asked.place} lacks: run where they work, or ask for them "
+        f"file locks protect unfinished work, and {asked.place} has none: run where they work, or have them enabled "
         "(NFS: lockd; Lustre: mount with flock)"
     )
     with tempfile.TemporaryDirectory(dir=asked.place, prefix=".consomme-doctor-") as folder:
@@ -130,7 +130,7 @@ def locks(asked: Asked) -> Finding:
 
 
 def links(asked: Asked) -> Finding:
-    """A file can have two names, as a model has in state/ and models/."""
+    """Hard links work; a finished model has the same files in state/ and models/."""
     with tempfile.TemporaryDirectory(dir=asked.place, prefix=".consomme-doctor-") as folder:
         one, two = Path(folder, "one"), Path(folder, "two")
         one.write_text("x", encoding="utf-8")
@@ -140,13 +140,13 @@ def links(asked: Asked) -> Finding:
             return Finding(
                 False,
                 f"can't be made: {error.strerror}",
-                "models will be copied, and take twice the disk; a file system with hard links saves that",
+                "models will be copied, and take twice the disk space; use a file system with hard links to avoid that",
             )
     return Finding(True, "can be made")
 
 
 def disk(asked: Asked) -> Finding:
-    """Room for what will be written."""
+    """The disk has room for the models that will be written."""
     from consomme.doctor.needs import written
 
     free = shutil.disk_usage(asked.place).free

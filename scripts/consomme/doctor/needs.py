@@ -1,4 +1,4 @@
-"""What a configuration needs of the machine and of others."""
+"""Checks of a configuration's needs: data, hub, packages, memory, partitions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import yaml
 from consomme.doctor.finding import Asked, Finding, size
 from consomme.plan.estimates import Estimates
 
-PATIENCE = 5.0  # seconds that the hub may take to answer
+PATIENCE = 5.0  # seconds to wait for the hub
 STATES = 4  # a training holds weights, gradients and two moments in float32
-CHECKPOINTS = 2  # that a training has on the disk at once, without gradients
+CHECKPOINTS = 2  # that a training has on the disk at the same time, without gradients
 LARGE = 100e6 * 4  # bytes of float32 weights above which a processor trains for days
 
 
 def configuration(asked: Asked) -> Finding:
-    """It can be planned, and the data that it names is here."""
+    """The configuration can be planned, and its data exists on this machine."""
     if asked.problem:
-        return Finding(False, asked.problem.splitlines()[0], "consomme plan shows all of it; mend the file")
+        return Finding(False, asked.problem.splitlines()[0], "correct the file; `consomme plan` shows all problems")
     missing = asked.plan.problems()
     said = f"{len(asked.plan.models)} models, {len(asked.models)} to make"
     if missing:
@@ -33,7 +33,7 @@ def configuration(asked: Asked) -> Finding:
 
 
 def hub(asked: Asked) -> Finding:
-    """Checkpoints and data sets of the Hugging Face hub that are not on this machine can be fetched."""
+    """Checkpoints and data sets of the Hugging Face hub that aren't on this machine can be fetched."""
     models = {_key(m): m for m in asked.models if "hub" in m.identity["settings"]}
     wanted = {(name, revision): "model" for name, revision in models if not _cached(name, revision)}
     for corpus in asked.plan.corpora.values() if asked.plan else ():
@@ -71,7 +71,7 @@ def _cached(name: str, revision: str | None) -> bool:
 
 
 def _unanswered(name: str, revision: str | None, kind: str) -> str:
-    """Why a repository of the hub can't be had; empty where it can."""
+    """Why a repository of the hub can't be fetched; empty if it can."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -83,13 +83,13 @@ def _unanswered(name: str, revision: str | None, kind: str) -> str:
         return f"there is no {kind} {name}, or it is private (hf auth login)"
     except HfHubHTTPError as error:
         return f"{name}: {str(error).splitlines()[0]}"
-    except Exception as error:  # no name, no route, no certificate: each library of the network has errors of its own
+    except Exception as error:  # no DNS, route or certificate: each network library has its own errors
         return f"the hub doesn't answer ({type(error).__name__})"
     return ""
 
 
 def exports(asked: Asked) -> Finding:
-    """The formats that models are written in have their packages."""
+    """The packages of the export formats are installed."""
     formats = {m.identity["settings"]["format"] for m in asked.models if m.verb == "export"}
     if "ctranslate2" not in formats:
         return Finding(True, f"{', '.join(sorted(formats))}: nothing more is needed" if formats else "none")
@@ -97,7 +97,7 @@ def exports(asked: Asked) -> Finding:
 
 
 def training(asked: Asked) -> Finding:
-    """The largest training fits the device, so far as weights are known."""
+    """The largest training fits the device, as far as sizes are known."""
     known = _sizes(asked)
     sizes = [found for m in asked.models if m.stage == "train" and (found := known[m.id])]
     if not any(m.stage == "train" for m in asked.models):
@@ -107,7 +107,7 @@ def training(asked: Asked) -> Finding:
     import torch
 
     most = max(sizes)
-    said = f"the largest has {size(most)} of weights, {size(most * STATES)} with all that AdamW keeps"
+    said = f"the largest has {size(most)} of weights, {size(most * STATES)} with AdamW's state and gradients"
     if torch.cuda.is_available():
         total = torch.cuda.mem_get_info()[1]
         return Finding(
@@ -123,12 +123,12 @@ def training(asked: Asked) -> Finding:
 
 
 def _elsewhere(asked: Asked) -> bool:
-    """Whether jobs run on a cluster's nodes and not here."""
+    """Whether jobs run on the nodes of a cluster."""
     return shutil.which("sinfo") is not None
 
 
 def _sizes(asked: Asked) -> dict[str, float | None]:
-    """Model's id -> bytes of its weights, for the models that are not made yet; None where nobody can know."""
+    """Model's id -> bytes of its weights, for models that are not made yet; None if unknown."""
     fetched = {m.id: size for m in asked.models if "hub" in m.identity["settings"] and (size := _fetched(m))}
     estimates = Estimates(asked.plan.models.values(), fetched) if asked.plan else None
     found = {m.id: estimates.size(m) for m in asked.models} if estimates else {}
@@ -136,7 +136,7 @@ def _sizes(asked: Asked) -> dict[str, float | None]:
 
 
 def _fetched(model: Any) -> float:
-    """Bytes of a checkpoint of the hub in the local cache; 0 where it isn't there."""
+    """Bytes of a hub checkpoint in the local cache, 0 if it isn't there."""
     from huggingface_hub import try_to_load_from_cache
 
     name, revision = _key(model)
@@ -146,8 +146,8 @@ def _fetched(model: Any) -> float:
 
 
 def written(asked: Asked) -> tuple[float, str]:
-    """About how many bytes the models will take that are not made yet, and which are not counted, in words. A training
-    has its last two checkpoints beside it, with the optimizer's state, until it ends: the largest one is counted."""
+    """(approximate bytes of all models that are not made yet, the models not counted in words). A training keeps its last
+    two checkpoints, with the optimizer's state, until it ends; the largest training is counted so."""
     sizes = _sizes(asked)
     unknown = sum(size is None for size in sizes.values())
     largest = max((sizes[m.id] or 0.0 for m in asked.models if m.stage == "train"), default=0.0)
@@ -164,9 +164,7 @@ def partitions(asked: Asked) -> Finding:
     named = set(_named(yaml.safe_load((asked.profile / "profile.yaml").read_text(encoding="utf-8"))))
     listed = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True, check=False)
     if listed.returncode:
-        return Finding(
-            False, f"sinfo: {listed.stderr.strip()}", "start with the cluster's own help: sinfo has to answer"
-        )
+        return Finding(False, f"sinfo: {listed.stderr.strip()}", "sinfo must work: see the cluster's documentation")
     there = set(listed.stdout.split())
     absent = sorted(named - there)
     said = f"{', '.join(sorted(named))} of {asked.profile}"
