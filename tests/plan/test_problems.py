@@ -96,7 +96,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/tuned/warmup_steps": 9}, ["longer than the run"]),
         ({f"{MODELS}/tuned/num_train_epochs": 9}, ["one of max_steps, num_train_epochs"]),
         ({f"{MODELS}/tuned/early_stopping_patience": 2}, ["need eval_steps"]),
-        ({f"{MODELS}/tuned/label_smoothing_factor": 0.1}, ["CTC has none"]),
+        ({f"{MODELS}/tuned/label_smoothing_factor": 0.1}, ["has no label smoothing"]),
         ({f"{MODELS}/tuned/intermediate_ctc": {"layers": [6]}}, ["intermediate_ctc.layers", "6 given", "layers 1 to 5"]),
         ({f"{MODELS}/tuned/intermediate_ctc": {"spread": 6}}, ["intermediate_ctc.spread", "only 5 layers"]),
         ({f"{MODELS}/tuned/intermediate_ctc": {"weight": 0.3}}, ["one of layers, spread, random"]),

@@ -368,7 +368,7 @@ def test_a_share_trains_on_part_and_shares_the_features(tmp_path, translator, pa
 
 def test_what_cannot_be_done_is_said(tmp_path, recogniser, translator, tones, pairs, job):
     for match, made in {
-        "CTC has none": job(tmp_path, recogniser, {"tones": tones}, label_smoothing_factor=0.1),
+        "has no label smoothing": job(tmp_path, recogniser, {"tones": tones}, label_smoothing_factor=0.1),
         "reads text": job(tmp_path, translator, {"pairs": pairs}, augment={"speed": [0.9]}),
         "set eval_steps": job(tmp_path, translator, {"pairs": pairs}, load_best_model_at_end=True),
         "no teacher": job(tmp_path, translator, {"pairs": pairs}, distil={"weight": 0.5, "temperature": 2.0}),
