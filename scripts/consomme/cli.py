@@ -249,14 +249,17 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
 @app.command(rich_help_panel=RUN)
 def clean(
     config: Annotated[
-        list[Path], typer.Argument(metavar="CONFIG", help="Configurations whose models are kept; no overlay.")
+        list[Path],
+        typer.Argument(
+            metavar="CONFIG", help="Configurations whose models are kept; an overlay follows its file after a comma."
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove them instead of only listing them.")] = False,
 ) -> None:
     """List the models and corpora that none of these configurations uses; --yes removes them."""
     from consomme.plan import look
 
-    look.clean([_plan([file])[1] for file in config], yes)
+    look.clean([_plan([Path(part) for part in str(file).split(",")])[1] for file in config], yes)
 
 
 # -- by hand -----------------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 import consomme
 from consomme.cli import app
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = """
@@ -95,6 +97,16 @@ def test_clean_lists_and_removes_only_when_told(tiny, monkeypatch):
     old.mkdir(parents=True)
     assert "base-000000000000" in said("clean", tiny)[0] and old.exists()
     assert said("clean", tiny, "--yes")[1] == 0 and not old.exists()
+
+
+def test_clean_keeps_what_an_overlay_made(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    Path("more.yaml").write_text("experiments: {e: {models: {base: {max_steps: 3}}}}")
+    overlaid = Plan(read([tiny, Path("more.yaml")]))
+    folder = Path(next(m.folder for m in overlaid.models.values() if m.node == "base"))
+    folder.mkdir(parents=True)
+    assert folder.name in said("clean", tiny)[0]
+    assert said("clean", f"{tiny},more.yaml", "--yes")[1] == 0 and folder.exists()
 
 
 def test_clean_asks_for_a_configuration():

@@ -38,7 +38,7 @@ def _head(s: Settings) -> list[str]:
         "general-test": c.general_test,
     }
     made = {
-        "best": "as good a model as this data gives; half of its layers as an extra",
+        "best": "as good a model as this data gives; one with fewer layers as an extra",
         "small": "a model of about half the size that keeps most of the quality",
         "balanced": "a model that learns this domain and keeps what the base can do",
     }
@@ -212,13 +212,14 @@ def _reduced(s: Settings) -> list[str]:
         side, part = ("decoder", "1/2") if "decoder" in family.stacks else ("encoder", "1/3")
         if s.goal == "small" and side == "encoder":
             part = "1/2"
+        pruned = "half" if part == "1/2" else "fewer"
         lines += ["# the decoder runs once for each token, so its layers cost most of the time"] * (side == "decoder")
         lines += [
             f"# {PARTS[part]} of the {side}'s layers go, those that the development loss misses least; then what is left",
             "# learns from the whole model",
-            f"half: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
+            f"{pruned}: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
             "small:",
-            "  train: half",
+            f"  train: {pruned}",
             f"  distil_from: {last}",
             f"  max_steps: {s.steps}",
             f"  per_device_train_batch_size: {s.batch}",

@@ -17,7 +17,7 @@ from consomme.init.text import configuration
 from consomme.plan.plan import Plan
 
 NEEDED = {
-    "dev": "the development set chooses among runs. Rows that a model was trained on would choose what learnt them by heart",
+    "dev": "the development set chooses among runs. On rows of the training set the run that memorised most would look best",
     "test": "the test set decides the claims. Rows that trained or chose a model would flatter it",
 }
 

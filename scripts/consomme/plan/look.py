@@ -45,9 +45,10 @@ def overview(plan: Plan) -> None:
             )
     landscapes = [s for s in plan.landscapes.values() if not Path(s.path).exists()]
     jobs = len(plan.corpora) - ready + len(todo) + len(evaluations) + len(landscapes)
-    console.print(
-        f"models: {len(plan.models)}, {len(plan.models) - len(todo)} there; at most {jobs} jobs and the reports to do"
-    )
+    left = [f"at most {_counted(jobs, 'job')}"] * bool(jobs)
+    left += ["the reports"] * bool(jobs or unfinished(plan))
+    left = f"{' and '.join(left)} to do" if left else "the reports too"
+    console.print(f"models: {len(plan.models)}, {len(plan.models) - len(todo)} there; {left}")
     if problems:
         console.print("missing on this machine:", style="bold")
         console.print("\n".join(problems), soft_wrap=True, markup=False, highlight=False)
@@ -97,7 +98,7 @@ def _left(models: Iterable[Model], estimates: Estimates) -> str:
         return "all models are there"
     hours = [s / 3600 for m in todo if (s := estimates.seconds(m)) is not None]
     sizes = [s.value * (1 + _kept(m.identity["settings"])) for m in todo if (s := estimates.size(m))]
-    known = [f"about {sum(hours):.1f} hours"] * bool(hours) + [f"about {sum(sizes) / 2**30:.2g} GiB"] * bool(sizes)
+    known = [_time(sum(hours))] * bool(hours) + [_size(sum(sizes))] * bool(sizes)
     lines = [f"models to come: {', '.join(known)}"] if known else []
     if len(hours) < len(todo):
         lines.append(f"hours {MISSING}: no job of their kind has ended here yet")
@@ -105,6 +106,14 @@ def _left(models: Iterable[Model], estimates: Estimates) -> str:
         unknown = dict.fromkeys(m.node for m in todo if m.stage == "start" and estimates.size(m) is None)
         lines.append(f"MiB {MISSING}: known once {', '.join(unknown) or 'their parents'} is fetched")
     return "; ".join(lines)
+
+
+def _time(hours: float) -> str:
+    return f"about {hours:.1f} hours" if hours >= 1 else f"about {_counted(max(round(hours * 60), 1), 'minute')}"
+
+
+def _size(found: float) -> str:
+    return f"about {found / 2**30:.1f} GiB" if found >= 2**30 else f"about {max(round(found / 2**20), 1)} MiB"
 
 
 def _kept(settings: dict[str, Any]) -> int:

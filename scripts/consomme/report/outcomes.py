@@ -219,7 +219,7 @@ class Outcomes:
             if not _cached(self.cache, content, metric, self._normaliser).exists()
         ]
         if todo:
-            say(f"counting {len(todo)} of {len(wanted)} sheets, the others are known")
+            say(f"scoring {len(todo)} of {len(wanted)} sets of hypotheses, the others are known")
         if len(todo) >= _POOL_FROM and self.threads > 1:
             with ProcessPoolExecutor(min(self.threads, os.cpu_count() or 1)) as pool:
                 list(pool.map(_count, todo, chunksize=4))
