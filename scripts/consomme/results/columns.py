@@ -50,7 +50,7 @@ RUNS = Table(
         "verb": (TEXT, "what made it: start, train, average, prune or export"),
         "replicate": MODEL["replicate"],
         "digest": (TEXT, "the digest in its folder's name"),
-        "folder": (TEXT, "where it lies, from the working directory of the run"),
+        "folder": (TEXT, "its folder, from the working directory of the run"),
     },
     "runs.tsv",
 )
@@ -69,9 +69,9 @@ COMPARISONS = Table(
     "claims and what was compared beside them; positive differences are better, whichever way the metric runs",
     {
         "claim": (TEXT, "its number among the declared claims from 1, or exploratory"),
-        "model": (TEXT, "the model of which it speaks"),
+        "model": (TEXT, "the compared model"),
         "against": (TEXT, "what it is compared with"),
-        "replicates": (COUNT, "replicates that were tested"),
+        "replicates": (COUNT, "number of tested replicates"),
     }
     | SET
     | {
@@ -81,7 +81,7 @@ COMPARISONS = Table(
     }
     | INTERVAL
     | {
-        "p": (NUMBER, "of the randomisation test (beats) or the test of non-inferiority (keeps)"),
+        "p": (NUMBER, "p-value of the randomisation test (beats) or the test of non-inferiority (keeps)"),
         "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
         "method": (TEXT, "the test, its resamples and units"),
     },
@@ -97,12 +97,12 @@ COSTS = Table(
         "flops": (NUMBER, "operations for a second of audio or a token of the source"),
         "speed": (NUMBER, "median over rounds, in speed_unit"),
         "speed_unit": (TEXT, "s audio/s or tokens/s"),
-        "memory": (NUMBER, "peak in MiB"),
+        "memory": (NUMBER, "peak memory in MiB"),
         "device": (TEXT, "the processor or accelerator"),
         "speed_low": (NUMBER, "speed of the slowest round"),
         "speed_high": (NUMBER, "speed of the fastest round"),
         "window": (TEXT, "full or short, of models whose input has a fixed length"),
-        "decoding": (TEXT, "how text was written, where words follow words"),
+        "decoding": (TEXT, "decoding settings, for models that generate text token by token"),
         "rounds": (TEXT, "speed of each round, in their order; the models of an experiment take turns"),
     },
     "costs.tsv",
@@ -116,15 +116,15 @@ SEARCHES = Table(
         "step": (COUNT, "the step of the search, in its order"),
         "candidate": (TEXT, "the model, the layer or the layers (from 1) that were tried"),
         "alpha": (NUMBER, "share of the second model, in an interpolation"),
-        "parameters": (COUNT, "of the candidate, where size decides"),
-        "set": (TEXT, "the development set; empty where it is all that the choice looks at"),
+        "parameters": (COUNT, "parameters of the candidate, if the choice is by size"),
+        "set": (TEXT, "the development set; empty for all sets of the choice together"),
         "metric": (TEXT, "what `value` is: a metric, loss, influence, score or angle"),
         "value": (NUMBER, "its value"),
     }
     | INTERVAL
     | {
         "admissible": (FLAG, "whether the limits of choose_on are kept"),
-        "chosen": (FLAG, "whether it was taken: into the average, or out of the model"),
+        "chosen": (FLAG, "whether it was added to the average, or removed from the model"),
     },
 )
 CURVES = Table(
@@ -138,11 +138,11 @@ CURVES = Table(
         "loss": (NUMBER, "mean training loss since the row before"),
         "learning_rate": (NUMBER, "of the last step"),
         "grad_norm": (NUMBER, "before clipping"),
-        "padding": (NUMBER, "share of the batches that was padding"),
+        "padding": (NUMBER, "share of padding in the batches"),
         "utterances_per_second": (NUMBER, "rows of training data a second"),
         "audio_seconds_per_second": (NUMBER, "speech only"),
         "tokens_per_second": (NUMBER, "translation only"),
-        "objective": (NUMBER, "on the development sets of choose_on, where training looked at them; higher is better"),
+        "objective": (NUMBER, "on the development sets of choose_on, at evaluations during training; higher is better"),
     },
 )
 TABLES = {table.name: table for table in (RUNS, SCORES, COMPARISONS, COSTS, SEARCHES, CURVES)}

@@ -12,14 +12,8 @@ from consomme.results.frames import frame
 
 ORDER = ("step", "swap", "draw", "rank")
 CANDIDATE = ("candidate", "model", "layer", "sublayer", "layers", "sublayers", "from")
-VALUE = (
-    "value",
-    "objective",
-    "score",
-    "influence",
-    "loss",
-    "angle",
-)  # the first of these keys that a step has; a set's own value precedes that of all sets
+# the first of these keys that a step has; a set's own value precedes that of all sets
+VALUE = ("value", "objective", "score", "influence", "loss", "angle")
 JUDGED = ("value", "objective")  # in the metric of the choice; the others name their own measure
 
 

@@ -143,12 +143,8 @@ def draw(chart: Mapping[str, Any], folder: Path, name: str) -> str:
     import altair as alt
     import vl_convert
 
-    spec = {
-        **chart,
-        "width": WIDTH,
-        "background": "white",
-        "padding": 16,
-    }  # padding: fonts differ, and legends were cut
+    # padding: fonts differ, and legends were cut
+    spec = {**chart, "width": WIDTH, "background": "white", "padding": 16}
     version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
     drawn = vl_convert.vegalite_to_svg(spec, vl_version=version)
     write_text(folder / f"{name}.svg", re.sub(r"(\d\.\d\d)\d+", r"\1", drawn))  # a hundredth of a pixel is enough

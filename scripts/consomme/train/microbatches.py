@@ -21,10 +21,8 @@ def microbatches(sizes: np.ndarray, per_pass: float, room: float | None = None) 
     order = np.argsort(-sizes.max(1), kind="stable")
     sorted_, rows = sizes[order].astype(float), len(sizes)
     extra = per_pass * sizes.sum() / rows
-    best, start = (
-        np.full(rows + 1, np.inf),
-        np.zeros(rows + 1, dtype=int),
-    )  # for the first n rows: cost, start of the last microbatch
+    # for the first n rows: cost, start of the last microbatch
+    best, start = np.full(rows + 1, np.inf), np.zeros(rows + 1, dtype=int)
     best[0] = 0.0
     for first in range(rows):
         count = np.arange(1, rows - first + 1)

@@ -31,8 +31,10 @@ class Optimizer:
     """An optimizer."""
 
     name: str  # the word in configurations
-    make: Callable[[Groups, Mapping[str, Any]], torch.optim.Optimizer]  # of the parameters' groups and the settings
-    settings: type[Section] = Section  # the keys that a training has for it alone
+    make: Callable[
+        [Groups, Mapping[str, Any]], torch.optim.Optimizer
+    ]  # (groups of parameters, settings) -> the optimizer
+    settings: type[Section] = Section  # its own keys in a train node
 
 
 class SgdSettings(Section):

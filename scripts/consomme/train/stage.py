@@ -148,8 +148,8 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
 
 
 def require_finite_weights(trainer: AsrNmtTrainer) -> None:
-    """Raise Diverged if a weight is not finite. The loss of the last step tells nothing of its result: it was computed
-    before the update."""
+    """Raise Diverged if a weight is not finite. The loss of the last step does not show it: it was computed before
+    the update."""
     import torch
 
     from consomme.train.trainer import Diverged

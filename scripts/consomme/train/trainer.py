@@ -124,9 +124,8 @@ class AsrNmtTrainer(Trainer):
         # a batch has its share of the step's loss; max_loss limits the sum
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
-        if (
-            self.last_loss.device.type == "cpu"
-        ):  # elsewhere the check waits for the next log line or checkpoint: it would wait for the device
+        # elsewhere the check would wait for the device: it is made before log lines and checkpoints
+        if self.last_loss.device.type == "cpu":
             self.require_finite()
         return share
 

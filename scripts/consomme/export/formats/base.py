@@ -33,9 +33,8 @@ class Format:
     # (model, folder, settings, about, work): fills the empty folder from a checkpoint; settings: of the node; about:
     # facts for the model card; work: folder for temporary files
     write: Callable[[Path, Path, Mapping[str, Any], dict[str, Any], Path], None]
-    say: Callable[
-        [Path, Ask], list[str]
-    ]  # (folder, examples) -> outputs of the written model, in the order of the rows
+    # (folder, examples) -> outputs of the written model, in the order of the rows
+    say: Callable[[Path, Ask], list[str]]
     settings: type[Section] = Section  # its own keys in a node
     tasks: Sequence[str] = ()  # asr, nmt: all families of these can be written, and those with the format in `exports`
     # whether these settings keep floating-point weights: nearly equal outputs are then expected
