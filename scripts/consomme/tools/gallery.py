@@ -31,7 +31,7 @@ from consomme.plan.items import RESULTS
 from consomme.train.augment import TABLE, Augmenter, Context
 
 EXAMPLES = 3
-RATE, BINS, DECIBELS = 16000, 80, 70  # of the pictures; DECIBELS below the loudest and less is black
+RATE, BINS, DECIBELS = 16000, 80, 70  # of the pictures; DECIBELS or more below the loudest is black
 WORDS = 5  # smallest number in a generated example
 SENTENCES = 3000  # for the training of the tokenizer
 TIMES = 3  # number of times that a sentence is segmented

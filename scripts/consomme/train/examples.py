@@ -116,7 +116,7 @@ class Examples(Dataset[Example]):
             return False
         if self.family.objective != "ctc":
             return len(labels) <= corpus.room[together[0]]
-        # a subsampling that rounds up gives the parts a frame more than the whole
+        # frame counts are rounded up: each of the separate rows may have one frame more than its part of the whole
         return needed(labels, True) <= corpus.room[together].sum() - (len(together) - 1)
 
     def _source(self, corpus: Corpus, together: Sequence[int]) -> np.ndarray | str:
@@ -209,7 +209,7 @@ def open_corpus(
     labels: list[Sequence[int]] = [()] * len(ids)
     reasons: dict[str, int] = {}
     fitting = []
-    family.labels(processor, "", languages)  # an error with no text at all is one of the languages
+    family.labels(processor, "", languages)  # raises here if the languages are wrong, not in the loop below
     targets = rows.targets if labelled else [""] * len(ids)
     for i in chosen:
         try:

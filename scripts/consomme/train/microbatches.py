@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-# cost of one more forward pass, in rows of the batch's mean length. On a processor it is the reading of the weights; on a
-# GPU the launch of the kernels, in the time of many rows
+# cost of one more forward pass, in rows of the batch's mean length. On a processor it is the time to read the
+# weights; on a GPU the time to launch the kernels, in which it could process many rows
 PASS = {"cpu": 3.0, "cuda": 64.0}
 
 
