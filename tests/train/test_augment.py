@@ -537,7 +537,7 @@ def test_what_cannot_be_done_is_said(tmp_path):
         noise.build({"folder": None, "snr": [20, 5], "probability": 1.0}, HERE)
     with pytest.raises(ConsommeError, match="factors between"):
         speed.build([0.0], HERE)
-    with pytest.raises(ConsommeError, match="share of the frames"):
+    with pytest.raises(ConsommeError, match="a fraction of the frames"):
         spec_augment.build({**MASKS, "time_width": 30}, HERE)
     with pytest.raises(ConsommeError, match=r"augment.reverb.folder.*no recording there"):
         reverb.build({"folder": "none", "rt60": [0.1, 0.2], "probability": 1.0}, Context(16000, 1, tmp_path))
