@@ -1,11 +1,11 @@
-# Consommé: train many, average, reduce. The graph is declared here; all that is computed lies in scripts/consomme.
+# Consommé: train many, average, reduce. The rules are declared here; the computation is in scripts/consomme.
 from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.19")
 
-# Snakemake would merge this file and a given one key by key, so the default is read only on its own
+# Snakemake would merge this file and a given one key by key, so the default is read only if no file is given
 if not workflow.overwrite_configfiles:
 
     configfile: Path(workflow.basedir) / "config" / "config.yaml"

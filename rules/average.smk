@@ -1,4 +1,4 @@
-# Models → model: soups, interpolations, and the best run of a sweep (a soup of one).
+# Models → model: soups, interpolations, the best run of a sweep.
 rule average_models:
     input:
         model_inputs,
@@ -25,7 +25,7 @@ rule average_models:
         + LOGGED
 
 
-# Models → a reference for their averages: the members side by side, answering as one. No weights of its own.
+# Models → ensemble: a reference for averages, with the members' models and no weights of its own.
 use rule average_models as ensemble_models with:
     output:
         "results/{experiment}/models/{model}/config.json",

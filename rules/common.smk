@@ -1,5 +1,5 @@
-# The plan, and how the files beside this one ask it: each job sees one spec, its inputs and its outputs, and nothing else
-# of the configuration. Specs are functions of the wildcards alone, because Snakemake tracks no others.
+# The plan, and functions of the plan for the other rule files. A job gets one spec, its inputs and its outputs, and
+# nothing else of the configuration. Specs depend on the wildcards only, because Snakemake tracks no other functions.
 import os
 import sys
 from pathlib import Path
@@ -8,15 +8,15 @@ from snakemake.exceptions import WorkflowError
 
 SCRIPTS = str(Path(workflow.basedir) / "scripts")
 sys.path.insert(0, SCRIPTS)
-# jobs find the library whether it is installed or not; a job on a cluster reads this file too
+# jobs find the library even if it isn't installed; jobs on a cluster read this file too
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])),
 )
 
-# what nearly every stage needs
+# modules that nearly every stage needs
 PRELOADED = "consomme.train.stage,consomme.train.trainer,consomme.evaluate.evaluator"
-# jobs on this machine are forked from one process that has the libraries loaded; those on others start on their own
-# (consomme/preload.py); CONSOMME_PRELOAD="" before the command turns that off
+# jobs on this machine are forked from one process with loaded libraries (consomme/preload.py), jobs on other machines
+# are not; CONSOMME_PRELOAD="" before the command turns this off
 if workflow.is_main_process:
     os.environ.update(CONSOMME_PRELOAD_FOR=str(os.getpid()))
     os.environ.setdefault("CONSOMME_PRELOAD", PRELOADED)
@@ -29,7 +29,7 @@ from consomme.plan.load import read
 from consomme.plan.plan import Plan
 
 try:
-    # `config` is merged already; what Snakemake's reader passes over in silence, such as a key given twice, is in the files
+    # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
     if workflow.is_main_process:
         read(workflow.configfiles)
     plan = Plan(config)
@@ -39,7 +39,7 @@ try:
 except ConsommeError as error:
     raise WorkflowError(f"the configuration can't be run:\n{error}") from None
 
-# closes "(set -x; python -m ...": a job's log begins with its very command, and the screen shows only what it says
+# closes "(set -x; python -m ...": a job's log begins with its command, and the screen shows only its output
 LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
 
 
@@ -69,7 +69,7 @@ def corpus_files(wildcards):
 
 
 def corpus_inventory(wildcards):
-    # a folder's files are too many to be inputs: their names and contents are one value
+    # a folder has too many files for inputs: one value stands for their names and contents
     corpus = plan.corpora[wildcards.corpus]
     return SOURCES[corpus.settings["source"]].inventory(corpus.settings, corpus.root)
 
@@ -117,7 +117,7 @@ def landscape_inputs(wildcards):
     return list(landscape(wildcards).inputs.values())
 
 
-# -- tables: their specs name every model of an experiment, and so are files, named by their digest
+# -- tables: their specs name every model of an experiment, so they are files, named by their digest
 def costs_spec(wildcards):
     return plan.studies[wildcards.experiment].spec_file("costs")
 

@@ -1,4 +1,4 @@
-# A corpus read once: checked, normalised, decoded. Shared by every model and experiment that needs the same.
+# Corpus → prepared corpus: checked, normalised, decoded. Shared by all models and experiments that need it.
 rule prepare_corpus:
     input:
         files=corpus_files,

@@ -1,4 +1,4 @@
-# What a model says on every development and test set. One job a model: starting Python costs more than most sets do.
+# Model → hypotheses for every development and test set. One job per model: starting Python takes longer than most sets.
 rule evaluate_model:
     input:
         evaluation_inputs,
@@ -8,7 +8,7 @@ rule evaluate_model:
         "results/{experiment}/logs/evaluate/{model}.{evaluation}.log",
     benchmark:
         "results/{experiment}/benchmarks/evaluate/{model}.{evaluation}.tsv"
-    # results appear on the screen as soon as there are any
+    # scores appear on the screen as early as possible
     priority: 5
     conda:
         "../envs/train.yaml"

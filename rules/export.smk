@@ -1,4 +1,4 @@
-# Model → files for use elsewhere; only ends.
+# Model → files for use elsewhere. Nothing is made of an export.
 rule export_model:
     input:
         model_inputs,

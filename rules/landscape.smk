@@ -1,4 +1,4 @@
-# The development loss between the runs that averages are made of: do they share a basin, and what does one more bring?
+# Runs → development loss between them: do they share a basin, and what does one more ingredient bring?
 rule measure_landscape:
     input:
         landscape_inputs,

@@ -1,4 +1,4 @@
-# A corpus made by models of the graph: one side of another corpus, written anew. It runs through those models.
+# Models + corpus → corpus with one side rewritten by the models.
 rule relabel_corpus:
     input:
         corpus_others,

@@ -1,4 +1,4 @@
-# Costs, tables, evidence, the page.
+# Costs, tables, evidence, the report's page.
 rule measure_costs:
     input:
         costed_models,

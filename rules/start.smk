@@ -1,4 +1,4 @@
-# Where a graph starts: a checkpoint fetched or copied, or random weights from scratch.
+# Starting point: a fetched or copied checkpoint, or random weights.
 rule start_model:
     input:
         models=model_inputs,

@@ -1,4 +1,4 @@
-# Model → model by training. Checkpoints lie in the state folder, which Snakemake doesn't know and so never deletes.
+# Model → trained model. Checkpoints are in the state folder, which isn't an output, so Snakemake never deletes it.
 rule train_model:
     input:
         models=model_inputs,

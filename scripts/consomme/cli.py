@@ -138,7 +138,7 @@ def init(
     asked = Asked(task, language, goal, train, dev, test, general_dev, general_test, base)
     settings, made = write(asked, path, force)
     for note in settings.notes:
-        print(f"mind: {note}")
+        print(f"note: {note}")
     print(f"{path} is written: {len(made.models)} models. Next:")
     for step in ("doctor", "plan", "run"):
         print(f"  consomme {step} {path}")

@@ -1,1 +1,1 @@
-"""`consomme init`: a configuration for data that a user has. data looks, settings chooses, text writes."""
+"""`consomme init`: a configuration for a user's data. data.py reads the data, settings.py chooses, text.py writes."""

@@ -1,4 +1,4 @@
-"""What a corpus holds, so far as a configuration depends on it."""
+"""The properties of a corpus that a configuration depends on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from consomme.data.sources.manifest import NEEDED, SUFFIXES
 from consomme.data.sources.tables import header_of, like_data
 from consomme.data.text import clean, compared
 
-MEASURED = 2000  # recordings whose headers are read; of more, every n-th
+MEASURED = 2000  # largest number of recordings whose headers are read; of more, every n-th is read
 AUDIO = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 UNUSABLE = 0.01  # as a corpus's max_skipped
 
-# what columns are called in other people's tables, by role
+# role -> usual names of its column
 COLUMNS = {
     "audio": ("audio", "path", "file", "filename", "file_name", "audio_path", "audio_file", "audio_filepath", "wav"),
     "text": ("text", "sentence", "transcript", "transcription", "raw_transcription", "transcripts"),
@@ -31,19 +31,21 @@ COLUMNS = {
 
 @dataclass
 class Seen:
-    """One corpus as it was found.
+    """The measurements of one corpus."""
 
-    corpus: its settings in a configuration; characters, words: of each text (nmt: of the target); seconds: of the
-    recordings that were measured; rates: sampling rate in Hz -> how many have it; ratios: nmt, the longer side's
-    characters over the shorter's; sentences: what must not recur elsewhere, compared without case and punctuation."""
-
+    # its settings in a configuration
     corpus: dict[str, Any]
+    # counts for each text (nmt: of the target)
     characters: list[int] = field(default_factory=list)
     words: list[int] = field(default_factory=list)
+    # lengths of the measured recordings
     seconds: list[float] = field(default_factory=list)
+    # sampling rate in Hz -> number of measured recordings
     rates: Counter[int] = field(default_factory=Counter)
+    # nmt: characters of the longer side / of the shorter side
     ratios: list[float] = field(default_factory=list)
     speakers: set[str] = field(default_factory=set)
+    # hashes of sentences without case and punctuation, to find overlap between corpora
     sentences: list[tuple[int, ...]] = field(default_factory=list)
 
     @property
@@ -52,7 +54,7 @@ class Seen:
 
     @property
     def hours(self) -> float:
-        """Of audio; estimated from those that were measured."""
+        """Hours of audio, estimated from the measured recordings."""
         return sum(self.seconds) / max(len(self.seconds), 1) * self.rows / 3600
 
     @property
@@ -62,8 +64,8 @@ class Seen:
 
 
 def look(given: Path, task: str, languages: Sequence[str], option: str) -> Seen:
-    """Read all of a corpus's texts and the headers of its recordings. ConsommeError, naming the `option` that gave it,
-    if it is none, or if more of it is unusable than a preparation would take."""
+    """Read a corpus's texts and the headers of its recordings. ConsommeError, with the command's `option`, if it isn't a
+    corpus, or if it has more unusable rows than a preparation accepts."""
     seen = Seen(_corpus(given, task, languages, option))
     source = source_named(seen.corpus["source"])
     if problems := source.check(seen.corpus, languages, Path()):
@@ -83,7 +85,7 @@ def look(given: Path, task: str, languages: Sequence[str], option: str) -> Seen:
     looked = len(bad) + len(heard)
     if len(problems) > UNUSABLE * looked:
         raise ConsommeError(
-            f"{option} {given}: of {looked} rows {len(problems)} can't be used, and a preparation takes 1 %. The first: "
+            f"{option} {given}: of {looked} rows {len(problems)} can't be used; at most 1 % is allowed. The first: "
             f"{problems[0]}"
         )
     return seen
@@ -104,7 +106,7 @@ def _add(seen: Seen, row: Raw) -> None:
 
 
 def _measure(seen: Seen, rows: Sequence[Raw]) -> list[str]:
-    """Lengths and rates of recordings by their headers; what is wrong with those that can't be read."""
+    """Add lengths and rates of recordings from their headers. Returns a line for each that can't be read."""
     import soundfile
 
     problems = []
@@ -142,16 +144,16 @@ def _corpus(given: Path, task: str, languages: Sequence[str], option: str) -> di
     if given.is_dir() and task == "asr":
         return _folder(given, option)
     wanted = (
-        f"a table ({', '.join(SUFFIXES)}) with a header, a folder of recordings with a .txt file beside each, or a table "
-        "of Common Voice beside its clips/"
+        f"a table ({', '.join(SUFFIXES)}) with a header, a folder of recordings with a .txt file for each, or a table "
+        "of Common Voice next to its clips/"
         if task == "asr"
         else f"PREFIX of two files PREFIX.{languages[0]} and PREFIX.{languages[1]}, a table with a header, or a .tsv of "
         "source and target"
     )
     there = "there is no such file" if not given.exists() else "it is neither"
     raise ConsommeError(
-        f"{option} {given}: {there}; wanted: {wanted}. A data set of the hub is written into a configuration by hand, as "
-        "source: hub"
+        f"{option} {given}: {there}; wanted: {wanted}. For a data set of the hub, write the corpus into the "
+        "configuration by hand, with source: hub"
     )
 
 
@@ -170,7 +172,7 @@ def _manifest(given: Path, task: str, languages: Sequence[str], option: str) -> 
 
 
 def _header(given: Path, task: str, languages: Sequence[str]) -> dict[str, str]:
-    """Role -> column, so far as a table's header has a column of a known name."""
+    """Role -> column, for the columns with a known name in the table's header."""
     there = _first(given)
     roles = (*NEEDED[task], *(["speaker"] if task == "asr" else []))
     known = {role: COLUMNS[role] for role in roles}
@@ -190,20 +192,20 @@ def _folder(given: Path, option: str) -> dict[str, Any]:
     if len(shapes) != 1:
         found = ", ".join(f"{n} {suffix} files {depth} deep" for (depth, suffix), n in shapes.items())
         raise ConsommeError(
-            f"{option} {given}: recordings of one kind and one depth are wanted, and there are "
+            f"{option} {given}: all recordings must have the same file type and folder depth; found: "
             f"{found or 'none'}; a table of audio and text can name any"
         )
     ((depth, suffix),) = shapes
     if not any(p.with_suffix(".txt").is_file() for p in files):
         raise ConsommeError(
-            f"{option} {given}: no {files[0].with_suffix('.txt').name} lies beside {files[0].name}. Where file names say "
-            'what is spoken, write the corpus by hand: {source: folder, pattern: "{text}_{speaker}_{index}.wav"}'
+            f"{option} {given}: no {files[0].with_suffix('.txt').name} next to {files[0].name}. If the file names hold "
+            'the text, write the corpus by hand: {source: folder, pattern: "{text}_{speaker}_{index}.wav"}'
         )
     names = [f"{{folder{n}}}" if depth > 2 else "{folder}" for n in range(1, depth)] + ["{name}"]
     return {"source": "folder", "path": str(given), "pattern": "/".join(names) + suffix}
 
 
 def recurring(train: Seen, others: Sequence[Seen]) -> float:
-    """The share of the training rows a sentence of which stands in one of the others."""
+    """The fraction of training rows with a sentence that is in one of the other corpora."""
     there = {sentence for other in others for row in other.sentences for sentence in row}
     return sum(any(sentence in there for sentence in row) for row in train.sentences) / train.rows

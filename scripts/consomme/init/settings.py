@@ -1,4 +1,4 @@
-"""What a configuration says for data of this size. Every number has its reason here; text repeats it in a comment."""
+"""Settings for data of a given size. The reasons of all numbers are here; text.py repeats them as comments."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from consomme.families import TABLE as FAMILIES
 from consomme.families import Family, family_for, family_published
 from consomme.init.data import Seen, recurring
 
-# languages written without spaces between words: words can't be counted, nor BLEU's without a tokenizer of their own
+# languages written without spaces: WER and BLEU would need a word segmenter
 UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo"}
 MAX_SECONDS = 30.0  # a corpus's max_seconds: longer recordings are left out
-DEV = 500  # development rows that choices look at; a search for layers decodes them dozens of times
-FEW_DEV = 200  # fewer make a choice by an error rate mostly chance
+DEV = 500  # development rows for choices; a search for layers decodes them dozens of times
+FEW_DEV = 200  # with fewer rows, a choice by error rate is mostly chance
 FEW_SPEAKERS = 10
-RECURRING = 0.2  # a larger share of sentences in common is the kind of data, such as commands, and no accident
-HOURS, PAIRS = 10, 100_000  # fewer are not enough for a model from scratch
+RECURRING = 0.2  # a larger fraction of common sentences is typical of the data, such as commands, and no error
+HOURS, PAIRS = 10, 100_000  # too few below this for a model from scratch
 
-# What a test can see. A difference is seen four times in five where it is (1.96 + 0.84) of its standard errors. Assumed: of
-# the words every seventh is wrong and the two models differ in half of these; sentence by sentence their BLEU differs by
-# 12 points, their chrF by 7. The measured results in docs/results lie within a third of it.
+# The smallest difference that a test detects with a power of 80 % is 1.96 + 0.84 standard errors. Assumptions: 15 % of the
+# words are wrong and the two models differ in half of these; their sentence BLEU differs by 12 points (standard
+# deviation), their chrF by 7. The measured results in docs/results are within a third of this.
 SEEN = 2.80
 WRONG, DIFFERENT = 0.15, 0.5
 SPREAD = {"bleu": 12.0, "chrf": 7.0}
@@ -35,19 +35,23 @@ CHARACTERS = 4  # characters that count as one word for a character error rate
 
 @dataclass(frozen=True)
 class Base:
-    """What training starts from. start: the `from` of a configuration; family: None where it can't be known yet;
-    scored: whether it says anything before it was trained; exports: formats that it can be written in."""
+    """The model that training starts from."""
 
+    # the `from` of a configuration
     start: dict[str, Any]
+    # None if it isn't known yet
     family: Family | None
+    # whether its output before training is worth scoring
     scored: bool = True
+    # whether it has random weights
     scratch: bool = False
+    # the formats that it can be exported in
     exports: tuple[str, ...] = ("safetensors",)
 
 
 @dataclass(frozen=True)
 class Corpora:
-    """What was seen of each; the general ones are what the base can do already, for `balanced`."""
+    """The corpora. The general ones, for `balanced`, hold what the base can do already."""
 
     train: Seen
     dev: Seen
@@ -58,7 +62,7 @@ class Corpora:
 
 @dataclass
 class Settings:
-    """The numbers of one configuration; notes: what a user should know before the run."""
+    """The numbers of one configuration."""
 
     task: str
     languages: list[str]
@@ -71,7 +75,7 @@ class Settings:
     rates: list[float]
     long_steps: int = 0
     long_rate: float = 0.0
-    notes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # for the user, before the run
 
     @property
     def warmup(self) -> int:
@@ -79,7 +83,7 @@ class Settings:
         return min(500, self.steps // 10)
 
     def visible(self, seen: Seen) -> float:
-        """The smallest difference that a set of this size shows four times in five, in points of the metric."""
+        """The smallest difference that a set of this size detects with a power of 80 %, in points of the metric."""
         return visible(seen, self.metric)
 
 
@@ -106,7 +110,7 @@ def choose(task: str, languages: list[str], goal: str, base: Base, corpora: Corp
 
 
 def scratch(task: str, train: Seen) -> Base:
-    """An architecture that this much data can fill."""
+    """An architecture of a size that fits this much data."""
     if task == "asr":
         sizes = [(10, 64, 6), (100, 144, 12), (math.inf, 256, 16)]  # hours, width, layers
         _, width, layers = next(size for size in sizes if train.hours < size[0])
@@ -121,8 +125,8 @@ def scratch(task: str, train: Seen) -> Base:
 
 
 def base_named(name: str, task: str) -> Base:
-    """A checkpoint by its folder, or by its name on the hub, which isn't asked: its config.json is read where it lies on
-    this machine, else its name tells the family. ConsommeError where it does something else than the task."""
+    """A checkpoint by its folder, or by its name on the hub, without network access: the family comes from its
+    config.json if that is on this machine, else from its name. ConsommeError if the checkpoint is for another task."""
     folder = Path(name) if Path(name).is_dir() else _cached(name)
     if folder is None and (name.startswith((".", "/")) or len(name.split("/")) > 2):
         raise ConsommeError(f"--base {name}: there is no such folder, and names on the hub are OWNER/NAME")
@@ -138,7 +142,7 @@ def base_named(name: str, task: str) -> Base:
     start: dict[str, Any] = {"folder": name} if Path(name).is_dir() else {"hub": name}
     scored = True
     if family and family.objective == "ctc" and family.tokenizer:
-        # without its config nobody knows whether it has a head; a new one is right for a new language anyway
+        # without its config it is unknown whether it has a head; a new head is right for a new language anyway
         scored = any(kind.endswith("ForCTC") for kind in config.get("architectures") or ())
         if not scored:
             start["tokenizer"] = {"type": family.tokenizer["type"]}
@@ -149,7 +153,7 @@ def base_named(name: str, task: str) -> Base:
 
 
 def _cached(name: str) -> Path | None:
-    """The folder of a checkpoint in the hub's local cache, where its config.json is there."""
+    """The folder of a checkpoint in the hub's local cache, None if its config.json isn't there."""
     if os.sep not in name:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -162,8 +166,8 @@ def _cached(name: str) -> Path | None:
 
 
 def visible(seen: Seen, metric: str) -> float:
-    """The smallest difference of two models that a test on this set sees four times in five, in points; assumes what
-    stands above."""
+    """The smallest difference of two models that a test on this set detects with a power of 80 %, in points, with the
+    assumptions at SEEN."""
     if metric in SPREAD:
         return SEEN * SPREAD[metric] / math.sqrt(seen.rows)
     counted = sum(seen.words) if metric == "wer" else sum(seen.characters) / CHARACTERS
@@ -171,13 +175,13 @@ def visible(seen: Seen, metric: str) -> float:
 
 
 def margin(points: float, least: float) -> float:
-    """A margin that can be shown to be kept: at least `least`, and what is visible, rounded up to half a point."""
+    """A margin that a test can show: the larger of `points` and `least`, rounded up to half a point."""
     halves = math.ceil(max(points, least) * 2 - 1e-9)
     return halves // 2 if halves % 2 == 0 else halves / 2
 
 
 def _round(steps: float) -> int:
-    """Two leading digits say enough."""
+    """Rounded to two significant digits."""
     size = 10 ** max(math.floor(math.log10(steps)) - 1, 0)
     return round(steps / size) * size
 
@@ -188,29 +192,29 @@ def _notes(s: Settings) -> list[str]:
     if s.base.scratch:
         if s.task == "asr" and train.hours < HOURS:
             notes.append(
-                f"{train.hours:.1f} hours are too few for a recogniser from scratch, which begins to be useful at "
-                f"{HOURS * 10} or so: --base openai/whisper-small, or another checkpoint, will be much better"
+                f"{train.hours:.1f} hours are too few for a recogniser from scratch, which needs about "
+                f"{HOURS * 10} hours: --base openai/whisper-small, or another checkpoint, will be much better"
             )
         if s.task == "nmt" and train.rows < PAIRS:
             notes.append(
-                f"{train.rows:,} pairs are too few for a translator from scratch, which begins to be useful at "
-                f"{PAIRS * 10:,} or so: --base Helsinki-NLP/opus-mt-{s.languages[0]}-{s.languages[1]}, or another "
+                f"{train.rows:,} pairs are too few for a translator from scratch, which needs about "
+                f"{PAIRS * 10:,}: --base Helsinki-NLP/opus-mt-{s.languages[0]}-{s.languages[1]}, or another "
                 "checkpoint, will be much better"
             )
     if s.base.family is None:
-        notes.append("the family of the base isn't known before it is fetched, so nothing is pruned")
+        notes.append("the family of the base is unknown until it is fetched, so nothing is pruned")
     elif not s.base.family.stacks:
         notes.append(f"the layers of an {s.base.family.name} model are unknown, so nothing is pruned")
     seen = s.visible(test)
     if seen > 3:
         rows = math.ceil(test.rows * seen**2)
         notes.append(
-            f"the test set sees only differences of {seen:.1f} points of {s.metric.upper()} and more; "
-            f"about {_round(rows):,} rows would see one point"
+            f"the test set detects only differences of {seen:.1f} points of {s.metric.upper()} and more; "
+            f"about {_round(rows):,} rows would detect one point"
         )
     if dev.rows < FEW_DEV:
         notes.append(
-            f"{dev.rows} development rows: choices go by the loss, for an error rate of so few is mostly chance"
+            f"{dev.rows} development rows: choices use the loss, because an error rate on so few rows is mostly chance"
         )
     if long := sum(length > MAX_SECONDS for length in train.seconds):
         notes.append(f"{long / len(train.seconds):.1%} of the training rows are longer than 30 s and are left out")
@@ -219,15 +223,17 @@ def _notes(s: Settings) -> list[str]:
         notes.append(f"recordings of {', '.join(f'{r:,}' for r in sorted(low))} Hz are resampled to 16,000 Hz")
     if both := train.speakers & test.speakers:
         notes.append(
-            f"{len(both)} of the {len(test.speakers)} test speakers speak in the training set too, so results say little "
-            "about speakers that were never heard"
+            f"{len(both)} of the {len(test.speakers)} test speakers are in the training set too, so results say little "
+            "about new speakers"
         )
     if 0 < len(test.speakers) < FEW_SPEAKERS:
-        notes.append(f"the test set has {len(test.speakers)} speakers; others may be understood much better or worse")
+        notes.append(
+            f"the test set has {len(test.speakers)} speakers; results for other speakers may be much better or worse"
+        )
     share = recurring(train, [dev, test])
     if share > RECURRING:
         notes.append(
-            f"{share:.0%} of the training rows have a sentence of the development or test set. They stay, as such data "
-            "may be like that; `without: [dev, test]` on train leaves them out"
+            f"{share:.0%} of the training rows have a sentence of the development or test set. They are kept, because this "
+            "is normal for some data, such as commands; `without: [dev, test]` on train leaves them out"
         )
     return notes

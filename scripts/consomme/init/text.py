@@ -22,10 +22,10 @@ def configuration(name: str, s: Settings) -> str:
 
 
 def _flow(value: Any) -> str:
-    """A value on one line, with quotes where YAML needs them."""
+    """A value as YAML on one line, with quotes if needed."""
     text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, sort_keys=False, width=10**6)
     text = re.sub(r"\b(\d+)(\.0)?e-0?(\d+)\b", r"\1e-\3", text.removesuffix("\n").removesuffix("\n..."))
-    return text.replace("'on':", "on:")  # the loader gives this key its name back, whatever YAML makes of it
+    return text.replace("'on':", "on:")  # the loader restores this key, which YAML reads as true
 
 
 def _head(s: Settings) -> list[str]:
@@ -44,7 +44,7 @@ def _head(s: Settings) -> list[str]:
     }
     lines = ["# Written by `consomme init`; change what you like. The goal: " + made[s.goal] + "."]
     lines += [f"# {label}: {_seen(seen, s.task)}" for label, seen in sets.items() if seen]
-    lines += [f"# Mind: {note}." for note in s.notes]
+    lines += [f"# Note: {note}." for note in s.notes]
     lines += ["data_root: .  # relative paths below start here; itself relative to where `consomme run` is started"]
     return lines
 
@@ -66,16 +66,18 @@ def _corpora(s: Settings) -> list[str]:
     train: dict[str, Any] = dict(c.train.corpus)
     lines = []
     if recurring(c.train, [c.dev, c.test]) <= RECURRING:
-        lines.append("  # without: training rows whose sentence or recording stands in dev or test are left out")
+        lines.append("  # without: training rows with a sentence or recording of dev or test are left out")
         train["without"] = ["dev", "test"]
     if c.train.ratios and any(ratio > 3 for ratio in c.train.ratios):
         share = sum(ratio > 3 for ratio in c.train.ratios) / c.train.rows
         if share < 0.05:
-            lines.append(f"  # max_ratio: pairs of very unlike lengths, {share:.1%} here, are mostly no translations")
+            lines.append(
+                f"  # max_ratio: pairs of very different lengths, {share:.1%} here, are mostly wrong translations"
+            )
             train["max_ratio"] = 3
     if s.task == "nmt" and max(c.train.characters) > 600:
         longer = sum(n > 600 for n in c.train.characters)
-        lines.append(f"  # max_characters: the longest, {longer:,} here, cost much memory and teach little")
+        lines.append(f"  # max_characters: the longest, {longer:,} here, need much memory and help little")
         train["max_characters"] = 600
     if skipped := _skipped(c.train):
         lines.append(f"  # max_skipped: more than {UNUSABLE:.0%} of the rows are too long and are left out")
@@ -84,16 +86,14 @@ def _corpora(s: Settings) -> list[str]:
     for name, seen in dev:
         limit = {"limit": DEV} if seen.rows > DEV else {}
         if limit:
-            lines.append(
-                f"  # limit: {DEV} rows choose nearly as well as {seen.rows:,} and are looked at again and again"
-            )
+            lines.append(f"  # limit: {DEV} rows choose nearly as well as {seen.rows:,} and are decoded many times")
         lines.append(f"  {name}: {_flow({**seen.corpus, **limit, **_skipped(seen)})}")
     test = [("test", c.test), *([("general-test", c.general_test)] if c.general_test else [])]
     return lines + [f"  {name}: {_flow({**seen.corpus, **_skipped(seen)})}" for name, seen in test]
 
 
 def _skipped(seen: Seen) -> dict[str, float]:
-    """`max_skipped`, where more recordings than it allows by default are longer than a corpus takes."""
+    """`max_skipped`, if more recordings are too long than its default allows; else empty."""
     share = sum(length > MAX_SECONDS for length in seen.seconds) / max(len(seen.seconds), 1)
     return {"max_skipped": math.ceil(round(100 * (share + UNUSABLE), 6)) / 100} if share > UNUSABLE else {}
 
@@ -104,9 +104,9 @@ def _experiment(s: Settings) -> list[str]:
     dev = {DOMAIN: "dev", **({GENERAL: "general-dev"} if general else {})}
     test = {DOMAIN: "test", **({GENERAL: "general-test"} if general else {})}
     lines = [f"task: {s.task}", f"languages: {_flow(s.languages)}"]
-    why = "  # its words can't be counted: it is written without spaces" if s.metric in ("cer", "chrf") else ""
+    why = "  # the language is written without spaces, so words can't be counted" if s.metric in ("cer", "chrf") else ""
     lines += [f"metric: {s.metric}{why}"]
-    lines += ["repeat: [1]  # [1, 2, 3] makes everything three times, and says how much is chance of the seed"]
+    lines += ["repeat: [1]  # [1, 2, 3] makes everything three times, to show how much depends on the seed"]
     lines += ["data:", "  train: train", f"  dev: {_flow(dev)}  # choose", f"  test: {_flow(test)}  # only report"]
     lines += _decoding(s)
     lines += ["models:", *(f"  {line}" for line in _models(s))]
@@ -131,8 +131,8 @@ def _models(s: Settings) -> list[str]:
     lines += [f"soup: {{average: tuned, method: greedy, {', '.join(_chosen(s))}}}"]
     if general := s.corpora.general_dev:
         lines += [
-            "# as far from the base to the soup as the general set allows. A 95 % bound holds the limit, so it is one that",
-            f"# {min(general.rows, DEV):,} development rows leave room for",
+            "# as far from the base to the soup as the general set allows. The limit is large enough for a 95 % bound",
+            f"# on {min(general.rows, DEV):,} development rows",
             f"balanced: {{average: [base, soup], method: interpolate, choose_on: {{{DOMAIN}: best, "
             f"{GENERAL}: {{lose_at_most: {_loss_allowed(s, general):g}, of: base}}}}}}",
         ]
@@ -144,7 +144,7 @@ def _base(s: Settings) -> list[str]:
         lines = []
         if "hub" in s.base.start:
             lines.append(
-                "# revision: COMMIT beside hub keeps it as it is. Only safetensors are read; where a repository has none,"
+                "# revision: COMMIT beside hub fixes the version. Only safetensors are read; if a repository has none,"
             )
             lines.append("# revision: refs/pr/NUMBER names their conversion, if there is one")
         if "tokenizer" in s.base.start:
@@ -154,14 +154,14 @@ def _base(s: Settings) -> list[str]:
         start = "start" if not s.base.scored else "base"
         return [*lines, f"{start}: {{from: {_flow(s.base.start)}}}"]
     return [
-        "# random weights, as large as this much data can fill",
+        "# random weights; the size fits this much data",
         f"untrained: {{from: {_flow(s.base.start)}}}",
         "base:",
         "  train: untrained",
         f"  max_steps: {s.long_steps}",
         f"  per_device_train_batch_size: {s.batch}",
         f"  learning_rate: {_flow(s.long_rate)}",
-        f"  warmup_steps: {s.long_steps // 10}  # if the loss soon stops falling: more of them, and a lower rate",
+        f"  warmup_steps: {s.long_steps // 10}  # if the loss soon stops falling: more warm-up steps and a lower rate",
     ]
 
 
@@ -179,10 +179,10 @@ def _tuned(s: Settings) -> list[str]:
     for values in grid.values():
         runs *= len(values)
     parent = "base" if s.base.scored or s.base.scratch else "start"
-    lines = [f"# {runs} runs: two rates around what mostly suits, each with and without what hinders learning by heart"]
+    lines = [f"# {runs} runs: two usual learning rates, each with and without a method against overfitting"]
     lines += ["tuned:", f"  train: {parent}", f"  sweep: {{grid: {_flow(grid)}}}"]
     lines += [f"  max_steps: {s.steps}  # {passes:.1f} times through {rows:,} rows in batches of {s.batch}"]
-    lines += [f"  per_device_train_batch_size: {s.batch}  # halved by itself where memory doesn't suffice"]
+    lines += [f"  per_device_train_batch_size: {s.batch}  # halved automatically if memory is too small"]
     lines += [f"  warmup_steps: {s.warmup}  # a tenth of the steps"]
     lines += _window(s)
     lines += ["  # precision: bfloat16  # on a GPU that has it: less memory, about twice as fast"]
@@ -192,10 +192,12 @@ def _tuned(s: Settings) -> list[str]:
 def _window(s: Settings) -> list[str]:
     train = s.corpora.train
     mean = sum(train.seconds) / max(len(train.seconds), 1)
-    # an interpolation with the base wants both models to hear the same window
+    # an interpolation with the base needs the same window for both models
     if not (s.base.family and s.base.family.windows) or s.goal == "balanced" or mean > 15:
         return []
-    return [f"  window: short  # utterances of {mean:.0f} s on average need no encoder of 30 s; scored in both windows"]
+    return [
+        f"  window: short  # utterances of {mean:.0f} s on average don't need a window of 30 s; scored in both windows"
+    ]
 
 
 def _chosen(s: Settings) -> list[str]:
@@ -208,15 +210,15 @@ def _reduced(s: Settings) -> list[str]:
     lines = []
     family = s.base.family
     if family and family.stacks:
-        # time goes into the decoder, which runs once for each token; a recogniser without one has its encoder alone
+        # the decoder takes most of the time, because it runs once per token; CTC recognisers only have an encoder
         side, part = ("decoder", "1/2") if "decoder" in family.stacks else ("encoder", "1/3")
         if s.goal == "small" and side == "encoder":
             part = "1/2"
         pruned = "half" if part == "1/2" else "fewer"
-        lines += ["# the decoder runs once for each token, so its layers cost most of the time"] * (side == "decoder")
+        lines += ["# the decoder runs once per token, so its layers take most of the time"] * (side == "decoder")
         lines += [
-            f"# {PARTS[part]} of the {side}'s layers go, those that the development loss misses least; then what is left",
-            "# learns from the whole model",
+            f"# {PARTS[part]} of the {side}'s layers are removed, those that the development loss needs least; the smaller model",
+            "# is then distilled from the whole one",
             f"{pruned}: {{prune: {last}, layers: {{{side}: {{drop: {part}, by: greedy}}}}, choose_on: {{{DOMAIN}: best}}}}",
             "small:",
             f"  train: {pruned}",
@@ -236,7 +238,7 @@ def _reduced(s: Settings) -> list[str]:
 
 # -- claims ------------------------------------------------------------------------------------------------------------
 def _loss_allowed(s: Settings, general: Seen) -> float:
-    """What the interpolation may lose on the general development set: what that set's bound leaves room for."""
+    """The loss allowed on the general development set: large enough for a 95 % bound on a set of this size."""
     return margin(s.visible(general) * (general.rows / min(general.rows, DEV)) ** 0.5, 0.5)
 
 
@@ -248,9 +250,9 @@ def _claims(s: Settings) -> list[str]:
         unit = f"{sum(s.corpora.test.words):,} words" if s.metric == "wer" else f"{s.corpora.test.rows:,} rows"
         assumed = f"get {WRONG:.0%} of the words wrong and differ in half of these"
     lines = [
-        f"# The test set ({unit}) sees a difference of {seen:.1f} points of {s.metric.upper()} four times in five, if two",
-        f"# models {assumed}. A smaller one will mostly read",
-        '# "not shown", so no margin is smaller. Few claims: each makes the others harder to show.',
+        f"# The test set ({unit}) detects a difference of {seen:.1f} points of {s.metric.upper()} in four cases of five, if two",
+        f"# models {assumed}. A smaller difference will mostly be",
+        '# "not shown", so no margin is smaller. Few claims: each one makes the others harder to show.',
         "claims:",
     ]
     scored = s.base.scored or s.base.scratch

@@ -17,8 +17,8 @@ from consomme.init.text import configuration
 from consomme.plan.plan import Plan
 
 NEEDED = {
-    "dev": "the development set chooses among runs. On rows of the training set the run that memorised most would look best",
-    "test": "the test set decides the claims. Rows that trained or chose a model would flatter it",
+    "dev": "the development set chooses among runs. On rows of the training data it would choose the most overfitted run",
+    "test": "the test set decides the claims. On rows that trained or chose a model, results are too good",
 }
 
 
@@ -38,10 +38,10 @@ class Asked:
 
 
 def init(asked: Asked, out: Path, force: bool = False) -> tuple[Settings, Plan]:
-    """Write a configuration for the data to `out`. Nothing is written unless it plans. ConsommeError for what is
-    missing, for a file that is there already (unless `force`), and for data that can't be used."""
+    """Write a configuration for the data to `out`, if it can be planned. ConsommeError for missing options, for an
+    existing file (unless `force`), and for data that can't be used."""
     if out.exists() and not force:
-        raise ConsommeError(f"{out}: there is a file already; --force replaces it, --out names another")
+        raise ConsommeError(f"{out}: the file exists already; --force replaces it, --out names another")
     _check(asked)
     settings = _settings(asked)
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", out.stem).strip("-") or "mine"
@@ -66,8 +66,8 @@ def _check(asked: Asked) -> None:
     for name, why in NEEDED.items():
         if getattr(asked, name) is None:
             raise ConsommeError(
-                f"--{name} is needed: {why}. Split what you have by speaker, document or date, not row by row, for rows "
-                f"of one speaker or document are alike; a few hundred rows each for dev and test, a tenth at most"
+                f"--{name} is needed: {why}. Split what you have by speaker, document or date, not row by row, because rows "
+                f"of one speaker or document are similar; a few hundred rows each for dev and test, a tenth at most"
             )
     given = {name: getattr(asked, name) for name in ("train", "dev", "test", "general_dev", "general_test")}
     seen: dict[Path, str] = {}
@@ -82,8 +82,8 @@ def _check(asked: Asked) -> None:
         raise ConsommeError("--goal balanced keeps what a base can do already, so --base is needed")
     if asked.goal == "balanced" and general:
         raise ConsommeError(
-            f"{_option(general[0])} is needed for --goal balanced: what the base does well today and should go "
-            "on doing, such as everyday sentences or read speech of other speakers"
+            f"{_option(general[0])} is needed for --goal balanced: data on which the base is good and should stay "
+            "good, such as everyday sentences or read speech of other speakers"
         )
     if asked.goal != "balanced" and len(general) < 2:
         raise ConsommeError(f"--general-dev and --general-test belong to --goal balanced; the goal is {asked.goal}")
@@ -93,8 +93,8 @@ def _settings(asked: Asked) -> Settings:
     base = base_named(asked.base, asked.task) if asked.base else None
     if base and asked.goal == "balanced" and not base.scored:
         raise ConsommeError(
-            f"--base {asked.base}: it has no output layer yet, so there is nothing that --goal balanced could keep. (A "
-            "name on the hub is judged by its config.json where that is on this machine: `hf download NAME config.json`)"
+            f"--base {asked.base}: it has no output layer yet, so it has no quality that --goal balanced could keep. (For a "
+            "name on the hub, its config.json is read if it is on this machine: `hf download NAME config.json`)"
         )
     paths = {name: path for name, path in vars(asked).items() if isinstance(path, Path)}
     seen = {n: look(path, asked.task, asked.languages, _option(n)) for n, path in paths.items()}
