@@ -106,7 +106,7 @@ def test_how_a_model_was_pruned_in_words():
         ({"trace": [{"layer": n, "objective": v} for n, v in ((1, 5.0), (2, 9.0), (3, 7.0))], "metric": "bleu"}, {1: 1, 2: 0, 3: 0.5}, "BLEU 9 without it"),
         ({"trace": [{"layer": n, "objective": v} for n, v in ((1, math.inf), (2, 1.0), (3, 2.0))]}, {1: 1, 2: 0, 3: 1}, "loss 1 without it"),
         ({"trace": [{"layer": n, "influence": v} for n, v in ((1, 0.4), (2, 0.1), (3, 0.2))]}, {1: 1, 2: 0, 3: 1 / 3}, "changes its input by 0.1"),
-        ({"trace": [{"step": 1, "layer": 2, "objective": 4.0}]}, {1: 1, 2: 0, 3: 1}, "went as number 1, loss 4 then"),
+        ({"trace": [{"step": 1, "layer": 2, "objective": 4.0}]}, {1: 1, 2: 0, 3: 1}, "removed as number 1, loss 4 then"),
         ({"trace": [{"step": 10, "loss": 4.0}, *({"layer": n, "score": v} for n, v in ((1, 0.9), (2, 0.1), (3, 0.5)))]}, {1: 1, 2: 0, 3: 0.5}, "learned score 0.1"),
     ],
 )  # fmt: skip
@@ -138,7 +138,7 @@ def test_the_trace_of_every_chooser_is_understood(name, options):
     if name in ("learned", "similarity", "leave_one_out") or (name == "greedy" and "beam" not in options):
         assert set(worth) == {1, 2, 3, 4}
     if name == "greedy" and options == {"swaps": True}:
-        assert any("swap" in step for step in trace) and "went by a swap" in words.values()
+        assert any("swap" in step for step in trace) and "removed by a swap" in words.values()
 
 
 def test_choices_that_give_no_layer_a_number_have_no_map():

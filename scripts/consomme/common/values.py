@@ -19,17 +19,17 @@ LARGEST = sys.float_info.max
 def number(value: Any) -> Any:
     """A float from 3, 3.0, "3e0", "6/2"; must be finite. Other types are returned for pydantic to refuse."""
     if isinstance(value, bool):
-        raise ValueError("a number is wanted here; YAML reads yes, no, on and off as true and false")
+        raise ValueError("a number is needed here; YAML reads yes, no, on and off as true and false")
     if isinstance(value, str):
         try:
             value = float(Fraction(value.replace(" ", ""))) if "/" in value else float(value)
         except (ValueError, ZeroDivisionError):
-            raise ValueError("a number is wanted here, such as 0.00001, 1e-5 or 1/2") from None
+            raise ValueError("a number is needed here, such as 0.00001, 1e-5 or 1/2") from None
         except OverflowError:
             value = float("inf")
     # larger values fit neither into a job's JSON nor into computations
     if isinstance(value, int | float) and not abs(value) <= LARGEST:
-        raise ValueError("a finite number is wanted here, of the size of a float")
+        raise ValueError("a finite number is needed here, of the size of a float")
     return value
 
 
@@ -38,10 +38,10 @@ def integer(value: Any) -> Any:
     value = number(value)
     if isinstance(value, float):
         if not value.is_integer():
-            raise ValueError("a whole number is wanted here")
+            raise ValueError("a whole number is needed here")
         value = int(value)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise ValueError("a whole number of at most 64 bits is wanted here")
+        raise ValueError("a whole number of at most 64 bits is needed here")
     return value
 
 
@@ -49,9 +49,9 @@ def text(value: Any) -> Any:
     """Text as it stands. YAML turns a bare `no` into false and `1` into a number: the error asks for quotes."""
     if isinstance(value, bool):
         word = "no" if value is False else "yes"
-        raise ValueError(f'text is wanted here; if you wrote {word}, YAML read it as {value}: write "{word}" in quotes')
+        raise ValueError(f'text is needed here; if you wrote {word}, YAML read it as {value}: write "{word}" in quotes')
     if isinstance(value, int | float):
-        raise ValueError(f'text is wanted here: write "{value}" in quotes')
+        raise ValueError(f'text is needed here: write "{value}" in quotes')
     return value
 
 
@@ -63,7 +63,7 @@ def share(value: Any) -> str | list[int]:
             raise ValueError("a list of layers is wanted, counted from 1, such as [2, 5, 8]")
         return numbers
     if isinstance(value, bool) or value is None:
-        raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here")
+        raise ValueError("a fraction such as 1/3, or a list such as [2, 5, 8], is needed here")
     if isinstance(value, int) and value < 1:
         raise ValueError("layers count from 1, and a fraction lies strictly between 0 and 1")
     if isinstance(value, int) or (isinstance(value, str) and value.strip().isdigit()):
@@ -71,12 +71,12 @@ def share(value: Any) -> str | list[int]:
             f"a bare integer is ambiguous: write a list, such as [{value}], to drop the layer of that number, "
             "or a fraction, such as 1/3, to drop that share"
         )
-    return _between(value, "a fraction such as 1/3, or a list such as [2, 5, 8], is wanted here")
+    return _between(value, "a fraction such as 1/3, or a list such as [2, 5, 8], is needed here")
 
 
 def part(value: Any) -> str:
     """A fraction strictly between 0 and 1, in its shortest spelling, for units that can't be listed by number."""
-    return _between(value, "a fraction is wanted here, such as 1/4")
+    return _between(value, "a fraction is needed here, such as 1/4")
 
 
 def _between(value: Any, wanted: str) -> str:

@@ -45,7 +45,7 @@ def choice(
     task = graph.experiment.task
     dev = graph.data.development(data)
     if not dev:
-        fail(f"{graph.path}.data.dev", f"{path} chooses on development sets, and there is none")
+        fail(f"{graph.path}.data.dev", f"{path} needs a development set to choose on")
     among(f"{path}.metric", metric, experiments.metrics(task), f"{task} metric")
     among(f"{path}.rank_by", rank_by or metric, experiments.metrics(task), "metric")
     references: dict[str, Model] = {}

@@ -132,7 +132,7 @@ class Graph:
         """The single model that a reference names. ConfigurationError if it names several."""
         found = self.resolve(reference, path)
         if len(found) != 1:
-            fail(path, f"'{reference}' has {len(found)} runs; one is wanted: {reference}/best, or {found[0].name}")
+            fail(path, f"'{reference}' has {len(found)} runs; name one of them: {reference}/best, or {found[0].name}")
         return found[0]
 
     # -- making --------------------------------------------------------------------------------------------------------

@@ -238,7 +238,7 @@ class Plan:
             try:
                 replicates = list(experiment.repeat)
                 if not replicates or len(set(replicates)) < len(replicates):
-                    fail(f"experiments.{name}.repeat", f"different seeds are wanted; given: {replicates}")
+                    fail(f"experiments.{name}.repeat", f"the seeds must differ; given: {replicates}")
                 study = Study(name, {str(r): graphs.get(name, r).complete() for r in replicates})
                 _ = study.claims
                 self.studies[name] = study

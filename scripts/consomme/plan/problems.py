@@ -32,7 +32,7 @@ def among(path: str, given: Any, allowed: Iterable[str], what: str) -> None:
 def section(model: type[Section], raw: Any, path: str) -> Any:
     """Validate one mapping. ConfigurationError with one line per problem."""
     if not isinstance(raw, Mapping):
-        fail(path, f"a mapping of keys is wanted here, not {shown(raw)}")
+        fail(path, f"a mapping of keys is needed here, not {shown(raw)}")
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:

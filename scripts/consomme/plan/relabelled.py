@@ -156,7 +156,7 @@ def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
         among(f"{path}.normaliser", settings.normaliser, NORMALISERS, "normaliser")
     for key, given in (("side", settings.side == "source"), ("tag", settings.tag), ("max_ratio", settings.max_ratio)):
         if given and task != "nmt":
-            fail(f"{path}.{key}", "belongs to sentence pairs, and the experiment's task is asr")
+            fail(f"{path}.{key}", "is only for sentence pairs (nmt), and the experiment's task is asr")
     for metric in ("wer", "cer", "chrf"):
         if getattr(settings.keep, metric) is not None and metric not in experiments.metrics(task):
             fail(f"{path}.keep.{metric}", f"is no metric of {task}; there are: {', '.join(_bounds(task))}")

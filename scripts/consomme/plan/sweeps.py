@@ -32,7 +32,7 @@ def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
     if sweep.grid is not None:
         for key, values in sweep.grid.items():
             if not values:
-                fail(f"{path}.grid.{key}", "a list with at least one value is wanted")
+                fail(f"{path}.grid.{key}", "a list with at least one value is needed")
         keys = sorted(sweep.grid)
         return [dict(zip(keys, v, strict=True)) for v in itertools.product(*(sweep.grid[k] for k in keys))]
     return _random(dict(sweep.random or {}), f"{path}.random")
@@ -63,7 +63,7 @@ def _draw(stream: random.Random, choices: Any, path: str) -> Any:
             if low <= 0:
                 fail(path, f"log_uniform needs bounds above 0; given: {bounds}")
             return float(f"{math.exp(stream.uniform(math.log(low), math.log(high))):.4g}")
-    return fail(path, "a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]} is wanted")
+    return fail(path, "a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]} is needed")
 
 
 def _set(node: Mapping[str, Any], point: Mapping[str, Any], path: str) -> dict[str, Any]:

@@ -40,9 +40,9 @@ class Layers(Chosen):
         if isinstance(self.drop, str) and self.by is None:
             raise ValueError("a fraction to drop needs `by`: uniform, greedy or another way to choose")
         if not isinstance(self.drop, str) and self.by is not None:
-            raise ValueError("`by` goes with a fraction; here the layers are listed already")
+            raise ValueError("`by` is only for a fraction, and the layers are listed here")
         if not isinstance(self.drop, str) and self.of != "layers":
-            raise ValueError(f"`of: {self.of}` goes with a fraction; lists are of layers")
+            raise ValueError(f"`of: {self.of}` is only for a fraction; a list names layers")
         return self
 
     @model_serializer(mode="wrap")

@@ -303,7 +303,7 @@ class TrainNode(Chosen, Node):
         if self.lr_scheduler_type == "constant" and (self.warmup_steps or self.warmup_ratio):
             raise ValueError("lr_scheduler_type constant has no warm-up; constant_with_warmup has")
         if self.lr_scheduler_kwargs is not None and self.lr_scheduler_type not in SCHEDULER_KWARGS:
-            raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} takes none")
+            raise ValueError(f"lr_scheduler_kwargs: {self.lr_scheduler_type} has no settings")
         for key in self.lr_scheduler_kwargs or {}:
             if key not in (allowed := SCHEDULER_KWARGS[self.lr_scheduler_type]):
                 raise ValueError(

@@ -119,7 +119,7 @@ def _kept(kind: str, method: str, run: Model, path: str) -> None:
     trained = [run] if run.verb == "train" and run.stage == "train" else list(run.parents.values())
     for model in trained:
         if model.stage != "train":
-            fail(f"{path}.average", f"{method} averages checkpoints of a training, and '{run.name}' is none")
+            fail(f"{path}.average", f"{method} averages checkpoints of a training, and '{run.name}' isn't a training")
         kept = model.identity["settings"].get("checkpoints") or {}
         if not kept.get(kind):
             fail(f"{path}.method", f"'{model.name}' keeps none; its node needs checkpoints with `{kind}`")

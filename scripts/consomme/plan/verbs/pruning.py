@@ -65,7 +65,7 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
         and not swept
     ):
         able = ", ".join(name for name, chooser in CHOOSERS.items() if chooser.by_metric)
-        fail(f"{path}.metric", f"has no use here: of the ways to choose, these ask for a metric: layers by {able}")
+        fail(f"{path}.metric", f"has no use here; only these need a metric: layers by {able}")
     left, known = dict(parent.depth or {}), parent.depth is not None
     for side in ("encoder", "decoder"):
         plan = getattr(node.layers, side) if node.layers else None
@@ -92,7 +92,7 @@ def depth_left(node: PruneNode, parent: Model, path: str, swept: bool = False) -
         if counted:
             _ranked(plan, depth, gone, f"{path}.layers.{side}")
         elif left[side] == depth:
-            fail(f"{path}.layers.{side}.keep", f"these are all {depth} layers of the {side}; nothing would go")
+            fail(f"{path}.layers.{side}.keep", f"these are all {depth} layers of the {side}; nothing would be pruned")
     return left if known else None
 
 
@@ -102,7 +102,7 @@ def _sublayers(by: str, family: Family | None, side: str, path: str) -> None:
         possible = ", ".join(name for name, chooser in CHOOSERS.items() if not chooser.layers_only)
         fail(f"{path}.by", f"'{by}' looks at whole layers; for sublayers there are: {possible}")
     if family and not family.stacks[side].sublayers:
-        fail(f"{path}.of", f"'{family.name}' doesn't say what the sublayers of its {side} are; it has: layers")
+        fail(f"{path}.of", f"'{family.name}' doesn't define the sublayers of its {side}; possible: layers")
 
 
 def heads_left(node: PruneNode, parent: Model, depth: dict[str, int] | None, path: str) -> dict[str, int] | None:
@@ -149,7 +149,7 @@ def width_left(node: PruneNode, parent: Model, path: str) -> dict[str, int] | No
         for side in sides:
             key = family.stacks[side].width
             if key is None:
-                fail(path, f"'{family.name}' doesn't say where the feed-forward parts of its {side} are")
+                fail(path, f"'{family.name}' doesn't define the feed-forward blocks of its {side}")
             for other in family.stacks:
                 if other not in sides and family.stacks[other].width == key:
                     fail(f"{path}.sides", f"in '{family.name}' {key} is the width of {side} and {other}; name both")

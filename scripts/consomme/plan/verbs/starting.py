@@ -136,20 +136,20 @@ def _like(default: Any, value: Any) -> Any:
     """`value` as the default's type. ValueError, with what is expected, if it doesn't fit."""
     if isinstance(default, bool):
         if not isinstance(value, bool):
-            raise ValueError("true or false is wanted here")
+            raise ValueError("true or false is needed here")
     elif isinstance(default, int):
         if not isinstance(value := integer(value), int):
-            raise ValueError("a whole number is wanted here")
+            raise ValueError("a whole number is needed here")
     elif isinstance(default, float):
         if not isinstance(value := number(value), int | float):
-            raise ValueError("a number is wanted here")
+            raise ValueError("a number is needed here")
         return float(value)
     elif isinstance(default, list):
         if not isinstance(value, list) or not value:
-            raise ValueError(f"a list is wanted here, such as {default}")
+            raise ValueError(f"a list is needed here, such as {default}")
         return [_like(default[0], one) for one in value]
     elif isinstance(default, str | None) and value is not default and not isinstance(value := text(value), str):
-        raise ValueError("text is wanted here")
+        raise ValueError("text is needed here")
     return value
 
 

@@ -62,13 +62,13 @@ def check_distilling(
             fail(
                 where,
                 f"'{student.name}' has {depth} {side} layers and its teacher '{teacher.name}' {teacher.depth[side]}; a "
-                "student has as many, or some of them",
+                "student must have the same number, or fewer",
             )
     if not _ancestors(student) & _ancestors(teacher):
         fail(
             where,
             f"'{student.name}' ({student.depth}) and '{teacher.name}' ({teacher.depth}) come from different models, so "
-            "nothing says which layers belong together; distil from the model that the student was pruned from",
+            "their layers can't be matched; distil from the model that the student was pruned from",
         )
 
 
@@ -110,7 +110,7 @@ def _augmenting(augment: Mapping[str, Any], family: Family | None, task: str, pa
                 f"'{family.name}' reads waveforms, which have no mel bins and aren't warped; possible: time masks",
             )
     if augment.get("subwords") and family and type(family).subwords is Family.subwords:
-        fail(f"{path}.augment.subwords", f"'{family.name}' doesn't say how its tokenizer chooses pieces")
+        fail(f"{path}.augment.subwords", f"'{family.name}' can't sample its tokenizer's subwords")
 
 
 # -- making -----------------------------------------------------------------------------------------------------------

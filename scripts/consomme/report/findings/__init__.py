@@ -1,1 +1,1 @@
-"""What the tables say: means, choices, paths, pruning, as frames and plain values."""
+"""Findings from the tables: means, choices, paths, pruning, as frames and plain values."""

@@ -223,12 +223,12 @@ def layer_worth(plan: Mapping[str, Any]) -> tuple[dict[int, float], dict[int, st
     if gone:
         order = {step["layer"]: i for i, step in enumerate(gone, 1)}
         # layers removed by a swap, or by taking another set than the search's best (rank), have no place in the order
-        how = "went by a swap" if any("swap" in step for step in trace) else "went with the set that was taken"
+        how = "removed by a swap" if any("swap" in step for step in trace) else "removed with the chosen set"
         last = {n: how for n in plan["dropped"] if n not in order}
         worth = {n: float(order.get(n, len(gone) + (n not in last))) for n in layers}
         result = {step["layer"]: f", {metric_title(metric)} {step['objective']:.3g} then" for step in gone}
         return worth, {
-            n: f"went as number {order[n]}{result[n]}" if n in order else last.get(n, "stays") for n in layers
+            n: f"removed as number {order[n]}{result[n]}" if n in order else last.get(n, "kept") for n in layers
         }
     return {}, {}
 
