@@ -550,5 +550,5 @@ def test_what_cannot_be_done_is_said(tmp_path):
         concatenate.build({"utterances": 1, "probability": 1.0}, HERE)
     with pytest.raises(ConsommeError, match="above 0 and below 1"):
         words.build(1.0, HERE)
-    with pytest.raises(ConsommeError, match="tokenizer doesn't say"):
+    with pytest.raises(ConsommeError, match="gives no scores of its subwords"):
         subwords.build({"sides": ["source"], "alpha": 0.1, "dropout": 0.1}, Context(subwords=lambda side: None))
