@@ -18,11 +18,11 @@ from consomme.plan.plan import Plan, Study
 from consomme.plan.relabelled import RelabelledCorpus
 
 MISSING = "?"
-WIDE = 200  # columns, where the table goes to a file or a pipe
+WIDE = 200  # columns of a table written to a file or a pipe
 
 
 def overview(plan: Plan) -> None:
-    """Print, by experiment and node: runs, what is ready, hours and disk; ~ marks estimates."""
+    """Print, by experiment and node: runs, finished models, hours and disk space; ~ marks estimates."""
     console = Console(width=None if sys.stdout.isatty() else WIDE)
     problems = plan.problems()
     estimates = Estimates(plan.models.values())
@@ -57,7 +57,7 @@ def overview(plan: Plan) -> None:
 def _table(study: Study, estimates: Estimates) -> Table:
     title = f"{study.name}: {_counted(len(study.graphs), 'replicate')}, {_counted(len(study.claims), 'claim')}"
     table = Table(title=title, title_justify="left")
-    # a name that is too long for the screen goes on in the next line, for it is needed whole in commands
+    # wrap long names instead of cutting them: commands need the whole name
     table.add_column("node", no_wrap=True, overflow="fold")
     table.add_column("verb", no_wrap=True)
     for column in ("runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):

@@ -100,7 +100,7 @@ def _behind(corpus: Prepared) -> set[str]:
 
 
 def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
-    """The corpus `name` as the experiment and replicate of `graph` train on it."""
+    """The corpus `name` for the experiment and replicate of `graph`."""
     path = f"corpora.{name}"
     _fits(graph, settings, path)
     origin = graph.data.trained_on(settings.corpus, f"{path}.corpus", settings.side)

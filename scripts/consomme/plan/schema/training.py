@@ -100,10 +100,10 @@ SCHEDULER_KWARGS = {
 BATCHES = ("per_device_train_batch_size", "batch_seconds", "batch_tokens")
 
 
-# of Seq2SeqTrainingArguments, where the same is said otherwise or needs no key
+# keys of Seq2SeqTrainingArguments that have another name here or aren't needed
 _PRECISION = "write precision: bfloat16"
 _DEVELOPMENT = "eval_steps: N evaluates on the development sets every N steps"
-_BY_ITSELF = "batches are split by themselves where memory doesn't suffice"
+_BY_ITSELF = "batches are split automatically if memory is too small"
 TRANSFORMERS = {
     "auto_find_batch_size": _BY_ITSELF,
     "bf16": _PRECISION,
@@ -128,7 +128,7 @@ TRANSFORMERS = {
 
 
 class TrainNode(Chosen, Node):
-    """Training of a model; settings carry the names of transformers' TrainingArguments where it has them."""
+    """Training of a model; settings have the names of transformers' TrainingArguments, if it has them."""
 
     BY, TABLE = "optim", OPTIMIZERS
     ELSEWHERE = TRANSFORMERS

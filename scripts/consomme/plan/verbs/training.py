@@ -123,7 +123,8 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     settings = node.model_dump(
         by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
     )
-    settings.setdefault("momentum", None)  # as when it was a key of every optimizer: no spec moves
+    # momentum used to be a key of every optimizer; keep it, so that no digest changes
+    settings.setdefault("momentum", None)
     if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
         settings["per_device_train_batch_size"] = BATCH_SIZE
     augment = node.augment or graph.experiment.augment
