@@ -169,7 +169,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_to(tmp_path):
     found = checks._find(checks.Check("hard links", machine.links), Asked(tmp_path / "nowhere"))
-    assert found.well is False and "written to" in found.remedy
+    assert found.well is False and "write permission" in found.remedy
 
 
 def test_packages_that_are_not_as_pinned(tmp_path, monkeypatch):
