@@ -48,7 +48,7 @@ def test_an_unlisted_architecture_trains(tmp_path, job, corpora, unlisted):
     trained(tmp_path / "plain", job, corpora, unlisted, "nmt")
     for settings, words in (
         ({"layerwise_lr_decay": 0.9}, "layerwise_lr_decay: where the layers of 'auto-text' are is unknown"),
-        ({"lora": {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "target_modules": None}}, "lora: which modules"),
+        ({"lora": {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "target_modules": None}}, "lora: the modules of"),
         ({"encoder_layerdrop": 0.1}, "encoder_layerdrop: where the layers"),
     ):
         with pytest.raises(ConsommeError, match=words):
