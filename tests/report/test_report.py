@@ -219,6 +219,16 @@ def test_runs_table(written):
     assert run["learning_rate"] == "1e-05" and run["node"] == "tuned"
 
 
+def test_a_swept_key_named_like_a_column_leaves_the_column_alone():
+    from consomme.report.links import runs
+
+    model = {"name": "given/a", "node": "given", "run": "a", "verb": "from", "replicate": "1", "digest": "d"}
+    found = runs([model | {"folder": "results/e/models/given-d", "swept": {"folder": "a", "name": "x"}}])
+    assert found.loc[0, ["name", "folder", "swept.folder", "swept.name"]].tolist() == [
+        "given/a", "results/e/models/given-d", "a", "x",
+    ]  # fmt: skip
+
+
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()

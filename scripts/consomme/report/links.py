@@ -55,10 +55,16 @@ def _remove_stale(folder: Path, wanted: Mapping[Path, str]) -> None:
 
 
 def runs(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The table of runs: every model, its folder, and the values of the swept keys; sorted."""
+    """The table of runs: every model, its folder, and the values of the swept keys; sorted.
+
+    A swept key that is named like a column of the table, as `folder` is where checkpoints were given, is `swept.folder`."""
     keys = sorted({key for model in models for key in model.get("swept") or {}})
-    rows = [{**model, **{key: _spell(value) for key, value in (model.get("swept") or {}).items()}} for model in models]
-    columns = [*RUNS.names, *keys]
+    names = {key: f"swept.{key}" if key in RUNS.names else key for key in keys}
+    rows = [
+        {**model, **{names[key]: _spell(value) for key, value in (model.get("swept") or {}).items()}}
+        for model in models
+    ]
+    columns = [*RUNS.names, *names.values()]
     table = pd.DataFrame(rows, columns=columns).astype({"replicate": str})
     return typed(table.fillna("").sort_values(columns, ignore_index=True), RUNS)
 

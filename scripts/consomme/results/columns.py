@@ -42,7 +42,7 @@ INTERVAL = {
 
 RUNS = Table(
     "runs",
-    "every model, and after these columns a text column for each swept key",
+    "every model, and after these columns a text column for each swept key (swept.KEY where a column has that name)",
     {
         "name": (TEXT, "the model's name: NODE, or NODE/RUN"),
         "node": (TEXT, "its node in the configuration"),
