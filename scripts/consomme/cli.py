@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 
 MORE = "snakemake"  # key of a context's meta for the arguments after --
 DRY = {"-n", "--dry-run", "--dryrun"}  # also Snakemake's, after --
@@ -21,11 +20,8 @@ class Group(TyperGroup):
     """Errors that a user can correct become one line on the screen and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with exit_on_error():
             return super().invoke(ctx)
-        except ConsommeError as error:
-            print(f"error: {error}", file=sys.stderr)
-            raise typer.Exit(2) from None
 
 
 class WithSnakemake(TyperCommand):

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import read_json
 
 if TYPE_CHECKING:
@@ -39,11 +38,8 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcri
     parser.add_argument("--num-beams", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         _run(given)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _run(given: argparse.Namespace) -> None:

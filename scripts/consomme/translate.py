@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import read_json
 
 
@@ -27,12 +27,9 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.translat
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         for line in _translated(given):
             print(line)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _translated(given: argparse.Namespace) -> list[str]:

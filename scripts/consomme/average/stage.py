@@ -15,7 +15,7 @@ from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
 from consomme.common.digest import digest
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import hash_file, read_json, whole_folder
 from consomme.common.job import Job
 from consomme.common.log import say
@@ -214,8 +214,5 @@ def entry(argv: Sequence[str] | None = None, prog: str = "python -m consomme.ave
     if any(a == "--spec" or a.startswith("--spec=") for a in argv):
         main(run, "Average models.", argv)
         return
-    try:
+    with exit_on_error():
         by_hand(argv, prog)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class ConsommeError(Exception):
     """An error that the user can fix. The message names what was given, where, what is allowed, and what to do."""
+
+
+@contextmanager
+def exit_on_error() -> Generator[None]:
+    """Around a command: print a user's error as one line, without a traceback, and exit with code 2."""
+    try:
+        yield
+    except ConsommeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

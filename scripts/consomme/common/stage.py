@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 
 from consomme.common.digest import canonical, digest
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import exit_on_error
 from consomme.common.files import link_tree, whole_folder
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
@@ -49,8 +49,5 @@ def main(run: Callable[[Job], None], description: str, argv: list[str] | None = 
     if argv is None and (status := hand_over(sys.argv[1:])) is not None:
         raise SystemExit(status)
     begin()  # this process may be a fork of an older one
-    try:
+    with exit_on_error():
         run(parse(argv, description))
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None

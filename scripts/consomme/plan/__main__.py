@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from pathlib import Path
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,11 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clean", action="store_true", help="each file is a separate configuration; no overlay")
     parser.add_argument("--yes", action="store_true", help="with --clean: remove, do not only list")
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         _run(given)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _run(given: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import write_text
 from consomme.plan.items import RESULTS
 from consomme.plan.load import read
@@ -25,12 +25,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path(RESULTS) / "dag")
     parser.add_argument("--snakefile", type=Path, default=Path("Snakefile"))
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         for path in draw(given.config, given.out, given.snakefile):
             print(path)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def draw(config: list[Path], out: Path, snakefile: Path = Path("Snakefile")) -> list[Path]:

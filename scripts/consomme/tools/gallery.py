@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import struct
-import sys
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import write_text
 from consomme.data import audio
 from consomme.data.sources import TABLE as SOURCES
@@ -96,11 +95,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path(RESULTS) / "augmentation-gallery.html")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         write(given.out, given.config, given.seed)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
     print(given.out)
 
 

@@ -12,14 +12,13 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import exit_on_error
 from consomme.common.files import write_text
 from consomme.plan.items import Model
 from consomme.plan.load import read
@@ -40,11 +39,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(argv)
-    try:
+    with exit_on_error():
         publish(given.config, given.out, given.experiments)
-    except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def publish(config: Path, out: Path, experiments: Sequence[str] = ()) -> None:
