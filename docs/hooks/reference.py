@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from consomme.families import TABLE as FAMILIES
-from consomme.plan.reference import KeyReference, SectionReference, sections
+from consomme.plan.reference import KeyReference, SectionReference, keys_of, sections
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES_WITH_EXAMPLES = ["config/README.md", "docs/*.md", "docs/tutorials/*.md"]
@@ -214,7 +214,10 @@ def scratch() -> str:
         lines += [f"## `{name}` {{#{name}}}", "", f"Task `{family.task}`, `{family.config}`.", ""]
         for title, settings in (("scratch", family.scratch), ("tokenizer", family.tokenizer)):
             if settings:
-                lines += [f"| {title} | default |", "| --- | --- |"]
-                lines += [f"| `{key}` | `{spelt(value)}` |" for key, value in settings.items()]
+                lines += [f"| {title} | default | allowed | what it is |", "| --- | --- | --- | --- |"]
+                lines += [
+                    f"| `{key.name}` | `{key.default or 'null'}` | {cell(key.allowed)} | {cell(key.description)} |"
+                    for key in keys_of(settings)
+                ]
                 lines.append("")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from consomme.common.digest import canonical
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import defaults
 from consomme.families import TABLE, family_named, family_of, load, surgery
 from consomme.families.base import value_of
 
@@ -226,12 +227,12 @@ def test_settings_may_come_as_a_jobs_json_has_them(name, recipe, tmp_path):
     """1.0 is 1 there, and a tuple a list."""
     family = family_named(name)
     given, tokenizer, texts, languages = recipe(name)
-    settings = json.loads(canonical({**family.scratch, **given}))
+    settings = json.loads(canonical({**defaults(family.scratch), **given}))
     family.create(tmp_path / "a", settings, tokenizer, texts, languages, 1)
     family.create(tmp_path / "b", given, tokenizer, texts, languages, 1)
     weights = [(tmp_path / i / "model.safetensors").read_bytes() for i in "ab"]
     assert weights[0] == weights[1]
-    ranges = [key for key in ("init_std", "initializer_range", "initializer_factor") if key in family.scratch]
+    ranges = [key for key in ("init_std", "initializer_range", "initializer_factor") if key in defaults(family.scratch)]
     family.create(tmp_path / "c", {**settings, ranges[0]: 1}, tokenizer, texts, languages, 1)
     with pytest.raises(ConsommeError, match="refuses these settings"):
         family.create(tmp_path / "d", {**settings, ranges[0]: "much"}, tokenizer, texts, languages, 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consomme.common.settings import defaults
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import look
 from consomme.plan.estimates import Estimates, parameters
@@ -44,13 +45,13 @@ def estimates(plan):
 @pytest.mark.parametrize("name", ["ctc", "wav2vec2", "whisper", "moonshine", "marian", "t5"])
 def test_the_size_of_an_architecture_is_about_right(name, tmp_path):
     family = FAMILIES[name]
-    tokenizer = dict(family.tokenizer)
+    tokenizer = defaults(family.tokenizer)
     if "vocab_size" in tokenizer:
         tokenizer["vocab_size"] = 280 if tokenizer["type"] == "bpe" else 60
     languages = ["en", "fr"] if family.task == "nmt" else ["en"]
-    family.create(tmp_path / "model", dict(family.scratch), tokenizer, lambda: iter(TEXTS), languages, seed=1)
+    family.create(tmp_path / "model", defaults(family.scratch), tokenizer, lambda: iter(TEXTS), languages, seed=1)
     real = (tmp_path / "model/model.safetensors").stat().st_size / 4
-    assert parameters({"family": name, **family.scratch}, tokenizer) == pytest.approx(real, rel=0.35)
+    assert parameters({"family": name, **defaults(family.scratch)}, tokenizer) == pytest.approx(real, rel=0.35)
 
 
 def test_before_anything_is_made_sizes_are_known_from_the_architecture(small):

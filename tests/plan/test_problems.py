@@ -45,7 +45,7 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/width": {"drop": "1/4", "sides": ["decoder"]}}, ["half.width.sides", "'ctc' has no decoder"]),
         ({f"{MODELS}/half/width": {"drop": "1/4", "sides": []}}, ["half.width.sides", "one at least"]),
         ({f"{MODELS}/half/width": {"drop": "1/4"}, f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "intermediate_size": 1}}}, ["half.width.drop", "1/4 of 1 neuron"]),
-        ({f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "intermediate_size": 0}}}, ["scratch.intermediate_size", "at least 1"]),
+        ({f"{MODELS}/raw/from": {"scratch": {"family": "ctc", "intermediate_size": 0}}}, ["scratch.intermediate_size", "greater than or equal to 1"]),
         ({f"{MODELS}/thin": {"prune": "base", "width": {"drop": "1/2", "by": "magnitude"}}, f"{MODELS}/mean/average": ["base", "thin"]}, ["different widths", "'intermediate_size': 128", "'intermediate_size': 64"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": [2], "of": "sublayers"}}}, ["half.layers.encoder", "is only for a fraction"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "greedy", "of": "sublayer"}}}, ["half.layers.encoder.of", "did you mean 'sublayers'"]),

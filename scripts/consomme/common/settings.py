@@ -109,6 +109,11 @@ def _unknown(model: type[Chosen], name: str) -> InitErrorDetails:
     return InitErrorDetails(type=error, loc=(model.BY,), input=name)
 
 
+def defaults(model: type[Section] | None) -> dict[str, Any]:
+    """Key -> default of a section in which no key is needed. Empty for None."""
+    return model().model_dump(by_alias=True) if model else {}
+
+
 def checked(model: type[Section], given: Mapping[str, Any], called: Callable[[str], str] = str) -> Any:
     """The mapping as a validated section. ConsommeError, with a line per problem, if it is invalid. called: key -> its name
     in messages, as the user typed it."""

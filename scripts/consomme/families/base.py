@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section, defaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -132,9 +133,9 @@ class Family:
     architecture: str  # class name in transformers
     config: str  # class name of its config in transformers
     stacks: Mapping[str, Stack]  # by side
-    # settings of a model from scratch with their defaults, named as in its config; likewise for its tokenizer
-    scratch: Mapping[str, Any] = field(default_factory=dict)
-    tokenizer: Mapping[str, Any] = field(default_factory=dict)
+    # settings of a model from scratch, named as in its config, and of a tokenizer made of the training texts
+    scratch: type[Section] | None = None  # None: none is made from scratch
+    tokenizer: type[Section] | None = None  # None: it keeps the tokenizer that it was trained with
     dropouts: Sequence[str] = ()  # the config's keys that the one `dropout` setting of training sets
     exports: Sequence[str] = ("safetensors",)  # formats that `export` can write
     # ends of names of weights that a checkpoint may lack (they are zero then), or may have beyond the model's own
@@ -146,6 +147,11 @@ class Family:
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
     published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
+
+    @property
+    def tokenizer_kind(self) -> str:
+        """The kind of tokenizer that it makes of training texts; empty if it makes none."""
+        return str(defaults(self.tokenizer).get("type", ""))
 
     # -- on disk ---------------------------------------------------------------------------------------------------
     def create(

@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.families import keys
 
-TOKENIZER: Mapping[str, Any] = {"type": "characters"}  # the settings of such a tokenizer with their defaults
 BLANK = 0  # id of the padding token, which is CTC's blank
+
+
+class Settings(Section):
+    """Characters as tokens."""
+
+    type: keys.Kind = "characters"
 
 
 def write_vocabulary(

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families import characters
+from consomme.common.settings import Section
+from consomme.families import characters, keys
 from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
 
 NEURONS = (("intermediate_dense",), "output_dense")  # of every feed-forward part
 FRAME, HOP, FFT = 400, 160, 512  # samples; fixed in the stock extractor, whatever the rate
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    hidden_size: keys.Width = 64
+    num_hidden_layers: keys.Layers = 6
+    num_attention_heads: keys.Heads = 4
+    intermediate_size: keys.Neurons = 128
+    hidden_act: keys.Activation = "swish"
+    position_embeddings_type: keys.Positions = None
+    conv_depthwise_kernel_size: keys.Kernel = 9
+    hidden_dropout: keys.Dropout = 0.1
+    activation_dropout: keys.ActivationDropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.1
+    feat_proj_dropout: keys.FeatureDropout = 0.1
+    final_dropout: keys.FinalDropout = 0.1
+    conformer_conv_dropout: keys.ConvolutionDropout = 0.1
+    layerdrop: keys.LayerDrop = 0.0
+    apply_spec_augment: keys.OwnMasks = False
+    mask_time_prob: keys.TimeMasks = 0.0
+    mask_feature_prob: keys.FeatureMasks = 0.0
+    ctc_loss_reduction: keys.Reduction = "mean"
+    ctc_zero_infinity: keys.ZeroInfinity = True
+    add_adapter: keys.Adapter = False
+    num_mel_bins: keys.MelBins = 80
+    stride: keys.Stride = 3
+    initializer_range: keys.Spread = 0.1
 
 
 @dataclass(frozen=True)
@@ -165,32 +194,8 @@ FAMILY = Ctc(
         )
     },
     # sizes that train on a processor; convolution gives positions, so attention needs none
-    scratch={
-        "hidden_size": 64,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "hidden_act": "swish",
-        "position_embeddings_type": None,
-        "conv_depthwise_kernel_size": 9,
-        "hidden_dropout": 0.1,
-        "activation_dropout": 0.1,
-        "attention_dropout": 0.1,
-        "feat_proj_dropout": 0.1,
-        "final_dropout": 0.1,
-        "conformer_conv_dropout": 0.1,
-        "layerdrop": 0.0,
-        "apply_spec_augment": False,
-        "mask_time_prob": 0.0,
-        "mask_feature_prob": 0.0,
-        "ctc_loss_reduction": "mean",
-        "ctc_zero_infinity": True,
-        "add_adapter": False,
-        "num_mel_bins": 80,
-        "stride": 3,
-        "initializer_range": 0.1,
-    },
-    tokenizer=characters.TOKENIZER,
+    scratch=Scratch,
+    tokenizer=characters.Settings,
     dropouts=(
         "hidden_dropout",
         "activation_dropout",

@@ -9,7 +9,7 @@ from typing import Any
 
 from consomme.families import subwords
 from consomme.families.base import BART_STACKS
-from consomme.families.translation import SCRATCH, Multilingual, code_of
+from consomme.families.translation import Multilingual, Scratch, code_of
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 
@@ -72,8 +72,8 @@ FAMILY = M2M100(
     architecture="M2M100ForConditionalGeneration",
     config="M2M100Config",
     stacks=BART_STACKS,
-    scratch=SCRATCH,
-    tokenizer=subwords.SENTENCEPIECE,
+    scratch=Scratch,
+    tokenizer=subwords.SentencePiece,
     dropouts=("dropout",),
     optional=("embed_positions.weights",),  # sinusoids, computed anew
     exports=("safetensors", "ctranslate2"),

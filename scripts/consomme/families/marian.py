@@ -9,9 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from consomme.families import subwords
+from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS, Subwords
-from consomme.families.translation import SCRATCH, Translator, fits
+from consomme.families.translation import Translator, fits
+
+
+class Scratch(translation.Scratch):
+    """As its relatives."""
+
+    activation_function: keys.Activation = "swish"
+    share_encoder_decoder_embeddings: keys.Shared = True
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,8 @@ FAMILY = Marian(
     architecture="MarianMTModel",
     config="MarianConfig",
     stacks=BART_STACKS,
-    scratch={**SCRATCH, "activation_function": "swish", "share_encoder_decoder_embeddings": True},
-    tokenizer=subwords.SENTENCEPIECE,
+    scratch=Scratch,
+    tokenizer=subwords.SentencePiece,
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
 )

@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.families import subwords
+from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS
-from consomme.families.translation import SCRATCH, Multilingual, code_of, codes
+from consomme.families.translation import Multilingual, code_of, codes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 MASK = "<mask>"
+
+
+class Scratch(translation.Scratch):
+    """As its relatives."""
+
+    activation_function: keys.Activation = "gelu"
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,8 @@ FAMILY = MBart(
     architecture="MBartForConditionalGeneration",
     config="MBartConfig",
     stacks=BART_STACKS,
-    scratch={**SCRATCH, "activation_function": "gelu"},
-    tokenizer=subwords.UNIGRAM,
+    scratch=Scratch,
+    tokenizer=subwords.Unigram,
     dropouts=("dropout",),
     languages=True,
 )

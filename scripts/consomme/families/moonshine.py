@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.families import subwords
+from consomme.common.settings import Section
+from consomme.families import keys, subwords
 from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.transcription import Transcriber
 from consomme.families.waveform import Waveform
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # ids 0 to 3; the first three as the published models have them
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # size and stride of each
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    hidden_size: keys.Width = 96
+    intermediate_size: keys.Neurons = 256
+    encoder_num_hidden_layers: keys.EncoderLayers = 4
+    decoder_num_hidden_layers: keys.DecoderLayers = 2
+    encoder_num_attention_heads: keys.EncoderHeads = 4
+    decoder_num_attention_heads: keys.DecoderHeads = 4
+    max_position_embeddings: keys.MostPositions = 256
+    attention_dropout: keys.AttentionDropout = 0.0
+    initializer_range: keys.Spread = 0.02
 
 
 def _attention(path: str, side: str) -> Attention:
@@ -116,18 +131,8 @@ FAMILY = Moonshine(
             sublayers={"self": "self_attn.o_proj", "cross": "encoder_attn.o_proj", "feed_forward": "mlp.fc2"},
         ),
     },
-    scratch={
-        "hidden_size": 96,
-        "intermediate_size": 256,
-        "encoder_num_hidden_layers": 4,
-        "decoder_num_hidden_layers": 2,
-        "encoder_num_attention_heads": 4,
-        "decoder_num_attention_heads": 4,
-        "max_position_embeddings": 256,
-        "attention_dropout": 0.0,
-        "initializer_range": 0.02,
-    },
-    tokenizer=subwords.BYTE_PAIRS,
+    scratch=Scratch,
+    tokenizer=subwords.BytePairs,
     dropouts=("attention_dropout",),
     fewest=127 + 6 * 64 + 2 * 192,
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.families import subwords
+from consomme.common.settings import Section
+from consomme.families import keys, subwords
 from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
@@ -17,6 +18,32 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 UNKNOWN, BLANK = "<unk>", "<pad>"
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    num_mel_bins: keys.MelBins = 80
+    hidden_size: keys.Width = 64
+    num_hidden_layers: keys.Layers = 6
+    num_attention_heads: keys.Heads = 4
+    intermediate_size: keys.Neurons = 128
+    conv_kernel_size: keys.Kernel = 9
+    subsampling_factor: keys.Subsampling = 4
+    subsampling_conv_channels: keys.SubsamplingChannels = 32
+    scale_input: keys.ScaledInput = False
+    dropout: keys.Dropout = 0.1
+    dropout_positions: keys.PositionDropout = 0.0
+    activation_dropout: keys.ActivationDropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.1
+    layerdrop: keys.LayerDrop = 0.0
+    initializer_range: keys.Spread = 0.1
+
+
+class Tokenizer(subwords.BytePairs):
+    """Its tokenizer."""
+
+    vocab_size: keys.Pieces = 128
 
 
 @dataclass(frozen=True)
@@ -128,23 +155,7 @@ FAMILY = Parakeet(
         )
     },
     # twice the frames of the published models, which have a subsampling_factor of 8: short words need them
-    scratch={
-        "num_mel_bins": 80,
-        "hidden_size": 64,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "conv_kernel_size": 9,
-        "subsampling_factor": 4,
-        "subsampling_conv_channels": 32,
-        "scale_input": False,
-        "dropout": 0.1,
-        "dropout_positions": 0.0,
-        "activation_dropout": 0.1,
-        "attention_dropout": 0.1,
-        "layerdrop": 0.0,
-        "initializer_range": 0.1,
-    },
-    tokenizer={**subwords.BYTE_PAIRS, "vocab_size": 128},
+    scratch=Scratch,
+    tokenizer=Tokenizer,
     dropouts=("encoder_config.dropout", "encoder_config.activation_dropout", "encoder_config.attention_dropout"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section, defaults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
 
 
 def merged(
-    where: str, defaults: Mapping[str, Any], given: Mapping[str, Any], more: Sequence[str] = ()
+    where: str, model: type[Section] | None, given: Mapping[str, Any], more: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The defaults with the given settings over them. ConsommeError for a key neither there nor in `more`."""
+    """The section's defaults with the given settings over them. ConsommeError for a key neither there nor in `more`."""
     given = {k: v for k, v in given.items() if k != "family"}
-    allowed = [*defaults, *more]
+    own = defaults(model)
+    allowed = [*own, *more]
     for key in given:
         if key not in allowed:
             raise ConsommeError(
                 f"{where}.{key}: no such setting{nearest(key, allowed)}; allowed: {', '.join(sorted(set(allowed)))}"
             )
-    return {**defaults, **given}
+    return {**own, **given}
 
 
 def new_model(family: Family, settings: Mapping[str, Any], fixed: Mapping[str, Any], seed: int) -> PreTrainedModel:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError
-from consomme.families import subwords
+from consomme.common.settings import Section
+from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS
 from consomme.families.greedy import pad_frames
 from consomme.families.transcription import Transcriber
@@ -20,6 +23,35 @@ if TYPE_CHECKING:
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 FRAME, HOP = 400, 160  # samples of a frame and between frames at 16 kHz
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    input_feat_per_channel: keys.MelBins = 80
+    d_model: keys.Width = 96
+    encoder_layers: keys.EncoderLayers = 4
+    decoder_layers: keys.DecoderLayers = 2
+    encoder_attention_heads: keys.EncoderHeads = 4
+    decoder_attention_heads: keys.DecoderHeads = 4
+    encoder_ffn_dim: keys.EncoderNeurons = 256
+    decoder_ffn_dim: keys.DecoderNeurons = 256
+    conv_channels: keys.SubsamplerChannels = 96
+    conv_kernel_sizes: keys.SubsamplerKernels = Field([5, 5])
+    max_source_positions: keys.MostFrames = 6000
+    max_target_positions: keys.MostTokens = 128
+    dropout: keys.Dropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.0
+    activation_dropout: keys.ActivationDropout = 0.0
+    encoder_layerdrop: keys.LayerDrop = 0.0
+    decoder_layerdrop: keys.DecoderLayerDrop = 0.0
+    init_std: keys.Spread = 0.02
+
+
+class Tokenizer(subwords.SentencePiece):
+    """Its tokenizer."""
+
+    vocab_size: keys.Pieces = 200
 
 
 @dataclass(frozen=True)
@@ -115,27 +147,8 @@ FAMILY = Speech2Text(
     architecture="Speech2TextForConditionalGeneration",
     config="Speech2TextConfig",
     stacks=BART_STACKS,
-    scratch={
-        "input_feat_per_channel": 80,
-        "d_model": 96,
-        "encoder_layers": 4,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4,
-        "encoder_ffn_dim": 256,
-        "decoder_ffn_dim": 256,
-        "conv_channels": 96,
-        "conv_kernel_sizes": [5, 5],
-        "max_source_positions": 6000,
-        "max_target_positions": 128,
-        "dropout": 0.1,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "encoder_layerdrop": 0.0,
-        "decoder_layerdrop": 0.0,
-        "init_std": 0.02,
-    },
-    tokenizer={**subwords.SENTENCEPIECE, "vocab_size": 200},
+    scratch=Scratch,
+    tokenizer=Tokenizer,
     dropouts=("dropout",),
     optional=("embed_positions.weights",),  # sinusoids, computed anew
 )

@@ -8,15 +8,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.settings import Section
+from consomme.families import keys
 
 SENTENCES = 1_000_000  # more than these teach SentencePiece little; every n-th is taken then
 END, UNKNOWN = "</s>", "<unk>"  # the pieces that SentencePiece gives the ids 0 and 1 here
 SPACE = "▁"
 
-# the settings of a tokenizer with their defaults
-UNIGRAM: Mapping[str, Any] = {"type": "unigram", "vocab_size": 1000, "character_coverage": 1.0}
-SENTENCEPIECE: Mapping[str, Any] = {**UNIGRAM, "normalization_rule_name": "nmt_nfkc"}
-BYTE_PAIRS: Mapping[str, Any] = {"type": "bpe", "vocab_size": 300}
+
+class Unigram(Section):
+    """Subwords by SentencePiece of texts as they stand."""
+
+    type: keys.Kind = "unigram"
+    vocab_size: keys.Pieces = 1000
+    character_coverage: keys.Coverage = 1.0
+
+
+class SentencePiece(Unigram):
+    """Subwords by SentencePiece of normalised texts."""
+
+    normalization_rule_name: keys.Rule = "nmt_nfkc"
+
+
+class BytePairs(Section):
+    """Byte pairs by the tokenizers library."""
+
+    type: keys.Kind = "bpe"
+    vocab_size: keys.Pieces = 300
 
 
 def sentencepiece(

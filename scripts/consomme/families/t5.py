@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.families import subwords
+from consomme.common.settings import Section
+from consomme.families import keys, subwords
 from consomme.families.base import Attention, FeedForward, Stack
 from consomme.families.translation import Translator
 
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SPECIAL = ("<pad>", "</s>", "<unk>")  # ids 0 to 2, as the tokenizer and the config have them
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    d_model: keys.Width = 96
+    num_layers: keys.EncoderLayers = 3
+    num_decoder_layers: keys.DecoderLayers = 2
+    num_heads: keys.Heads = 4
+    d_kv: keys.HeadWidth = 24
+    d_ff: keys.Neurons = 384
+    feed_forward_proj: keys.Activation = "relu"
+    relative_attention_num_buckets: keys.Buckets = 32
+    relative_attention_max_distance: keys.Furthest = 128
+    dropout_rate: keys.Dropout = 0.1
+    initializer_factor: keys.SpreadFactor = 1.0
+
+
+class Tokenizer(subwords.Unigram):
+    """Its tokenizer."""
+
+    model_max_length: keys.Longest = 512
 
 
 def _attention(path: str) -> Attention:
@@ -118,20 +141,8 @@ FAMILY = T5(
             },
         ),
     },
-    scratch={
-        "d_model": 96,
-        "num_layers": 3,
-        "num_decoder_layers": 2,
-        "num_heads": 4,
-        "d_kv": 24,
-        "d_ff": 384,
-        "feed_forward_proj": "relu",
-        "relative_attention_num_buckets": 32,
-        "relative_attention_max_distance": 128,
-        "dropout_rate": 0.1,
-        "initializer_factor": 1.0,
-    },
-    tokenizer={**subwords.UNIGRAM, "model_max_length": 512},
+    scratch=Scratch,
+    tokenizer=Tokenizer,
     dropouts=("dropout_rate",),
     exports=("safetensors", "ctranslate2"),
     languages=True,

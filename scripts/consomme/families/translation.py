@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section
+from consomme.families import keys
 from consomme.families.base import Subwords
 from consomme.families.encoder_decoder import UNBOUNDED, EncoderDecoder
 
@@ -20,26 +22,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-# sizes that train on a processor, in the names of BART's descendants
-SCRATCH: Mapping[str, Any] = {
-    "d_model": 96,
-    "encoder_layers": 3,
-    "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
-    "encoder_ffn_dim": 384,
-    "decoder_ffn_dim": 384,
-    "max_position_embeddings": 512,
-    "activation_function": "relu",
-    "scale_embedding": True,
-    "tie_word_embeddings": True,
-    "dropout": 0.1,
-    "attention_dropout": 0.0,
-    "activation_dropout": 0.0,
-    "encoder_layerdrop": 0.0,
-    "decoder_layerdrop": 0.0,
-    "init_std": 0.02,
-}
+class Scratch(Section):
+    """A new model, in the names of BART's descendants. Sizes that train on a processor."""
+
+    d_model: keys.Width = 96
+    encoder_layers: keys.EncoderLayers = 3
+    decoder_layers: keys.DecoderLayers = 2
+    encoder_attention_heads: keys.EncoderHeads = 4
+    decoder_attention_heads: keys.DecoderHeads = 4
+    encoder_ffn_dim: keys.EncoderNeurons = 384
+    decoder_ffn_dim: keys.DecoderNeurons = 384
+    max_position_embeddings: keys.MostPositions = 512
+    activation_function: keys.Activation = "relu"
+    scale_embedding: keys.ScaledInput = True
+    tie_word_embeddings: keys.Tied = True
+    dropout: keys.Dropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.0
+    activation_dropout: keys.ActivationDropout = 0.0
+    encoder_layerdrop: keys.LayerDrop = 0.0
+    decoder_layerdrop: keys.DecoderLayerDrop = 0.0
+    init_std: keys.Spread = 0.02
 
 
 @dataclass(frozen=True)

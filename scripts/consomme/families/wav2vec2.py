@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from consomme.families import characters
-from consomme.families.waveform import DROPOUTS, SCRATCH, WaveformCtc, stack
+from consomme.families.waveform import DROPOUTS, Scratch, WaveformCtc, stack
 
 FAMILY = WaveformCtc(
     name="wav2vec2",
@@ -14,8 +14,8 @@ FAMILY = WaveformCtc(
     architecture="Wav2Vec2ForCTC",
     config="Wav2Vec2Config",
     stacks=stack("wav2vec2"),
-    scratch=SCRATCH,
-    tokenizer=characters.TOKENIZER,
+    scratch=Scratch,
+    tokenizer=characters.Settings,
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,

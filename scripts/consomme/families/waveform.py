@@ -7,43 +7,47 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from consomme.common.errors import ConsommeError
-from consomme.families import characters
+from consomme.common.settings import Section
+from consomme.families import characters, keys
 from consomme.families.base import Attention, Family, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
-
-# sizes that train on a processor: frames of 20 ms, as the published models have
-SCRATCH: Mapping[str, Any] = {
-    "hidden_size": 64,
-    "num_hidden_layers": 6,
-    "num_attention_heads": 4,
-    "intermediate_size": 128,
-    "conv_dim": [32, 48, 64, 64],
-    "conv_stride": [5, 4, 4, 4],
-    "conv_kernel": [10, 8, 4, 4],
-    "conv_bias": True,
-    "feat_extract_norm": "layer",
-    "do_stable_layer_norm": True,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "hidden_dropout": 0.1,
-    "activation_dropout": 0.1,
-    "attention_dropout": 0.1,
-    "feat_proj_dropout": 0.1,
-    "final_dropout": 0.1,
-    "layerdrop": 0.0,
-    "apply_spec_augment": False,
-    "mask_time_prob": 0.0,
-    "mask_feature_prob": 0.0,
-    "ctc_loss_reduction": "mean",
-    "ctc_zero_infinity": True,
-    "initializer_range": 0.1,
-}
 DROPOUTS = ("hidden_dropout", "activation_dropout", "attention_dropout", "feat_proj_dropout", "final_dropout")
+
+
+class Scratch(Section):
+    """A new model with frames of 20 ms, as the published ones have. Sizes that train on a processor."""
+
+    hidden_size: keys.Width = 64
+    num_hidden_layers: keys.Layers = 6
+    num_attention_heads: keys.Heads = 4
+    intermediate_size: keys.Neurons = 128
+    conv_dim: keys.Channels = Field([32, 48, 64, 64])
+    conv_stride: keys.Strides = Field([5, 4, 4, 4])
+    conv_kernel: keys.Kernels = Field([10, 8, 4, 4])
+    conv_bias: keys.Bias = True
+    feat_extract_norm: keys.FeatureNorm = "layer"
+    do_stable_layer_norm: keys.StableNorm = True
+    num_conv_pos_embeddings: keys.PositionKernel = 16
+    num_conv_pos_embedding_groups: keys.PositionGroups = 4
+    hidden_dropout: keys.Dropout = 0.1
+    activation_dropout: keys.ActivationDropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.1
+    feat_proj_dropout: keys.FeatureDropout = 0.1
+    final_dropout: keys.FinalDropout = 0.1
+    layerdrop: keys.LayerDrop = 0.0
+    apply_spec_augment: keys.OwnMasks = False
+    mask_time_prob: keys.TimeMasks = 0.0
+    mask_feature_prob: keys.FeatureMasks = 0.0
+    ctc_loss_reduction: keys.Reduction = "mean"
+    ctc_zero_infinity: keys.ZeroInfinity = True
+    initializer_range: keys.Spread = 0.1
 
 
 def stack(base: str, anchored: bool = False) -> Mapping[str, Stack]:

@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consomme.families import characters
-from consomme.families.waveform import DROPOUTS, SCRATCH, WaveformCtc, stack
+from consomme.families import characters, keys, waveform
+from consomme.families.waveform import DROPOUTS, WaveformCtc, stack
+
+
+class Scratch(waveform.Scratch):
+    """As its relatives."""
+
+    num_buckets: keys.Buckets = 64
+    max_bucket_distance: keys.Furthest = 160
 
 
 @dataclass(frozen=True)
@@ -31,8 +38,8 @@ FAMILY = WavLM(
     architecture="WavLMForCTC",
     config="WavLMConfig",
     stacks=stack("wavlm", anchored=True),
-    scratch={**SCRATCH, "num_buckets": 64, "max_bucket_distance": 160},
-    tokenizer=characters.TOKENIZER,
+    scratch=Scratch,
+    tokenizer=characters.Settings,
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, nearest
+from consomme.common.settings import Section
+from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS
 from consomme.families.transcription import Transcriber
 
@@ -23,6 +25,27 @@ OTHERS = ("<|startoflm|>", "<|startofprev|>", "<|nospeech|>")
 ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
 PREFIX = 4  # START, language, task, SILENT
 MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
+
+
+class Scratch(Section):
+    """A new model. Sizes that train on a processor."""
+
+    window: keys.Window = 6.0
+    num_mel_bins: keys.MelBins = 80
+    d_model: keys.Width = 96
+    encoder_layers: keys.EncoderLayers = 4
+    decoder_layers: keys.DecoderLayers = 2
+    encoder_attention_heads: keys.EncoderHeads = 4
+    decoder_attention_heads: keys.DecoderHeads = 4
+    encoder_ffn_dim: keys.EncoderNeurons = 256
+    decoder_ffn_dim: keys.DecoderNeurons = 256
+    max_target_positions: keys.MostTokens = 64
+    dropout: keys.Dropout = 0.1
+    attention_dropout: keys.AttentionDropout = 0.0
+    activation_dropout: keys.ActivationDropout = 0.0
+    encoder_layerdrop: keys.LayerDrop = 0.0
+    decoder_layerdrop: keys.DecoderLayerDrop = 0.0
+    init_std: keys.Spread = 0.02
 
 
 @dataclass(frozen=True)
@@ -281,25 +304,8 @@ FAMILY = Whisper(
     architecture="WhisperForConditionalGeneration",
     config="WhisperConfig",
     stacks=BART_STACKS,
-    scratch={
-        "window": 6.0,
-        "num_mel_bins": 80,
-        "d_model": 96,
-        "encoder_layers": 4,
-        "decoder_layers": 2,
-        "encoder_attention_heads": 4,
-        "decoder_attention_heads": 4,
-        "encoder_ffn_dim": 256,
-        "decoder_ffn_dim": 256,
-        "max_target_positions": 64,
-        "dropout": 0.1,
-        "attention_dropout": 0.0,
-        "activation_dropout": 0.0,
-        "encoder_layerdrop": 0.0,
-        "decoder_layerdrop": 0.0,
-        "init_std": 0.02,
-    },
-    tokenizer={"type": "bpe", "vocab_size": 300},
+    scratch=Scratch,
+    tokenizer=subwords.BytePairs,
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
     windows=True,

@@ -145,7 +145,7 @@ def base_named(name: str, task: str) -> Base:
         # without its config it is unknown whether it has a head; a new head is right for a new language anyway
         scored = any(kind.endswith("ForCTC") for kind in config.get("architectures") or ())
         if not scored:
-            start["tokenizer"] = {"type": family.tokenizer["type"]}
+            start["tokenizer"] = {"type": family.tokenizer_kind}
     exports = family.exports if family else ("safetensors",)
     if family and (family.no_conversion(config) if config else type(family).no_conversion != Family.no_conversion):
         exports = ("safetensors",)  # some or all of its checkpoints can't be converted

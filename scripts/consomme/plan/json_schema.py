@@ -52,14 +52,5 @@ def _scratch() -> dict[str, Any]:
 
 
 def _settings(family: Family) -> dict[str, Any]:
-    known = {key: {**_like(default), "default": default} for key, default in family.scratch.items()}
+    known = family.scratch.model_json_schema()["properties"] if family.scratch else {}
     return {"properties": {"family": True, **known}, "additionalProperties": False}
-
-
-def _like(default: Any) -> dict[str, Any]:
-    """The schema of values of the default's type. The spellings are those of common/values.py."""
-    if isinstance(default, bool):
-        return {"type": "boolean"}
-    if isinstance(default, int | float):
-        return {"type": ["number", "string"]}
-    return {"type": "array"} if isinstance(default, list) else {}

@@ -60,6 +60,11 @@ def sections() -> list[SectionReference]:
     return list(found.values())
 
 
+def keys_of(model: type[Section]) -> list[KeyReference]:
+    """The keys of one section, such as a family's settings of a new model."""
+    return _keys(model, keys(model))
+
+
 def _add(model: type[Section], kind: str, found: dict[str, SectionReference]) -> None:
     name = model.__name__
     if name in found:

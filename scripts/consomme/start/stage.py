@@ -73,9 +73,8 @@ def _take(job: Job, source: Path, folder: Path, where: str) -> None:
         return
     names = {name for path in files if path.suffix == ".safetensors" for name in names_in(path)}
     if family.objective == "ctc" and family.tokenizer and not has_head(names):
-        kind = family.tokenizer["type"]
         raise ConsommeError(
-            f"{where}: an encoder without a head, as pretraining leaves it; from: {{..., tokenizer: {{type: {kind}}}}} "
+            f"{where}: an encoder without a head, as pretraining leaves it; from: {{..., tokenizer: {{type: {family.tokenizer_kind}}}}} "
             "gives it a tokenizer made of the training texts and a CTC head for it"
         )
     copy_checkpoint(source, folder, where)

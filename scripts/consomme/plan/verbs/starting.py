@@ -8,20 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.values import integer, number, text
+from consomme.common.settings import Section
 from consomme.families import TABLE as FAMILIES
 from consomme.families import family_for
 from consomme.families.base import value_of
 from consomme.plan.items import Model, Prepared
-from consomme.plan.problems import among, fail
+from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import FromNode
 
 if TYPE_CHECKING:
     from consomme.plan.view import Graph
-
-
-MOST = 1000  # layers, and heads of a layer; pruning plans enumerate them
-MOST_NEURONS = 1_000_000  # of a feed-forward part
 
 
 def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, Path]:
@@ -66,7 +62,7 @@ def check_head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
     if family.objective == "ctc" and family.tokenizer and not name.endswith("ForCTC"):
         fail(
             path,
-            f"{folder} holds a {name}, which has no CTC head; tokenizer: {{type: {family.tokenizer['type']}}} beside it "
+            f"{folder} holds a {name}, which has no CTC head; tokenizer: {{type: {family.tokenizer_kind}}} beside it "
             "makes a tokenizer of the training texts, and a head for it",
         )
 
@@ -80,33 +76,32 @@ def new_tokenizer(given: Mapping[str, Any], family: str | None, task: str, path:
         fail(path, f"'{family}' keeps its own tokenizer; a new one, with a new CTC head, is for: {names}")
     if task != "asr":
         fail(path, f"makes a CTC head for a checkpoint that has none, and the experiment's task is {task}")
-    kinds = {f.tokenizer["type"]: f.tokenizer for f in makers}
-    allowed = list(kinds) if family is None else [FAMILIES[family].tokenizer["type"]]
+    kinds = {f.tokenizer_kind: f.tokenizer for f in makers if f.tokenizer}
+    allowed = list(kinds) if family is None else [FAMILIES[family].tokenizer_kind]
     if "type" not in given:
         fail(f"{path}.type", f"this key is needed beside a checkpoint: {', '.join(allowed)}")
     among(f"{path}.type", given["type"], allowed, "tokenizer")
-    return _filled(given, kinds[given["type"]], path, set())
+    return section(kinds[given["type"]], given, path).model_dump(by_alias=True)
 
 
 def scratch(
     given: Mapping[str, Any], tokenizer: Mapping[str, Any], task: str, path: str
 ) -> tuple[dict[str, Any], dict[str, Any], str]:
     """(architecture, tokenizer, family) of a model from scratch, with all defaults."""
-    made = [name for name, family in FAMILIES.items() if family.scratch]
+    names = [name for name, family in FAMILIES.items() if family.scratch]
     if "family" not in given:
-        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(made)}")
+        fail(f"{path}.scratch.family", f"this key is needed: {', '.join(names)}")
     name = given["family"]
-    among(f"{path}.scratch.family", name, made, "family")
+    among(f"{path}.scratch.family", name, names, "family")
     family = FAMILIES[name]
     if family.task != task:
         fail(f"{path}.scratch.family", f"'{name}' is for {family.task}, and the experiment's task is {task}")
-    settings = _filled(given, family.scratch, f"{path}.scratch", {"family"})
-    for stack in family.stacks.values():
-        for key, most in ((stack.count, MOST), (stack.heads, MOST), (stack.width, MOST_NEURONS)):
-            key = key_in_scratch(key or "")
-            if key in settings and not 1 <= settings[key] <= most:
-                fail(f"{path}.scratch.{key}", f"at least 1 is needed, at most {most}; given: {settings[key]}")
-    return {"family": name, **settings}, _filled(tokenizer, family.tokenizer, f"{path}.tokenizer", set()), name
+    own = {key: value for key, value in given.items() if key != "family"}
+    made, pieces = (
+        section(model or Section, values, f"{path}.{key}").model_dump(by_alias=True)
+        for key, model, values in (("scratch", family.scratch, own), ("tokenizer", family.tokenizer, tokenizer))
+    )
+    return {"family": name, **made}, pieces, name
 
 
 def key_in_scratch(key: str) -> str:
@@ -117,40 +112,6 @@ def key_in_scratch(key: str) -> str:
 def files_in(folder: Path) -> tuple[str, ...]:
     """The files of a folder that a job reads, or the folder itself if it doesn't exist; the plan then reports it."""
     return tuple(str(p) for p in sorted(folder.iterdir()) if p.is_file()) if folder.is_dir() else (str(folder),)
-
-
-def _filled(given: Mapping[str, Any], defaults: Mapping[str, Any], path: str, others: set[str]) -> dict[str, Any]:
-    result = dict(defaults)
-    for key, value in given.items():
-        if key in others:
-            continue
-        among(f"{path}.{key}", key, defaults, "setting")
-        try:
-            result[key] = _like(defaults[key], value)
-        except ValueError as error:
-            fail(f"{path}.{key}", f"{error}; given: {value!r}")
-    return result
-
-
-def _like(default: Any, value: Any) -> Any:
-    """`value` as the default's type. ValueError, with what is expected, if it doesn't fit."""
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ValueError("true or false is needed here")
-    elif isinstance(default, int):
-        if not isinstance(value := integer(value), int):
-            raise ValueError("a whole number is needed here")
-    elif isinstance(default, float):
-        if not isinstance(value := number(value), int | float):
-            raise ValueError("a number is needed here")
-        return float(value)
-    elif isinstance(default, list):
-        if not isinstance(value, list) or not value:
-            raise ValueError(f"a list is needed here, such as {default}")
-        return [_like(default[0], one) for one in value]
-    elif isinstance(default, str | None) and value is not default and not isinstance(value := text(value), str):
-        raise ValueError("text is needed here")
-    return value
 
 
 # -- making -----------------------------------------------------------------------------------------------------------
