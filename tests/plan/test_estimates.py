@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from consomme.common.settings import defaults
@@ -75,6 +76,17 @@ def test_sizes_follow_the_parents_and_hours_like_jobs(small):
     assert known.seconds(node(plan, "healed")) == pytest.approx(30 * 5 / 8)
     # no average nor pruning has ended
     assert known.seconds(node(plan, "mean")) is None and known.seconds(node(plan, "half")) is None
+
+
+def test_what_is_trained_from_half_precision_is_stored_in_float32(small, tmp_path):
+    from safetensors.numpy import save_file
+
+    plan = Plan(small)
+    save_file({"weight": np.zeros(1000, np.float16), "steps": np.zeros(2, np.int64)}, tmp_path / "model.safetensors")
+    file = (tmp_path / "model.safetensors").stat().st_size
+    known = Estimates(plan.models.values(), {node(plan, "raw").id: tmp_path})
+    assert known.size(node(plan, "raw")).value == file
+    assert known.size(node(plan, "base")).value == known.size(node(plan, "mean")).value == 1000 * 4 + 2 * 8
 
 
 def test_runs_of_the_same_node_tell_more_than_others(small):

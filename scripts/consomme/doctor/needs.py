@@ -129,20 +129,19 @@ def _elsewhere(asked: Asked) -> bool:
 
 def _sizes(asked: Asked) -> dict[str, float | None]:
     """Model's id -> bytes of its weights, for models that are not made yet; None if unknown."""
-    fetched = {m.id: size for m in asked.models if "hub" in m.identity["settings"] and (size := _fetched(m))}
+    fetched = {m.id: folder for m in asked.models if "hub" in m.identity["settings"] and (folder := _fetched(m))}
     estimates = Estimates(asked.plan.models.values(), fetched) if asked.plan else None
     found = {m.id: estimates.size(m) for m in asked.models} if estimates else {}
     return {name: guess.value if guess else None for name, guess in found.items()}
 
 
-def _fetched(model: Any) -> float:
-    """Bytes of a hub checkpoint in the local cache, 0 if it isn't there."""
+def _fetched(model: Any) -> Path | None:
+    """The folder of a hub checkpoint in the local cache, if it is there."""
     from huggingface_hub import try_to_load_from_cache
 
     name, revision = _key(model)
     found = try_to_load_from_cache(name, "config.json", revision=revision)
-    files = Path(found).parent.glob("*.safetensors") if isinstance(found, str) else ()
-    return float(sum(f.stat().st_size for f in files))
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def written(asked: Asked) -> tuple[float, str]:

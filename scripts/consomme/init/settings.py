@@ -223,13 +223,11 @@ def _notes(s: Settings) -> list[str]:
         notes.append(f"recordings of {', '.join(f'{r:,}' for r in sorted(low))} Hz are resampled to 16,000 Hz")
     if both := train.speakers & test.speakers:
         notes.append(
-            f"{len(both)} of the {len(test.speakers)} test speakers are in the training set too, so results say little "
+            f"test speakers that are in the training set too: {len(both)} of {len(test.speakers)}; results say little "
             "about new speakers"
         )
     if 0 < len(test.speakers) < FEW_SPEAKERS:
-        notes.append(
-            f"the test set has {len(test.speakers)} speakers; results for other speakers may be much better or worse"
-        )
+        notes.append(f"speakers of the test set: {len(test.speakers)}; results for others may be much better or worse")
     share = recurring(train, [dev, test])
     if share > RECURRING:
         notes.append(

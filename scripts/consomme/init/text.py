@@ -56,7 +56,7 @@ def _seen(seen: Seen, task: str) -> str:
         rates = ", ".join(f"{rate / 1000:g}" for rate in sorted(seen.rates))
         length = f"{seen.hours:.1f} hours" if seen.hours >= 1 else f"{seen.hours * 60:.0f} minutes"
         parts += [f"{about}{length}", f"longest {about}{max(seen.seconds):.1f} s", f"{rates} kHz"]
-        parts += [f"{len(seen.speakers)} speakers"] if seen.speakers else []
+        parts += [f"speakers: {len(seen.speakers)}"] if seen.speakers else []
     return ", ".join([*parts, f"longest text {max(seen.characters):,} characters"])
 
 

@@ -5,9 +5,10 @@ They are rough: they tell an hour from a week, and a gigabyte from a hundred."""
 from __future__ import annotations
 
 import csv
+import json
 import statistics
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +26,17 @@ STORED = {"int8": 0.25, "int8_float32": 0.25, "int8_float16": 0.25, "int8_bfloat
 STORED |= {"float16": 0.5, "bfloat16": 0.5}  # of the bytes of float32
 
 
+HEADER = 100_000_000  # bytes; safetensors reads no longer one
+WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number, by safetensors' names
+
+
 @dataclass(frozen=True)
 class Guess:
-    """A number, and whether it was measured or is an estimate."""
+    """The bytes of a model."""
 
     value: float
-    measured: bool
+    measured: bool  # otherwise estimated
+    wide: float  # its bytes if every weight were float32, as training stores them
 
 
 def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> float:
@@ -51,47 +57,45 @@ def parameters(scratch: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> floa
 class Estimates:
     """Bytes and seconds of the models of a plan, made or not.
 
-    known: model id -> bytes of starting points stored elsewhere, such as in the hub's cache."""
+    known: model id -> the folder of a starting point stored elsewhere, such as in the hub's cache."""
 
-    def __init__(self, models: Iterable[Model], known: Mapping[str, float] | None = None) -> None:
+    def __init__(self, models: Iterable[Model], known: Mapping[str, Path] | None = None) -> None:
         self.models = list(models)
-        self._bytes: dict[str, Guess | None] = {name: Guess(size, True) for name, size in (known or {}).items()}
+        found = {name: _weights_in(folder.glob("*.safetensors")) for name, folder in (known or {}).items()}
+        self._bytes: dict[str, Guess | None] = dict(found)
 
     def size(self, model: Model) -> Guess | None:
         """A model's bytes: as on the disk, else of a similar model, else from its parents."""
         if model.id not in self._bytes:
             self._bytes[model.id] = None  # until it is known
-            found = _stored(model) or self._twin(model)
-            self._bytes[model.id] = Guess(found, True) if found else self._guessed(model)
+            self._bytes[model.id] = _stored(model) or self._twin(model) or self._guessed(model)
         return self._bytes[model.id]
 
-    def _twin(self, model: Model) -> float | None:
+    def _twin(self, model: Model) -> Guess | None:
         twins = (m for m in self.models if m.digest == model.digest and m.experiment != model.experiment)
         return next((size for m in twins if (size := _stored(m))), None)
 
     def _guessed(self, model: Model) -> Guess | None:
         settings = model.identity["settings"]
         if model.stage == "start":
-            size = _start_size(settings, Path(model.data_root))
-            return Guess(size, False) if size else None
-        known = [size for m in model.parents.values() if (size := self._weights(m))]
+            return _start_size(settings, Path(model.data_root))
+        known = [guess for m in model.parents.values() if (guess := self._weights(m))]
         if not known:
             return None
+        value, wide = (statistics.median(sizes) for sizes in zip(*((g.value, g.wide) for g in known), strict=True))
         if model.ensemble:
-            return Guess(sum(known), False)
-        share = 1.0
-        if model.stage == "prune":
-            share = _kept(next(iter(model.parents.values())), model)
-        elif model.stage == "export":
-            share = STORED.get(settings.get("quantization"), 1.0)
-        return Guess(statistics.median(known) * share, False)
+            return Guess(sum(g.value for g in known), False, sum(g.wide for g in known))
+        if model.stage == "train":
+            return Guess(wide, False, wide)
+        if model.stage == "export" and (share := STORED.get(settings.get("quantization"))):
+            return Guess(wide * share, False, wide)
+        share = _kept(next(iter(model.parents.values())), model) if model.stage == "prune" else 1.0
+        return Guess(value * share, False, wide * share)
 
-    def _weights(self, model: Model) -> float | None:
-        """Bytes of a model's weights alone, without its folder's checkpoints and stock-shape copy."""
+    def _weights(self, model: Model) -> Guess | None:
+        """A model's weights alone, without its folder's checkpoints and stock-shape copy."""
         own = Path(model.folder) / "model.safetensors"
-        if own.is_file():
-            return float(own.stat().st_size)
-        return guess.value if (guess := self.size(model)) else None
+        return _weights_in([own]) if own.is_file() else self.size(model)
 
     def seconds(self, model: Model) -> float | None:
         """Estimated seconds of the job of a model that is not made yet, from finished jobs of the same node, else of the
@@ -131,22 +135,43 @@ def wall_seconds(model: Model) -> float | None:
     return float(rows[0]["s"]) if rows and rows[0].get("s") else None
 
 
-def _stored(model: Model) -> float | None:
-    """The bytes of a finished model's weights, or of all its files if it is an export."""
+def _stored(model: Model) -> Guess | None:
+    """A finished model's weights, or all its files if it is an export."""
     if not Path(model.marker).exists():
         return None
     files = [f for f in Path(model.folder).rglob("*") if f.is_file()]
-    weights = [f for f in files if f.suffix == ".safetensors"] or files
-    return float(sum(f.stat().st_size for f in weights))
+    if found := _weights_in(f for f in files if f.suffix == ".safetensors"):
+        return found
+    size = float(sum(f.stat().st_size for f in files))
+    return Guess(size, True, size) if size else None
 
 
-def _start_size(settings: Mapping[str, Any], root: Path) -> float | None:
-    """The bytes of a starting point, None for one of the hub, which isn't queried here."""
+def _start_size(settings: Mapping[str, Any], root: Path) -> Guess | None:
+    """A starting point, None for one of the hub, which isn't queried here."""
     if "scratch" in settings:
-        return FLOAT32 * parameters(settings["scratch"], settings["tokenizer"])
+        size = FLOAT32 * parameters(settings["scratch"], settings["tokenizer"])
+        return Guess(size, False, size)
     if "folder" in settings:
-        return float(sum(f.stat().st_size for f in (root / settings["folder"]).glob("*.safetensors"))) or None
+        found = _weights_in((root / settings["folder"]).glob("*.safetensors"))
+        return replace(found, measured=False) if found else None
     return None
+
+
+def _weights_in(files: Iterable[Path]) -> Guess | None:
+    """The weights in safetensors files, by their sizes and headers. A file whose header can't be read counts as float32."""
+    size = wide = 0.0
+    for path in files:
+        size += (bytes_ := path.stat().st_size)
+        try:
+            with path.open("rb") as stream:
+                length = int.from_bytes(stream.read(8), "little")
+                header = json.loads(stream.read(length) if length < HEADER else "")
+            slots = [slot for name, slot in header.items() if name != "__metadata__"]
+            numbers = [(slot["data_offsets"][1] - slot["data_offsets"][0], WIDTHS.get(slot["dtype"])) for slot in slots]
+            wide += sum(held * FLOAT32 / width if width else held for held, width in numbers)
+        except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
+            wide += bytes_
+    return Guess(size, True, wide) if size else None
 
 
 def _kept(parent: Model, model: Model) -> float:
