@@ -86,6 +86,26 @@ def test_architecture_is_config_and_shapes_not_weights(models):
     assert architecture(Path("other")) != architecture(Path("base"))
 
 
+def test_a_checkpoint_in_half_precision_is_of_the_architecture_that_it_is_computed_in(models):
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree("base", "half")
+    weights = {name: tensor.half() for name, tensor in load_file("base/model.safetensors").items()}
+    save_file(weights, "half/model.safetensors", metadata={"format": "pt"})
+    config = json.loads(Path("half/config.json").read_text())
+    write_json(Path("half/config.json"), config | {"dtype": "float16"})
+    assert architecture(Path("half")) == architecture(Path("base"))
+
+
+def test_a_long_generation_is_timed_once_a_pass_and_operations_are_counted_only_when_asked(models, monkeypatch):
+    spec = {"languages": ["en", "fr"], "corpora": {"dev": "dev"}, "sets": ["dev"], "decoding": {"num_beams": 1}}
+    monkeypatch.setattr(measure, "LONG", 0.0)
+    first, later = (measure.measure(Path("base"), spec, "cpu", 1, count) for count in (True, False))
+    assert len(first["rounds"]) == len(later["rounds"]) == 1
+    assert first["flops"] > 0 and later["flops"] is None
+    assert measure.together([first, later])["flops"] == first["flops"]
+
+
 def test_attention_counts_whichever_kernel_computes_it():
     import torch
 

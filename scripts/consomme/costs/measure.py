@@ -13,15 +13,20 @@ from typing import Any
 
 UTTERANCES = 16
 ROUNDS = 2  # per pass, after a warm-up
+LONG = 5.0  # seconds: a generation that takes longer is a round of its own, because its warm-up doesn't matter
 PASSES = 3  # over all models
 
 
-def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+def measure(
+    folder: Path, spec: Mapping[str, Any], device: str, threads: int, count_flops: bool = True
+) -> dict[str, Any]:
     """Measure one model on the first 16 rows of the spec's development set.
 
     parameters: their number in the model.
-    flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token.
-    rounds: seconds of audio, or tokens generated, per second of generation, for each round after a warm-up.
+    flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token;
+    None unless they are to be counted, which takes such a pass.
+    rounds: seconds of audio, or tokens generated, per second of generation, for each round after a warm-up; one round
+    and no warm-up if a generation takes more than 5 s.
     memory: peak in MiB, of the process (cpu) or the device.
     window: full or short, for models with a window of fixed length.
     decoding: the decoding settings, for autoregressive models.
@@ -48,20 +53,23 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
     with torch.no_grad():
         short = is_short(family, model.config, spec.get("decoding"))
         window = fitting(family, short, max(map(len, features)))
-        batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
-        wanted = batch.pop("labels")
-        if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
-            batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
-        with flop_counter() as counter, family.fitted(model, batch):
-            model(**batch)
-        del batch
+        flops = None
+        if count_flops:
+            batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
+            wanted = batch.pop("labels")
+            if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+                batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
+            with flop_counter() as counter, family.fitted(model, batch):
+                model(**batch)
+            flops = float(counter.get_total_flops()) / amount
+            del batch
     with torch.inference_mode():
         batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
         decoding = without(spec.get("decoding") or {})
         if family.objective == "seq2seq":
             decoding = as_long(decoding, max(map(len, labels)))
-        times = []
-        for _ in range(ROUNDS + 1):
+        times: list[float] = []
+        while len(times) <= ROUNDS and not (times and times[0] > LONG):
             _settle(device)
             start = time.perf_counter()
             family.generate(model, processor, batch, spec["languages"], decoding)
@@ -74,8 +82,8 @@ def measure(folder: Path, spec: Mapping[str, Any], device: str, threads: int) ->
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "flops": float(counter.get_total_flops()) / amount,
-        "rounds": [written / seconds for seconds in times[1:]],
+        "flops": flops,
+        "rounds": [written / seconds for seconds in times[1:] or times],
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
         "window": (SHORT if short else FULL) if family.windows else "",

@@ -24,8 +24,8 @@ from consomme.families.ensemble import FILE
 from consomme.results.columns import COSTS
 
 WEIGHTS = "model.safetensors"
-# config keys about its origin, which don't change what is computed
-VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash")
+# config keys about its origin and the precision of its files, which don't change what is computed: all load as float32
+VOLATILE = ("_name_or_path", "transformers_version", "_commit_hash", "dtype", "torch_dtype")
 
 
 def run(job: Job) -> None:
@@ -65,7 +65,7 @@ def _measured(job: Job, shapes_of: Mapping[str, str], device: str) -> dict[str, 
     for turn in range(1, PASSES + 1):
         for key, model in first.items():
             say(f"measuring {model['name']}, {turn} of {PASSES}")
-            passes[key].append(_apart(Path(model["folder"]), job.spec, device, job.threads))
+            passes[key].append(_apart(Path(model["folder"]), job.spec, device, job.threads, turn == 1))
     return {key: together(found) for key, found in passes.items()}
 
 
@@ -77,12 +77,12 @@ def _cell(value: Any) -> str:
     return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def shapes(path: Path) -> dict[str, Any]:
-    """Name -> [dtype, shape] of the tensors of a safetensors file, from its header alone."""
+def shapes(path: Path) -> dict[str, list[int]]:
+    """Name -> shape of the tensors of a safetensors file, from its header alone."""
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = json.loads(stream.read(length))
-    return {name: [entry["dtype"], entry["shape"]] for name, entry in header.items() if name != "__metadata__"}
+    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
 
 
 def architecture(folder: Path) -> str:
@@ -115,7 +115,7 @@ def device_name(device: str) -> str:
     return platform.processor() or platform.machine()
 
 
-def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> dict[str, Any]:
+def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int, count_flops: bool) -> dict[str, Any]:
     # a forked child has the imports already; CUDA can't be used after a fork and needs a new process
     fork = device == "cpu" and sys.platform.startswith("linux")
     if fork:
@@ -123,7 +123,7 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
         import transformers  # noqa: F401
     context: Any = multiprocessing.get_context("fork" if fork else "spawn")
     receive, send = context.Pipe(duplex=False)
-    child = context.Process(target=_measure_into, args=(send, str(folder), dict(spec), device, threads))
+    child = context.Process(target=_measure_into, args=(send, str(folder), dict(spec), device, threads, count_flops))
     child.start()
     send.close()
     try:
@@ -139,8 +139,8 @@ def _apart(folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> 
     return answer
 
 
-def _measure_into(send: Any, folder: str, spec: dict[str, Any], device: str, threads: int) -> None:
+def _measure_into(send: Any, folder: str, spec: dict[str, Any], device: str, threads: int, count_flops: bool) -> None:
     try:
-        send.send(("measured", measure(Path(folder), spec, device, threads)))
+        send.send(("measured", measure(Path(folder), spec, device, threads, count_flops)))
     except Exception as error:  # the only way to pass it to the parent
         send.send(("error", f"{type(error).__name__}: {error}"))
