@@ -39,6 +39,13 @@ def test_unknown_names_are_told_the_nearest(tmp_path):
         family_of(tmp_path)
 
 
+def test_a_folder_of_another_engine_is_told_so(tmp_path):
+    """CTranslate2 writes a config.json of its own."""
+    (tmp_path / "config.json").write_text('{"add_source_bos": false, "decoder_start_token": "<s>"}')
+    with pytest.raises(ConsommeError, match="names no model_type.*runs in that engine"):
+        family_of(tmp_path)
+
+
 def test_records_name_what_their_models_have(tiny):
     config = tiny.model.config
     for key in tiny.family.dropouts:

@@ -83,8 +83,13 @@ def family_for(folder: Path, config: Mapping[str, Any]) -> Family:
     """The family of a checkpoint folder whose config.json holds `config`: by its model_type, or else what transformers'
     auto classes make of it. ConsommeError if it can be neither."""
     kind = config.get("model_type")
+    if not kind:
+        raise ConsommeError(
+            f"{folder}: its config.json names no model_type, so this is no checkpoint of transformers. An export for another "
+            "engine, such as CTranslate2, runs in that engine: name the model that it was made of"
+        )
     for name in TABLE:
-        if kind and TABLE[name].model_type == kind:
+        if TABLE[name].model_type == kind:
             return TABLE[name]
     found = auto.family_for(folder, config)
     if found is None:
