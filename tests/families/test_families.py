@@ -42,7 +42,7 @@ def test_unknown_names_are_told_the_nearest(tmp_path):
 def test_a_folder_of_another_engine_is_told_so(tmp_path):
     """CTranslate2 writes a config.json of its own."""
     (tmp_path / "config.json").write_text('{"add_source_bos": false, "decoder_start_token": "<s>"}')
-    with pytest.raises(ConsommeError, match="names no model_type.*runs in that engine"):
+    with pytest.raises(ConsommeError, match=r"names no model_type.*runs in that engine"):
         family_of(tmp_path)
 
 
