@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     import torch
 
 PEAK = 32768  # int16 full scale: 16-bit files survive the way through float32 bit by bit
+CLIPPED = 0.001  # the share of a float file's samples beyond 1 above which it was scaled otherwise
+UNKNOWN = 2**62  # samples: what libsndfile says where a header doesn't tell
 
 
 class BadAudio(Exception):
-    """Audio that can't be used. `reason` is one of missing, unreadable, empty, too long."""
+    """Audio that can't be used. `reason` is one of missing, unreadable, truncated, empty, too long, beyond full scale."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -27,34 +29,76 @@ def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.n
     """Read a file, or an encoded file's bytes (wav, flac, ogg, opus, mp3), as mono float32 [samples] in -1..1 and its
     own sampling rate in Hz.
 
-    A file that claims more than `max_seconds` is refused by its header, and never is more than that decoded.
-    Raises BadAudio."""
+    A file that claims more than `max_seconds` is refused by its header, and never is more than that decoded. So is one
+    that holds less than it claims, and floats that would be clipped. Raises BadAudio."""
     import numpy as np
     import soundfile
+
+    from consomme.data.cut_short import lacking, readable
 
     if isinstance(source, Path) and not source.is_file():
         raise BadAudio("missing", f"no file {source}")
     if (source.stat().st_size if isinstance(source, Path) else len(source)) == 0:
         raise BadAudio("empty", "a file of no bytes")
     try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else str(source)) as stream:
-            rate = stream.samplerate
+        with soundfile.SoundFile(opened(source)) as stream:
+            rate, floats = stream.samplerate, stream.subtype in ("FLOAT", "DOUBLE")
+            if stream.frames > UNKNOWN:
+                raise BadAudio("unreadable", "its header doesn't say how long it is; convert it to a file that does")
             if max_seconds is not None and stream.frames > max_seconds * rate:
                 raise BadAudio("too long", f"{stream.frames / rate:.1f} s")
             cap = -1 if max_seconds is None else int(max_seconds * rate) + 1
             samples = stream.read(frames=cap, dtype="float32", always_2d=True)
+            missing = lacking(stream, source, len(samples))
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
+        if seconds := readable(opened(source)):
+            raise BadAudio("truncated", f"only its first {seconds:.2f} s can be read ({error})") from None
         raise BadAudio("unreadable", str(error)) from None
     if max_seconds is not None and len(samples) > max_seconds * rate:
         raise BadAudio("too long", f"more than {max_seconds:g} s")
-    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
-    if not len(mono):
+    if not len(samples):
         raise BadAudio("empty", "no samples")
-    if not np.isfinite(mono).all():
+    if missing:
+        raise BadAudio("truncated", missing)
+    if not np.isfinite(samples).all():
         raise BadAudio("unreadable", "samples that are not numbers")
-    if not mono.any():
-        raise BadAudio("empty", "nothing but digital silence")
+    if floats:
+        samples = _full_scale(samples)
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    if _silent(mono):
+        raise BadAudio(
+            "empty", "nothing but digital silence" if _silent(samples) else "its channels cancel each other out"
+        )
     return mono, rate
+
+
+def opened(source: Path | bytes) -> str | io.BytesIO:
+    """What soundfile takes for a file, or for the bytes of one."""
+    return io.BytesIO(source) if isinstance(source, bytes) else str(source)
+
+
+def _silent(samples: np.ndarray) -> bool:
+    """Whether all of them are zeros in 16 bits."""
+    import numpy as np
+
+    return bool(np.abs(samples).max() * PEAK <= 0.5)
+
+
+def _full_scale(samples: np.ndarray) -> np.ndarray:
+    """The samples of a float file in -1..1, but for a few that will be clipped. Whole numbers are 16-bit samples that were
+    stored as they are, and are divided by 32768; what scale others have that go beyond 1 can't be known."""
+    import numpy as np
+
+    sizes = np.abs(samples)
+    peak = sizes.max()
+    if peak <= 1:
+        return samples
+    if peak <= PEAK and (samples == np.rint(samples)).all():
+        return samples / np.float32(PEAK)
+    beyond = (sizes > 1).mean()
+    if beyond > CLIPPED:
+        raise BadAudio("beyond full scale", f"{beyond:.1%} of its samples are beyond 1, up to {peak:.6g}")
+    return samples
 
 
 def resample(samples: np.ndarray, rate: int, goal: int) -> np.ndarray:

@@ -107,7 +107,11 @@ class Speech:
             waveform = audio.read(raw.audio, self.rate, self.seconds[1])
         else:
             waveform = audio.resample(*raw.audio.waveform(), self.rate)
-        return audio.to_int16(waveform)
+        samples = audio.to_int16(waveform)
+        if not samples.any():
+            # nothing that the rate can hold, or too quiet for 16 bits
+            raise audio.BadAudio("empty", f"nothing but digital silence at {self.rate} Hz in 16 bits")
+        return samples
 
 
 def speech_row(origin: Mapping[str, Any], samples: np.ndarray, rate: int, text: str) -> dict[str, Any]:
