@@ -23,6 +23,7 @@ if workflow.is_main_process:
 elif workflow.remote_exec:
     os.environ.pop("CONSOMME_PRELOAD_FOR", None)
 
+from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.load import read
@@ -51,6 +52,17 @@ wildcard_constraints:
     landscape="[0-9a-f]+",
 
 
+def without_braces(path):
+    """The path, or a link to it: Snakemake takes braces in an input's path for wildcards."""
+    if "{" not in str(path):
+        return str(path)
+    link = Path("results/cache/links") / digest(str(Path(path).absolute()))
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(Path(path).absolute())
+    return str(link)
+
+
 # -- corpora
 def corpus_spec(wildcards):
     return plan.corpora[wildcards.corpus].spec
@@ -63,15 +75,16 @@ def corpus_others(wildcards):
 def corpus_files(wildcards):
     corpus = plan.corpora[wildcards.corpus]
     source = SOURCES[corpus.settings["source"]]
-    return [
-        str(f) for f in source.files(corpus.settings, corpus.languages, corpus.root)
-    ]
+    files = source.files(corpus.settings, corpus.languages, corpus.root)
+    return [without_braces(f) for f in files]
 
 
 def corpus_inventory(wildcards):
-    # a folder has too many files for inputs: one value stands for their names and contents
+    # recordings are too many for inputs, and a file may be replaced by an older one: one value stands for their names
+    # and contents
     corpus = plan.corpora[wildcards.corpus]
-    return SOURCES[corpus.settings["source"]].inventory(corpus.settings, corpus.root)
+    source = SOURCES[corpus.settings["source"]]
+    return source.inventory(corpus.settings, corpus.languages, corpus.root)
 
 
 # -- models
@@ -88,7 +101,7 @@ def model_inputs(wildcards):
 
 
 def model_sources(wildcards):
-    return list(model(wildcards).sources)
+    return [without_braces(f) for f in model(wildcards).sources]
 
 
 # -- evaluations

@@ -65,16 +65,16 @@ def test_inventory_sees_bytes_and_names_not_time_stamps(wav, tmp_path, monkeypat
     path, cache = wav("clips/a_b.wav", 0), tmp_path / "cache"
     corpus = {"path": "clips", "pattern": "{text}_{speaker}.wav"}
     os.utime(path, (1e9, 1e9))
-    first = TABLE["folder"].inventory(corpus, tmp_path, cache)
+    first = TABLE["folder"].inventory(corpus, [], tmp_path, cache)
     os.utime(path, (1.1e9, 1.1e9))
-    assert TABLE["folder"].inventory(corpus, tmp_path, cache) == first
+    assert TABLE["folder"].inventory(corpus, [], tmp_path, cache) == first
     with monkeypatch.context() as patch:
         patch.setattr("consomme.data.sources.base.hash_file", lambda p: pytest.fail("read again"))
-        assert TABLE["folder"].inventory(corpus, tmp_path, cache) == first
+        assert TABLE["folder"].inventory(corpus, [], tmp_path, cache) == first
     wav("clips/a_b.wav", 1)
-    changed = TABLE["folder"].inventory(corpus, tmp_path, cache)
+    changed = TABLE["folder"].inventory(corpus, [], tmp_path, cache)
     path.rename(path.with_name("c_b.wav"))
-    assert len({first, changed, TABLE["folder"].inventory(corpus, tmp_path, cache)}) == 3
+    assert len({first, changed, TABLE["folder"].inventory(corpus, [], tmp_path, cache)}) == 3
 
 
 # -- tables --------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 
 from consomme.data import audio
 from consomme.data.sources import Raw
+from consomme.data.sources.base import on_disk
 from consomme.data.text import clean
 
 DEFAULT_MAX_SECONDS = 30.0
@@ -104,7 +105,8 @@ class Speech:
         if raw.audio is None:
             raise audio.BadAudio("missing", "no audio given")
         if isinstance(raw.audio, Path | bytes):
-            waveform = audio.read(raw.audio, self.rate, self.seconds[1])
+            file = on_disk(raw.audio) if isinstance(raw.audio, Path) else raw.audio
+            waveform = audio.read(file, self.rate, self.seconds[1])
         else:
             waveform = audio.resample(*raw.audio.waveform(), self.rate)
         samples = audio.to_int16(waveform)

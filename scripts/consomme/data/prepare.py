@@ -26,12 +26,12 @@ from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, s
 from consomme.data.join import join_plan
 from consomme.data.prepared import VERSION, Rows, Writer
 from consomme.data.sources import Raw, source_named
-from consomme.data.sources.base import meets
-from consomme.data.text import compared
+from consomme.data.sources.base import meets, where_of
+from consomme.data.text import compared, nfc
 
 DEFAULT_MAX_SKIPPED = 0.01
-CHUNK = 32  # rows that one worker takes at a time
-FEW = 200  # rows of audio up to which starting other processes takes longer than it saves
+CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
+FEW = 200  # rows of that kind up to which starting other processes takes longer than it saves
 
 # Reasons that the configuration asked for; every other reason means that something is wrong with the corpus.
 DECLARED = frozenset(
@@ -197,12 +197,15 @@ def prepare(
 def _counted(raws: Iterable[Raw], read: Iterator[int]) -> Iterator[Raw]:
     for raw in raws:
         next(read)
+        # names are the same names in whatever normal form files and tables have them
+        raw.id, raw.recordings = nfc(raw.id), tuple(map(nfc, raw.recordings))
+        raw.speaker, raw.document = raw.speaker and nfc(raw.speaker), raw.document and nfc(raw.document)
         yield raw
 
 
 def _wanted(raws: Iterable[Raw], corpus: Mapping[str, Any], skipped: Skipped, limit: bool) -> Iterator[Raw]:
     """The rows that pass `where`, at most `limit` of them, drawn by a hash of their ids, in their old order."""
-    where, most = corpus.get("where") or {}, corpus.get("limit") if limit else None
+    where, most = where_of(corpus), corpus.get("limit") if limit else None
     passed = _where(raws, where, skipped) if where else iter(raws)
     if most is None:
         yield from passed
@@ -224,7 +227,7 @@ def _rank(row_id: str) -> int:
 
 def _where(raws: Iterable[Raw], where: Mapping[str, Any], skipped: Skipped) -> Iterator[Raw]:
     for raw in raws:
-        known = {"speaker": raw.speaker, "document": raw.document, **raw.fields}
+        known = {"speaker": raw.speaker, "document": raw.document} | {nfc(k): v for k, v in raw.fields.items()}
         reason = None
         for column, wanted in where.items():
             if raw.problem:

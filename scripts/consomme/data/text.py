@@ -5,9 +5,14 @@ from __future__ import annotations
 import unicodedata
 
 
+def nfc(text: str) -> str:
+    """The text in Unicode's normal form C: letters with marks are one character each, however they were typed or stored."""
+    return unicodedata.normalize("NFC", text)
+
+
 def clean(text: str) -> str:
     """Unicode NFC, every run of white space one space, none at the ends, no control characters or byte order mark."""
-    text = unicodedata.normalize("NFC", text).replace("\ufeff", "")
+    text = nfc(text).replace("\ufeff", "")
     text = " ".join(text.split())
     return "".join(c for c in text if unicodedata.category(c) != "Cc")
 
@@ -16,6 +21,6 @@ def compared(text: str) -> str:
     """What is left of `text` when case, punctuation and symbols don't count (NFKC, casefold).
 
     A text of nothing but punctuation is compared as it is."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("i\u0307", "i")  # the second is a folded İ
     kept = "".join(" " if unicodedata.category(c)[0] in "PSZ" else c for c in folded)
     return " ".join(kept.split()) or " ".join(text.split())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import json
+import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from consomme.common.digest import digest
-from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.errors import ConsommeError
+from consomme.common.files import hash_file, read_json, write_text
 from consomme.common.settings import Section
 from consomme.data.sources.tables import foreign_encoding
+from consomme.data.text import nfc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,18 +67,30 @@ class Source:
         return "source", f"'{self.name}' serves {others}, and the experiment's task is {task}"
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        """The files that the preparation should be rerun for when they change."""
+        """The tables and texts that `read` begins with. Each has to be there."""
         return []
 
-    def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:
-        """For a source that is a folder: a hash of the names and bytes in it. Otherwise an empty string."""
-        return ""
+    def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
+        """The other files that `read` reads, which may be very many and may be missing: a folder, and their paths from
+        there. The preparation is started anew when the bytes of any of them change, as it is for `files`."""
+        return data_root, ()
+
+    def inventory(
+        self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE
+    ) -> str:
+        """A hash of the names and bytes of all files that `read` reads; empty where it reads none."""
+        try:
+            root, others = self.recordings(corpus, data_root)
+            names = list(others)
+        except ConsommeError:
+            root, names = data_root, []  # `read` says what is wrong
+        for path in self.files(corpus, languages, data_root):
+            names.append(str(path.relative_to(root) if path.is_relative_to(root) else path.absolute()))
+        return inventory_of(names, root, cache) if names else ""
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         """What identifies all that `read` will read: the same content, the same rows. JSON."""
-        return [hash_file(p) for p in self.files(corpus, languages, data_root)] + [
-            self.inventory(corpus, data_root, cache)
-        ]
+        return self.inventory(corpus, languages, data_root, cache)
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         """What can be known to be wrong before any job starts, a sentence each."""
@@ -104,8 +122,8 @@ def _file_problem(path: Path) -> str:
     return f"{path} is {encoding}, and UTF-8 is wanted: convert it, for instance by iconv -f {encoding} -t UTF-8"
 
 
-def inventory_of(paths: Iterable[Path], root: Path, cache: Path) -> str:
-    """A hash of the names below `root` and the bytes of `paths`.
+def inventory_of(names: Iterable[str], root: Path, cache: Path) -> str:
+    """A hash of `names`, paths from `root`, and of the bytes of those that are files; others don't count.
 
     The bytes' hashes are kept in one file of `cache` by size and time stamp, so that asking again costs a look at each
     file's entry; a touched file is read again and, its bytes being the same, changes nothing."""
@@ -115,19 +133,57 @@ def inventory_of(paths: Iterable[Path], root: Path, cache: Path) -> str:
     except (OSError, ValueError):
         known = {}
     hashes, total, now = {}, hashlib.blake2b(digest_size=16), time.time()
-    for path in sorted(paths):
-        name, status = path.relative_to(root).as_posix(), path.stat()
+    for name in sorted(set(names)):
+        found = _file(os.path.join(root, name))
+        if found is None:
+            continue
+        path, status = found
         stamp = [status.st_size, status.st_mtime_ns]
         entry = known.get(name)
         content = entry[2] if entry and entry[:2] == stamp else hash_file(path)
         if now - status.st_mtime > SETTLED:
             hashes[name] = [*stamp, content]
-        total.update(f"{name}\0{content}\n".encode())
+        total.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     missing = hashes.keys() - known.keys() or any(known[name] != entry for name, entry in hashes.items())
     if missing:
         # merged: another corpus may look at other files of the same folder
-        write_json(known_at, known | hashes)
+        write_text(known_at, json.dumps(known | hashes))
     return total.hexdigest()
+
+
+def _file(path: str) -> tuple[str, os.stat_result] | None:
+    """A regular file as the disk spells it, and its entry."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # not there, or no possible name
+        spelt = str(on_disk(Path(path)))
+        return _file(spelt) if spelt != path else None
+    return (path, status) if stat.S_ISREG(status.st_mode) else None
+
+
+def place_of(corpus: Mapping[str, Any], data_root: Path) -> Path:
+    """The corpus's `path`, as the disk spells it."""
+    return on_disk(data_root / corpus["path"])
+
+
+def on_disk(path: Path) -> Path:
+    """The path as the disk spells it. Names with marks may lie there in another normal form than they are written in
+    (macOS makes é two characters); where there are none like that, it is the path itself."""
+    text = str(path)
+    if text.isascii() or path == path.parent or os.path.lexists(text):
+        return path
+    parent = on_disk(path.parent)
+    try:
+        names = _spellings(str(parent), os.stat(parent).st_mtime_ns)
+    except (OSError, ValueError):
+        return path
+    return parent / names.get(nfc(path.name), path.name)
+
+
+@functools.lru_cache(maxsize=64)
+def _spellings(folder: str, _changed: int) -> dict[str, str]:
+    """NFC -> name, of a folder's names that aren't plain ASCII."""
+    return {nfc(name): name for name in os.listdir(folder) if not name.isascii()}
 
 
 def text_of(value: Any) -> str | None:
@@ -135,12 +191,23 @@ def text_of(value: Any) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
+def where_of(corpus: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that a corpus asks for, in NFC, and what it wants of each."""
+    return {nfc(column): wanted for column, wanted in (corpus.get("where") or {}).items()}
+
+
+def kept(fields: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    """Whether `where`, as of `where_of`, keeps a row as far as these columns of it tell."""
+    return all(meets(fields[column], wanted) for column, wanted in where.items() if column in fields)
+
+
 def meets(value: Any, wanted: Any) -> bool:
-    """Whether a column's value is one that `where` wants: in a list, or in {from, to}, both ends included."""
+    """Whether a column's value is one that `where` wants: in a list, or in {from, to}, both ends included. Texts are the
+    same in whatever normal form they are written."""
     if isinstance(wanted, Mapping):
         try:
             number = int(value)
         except (TypeError, ValueError):
             return False
         return wanted.get("from", number) <= number <= wanted.get("to", number)
-    return str(value) in {str(w) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}
+    return nfc(str(value)) in {nfc(str(w)) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,8 +11,8 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import Numbered, Raw, Source, text_of
-from consomme.data.sources.tables import header_of, like_data, records
+from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
+from consomme.data.sources.tables import AUDIO, header_of, like_data, records
 
 NEEDED = ("client_id", "path", "sentence")
 
@@ -32,10 +32,18 @@ class CommonVoice(Source):
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        return [data_root / corpus["path"] / f"{corpus['split']}.tsv"]
+        return [place_of(corpus, data_root) / f"{corpus['split']}.tsv"]
+
+    def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
+        (table,) = self.files(corpus, [], data_root)
+        where = where_of(corpus)
+        rows = (cells for _, cells in records(table) if isinstance(cells, dict))
+        return table.parent, (
+            f"clips/{_clip(cells['path'])}" for cells in rows if cells.get("path") and kept(cells, where)
+        )
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
-        root = data_root / corpus["path"]
+        root = place_of(corpus, data_root)
         problems = super().check(corpus, languages, data_root)
         if root.is_dir() and not (root / f"{corpus['split']}.tsv").is_file():
             there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
@@ -57,7 +65,7 @@ class CommonVoice(Source):
             if isinstance(cells, tuple):
                 yield Raw(f"{number:07d}", problem=cells)
                 continue
-            clip = table.parent / "clips" / cells["path"]
+            clip = table.parent / "clips" / _clip(cells["path"])
             row = Raw(
                 numbered(clip.stem),
                 audio=clip,
@@ -67,3 +75,8 @@ class CommonVoice(Source):
             )
             row.recordings = (clip.stem,)
             yield row
+
+
+def _clip(name: str) -> str:
+    """The file of a clip: tables of early releases give its name without the suffix."""
+    return name if name.lower().endswith(AUDIO) else f"{name}.mp3"

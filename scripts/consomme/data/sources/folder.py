@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,8 @@ from pydantic import BeforeValidator, Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, meets, text_of
+from consomme.data.sources.base import Raw, Source, kept, place_of, text_of, where_of
+from consomme.data.text import nfc
 
 
 class Settings(Section):
@@ -41,21 +42,17 @@ class Folder(Source):
     settings = Settings
     tasks = ("asr",)
 
-    def inventory(self, corpus: Mapping[str, Any], data_root: Path, cache: Path = CACHE) -> str:
-        root = data_root / corpus["path"]
+    def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
+        root = place_of(corpus, data_root)
         # a file that `where` leaves out is none of this corpus
-        where = corpus.get("where") or {}
-        paths = [
-            p
-            for p, fields in _matches(corpus, root)
-            if all(meets(fields[k], w) for k, w in where.items() if k in fields)
-        ]
+        where = where_of(corpus)
+        paths = [p.relative_to(root) for p, fields in _matches(corpus, root) if kept(fields, where)]
         beside = "text" not in _fields(corpus["pattern"]) and not corpus.get("missing")
         texts = [p.with_suffix(".txt") for p in paths] if beside else []
-        return inventory_of([*paths, *(p for p in texts if p.is_file())], root, cache)
+        return root, map(str, [*paths, *texts])
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
-        root = data_root / corpus["path"]
+        root = place_of(corpus, data_root)
         if not root.is_dir():
             return [f"no folder {root}"]
         try:
@@ -69,13 +66,13 @@ class Folder(Source):
         return []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
-        root = data_root / corpus["path"]
+        root = place_of(corpus, data_root)
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
-        texts = {str(k): str(v) for k, v in (corpus.get("texts") or {}).items()}
+        texts = {nfc(str(k)): str(v) for k, v in (corpus.get("texts") or {}).items()}
         named = "text" in _fields(corpus["pattern"])
-        for path, fields in sorted(_matches(corpus, root), key=lambda match: match[0]):
+        for path, fields in sorted(_matches(corpus, root), key=lambda match: Path(nfc(str(match[0])))):
             row = Raw(path.relative_to(root).with_suffix("").as_posix(), audio=path, fields=fields)
             row.speaker, row.document = text_of(fields.get("speaker")), text_of(fields.get("document"))
             row.recordings = (path.stem,)
@@ -101,17 +98,18 @@ def _beside(path: Path, row: Raw) -> str | None:
 
 
 def _matches(corpus: Mapping[str, Any], root: Path) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The files whose names match, and their fields, compared and given in NFC."""
     pattern = _regex(corpus["pattern"])
     depth = corpus["pattern"].count("/")
     for path in root.glob("*/" * depth + "*"):
-        found = pattern.fullmatch(path.relative_to(root).as_posix())
+        found = pattern.fullmatch(nfc(path.relative_to(root).as_posix()))
         if found and path.is_file():
             yield path, found.groupdict()
 
 
 @functools.cache
 def _regex(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"\{(\w+)\}", pattern)
+    parts = re.split(r"\{(\w+)\}", nfc(pattern))
     names = parts[1::2]
     if len(set(names)) != len(names):
         raise ConsommeError(f"pattern '{pattern}': a field occurs in it twice")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import CACHE, Raw, Source, inventory_of, text_of
+from consomme.data.sources.base import CACHE, Raw, Source, on_disk, text_of
 from consomme.data.sources.manifest import columns_of, needed_of
 
 
@@ -34,14 +34,15 @@ class Hub(Source):
     settings = Settings
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
-        root = data_root / corpus["name"]
-        if root.is_dir():
-            return inventory_of([p for p in root.rglob("*") if p.is_file()], root, cache)
-        return [corpus["name"], corpus.get("revision")]
+        return super().content(corpus, languages, data_root, cache) or [corpus["name"], corpus.get("revision")]
+
+    def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
+        root = _folder(corpus, data_root)
+        return root, (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         name = str(corpus["name"])
-        if name.startswith((".", "/")) and not (data_root / name).is_dir():
+        if name.startswith((".", "/")) and not _folder(corpus, data_root).is_dir():
             return [f"no folder {data_root / name}"]
         return []
 
@@ -77,10 +78,15 @@ class Hub(Source):
             yield row
 
 
+def _folder(corpus: Mapping[str, Any], data_root: Path) -> Path:
+    """Where the data set is, if it is a folder."""
+    return on_disk(data_root / corpus["name"])
+
+
 def _load(corpus: Mapping[str, Any], data_root: Path) -> Any:
     import datasets
 
-    folder = data_root / corpus["name"]
+    folder = _folder(corpus, data_root)
     name = str(folder) if folder.is_dir() else corpus["name"]
     split = corpus.get("split") or "train"
     try:

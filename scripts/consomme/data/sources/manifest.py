@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import CACHE, Numbered, Raw, Source, inventory_of, text_of
+from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
 from consomme.data.sources.tables import Problem, header_of, like_data, records
+from consomme.data.text import nfc
 
 ROLES = {
     "asr": ("audio", "text", "speaker", "document", "recording"),
@@ -38,20 +39,15 @@ class Manifest(Source):
     settings = Settings
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        return [data_root / corpus["path"]]
+        return [place_of(corpus, data_root)]
 
-    def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
-        path = data_root / corpus["path"]
-        column = columns_of(corpus, "asr")["audio"]
+    def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
+        path, column, where = place_of(corpus, data_root), columns_of(corpus, "asr")["audio"], where_of(corpus)
         rows = (cells for _, cells in records(path) if isinstance(cells, dict))
-        named = {path.parent / cells[column] for cells in rows if cells.get(column)}
-        inside = {p for p in named if p.is_file() and p.is_relative_to(path.parent)}
-        audio = inventory_of(inside, path.parent, cache) if inside else ""
-        outside = {str(p): [p.stat().st_size, p.stat().st_mtime_ns] for p in named - inside if p.is_file()}
-        return [*super().content(corpus, languages, data_root, cache), audio, outside]
+        return path.parent, (str(cells[column]) for cells in rows if cells.get(column) and kept(cells, where))
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
-        path = data_root / corpus["path"]
+        path = place_of(corpus, data_root)
         if path.suffix not in SUFFIXES:
             return [f"manifest {path}: the name has to end in one of {', '.join(SUFFIXES)}"]
         if problems := super().check(corpus, languages, data_root):
@@ -62,7 +58,7 @@ class Manifest(Source):
         return [f"{path}: none of its columns is called {', '.join(sorted(needed))}{strange}"] if strange else []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
-        path = data_root / corpus["path"]
+        path = place_of(corpus, data_root)
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
@@ -78,7 +74,8 @@ class Manifest(Source):
 
 def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
     """Role -> column for `task`, with the corpus's own names laid over the defaults."""
-    return {role: role for role in ROLES[task]} | dict(corpus.get("columns") or {})
+    given = corpus.get("columns") or {}
+    return {role: role for role in ROLES[task]} | {role: nfc(column) for role, column in given.items()}
 
 
 def needed_of(corpus: Mapping[str, Any], task: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import Raw, Source, text_of
+from consomme.data.sources.base import Raw, Source, on_disk, place_of, text_of
 from consomme.data.sources.tables import opened, ragged
 
 SIDES = ("source", "target")
@@ -33,7 +33,7 @@ class Parallel(Source):
     tasks = ("nmt",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        path = data_root / corpus["path"]
+        path = place_of(corpus, data_root)
         if _is_table(path):
             return [path]
         there = [language for side, language in zip(SIDES, languages, strict=False) if side != corpus.get("missing")]
@@ -111,5 +111,5 @@ def _is_table(path: Path) -> bool:
 
 
 def _existing(path: Path) -> Path:
-    zipped = path.with_name(f"{path.name}.gz")
-    return zipped if zipped.exists() and not path.exists() else path
+    plain, zipped = on_disk(path), on_disk(path.with_name(f"{path.name}.gz"))
+    return zipped if zipped.exists() and not plain.exists() else plain

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.data.text import nfc
 
 AUDIO = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".sph")
 MARKS = {  # byte order marks; the longer first, because they begin like the shorter
@@ -41,7 +42,7 @@ def records(path: Path) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
                 raise ConsommeError(f"{path}: the header, line {number}, is not UTF-8: save the table in that encoding")
             yield number, ("encoding", f"line {number} is not UTF-8")
         elif header is None:
-            header = cells
+            header = [*map(nfc, cells)]
         elif any(cells[len(header) :]):
             yield number, ragged(number, len(cells), len(header))
         else:
@@ -59,7 +60,8 @@ def header_of(path: Path) -> list[str] | None:
         return None
     if path.suffix == ".jsonl":
         return next((list(cells) for _, cells in _objects(path) if isinstance(cells, dict)), None)
-    return next((cells for _, cells in _cells(path)), None)
+    first = next((cells for _, cells in _cells(path)), None)
+    return None if first is None else [*map(nfc, first)]
 
 
 def like_data(header: Sequence[str], path: Path) -> str:
