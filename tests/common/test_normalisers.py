@@ -22,6 +22,8 @@ from consomme.common.normalisers import basic, normaliser_named, verbatim
         ("می\u200cروم", "می\u200cروم"),  # the non-joiner is spelling
         ("so\u00adft", "soft"),
         ("❤️ ok", "ok"),
+        ("İSTANBUL İstanbul I\u0307stanbul i\u0307stanbul", "istanbul istanbul istanbul istanbul"),
+        ("Diyarbakır", "diyarbakır"),
         ("...", ""),
         ("", ""),
     ],
@@ -33,7 +35,7 @@ def test_basic(text, wanted):
 def test_basic_twice_is_basic_once():
     draw = random.Random(0)
     pool = [chr(c) for c in range(1, 0x3100) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
-    pool += ["'", " ", "’"] * 500
+    pool += ["'", " ", "’", "İ", "\u0307", "i"] * 500
     for _ in range(3000):
         text = "".join(draw.choice(pool) for _ in range(12))
         assert basic(basic(text)) == basic(text), ascii(text)

@@ -13,6 +13,7 @@ Normaliser = Callable[[str], str]
 
 # Joiners change the spelling of words in Persian and in Indic scripts, so they are kept
 JOINERS = "\u200c\u200d"
+DOTTED = re.compile("i\u0307+")  # what İ becomes when it is folded, or lower-cased by another program
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
@@ -47,9 +48,12 @@ def verbatim(text: str) -> str:
 def basic(text: str) -> str:
     """Unicode NFKC, case folded, punctuation and symbols as spaces, runs of spaces as one.
 
+    The capital İ of Turkish and its like folds to i, without the dot that Unicode's folding adds. A dotless ı
+    stays: whether I stands for i or for ı can't be told without the language.
+
     Apostrophes inside words stay (as '), and so do combining marks: a normaliser that strips the vowel signs of Indic
     scripts makes error rates look too low. Normalising twice changes nothing."""
-    text = unicodedata.normalize("NFKC", text.translate(_IGNORED)).casefold()
+    text = DOTTED.sub("i", unicodedata.normalize("NFKC", text.translate(_IGNORED)).casefold())
     text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(_SEPARATED)
     words = (_bare(re.sub("'{2,}", "'", word)) for word in text.split())
     return " ".join(word for word in words if word)
