@@ -20,6 +20,11 @@ WITHOUT_DATA = {
     "ties": ["--base", "--density", "0.5"],
     "dare_linear": ["--base", "--density", "0.5"],
     "dare_ties": ["--base", "--density", "0.5"],
+    "della": ["--base", "--density", "0.5"],
+    "breadcrumbs": ["--base", "--density", "0.5", "--gamma", "0.05"],
+    "tsv": ["--base", "--rank", "1/4", "--boost", "0.3"],
+    "iso_c": ["--base", "--scale", "1.5"],
+    "karcher": [],
     "model_stock": ["--base"],
 }
 

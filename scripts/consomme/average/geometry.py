@@ -11,6 +11,9 @@ from consomme.weights.mean import PIECE, Mixture
 from consomme.weights.tensors import Weights
 
 PARALLEL = 0.9995  # absolute cosine above which tensors are interpolated linearly
+# of the Karcher mean: the most steps, the length of a step that ends it, and the least sine of an angle that is told from a
+# right line, both ways
+STEPS, CONVERGED, STRAIGHT = 100, 1e-12, 1e-6
 
 
 class Slerp(Mixture):
@@ -55,6 +58,53 @@ class ModelStock(Mixture):
         share = count * cosine / (1 + (count - 1) * cosine)
         self.shares[tensor] = share
         return [1 - share, *([share / count] * count)]
+
+
+class Karcher(Mixture):
+    """The Karcher mean on the sphere (Karcher 1977): the direction with the least squared angles to those of all models, with
+    the mean of their lengths.
+
+    Each step goes from the mean so far along the mean of its tangents towards the models. All angles follow from the inner
+    products of the models, so a step costs nothing and the result is a linear combination. A tensor of length 0 has no
+    direction and counts in the mean length alone."""
+
+    def __init__(self, models: Sequence[Weights]) -> None:
+        super().__init__(models)
+        self.divisor = 1.0
+
+    def of(self, tensor: str) -> Sequence[float]:
+        products = gram(self, tensor, from_first=False)
+        lengths = np.sqrt(np.diag(products))
+        there = lengths > 0
+        if not there.any():
+            return [1 / len(lengths)] * len(lengths)
+        shares = _direction(products[np.ix_(there, there)] / np.outer(lengths[there], lengths[there]))
+        coefficients = np.zeros(len(lengths))
+        coefficients[there] = lengths.mean() * shares / lengths[there]
+        return coefficients.tolist()
+
+
+def _direction(cosines: np.ndarray) -> np.ndarray:
+    """The coefficients of unit vectors, with these cosines [n, n] between them, whose sum is their Karcher mean. From
+    opposite vectors alone, which have no mean, the first is taken."""
+    count = len(cosines)
+
+    def length(coefficients: np.ndarray) -> float:
+        return math.sqrt(max(0.0, coefficients @ cosines @ coefficients))
+
+    mean = np.full(count, 1 / count)
+    mean = mean / length(mean) if length(mean) > CONVERGED else np.eye(count)[0]
+    for _ in range(STEPS):
+        along = np.clip(cosines @ mean, -1, 1)
+        angles = np.arccos(along)
+        stretched = np.divide(angles, np.sin(angles), out=np.ones(count), where=np.sin(angles) > STRAIGHT)
+        tangent = (stretched - stretched @ along * mean) / count
+        step = length(tangent)
+        if step < CONVERGED:
+            break
+        mean = math.cos(step) * mean + math.sin(step) / step * tangent
+        mean = mean / length(mean)
+    return mean
 
 
 def gram(mixture: Mixture, tensor: str, from_first: bool) -> np.ndarray:

@@ -268,9 +268,13 @@ def _equal(model: Weights, one: str, other: str) -> bool:
 
 def _vocabularies(model: Weights) -> set[int] | None:
     """The sizes of a model's vocabularies that its config names; None if it ties no weights."""
-    settings = config(model.folder)
-    if settings.get("tie_word_embeddings") is False:
-        return None
+    tied = config(model.folder).get("tie_word_embeddings") is not False
+    return vocabulary_sizes(model.folder) if tied else None
+
+
+def vocabulary_sizes(folder: Path) -> set[int]:
+    """The sizes of a model's vocabularies that its config names."""
+    settings = config(folder)
     parts = [settings, *(part for part in settings.values() if isinstance(part, dict))]
     return {size for part in parts for key, size in part.items() if key.endswith("vocab_size")}
 

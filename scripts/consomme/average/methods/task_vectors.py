@@ -17,7 +17,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.values import Number
 
 if TYPE_CHECKING:
-    from consomme.average.task_vectors import Thinning
+    from consomme.average.thinning import Thinning
 
 
 class Settings(WithBase):
@@ -35,18 +35,21 @@ class Settings(WithBase):
 
 
 class Thinned(Settings):
-    """Settings of ties, dare_linear, dare_ties."""
+    """Settings of methods that keep a part of each difference."""
 
     density: Number = Field(gt=0, le=1, description="the fraction of each difference from the base that is kept")
 
 
-def _method(
+def task_vector_method(
     name: str,
     thinning: Callable[[Mix], Thinning],
     elect: bool,
     settings: type[Settings] = Settings,
     seeded: bool = False,
+    by_row: bool = False,
 ) -> Method:
+    """The method that adds thinned task vectors to the base. elect, by_row: as in `TaskVectors`."""
+
     def build(mix: Mix, folder: Path) -> dict[str, Any]:
         from consomme.average.task_vectors import TaskVectors
         from consomme.weights.mean import write_merge
@@ -56,38 +59,32 @@ def _method(
         if len(weights) != len(mix.ingredients):
             raise ConsommeError(f"weights: {len(weights)} given for {len(mix.ingredients)} models beside the base")
         thin = thinning(mix)
-        write_merge(folder, mix.parents, lambda models: TaskVectors(models, weights, scale, thin, elect))
-        used = {"density": mix.settings["density"]} if issubclass(settings, Thinned) else {}
-        return {
-            "ingredients": mix.ingredients,
-            "base": mix.base,
-            "scale": scale,
-            "weights": weights,
-            **used,
-        }
+        write_merge(folder, mix.parents, lambda models: TaskVectors(models, weights, scale, thin, elect, by_row))
+        used = {key: mix.settings[key] for key in settings.model_fields if key not in Settings.model_fields}
+        return {"ingredients": mix.ingredients, "base": mix.base, "scale": scale, "weights": weights, **used}
 
     return Method(name, build, settings=settings, seeded=seeded)
 
 
 def _whole(mix: Mix) -> Thinning:
-    from consomme.average.task_vectors import whole
+    from consomme.average.thinning import whole
 
     return whole
 
 
 def _trimmed(mix: Mix) -> Thinning:
-    from consomme.average.task_vectors import trimmed
+    from consomme.average.thinning import trimmed
 
     return trimmed(float(mix.settings["density"]))
 
 
 def _dropped(mix: Mix) -> Thinning:
-    from consomme.average.task_vectors import dropped
+    from consomme.average.thinning import dropped
 
     return dropped(float(mix.settings["density"]), int(mix.setting("seed", 0)))
 
 
-TASK_ARITHMETIC = _method("task_arithmetic", _whole, False)
-TIES = _method("ties", _trimmed, True, Thinned)
-DARE_LINEAR = _method("dare_linear", _dropped, False, Thinned, seeded=True)
-DARE_TIES = _method("dare_ties", _dropped, True, Thinned, seeded=True)
+TASK_ARITHMETIC = task_vector_method("task_arithmetic", _whole, False)
+TIES = task_vector_method("ties", _trimmed, True, Thinned)
+DARE_LINEAR = task_vector_method("dare_linear", _dropped, False, Thinned, seeded=True)
+DARE_TIES = task_vector_method("dare_ties", _dropped, True, Thinned, seeded=True)
