@@ -1,5 +1,6 @@
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,6 +206,51 @@ def test_workers_change_nothing(wav, prepare, monkeypatch):
     corpus = PATTERN | {"max_skipped": 1.0}
     one, two = prepare(corpus, name="one"), prepare(corpus, name="two", threads=2)
     assert one.ids == two.ids and one.fingerprint == two.fingerprint
+
+
+class Inline:
+    """A pool that works when it is asked for results, and counts the most rows that waited."""
+
+    def __init__(self, threads, start, arguments):
+        start(*arguments)
+        self.waiting = Inline.most = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def apply_async(self, work, arguments):
+        (chunk,) = arguments
+        self.waiting += len(chunk)
+        Inline.most = max(Inline.most, self.waiting)
+
+        def get():
+            self.waiting -= len(chunk)
+            return work(chunk)
+
+        return SimpleNamespace(get=get)
+
+
+def test_of_long_recordings_fewer_wait(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the workers set
+    monkeypatch.setattr(stage.multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=Inline))
+    minutes = {}
+    for longest in (30, 600, float("inf")):
+        assert list(stage._pooled(lambda raw: 2 * raw, iter(range(400)), 2, longest)) == list(range(0, 800, 2))
+        minutes[longest] = Inline.most * longest / 60
+    assert minutes[600] <= minutes[30] and Inline.most == 8  # one each, and a few ahead
+
+
+def test_recordings_of_ten_minutes_are_prepared_where_they_are_asked_for(prepare, tmp_path, reasons):
+    (tmp_path / "clips").mkdir()
+    samples = np.random.default_rng(0).integers(-9999, 9999, 600 * 8000).astype(np.int16)
+    for name, count in (("whole", 600 * 8000), ("more", 600 * 8000 + 1)):
+        soundfile.write(tmp_path / f"clips/{name}_a_0.wav", np.resize(samples, count), 8000)
+    rows = prepare(PATTERN | {"max_seconds": 600})
+    assert rows.ids == ["whole_a_0"] and rows.seconds[0] == 600 and reasons() == {"more_a_0": "longer than asked"}
+    assert np.array_equal(rows.audio(0), samples / np.float32(32768))
 
 
 def test_a_second_run_computes_nothing_and_new_bytes_do(wav, prepare, monkeypatch):

@@ -140,7 +140,8 @@ def prepare(
     join = corpus.get("join") if task == "asr" else None
     chosen = _wanted(_counted(raws, read), corpus, skipped, limit=join is None)
     texts = _Others(without, source=task == "nmt")
-    checked = _pooled(checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1)
+    longest = limits(corpus)[1] or float("inf")
+    checked = _pooled(checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1, longest)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -341,15 +342,18 @@ def _joined(
 # -- many rows at once ---------------------------------------------------------------------------------------------
 
 
-def _pooled(check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int) -> Iterator[Checked]:
-    """`map(check, raws)` by several processes, in the order of `raws`."""
-    first = list(itertools.islice(raws, FEW))
-    if threads <= 1 or len(first) < FEW:
+def _pooled(check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int, longest: float) -> Iterator[Checked]:
+    """`map(check, raws)` by several processes, in the order of `raws`. longest: seconds that a row may have; of long rows
+    fewer wait, because each holds its audio."""
+    fewer = max(1.0, longest / DEFAULT_MAX_SECONDS)
+    few, size = max(2, int(FEW / fewer)), max(1, int(CHUNK / fewer))
+    first = list(itertools.islice(raws, few))
+    if threads <= 1 or len(first) < few:
         yield from map(check, itertools.chain(first, raws))
         return
     # spawned, not forked: libraries of this process may hold locks that a fork would copy
     context = multiprocessing.get_context("spawn")
-    chunks = _chunks(itertools.chain(first, raws))
+    chunks = _chunks(itertools.chain(first, raws), size)
     with context.Pool(threads, _start, (check,)) as pool:
         # a few chunks ahead of the writer, not the whole corpus: the rows that wait hold audio
         waiting = collections.deque(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 4 * threads))
@@ -358,8 +362,8 @@ def _pooled(check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int) 
             waiting.extend(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 1))
 
 
-def _chunks(raws: Iterator[Raw]) -> Iterator[list[Raw]]:
-    while chunk := list(itertools.islice(raws, CHUNK)):
+def _chunks(raws: Iterator[Raw], size: int) -> Iterator[list[Raw]]:
+    while chunk := list(itertools.islice(raws, size)):
         yield chunk
 
 

@@ -134,7 +134,7 @@ def inventory_of(names: Iterable[str], root: Path, cache: Path) -> str:
         known = {}
     hashes, total, now = {}, hashlib.blake2b(digest_size=16), time.time()
     for name in sorted(set(names)):
-        found = _file(os.path.join(root, name))
+        found = _file(name if name.startswith("/") else f"{root}/{name}")
         if found is None:
             continue
         path, status = found
@@ -198,7 +198,7 @@ def where_of(corpus: Mapping[str, Any]) -> dict[str, Any]:
 
 def kept(fields: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     """Whether `where`, as of `where_of`, keeps a row as far as these columns of it tell."""
-    return all(meets(fields[column], wanted) for column, wanted in where.items() if column in fields)
+    return not where or all(meets(fields[column], wanted) for column, wanted in where.items() if column in fields)
 
 
 def meets(value: Any, wanted: Any) -> bool:
