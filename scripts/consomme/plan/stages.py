@@ -8,7 +8,7 @@ affect.
 from __future__ import annotations
 
 VERSIONS: dict[str, int] = {
-    "data": 1,
+    "data": 2,
     "start": 3,
     "train": 5,
     "average": 3,
@@ -17,5 +17,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 1,
     "relabel": 1,
     "export": 1,
-    "report": 7,
+    "report": 8,
 }
