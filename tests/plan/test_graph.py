@@ -119,6 +119,71 @@ def test_the_base_of_a_merge_is_what_its_ingredients_were_trained_from(change):
     assert parents()[0] == first[1:]
 
 
+def test_settings_that_are_chosen_make_one_model(change):
+    def merged(**node):
+        plan = Plan(change({"experiments/e/models/mean": {"average": "tuned", **node}}))
+        (model,) = (m for m in plan.models.values() if m.node == "mean")
+        return model
+
+    model = merged(method="ties", choose={"grid": {"scale": ["1/2", 1], "density": [0.2]}})
+    settings = model.identity["settings"]
+    assert settings["choose"] == [{"scale": 0.5, "density": 0.2}, {"scale": 1.0, "density": 0.2}]
+    assert settings["choose_on"]["sets"] == {"a": {"weight": 1.0}, "b": {"weight": 1.0}} and settings["base"] is True
+    assert not {"scale", "density"} & settings.keys() and "corpus/a-dev" in model.inputs
+    # the same with points, in which each has what it needs, and with a limit
+    points = [{"density": 0.2, "scale": 0.5}, {"density": 0.2, "scale": 1}]
+    assert merged(method="ties", choose={"points": points}).identity["settings"]["choose"] == [
+        {"density": 0.2, "scale": 0.5},
+        {"density": 0.2, "scale": 1.0},
+    ]
+    bound = {"b": "best", "a": {"lose_at_most": 1, "of": "base"}}
+    fisher = merged(method="fisher", choose={"grid": {"examples": [8, 16]}}, choose_on=bound, metric="loss")
+    assert list(fisher.references) == ["base"] and fisher.identity["settings"]["choose_on"]["metric"] == "loss"
+    # without it, a model is what it was
+    assert merged(method="ties", density=0.2).digest == merged(method="ties", density=0.2, choose=None).digest
+
+
+def test_settings_are_chosen_for_each_run_of_a_sweep(change):
+    node = {
+        "average": "tuned",
+        "sweep": {"grid": {"method": ["tsv", "iso_c"]}},
+        "choose": {"grid": {"scale": [0.5, 1]}},
+    }
+    plan = Plan(change({"experiments/e/models/mean": node}))
+    found = {m.run: m.identity["settings"] for m in plan.models.values() if m.node == "mean"}
+    assert sorted(found) == ["method=iso_c", "method=tsv"]
+    assert all(s["choose"] == [{"scale": 0.5}, {"scale": 1.0}] for s in found.values())
+
+
+def test_the_best_of_a_swept_average_is_chosen_on_development_sets(change):
+    """Every point is a model of its own, with scores; `choose` makes one."""
+    grid = {"density": [0.2, 0.5], "scale": [0.5, 1]}
+    goals = {"b": "best", "a": {"lose_at_most": 1, "of": "base"}}
+    node = {"average": "tuned", "method": "ties", "sweep": {"grid": grid}, "choose_on": goals}
+    plan = Plan(change({"experiments/e/models/merged": node, "experiments/e/models/half/prune": "merged/best"}))
+    found = {m.name: m for m in plan.models.values()}
+    best = found["merged/best"]
+    assert len(best.parents) == 4 and best.identity["settings"]["method"] == "best_run"
+    assert best.identity["settings"]["choose_on"]["sets"]["b"] == {"weight": 1.0} and list(best.references) == ["base"]
+    assert "corpus/a-dev" in best.inputs and not any("test" in label for label in best.inputs)
+    assert list(found["half"].parents) == ["merged/best"]
+    (run,) = (m for m in found.values() if m.run == "density=0.2,scale=1.0")
+    assert run.identity["settings"]["choose_on"] is None  # no development set is read for it
+
+
+def test_the_base_of_best_runs_is_what_their_runs_were_trained_from(change):
+    again = {
+        "train": "base",
+        "sweep": {"grid": {"learning_rate": [1e-3, 1e-4]}},
+        "data": {"train": "a-train"},
+        "max_steps": 2,
+    }
+    node = {"average": ["tuned/best", "again/best"], "method": "tsv"}
+    plan = Plan(change({"experiments/e/models/again": again, "experiments/e/models/mean": node}))
+    (model,) = (m for m in plan.models.values() if m.node == "mean")
+    assert list(model.parents) == ["base", "tuned/best", "again/best"]
+
+
 def test_a_method_that_draws_has_the_replicates_seed(change):
     node = {"average": "tuned", "method": "dare_linear", "density": 0.5}
     plan = Plan(change({"experiments.e.repeat": [1, 2], "experiments/e/models/mean": node}))

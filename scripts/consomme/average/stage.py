@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from consomme.average.choosing import best_settings
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
@@ -30,10 +31,11 @@ from consomme.weights.tensors import SINGLE
 
 def run(job: Job) -> None:
     """Average the job's parents by the method of the settings."""
-    method, parents = method_named(job.spec["settings"]["method"]), without_diverged(job)[0]
-    method.check_parents(len(parents) - bool(job.spec["settings"].get("base")))
+    settings, parents = job.spec["settings"], without_diverged(job)[0]
+    method = method_named(settings["method"])
+    method.check_parents(len(parents) - bool(settings.get("base")))
     set_threads(job.threads)
-    if method.chooses(job.spec["settings"]) or needed(job, next(iter(parents.values()))):
+    if method.chooses(settings) or settings.get("choose") or needed(job, next(iter(parents.values()))):
         import torch
 
         torch.set_num_threads(job.threads)
@@ -62,8 +64,9 @@ def build(job: Job, folder: Path) -> None:
     def judge() -> Any:
         from consomme.evaluate.judge import Judge
 
-        judges.append(Judge(job, parents))
-        return judges[-1]
+        if not judges:
+            judges.append(Judge(job, parents))
+        return judges[0]
 
     method, statistics = method_named(settings["method"]), None
     if method.mixes and needed(job, donor := next(iter(parents.values()))):
@@ -74,12 +77,18 @@ def build(job: Job, folder: Path) -> None:
             "fit the averaged weights; if the models were trained in the same configuration, they are estimated again"
         )
     mix = Mix(parents, settings, judge, renew=statistics.renew if statistics else None)
-    chosen = method.build(mix, folder)
+    more: dict[str, Any] = {"left_out": left_out} if left_out else {}
+
+    def make(mix: Mix, folder: Path) -> dict[str, Any]:
+        chosen = method.build(mix, folder)
+        if statistics and not is_parent(mix, method, chosen):
+            more["statistics"] = statistics.rewrite(folder)
+        return chosen
+
+    tried = settings.get("choose")
+    chosen = best_settings(mix, tried, make, folder) if tried else make(mix, folder)
     if judges and judges[0].cautions:
         chosen["cautions"] = judges[0].cautions
-    more: dict[str, Any] = {"left_out": left_out} if left_out else {}
-    if statistics and not is_parent(mix, method, chosen):
-        more["statistics"] = statistics.rewrite(folder)
     write_provenance(job, folder, chosen=chosen, **more)
 
 
@@ -108,8 +117,13 @@ def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[st
             return {key: weights(value) for key, value in given.items()}
         return [w for w, there in zip(given, stay, strict=True) if there]
 
-    if settings.get("weights") is not None:
-        settings = {**settings, "weights": weights(settings["weights"])}
+    def among_the_rest(values: Mapping[str, Any]) -> dict[str, Any]:
+        given = values.get("weights")
+        return {**values, "weights": weights(given)} if given is not None else dict(values)
+
+    settings = among_the_rest(settings)
+    if settings.get("choose"):
+        settings["choose"] = [among_the_rest(tried) for tried in settings["choose"]]
     return {name: path for name, path in parents.items() if name not in left_out}, settings, left_out
 
 

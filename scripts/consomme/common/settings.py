@@ -127,8 +127,8 @@ def checked(model: type[Section], given: Mapping[str, Any], called: Callable[[st
 
 # -- for editors ---------------------------------------------------------------------------------------------------------
 def _offer(shared: JsonSchemaValue, by: str, own: Mapping[str, JsonSchemaValue]) -> None:
-    """Add items' keys to the JSON schema of a section. No keys are forbidden in a node with a sweep: its runs may use
-    different items."""
+    """Add items' keys to the JSON schema of a section. No keys are forbidden or needed in a node with a sweep, whose runs may
+    use different items, or with a choice of settings."""
     properties = shared["properties"]
     properties[by] = {**properties[by], "enum": [*own, *([None] if "anyOf" in properties[by] else [])]}
     properties[by].pop("anyOf", None)
@@ -153,8 +153,8 @@ def _offer(shared: JsonSchemaValue, by: str, own: Mapping[str, JsonSchemaValue])
         alike.setdefault(mine, []).append(name)
     for (mine, needed), names in alike.items():
         named: JsonSchemaValue = {"properties": {by: {"enum": names}}, "required": [by]}
-        if "sweep" in properties:
-            named["not"] = {"required": ["sweep"]}
+        if several := [{"required": [key]} for key in ("sweep", "choose") if key in properties]:
+            named["not"] = {"anyOf": several}
         then: JsonSchemaValue = {"properties": {key: False for key in kinds if key not in mine}}
         if needed:
             then["required"] = list(needed)

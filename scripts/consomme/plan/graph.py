@@ -147,7 +147,7 @@ class Graph:
         verb = verbs[0]
         made: list[Model] = []
         for point, settings in expand(raw, path):
-            node = section(VERBS[verb], settings, path)
+            node = _read(verb, settings, path)
             dump = node.model_dump(by_alias=True)
             own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
             made += MAKE[verb](self, name, node, own, path)
@@ -226,7 +226,7 @@ class Graph:
         raw = self.written[name]
         verb = next(v for v in VERBS if v in raw)
         _, first = expand(raw, f"{self.path}.models.{name}")[0]
-        return section(VERBS[verb], first, f"{self.path}.models.{name}")
+        return _read(verb, first, f"{self.path}.models.{name}")
 
     def _refuse_twins(self, name: str, made: list[Model]) -> None:
         names = [m.run for m in made]
@@ -238,3 +238,8 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+
+
+def _read(verb: str, raw: Mapping[str, Any], path: str) -> Any:
+    """A node without a sweep, checked."""
+    return section(VERBS[verb], averaging.with_choice(raw, path) if verb == "average" else raw, path)

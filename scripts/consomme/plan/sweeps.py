@@ -19,15 +19,15 @@ def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict
     node = {key: value for key, value in raw.items() if key != "sweep"}
     if raw.get("sweep") is None:
         return [({}, node)]
-    sweep = section(Sweep, raw["sweep"], f"{path}.sweep")
-    points = _points(sweep, f"{path}.sweep")
-    if not points:
-        fail(f"{path}.sweep", "the sweep has no runs; give at least one value or point")
-    return [(point, _set(node, point, path)) for point in points]
+    return [(point, _set(node, point, path)) for point in points(raw["sweep"], f"{path}.sweep")]
 
 
-def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
+def points(raw: Any, path: str) -> list[dict[str, Any]]:
+    """The keys and values of each point of a grid, a list or a random draw, at least one."""
+    sweep = section(Sweep, raw, path)
     if sweep.points is not None:
+        if not sweep.points:
+            fail(f"{path}.points", "a list with at least one point is needed")
         return sweep.points
     if sweep.grid is not None:
         for key, values in sweep.grid.items():

@@ -109,12 +109,12 @@ COSTS = Table(
 )
 SEARCHES = Table(
     "searches",
-    "what was tried on development sets before a choice: points between models, runs for a soup, layers to remove",
+    "what was tried on development sets before a choice: points between models, runs for a soup, settings of an average, layers to remove",
     MODEL
     | {
         "part": (TEXT, "encoder or decoder where layers were chosen; else empty"),
         "step": (COUNT, "the step of the search, in its order"),
-        "candidate": (TEXT, "the model, the layer or the layers (from 1) that were tried"),
+        "candidate": (TEXT, "the model, the settings, the layer or the layers (from 1) that were tried"),
         "alpha": (NUMBER, "share of the second model, in an interpolation"),
         "parameters": (COUNT, "parameters of the candidate, if the choice is by size"),
         "set": (TEXT, "the development set; empty for all sets of the choice together"),
@@ -124,7 +124,7 @@ SEARCHES = Table(
     | INTERVAL
     | {
         "admissible": (FLAG, "whether the limits of choose_on are kept"),
-        "chosen": (FLAG, "whether it was added to the average, or removed from the model"),
+        "chosen": (FLAG, "whether it was taken, added to the average, or removed from the model"),
     },
 )
 CURVES = Table(

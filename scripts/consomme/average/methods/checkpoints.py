@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from consomme.average.methods.base import Method, Mix
 from consomme.common.errors import ConsommeError
@@ -34,6 +34,12 @@ class Window(Section):
 
     from_step: Integer | None = Field(None, ge=0, description="the window begins after this step; default 0")
     to_step: Integer | None = Field(None, ge=1, description="last step of the window; default: the last that was kept")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Window:
+        if self.to_step is not None and (self.from_step or 0) >= self.to_step:
+            raise ValueError(f"the window after step {self.from_step} up to step {self.to_step} is empty")
+        return self
 
 
 def _last(mix: Mix, folder: Path) -> dict[str, Any]:

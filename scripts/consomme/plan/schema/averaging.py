@@ -10,7 +10,7 @@ from consomme.average.methods import TABLE
 from consomme.common.settings import Chosen, Name
 from consomme.common.values import Text, Texts
 from consomme.plan.schema.choice import Goal
-from consomme.plan.schema.node import Node
+from consomme.plan.schema.node import Node, Sweep
 
 
 class AverageNode(Chosen, Node):
@@ -22,5 +22,9 @@ class AverageNode(Chosen, Node):
     where: dict[str, Any] = Field(default_factory=dict, description="which runs: swept key: value, or list of values")
     by: Texts = Field(default_factory=list, description="one result for each value of these swept keys")
     method: Text = Field("uniform", description="how the models are combined or chosen")
+    choose: Sweep | None = Field(
+        None,
+        description="settings of the method to try; the best on the development sets are taken, and one model is made",
+    )
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that choose")
     metric: Text | None = Field(None, description="for choose_on; default: the experiment's")

@@ -10,19 +10,19 @@ from consomme.common.settings import Section
 
 
 class Sweep(Section):
-    """Many settings of one node, each a run. Keys are dotted paths within the node."""
+    """Many settings of one node. In `sweep`, keys are dotted paths within the node and each point is a run."""
 
     grid: dict[str, list[Any]] | None = Field(None, description="every combination of the values")
-    points: list[dict[str, Any]] | None = Field(None, description="the runs, written out")
+    points: list[dict[str, Any]] | None = Field(None, description="the points, written out")
     random: dict[str, Any] | None = Field(
         None,
-        description="`n` runs drawn with `seed`; other keys: a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]}",
+        description="`n` points drawn with `seed`; other keys: a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]}",
     )
 
     @model_validator(mode="after")
     def _one(self) -> Sweep:
         if sum(v is not None for v in (self.grid, self.points, self.random)) != 1:
-            raise ValueError("a sweep has one of grid, points, random")
+            raise ValueError("give one of grid, points, random")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +12,66 @@ from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
 from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.items import BEST, Model, Prepared
-from consomme.plan.problems import fail
+from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import AverageNode, PruneNode
 from consomme.plan.selection import groups, selected
+from consomme.plan.sweeps import points
 
 if TYPE_CHECKING:
     from consomme.plan.view import Graph
 
 
-def check(node: AverageNode, path: str) -> None:
-    """ConfigurationError for keys of a choice on development sets if the method makes none."""
-    if chooses(node):
+def with_choice(raw: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """A raw node with the first of the settings that `choose` tries, so that the method has all that it needs.
+    ConfigurationError for a setting that can't be chosen."""
+    if raw.get("choose") is None:
+        return raw
+    tried = points(raw["choose"], f"{path}.choose")
+    method = raw.get("method", "uniform")
+    for key in dict.fromkeys(key for point in tried for key in point) if method in METHODS else ():
+        able = [k for k in METHODS[method].keys if k not in ("base", *METHODS[method].searching)]
+        among(f"{path}.choose", key, able, f"setting of {method} that can be chosen")
+        if key in raw:
+            fail(f"{path}.{key}", "is given, and stands in `choose` too")
+    return {**raw, **tried[0]}
+
+
+def _tried(node: AverageNode, path: str) -> tuple[list[str], list[AverageNode]]:
+    """The keys that `choose` tries, and the node with each combination of their values. Empty without `choose`."""
+    if node.choose is None:
+        return [], []
+    rest = node.model_dump(exclude_unset=True, by_alias=True)
+    tried = points(rest.pop("choose"), f"{path}.choose")
+    names = list(dict.fromkeys(key for point in tried for key in point))
+    rest = {key: value for key, value in rest.items() if key not in names}
+    return names, [section(AverageNode, {**rest, **point}, f"{path}.choose") for point in tried]
+
+
+def check(node: AverageNode, swept: bool, path: str) -> None:
+    """ConfigurationError for keys of a choice on development sets if none is made. Of a swept node, NODE/best is one."""
+    if searches(node):
         return
     searching = METHODS[node.method].searching
     given = [key for key in METHODS[node.method].keys if key in node.model_fields_set and key not in searching]
     why = f"{given[0]} is given" if given and METHODS[node.method].chooses({}) else f"{node.method} chooses nothing"
-    for name in ("choose_on", "metric", *searching):
+    for name in (*(() if node.choose or swept else ("choose_on", "metric")), *searching):
         if name in node.model_fields_set:
             fail(f"{path}.{name}", f"has no use here: {why}")
 
 
-def chooses(node: AverageNode) -> bool:
-    """Whether the method uses development sets."""
+def searches(node: AverageNode) -> bool:
+    """Whether the method itself uses development sets."""
     return METHODS[node.method].chooses(_own(node))
+
+
+def chooses(node: AverageNode) -> bool:
+    """Whether development sets are used, by the method or to choose its settings."""
+    return node.choose is not None or searches(node)
 
 
 def settings_of(node: AverageNode) -> dict[str, Any]:
     """Only the settings that the method reads. They are part of the model's identity."""
-    unread = {"base", *(() if chooses(node) else METHODS[node.method].searching)}
+    unread = {"base", *(() if searches(node) else METHODS[node.method].searching)}
     return {"method": node.method, **{name: value for name, value in _own(node).items() if name not in unread}}
 
 
@@ -92,7 +124,7 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
     except ConsommeError as error:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
     if (kind := METHODS[node.method].keeps) is not None:
-        _kept(kind, node.method, group[0], path)
+        _kept(kind, node.method, group[0], getattr(node, "count", None), path)
     given = getattr(node, "weights", None)
     lists = given if isinstance(given, dict) else {"": given} if given is not None else {}
     for key, weights in lists.items():
@@ -113,9 +145,9 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             )
 
 
-def _kept(kind: str, method: str, run: Model, path: str) -> None:
+def _kept(kind: str, method: str, run: Model, count: int | None, path: str) -> None:
     """ConfigurationError unless the training of the run, or of the runs that it is the best of, keeps the checkpoints
-    that the method averages."""
+    that the method averages, at least `count` of them."""
     trained = [run] if run.verb == "train" and run.stage == "train" else list(run.parents.values())
     for model in trained:
         if model.stage != "train":
@@ -123,19 +155,27 @@ def _kept(kind: str, method: str, run: Model, path: str) -> None:
         kept = model.identity["settings"].get("checkpoints") or {}
         if not kept.get(kind):
             fail(f"{path}.method", f"'{model.name}' keeps none; its node needs checkpoints with `{kind}`")
+        if count is not None and count > kept[kind]:
+            fail(f"{path}.count", f"{count} given; the training of '{model.name}' keeps {kept[kind]}")
 
 
 # -- making -----------------------------------------------------------------------------------------------------------
 def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: str) -> list[Model]:
     """One average for each value of `by`."""
-    check(node, path)
+    check(node, bool(own), path)
+    names, candidates = _tried(node, path)
     pool = [m for ref in node.average for m in graph.resolve(ref, f"{path}.average")]
     pool = list({m.id: m for m in pool}.values())
     pool = selected(pool, node.where, f"{path}.where")
     made = []
     for values, group in groups(pool, node.by, f"{path}.by"):
-        check_ingredients(node, group, path)
+        for candidate in candidates or [node]:
+            check_ingredients(candidate, group, f"{path}.choose" if candidates else path)
         settings = settings_of(node)
+        if candidates:
+            tried = [settings_of(candidate) for candidate in candidates]
+            settings = {key: value for key, value in settings.items() if key not in names}
+            settings["choose"] = [{key: each[key] for key in names} for each in tried]
         if (base := _base(graph, node, group, path)) is not None:
             settings["base"] = True  # the first parent; its name is no part of the identity
             group = [base, *group]
@@ -154,7 +194,8 @@ def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Mod
     if (named := getattr(node, "base", None)) is not None:
         base = graph.one(named, f"{path}.base")
     else:
-        found = {p.id: p for m in group for p in m.parents.values()}
+        runs = [run for m in group for run in (m.parents.values() if m.run == BEST else (m,))]
+        found = {p.id: p for run in runs for p in run.parents.values()}
         if len(found) != 1:
             names = ", ".join(p.name for p in found.values()) or "none"
             fail(f"{path}.base", f"{node.method} needs the model that all were tuned from; their parents: {names}")
@@ -186,7 +227,7 @@ def _chosen(
         metric = getattr(node, "metric", None)
         metric = graph.metric if metric is None or isinstance(node, PruneNode) else metric
         data, goals = graph.data.of(getattr(node, "data", None)), getattr(node, "choose_on", None)
-        if not holds_limits(settings["method"]):
+        if not holds_limits(settings["method"]) and not settings.get("choose"):
             goals = no_constraints(goals, path)
         limits = needs_limits(settings["method"])
         rank_by = settings.get("rank_by")
