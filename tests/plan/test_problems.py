@@ -13,6 +13,15 @@ MODELS = "experiments/e/models"
     ("settings", "wanted"),
     [
         ({f"{MODELS}/tuned/bf16": True}, ["models.tuned.bf16: unknown key; write precision: bfloat16"]),
+        ({f"{MODELS}/tuned/fp16": True}, ["models.tuned.fp16: unknown key; write precision: float16"]),
+        ({f"{MODELS}/tuned/track": "wandbs"}, ["models.tuned.track", "did you mean 'wandb'"]),
+        ({f"{MODELS}/tuned/sweep": {"grid": {"track": ["wandb", "mlflow"]}}}, ["track=mlflow", "are one model", "can't be swept"]),
+        ({f"{MODELS}/mean/method": "adapters"}, ["mean.average", "'tuned/data.share=0.5,learning_rate=1e-05' keeps none: lora: {keep: true}"]),
+        ({f"{MODELS}/mean/method": "adapters", f"{MODELS}/tuned/lora": {"keep": True, "use_dora": True}}, ["DoRA", "use uniform"]),
+        (
+            {f"{MODELS}/mean/method": "adapters", f"{MODELS}/tuned/lora": {"keep": True}, f"{MODELS}/tuned/sweep": {"grid": {"lora.r": [4, 8]}}},
+            ["tuned/lora.r=4", "tuned/lora.r=8", "differ in r"],
+        ),
         ({f"{MODELS}/tuned/learning_rat": 1}, ["models.tuned.learning_rat", "unknown key", "did you mean 'learning_rate'", "allowed"]),
         ({f"{MODELS}/base/train": "row"}, ["models.base.train", "no model 'row'", "did you mean 'raw'", "allowed: raw"]),
         ({f"{MODELS}/base/train": "half"}, ["a cycle", "base", "→"]),

@@ -187,9 +187,10 @@ def prepared(folder: Path, task: str, columns: dict[str, pa.Array]) -> Path:
 
 
 def make_job(tmp: Path, parent: Path, train: dict[str, Path], dev: dict[str, Path] | None = None, **given: Any) -> Job:
-    """A job of the train stage. given: settings by name; teacher: a model folder; weights, share, seed: of the spec."""
+    """A job of the train stage. given: settings by name; teacher: a model folder; weights, share, seed, execution: of the
+    spec."""
     teacher, weights = given.pop("teacher", None), given.pop("weights", {})
-    more = {k: given.pop(k) for k in ("share", "seed") if k in given}
+    more = {k: given.pop(k) for k in ("share", "seed", "execution") if k in given}
     settings = {**SETTINGS, **given}
     settings["augment"] = {**SETTINGS["augment"], **settings["augment"]}
     inputs = {"parent/base": parent, **{f"corpus/{n}": p for n, p in {**train, **(dev or {})}.items()}}

@@ -117,8 +117,24 @@ def quadratic(optim, steps=200, **given):
 
 @pytest.mark.parametrize("optim", optimizers.TABLE)
 def test_each_optimizer_goes_down_on_every_kind_of_tensor(optim):
+    if extra := optimizers.TABLE[optim].extra:
+        pytest.importorskip(extra)
     found, _ = quadratic(optim)
     assert all(value < 0.25 for value in found.values()), found  # from 0.8
+
+
+def test_eight_bits_hold_the_state_of_large_matrices_and_tables_keep_theirs():
+    """Blocks of 256 share a scale, and matrices of fewer than 4096 numbers stay in 32 bits."""
+    pytest.importorskip("bitsandbytes")
+    matrix, table = torch.nn.Parameter(torch.ones(64, 128)), torch.nn.Parameter(torch.ones(64, 128))
+    rest = {"lr": 1.0, "weight_decay": 0.0}
+    groups = [{"params": [matrix], "table": False, **rest}, {"params": [table], "table": True, **rest}]
+    made = optimizers.TABLE["adamw_8bit"].make(groups, SETTINGS)
+    (matrix.square().sum() + table.square().sum()).backward()
+    made.step()
+    small, plain = (o.state[p] for o, p in zip(made.optimizers, (matrix, table), strict=True))
+    assert small["state1"].dtype == small["state2"].dtype == torch.uint8 and plain["exp_avg"].dtype == torch.float32
+    assert table.abs().max() < 1e-6 and matrix.abs().max() < 0.02  # a step of 1 for both
 
 
 def test_muon_takes_matrices_and_leaves_embeddings_heads_and_vectors_to_adamw(model, translator):
@@ -144,8 +160,12 @@ def test_two_optimizers_in_one_share_their_rates_and_come_back_from_a_state():
     assert other.optimizers[0].param_groups[0] is other.param_groups[0]
 
 
-@pytest.mark.parametrize(("optim", "rate"), [("adafactor", 0.02), ("sgd", 0.05), ("lion", 2e-3), ("muon", 1e-2)])
+@pytest.mark.parametrize(
+    ("optim", "rate"), [("adafactor", 0.02), ("sgd", 0.05), ("lion", 2e-3), ("muon", 1e-2), ("adamw_8bit", 3e-3)]
+)
 def test_other_optimizers_learn_and_resume(tmp_path, recogniser, tones, job, optim, rate, monkeypatch, killed_at):
+    if extra := optimizers.TABLE[optim].extra:
+        pytest.importorskip(extra)
     monkeypatch.setattr("consomme.train.progress.SECONDS", 0.0)
     monkeypatch.setattr("consomme.train.arguments.FEWEST", 10)
     options = {"optim": optim, "learning_rate": rate, "max_steps": 40, "lr_scheduler_type": "cosine"}
@@ -162,6 +182,14 @@ def test_what_is_refused(model):
     family = family_named("ctc")
     with pytest.raises(ConsommeError, match=r"did you mean 'adafactor'"):
         optimizers.build(model, family, SETTINGS | {"optim": "adafaktor"}, [])
+
+
+def test_without_its_package_an_optimizer_names_the_extra(model, monkeypatch):
+    monkeypatch.setattr("consomme.common.extras.installed", lambda extra: False)
+    with pytest.raises(
+        ConsommeError, match=r"optim: adamw_8bit needs the package bitsandbytes.*consomme\[bitsandbytes\]"
+    ):
+        optimizers.build(model, family_named("ctc"), SETTINGS | {"optim": "adamw_8bit"}, [])
 
 
 # -- adapters ----------------------------------------------------------------------------------------------------------

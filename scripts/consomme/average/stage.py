@@ -20,7 +20,7 @@ from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import hash_file, read_json, whole_folder
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import KEPT
+from consomme.common.model_files import ADAPTER, KEPT
 from consomme.common.provenance import contents, diverged, write_provenance
 from consomme.common.settings import checked
 from consomme.common.stage import build_once
@@ -49,6 +49,10 @@ def key(job: Job) -> dict[str, Any]:
     method = TABLE.get(job.spec["settings"].get("method"))
     if method and method.keeps:
         found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
+    if method and method.adapters:
+        found["adapters"] = [
+            hash_file(file) for p in parents.values() for file in sorted(p.glob(f"{ADAPTER}/adapter_*"))
+        ]
     if method and method.mixes and needed(job, next(iter(parents.values()))):
         read = job.labelled("statistics")
         found["statistics"] = {n: read_json(p / "prepared.json")["fingerprint"] for n, p in read.items()}

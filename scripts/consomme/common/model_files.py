@@ -8,8 +8,9 @@ from pathlib import Path
 
 ZEROED = "zeroed"  # the folder, in that of a head-pruned model, with its copy in the stock shape
 KEPT = "checkpoints"  # the folder of the checkpoints that a training kept for averaging
+ADAPTER = "adapter"  # the folder of the adapters that a training kept beside the merged weights, in peft's format
 HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv", "search.tsv")
-BESIDE = {ZEROED, KEPT, "tensorboard"}
+BESIDE = {ZEROED, KEPT, ADAPTER, "tensorboard"}
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 
 

@@ -76,24 +76,24 @@ def device(asked: Asked) -> Finding:
                 f"torch {torch.__version__} sees no GPU, and a driver is here; {where}",
                 "install the build of torch for this driver (PyTorch's installation page), or update the driver",
             )
-        half = _wants_bfloat16(asked)
+        half = _trains_in(asked, "bfloat16", "float16")
         return Finding(
             not half,
             f"torch {torch.__version__}, processor; no GPU; {where}",
-            f"{half} trains with precision: bfloat16, which is slow on a processor; leave it out here",
+            f"{half}, which is slow on a processor; leave it out here",
         )
     free, total = torch.cuda.mem_get_info()
     has = torch.cuda.is_bf16_supported(including_emulation=False)
-    half = _wants_bfloat16(asked)
+    half = _trains_in(asked, "bfloat16")
     said = f"torch {torch.__version__}, {torch.cuda.get_device_name()}, {size(free)} of {size(total)} free, "
     said += f"{'with' if has else 'without'} bfloat16; {where}"
-    return Finding(has or not half, said, f"{half} trains with precision: bfloat16; leave it out here")
+    return Finding(has or not half, said, f"{half}; this GPU has float16")
 
 
-def _wants_bfloat16(asked: Asked) -> str:
-    """The name of the first model that trains with bfloat16, or empty."""
-    named = [m.name for m in asked.models if m.identity["settings"].get("precision") == "bfloat16"]
-    return named[0] if named else ""
+def _trains_in(asked: Asked, *precisions: str) -> str:
+    """The first model that trains in one of these precisions, in words, or empty."""
+    found = ((m.name, m.identity["settings"].get("precision")) for m in asked.models)
+    return next((f"{name} trains with precision: {how}" for name, how in found if how in precisions), "")
 
 
 # -- where results lie -------------------------------------------------------------------------------------------------

@@ -238,6 +238,14 @@ class Graph:
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")
+        first: dict[str, Model] = {}
+        for model in made:
+            twin = first.setdefault(model.id, model)
+            if twin is not model:
+                fail(
+                    f"{self.path}.models.{name}",
+                    f"'{twin.run}' and '{model.run}' are one model: what they differ in changes no result, so it can't be swept",
+                )
 
 
 def _read(verb: str, raw: Mapping[str, Any], path: str) -> Any:

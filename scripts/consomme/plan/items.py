@@ -116,6 +116,8 @@ class Model:
     data_root: str = "."
     # the user's own files that the job reads
     sources: tuple[str, ...] = ()
+    # settings of the job that leave its result as it is: in the spec, and not in the digest
+    execution: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -173,7 +175,9 @@ class Model:
 
     @cached_property
     def spec(self) -> str:
-        more = {"statistics": {n: weight for n, (_, weight) in self.statistics.items()}} if self.statistics else {}
+        more: dict[str, Any] = {"execution": self.execution} if self.execution else {}
+        if self.statistics:
+            more["statistics"] = {n: weight for n, (_, weight) in self.statistics.items()}
         return as_spec(
             {
                 "stage": self.stage,

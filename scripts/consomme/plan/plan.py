@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from consomme.common import extras
 from consomme.common.digest import canonical, digest
 from consomme.common.files import write_json
 from consomme.data.sources import TABLE as SOURCES
@@ -21,6 +22,8 @@ from consomme.plan.problems import ConfigurationError, among, fail
 from consomme.plan.relabelled import RelabelledCorpus
 from consomme.plan.stages import VERSIONS
 from consomme.plan.verbs import averaging
+from consomme.train.optimizers import TABLE as OPTIMIZERS
+from consomme.train.trackers import TABLE as TRACKERS
 
 UNORDERED = ("models", "nodes", "landscapes")  # lists in the order of the configuration
 NOTHING = r"[^\w\W]"  # a pattern that no name matches
@@ -302,7 +305,7 @@ class Plan:
             raise ConfigurationError("\n".join([*problems, f"data_root is {self.settings.data_root}"]))
 
     def problems(self) -> list[str]:
-        """One line per missing source file of a corpus or model that is not made yet."""
+        """One line per missing source file of a corpus or model that is not made yet, and per missing package."""
         corpora = [
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()
@@ -316,7 +319,31 @@ class Plan:
             for source in m.sources
             if not Path(source).exists()
         ]
-        return corpora + models
+        return corpora + models + self._absent()
+
+    def cautions(self) -> list[str]:
+        """One line per tracker of a training to come whose package is not here. Nothing fails by that."""
+        wanted = {
+            (f"experiments.{m.experiment}.models.{m.node}", m.execution["track"])
+            for m in self.models.values()
+            if "track" in m.execution and not Path(m.marker).exists()
+        }
+        return [
+            f"{path}.track: {name} isn't installed ({extras.command(extra)}); without it the training goes on untracked"
+            for path, name in sorted(wanted)
+            if (extra := TRACKERS[name].extra) and not extras.installed(extra)
+        ]
+
+    def _absent(self) -> list[str]:
+        """One line per node whose optimizer needs a package that isn't here."""
+        found = {}
+        for m in self.models.values():
+            if m.stage == "train" and not Path(m.marker).exists():
+                extra = OPTIMIZERS[name := m.identity["settings"]["optim"]].extra
+                if extra and not extras.installed(extra):
+                    needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
+                    found[f"experiments.{m.experiment}.models.{m.node}.optim: {needs}"] = None
+        return list(found)
 
 
 def _detail(model: Model, best: bool) -> str:

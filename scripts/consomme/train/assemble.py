@@ -37,6 +37,7 @@ class Made:
     corpora: Mapping[str, Corpus]
     own: Mapping[str, Any]  # keys of the saved config in addition to the parent's
     adapted: Any  # peft's model with adapters; None without
+    keep_adapter: bool  # also by themselves
     largest: int  # most rows of a batch
 
 
@@ -45,7 +46,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     from transformers import set_seed
 
     from consomme.families.windows import KEY, SHORT, is_short
-    from consomme.train import adapters, arguments, config_keys, examples, hybrid, optimizers
+    from consomme.train import adapters, arguments, config_keys, examples, gradient_checkpointing, hybrid, optimizers
     from consomme.train.collate import Collator
     from consomme.train.freeze_pruned import freeze_zeroed_sublayers
     from consomme.train.intermediate_ctc import IntermediateCtc
@@ -60,6 +61,8 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     changed = config_keys.overrides(family, read_json(parent / "config.json"), settings)
     own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
     model = config_keys.load_with(family, parent, changed | own, "cpu")
+    if spec.get("execution", {}).get("gradient_checkpointing"):
+        gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
     augmenter = augmenter_of(job, family, processor, corpora, seed)
     batches = batches_of(spec, corpora, seed)
@@ -114,7 +117,8 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
         f"{len(batches)} batches an epoch, {total} steps"
     )
-    return Made(AsrNmtTrainer(model, given, parts), corpora, own, adapted, batches.largest)
+    keep = bool((settings.get("lora") or {}).get("keep"))
+    return Made(AsrNmtTrainer(model, given, parts), corpora, own, adapted, keep, batches.largest)
 
 
 def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, parent: Path) -> Mapping[str, Corpus]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from consomme.common import extras
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.table import Table
@@ -35,6 +36,9 @@ class Optimizer:
         [Groups, Mapping[str, Any]], torch.optim.Optimizer
     ]  # (groups of parameters, settings) -> the optimizer
     settings: type[Section] = Section  # its own keys in a train node
+    extra: str | None = None  # the optional package that it needs
+    # bytes of its state for each number that is trained, in matrices and in tables
+    state: tuple[float, float] = (8, 8)
 
 
 class SgdSettings(Section):
@@ -162,20 +166,36 @@ def _muon(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
     return Both([*muon, *([_adamw(tables, settings)] if tables else [])])
 
 
+def _adamw_8bit(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Both moments of matrices in 8 bits, quantized in blocks (Dettmers et al. 2021, arXiv 2110.02861); tables by AdamW,
+    because rare tokens have gradients of other sizes, as the paper keeps embeddings in 32 bits."""
+    from bitsandbytes.optim import AdamW8bit
+
+    from consomme.train.joint_optimizer import Both
+
+    matrices, tables = ([g for g in given if g["table"] == table] for table in (False, True))
+    betas = settings["adam_beta1"], settings["adam_beta2"]
+    small = [AdamW8bit(matrices, lr=settings["learning_rate"], betas=betas)] if matrices else []
+    return Both([*small, *([_adamw(tables, settings)] if tables else [])])
+
+
 ADAMW = Optimizer("adamw_torch_fused", _adamw)
-ADAFACTOR = Optimizer("adafactor", _adafactor)
-SGD = Optimizer("sgd", _sgd, SgdSettings)
-LION = Optimizer("lion", _lion)
-MUON = Optimizer("muon", _muon, MuonSettings)
-TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAFACTOR, SGD, LION, MUON)
+ADAMW_8BIT = Optimizer("adamw_8bit", _adamw_8bit, extra="bitsandbytes", state=(2, 8))
+ADAFACTOR = Optimizer("adafactor", _adafactor, state=(0, 0))
+SGD = Optimizer("sgd", _sgd, SgdSettings, state=(4, 4))
+LION = Optimizer("lion", _lion, state=(4, 4))
+MUON = Optimizer("muon", _muon, MuonSettings, state=(4, 8))
+TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAMW_8BIT, ADAFACTOR, SGD, LION, MUON)
 
 
 def build(
     model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]
 ) -> torch.optim.Optimizer:
     """The optimizer of the settings for the trained parameters of a model."""
-    name = settings.get("optim") or "adamw_torch_fused"
-    return TABLE.named(name).make(groups(model, family, settings, decayed), settings)
+    chosen = TABLE.named(settings.get("optim") or ADAMW.name)
+    if chosen.extra:
+        extras.require(chosen.extra, f"optim: {chosen.name}")
+    return chosen.make(groups(model, family, settings, decayed), settings)
 
 
 def _momentum(settings: Mapping[str, Any]) -> float:

@@ -1,9 +1,11 @@
-"""Progress every few seconds: a line in the log, a line in progress.jsonl, and TensorBoard's event files."""
+"""Progress every few seconds: a line in the log, a line in progress.jsonl, and figures for the trackers."""
 
 from __future__ import annotations
 
 import json
+import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from consomme.common.log import say
 
 if TYPE_CHECKING:
     from consomme.train.running import Running
+    from consomme.train.trackers import Run, Trackers
 
 SECONDS = 5.0  # between two lines
 
@@ -20,14 +23,13 @@ SECONDS = 5.0  # between two lines
 class Progress(TrainerCallback):
     """Lets Trainer log every few seconds, and writes its numbers with the counts of the batches.
 
-    audio: speed is seconds of audio per second, else target tokens per second; events: folder of TensorBoard's files. A
-    resumed training removes lines after its first step, which are written again."""
+    audio: speed is seconds of audio per second, else target tokens per second. A resumed training removes lines after its
+    first step, which are written again."""
 
     trainer: Running  # set before the training begins
 
-    def __init__(self, path: Path, audio: bool, events: Path | None = None) -> None:
-        self.path, self.audio, self.events = path, audio, events
-        self.board: Any = None
+    def __init__(self, path: Path, audio: bool, trackers: Trackers, run: Run) -> None:
+        self.path, self.audio, self.trackers, self.run = path, audio, trackers, run
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
@@ -35,10 +37,7 @@ class Progress(TrainerCallback):
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.began = self.last = time.monotonic()
         self.first = state.global_step
-        if self.events:
-            from tensorboardX import SummaryWriter
-
-            self.board = SummaryWriter(str(self.events), purge_step=self.first + 1 if self.first else None)
+        self.trackers.open(replace(self.run, first=self.first))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         if time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps:
@@ -61,12 +60,14 @@ class Progress(TrainerCallback):
             "step": state.global_step,
             "loss": logs["loss"],
             "learning_rate": logs["learning_rate"],
-            "grad_norm": logs.get("grad_norm"),
+            "grad_norm": _finite(logs.get("grad_norm")),
             "epoch": state.epoch,
             "padding": 1 - held["filled"] / held["room"] if held.get("room") else 0.0,
             "seconds": now - self.began,
             **speed,
         }
+        if self.trainer.loss_scale is not None:
+            entry["loss_scale"] = self.trainer.loss_scale
         self.write(entry)
         left = (now - self.began) / max(state.global_step - self.first, 1) * (state.max_steps - state.global_step)
         throughput = (
@@ -80,19 +81,19 @@ class Progress(TrainerCallback):
             f"{throughput}  padding {100 * entry['padding']:.0f} %  {_duration(left)} left"
         )
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if self.board:
-            self.board.close()
-
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line to the file, and its figures to TensorBoard's."""
+        """Append one line to the file, and hand its figures to the trackers."""
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
-        if self.board:
-            for name, value in entry.items():
-                if name not in ("step", "seconds") and value is not None:
-                    self.board.add_scalar(f"train/{name}", value, entry["step"])
-            self.board.flush()
+        figures = {
+            name: value for name, value in entry.items() if name not in ("step", "seconds") and value is not None
+        }
+        self.trackers.log(figures, entry["step"])
+
+
+def _finite(value: float | None) -> float | None:
+    """None for what JSON has no number for: the norm of gradients that have overflowed."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _step(line: str) -> float:

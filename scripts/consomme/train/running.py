@@ -16,5 +16,9 @@ class Running(Protocol):
     # without (filled) and with (room) padding
     counted: list[dict[str, float]]
 
+    @property
+    def loss_scale(self) -> float | None:
+        """The factor of the loss with precision float16; None with others."""
+
     def require_finite(self) -> None:
         """Raise ConsommeError if the loss of any step so far was not finite or above max_loss."""

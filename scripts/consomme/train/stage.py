@@ -12,17 +12,19 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import copy_inherited, inherited
+from consomme.common.model_files import ADAPTER, copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import build_once
 from consomme.train.assemble import Made, assemble, develop
 from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
+from consomme.train.trackers import TENSORBOARD
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
     from consomme.train.development import Development
+    from consomme.train.trackers import Run
     from consomme.train.trainer import AsrNmtTrainer, Diverged
 
 
@@ -84,7 +86,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
         try:
             record = train(made, develop(job, made, parent, work / "best"), job, family, work)
             require_finite_weights(made.trainer)
-            model = plain(made)
+            model = plain(made, work)
             break
         except Diverged as error:
             model, record = diverged(made, error, parent, work)
@@ -105,8 +107,9 @@ def build(job: Job, folder: Path, work: Path) -> None:
     if made.trainer.parts.kept:
         record["kept"] = made.trainer.parts.kept.finish(folder, made.trainer.state)
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
-    if (work / "tensorboard").is_dir():
-        shutil.copytree(work / "tensorboard", folder / "tensorboard")
+    for beside in (TENSORBOARD, ADAPTER):
+        if (work / beside).is_dir():
+            shutil.copytree(work / beside, folder / beside)
     if splits > 1:
         record["pieces"] = splits
     left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
@@ -121,9 +124,11 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     from consomme.train import checkpoints
     from consomme.train.development import best_of, evaluations
     from consomme.train.progress import Progress
+    from consomme.train.trackers import Trackers
 
     trainer = made.trainer
-    progress = Progress(work / "progress.jsonl", audio=family.task == "asr", events=work / "tensorboard")
+    trackers = Trackers(job.spec.get("execution", {}).get("track"))
+    progress = Progress(work / "progress.jsonl", family.task == "asr", trackers, tracked(job, work))
     progress.trainer = trainer
     trainer.add_callback(progress)
     if development:
@@ -133,8 +138,11 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
     checkpoint = checkpoints.newest(work / "checkpoints")
     if checkpoint:
         say(f"resuming from {checkpoint.name}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.require_finite()
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.require_finite()
+    finally:
+        trackers.close()
     record: dict[str, Any] = {"steps": trainer.state.global_step}
     found = evaluations(trainer.state.log_history)
     if development and found:
@@ -145,6 +153,24 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
             checkpoints.read_weights(trainer.model, development.weights(best["step"]))
         record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
     return record
+
+
+def tracked(job: Job, work: Path) -> Run:
+    """The training as a tracker knows it: named by experiment, node, run and replicate."""
+    from consomme.common.digest import digest
+    from consomme.train.trackers import Run, flat
+
+    label = job.spec.get("label", {})
+    names = [label.get("node", job.out.name), label.get("run")]
+    replicate = f" #{label['replicate']}" if "replicate" in label else ""
+    return Run(
+        project=label.get("experiment", "consomme"),
+        name="/".join(filter(None, names)) + replicate,
+        key=digest([job.spec["digest"], str(job.out)], 16),
+        settings=flat(job.spec["settings"]),
+        first=0,
+        work=work,
+    )
 
 
 def require_finite_weights(trainer: AsrNmtTrainer) -> None:
@@ -160,10 +186,13 @@ def require_finite_weights(trainer: AsrNmtTrainer) -> None:
             raise Diverged(message, trainer.state.global_step + 1, float("nan"))
 
 
-def plain(made: Made) -> PreTrainedModel:
-    """The trained model with its adapters merged and without the head for hybrid CTC."""
+def plain(made: Made, work: Path) -> PreTrainedModel:
+    """The trained model with its adapters merged and without the head for hybrid CTC. Adapters that are kept are written to
+    `work` first."""
     from consomme.train import adapters, hybrid
 
+    if made.keep_adapter:
+        adapters.save(made.adapted, work / ADAPTER)
     model = adapters.merge(made.adapted) if made.adapted else made.trainer.model
     hybrid.detach(model)
     return model
@@ -180,7 +209,7 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     if checkpoint:
         step = int(checkpoint.name.rpartition("-")[2])
         checkpoints.read_weights(made.trainer.model, checkpoint / checkpoints.WEIGHTS)
-        model = plain(made)
+        model = plain(made, work)
     else:
         step, model = 0, load(parent, "cpu")
     if made.trainer.parts.kept:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from consomme.train.sampler import Batches
 
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+LEAST_SCALE = 1e-4  # of float16's gradients; it begins at 2 ** 16 and is halved at each overflow, thirty times in a row
+
+
 class Diverged(ConsommeError):
     """The loss is not finite, or above max_loss. step: optimizer step, from 1; loss: its value."""
 
@@ -52,7 +56,7 @@ class TrainerParts:
     collator: Collator
     optimizer: Callable[[list[str]], torch.optim.Optimizer]  # names of parameters with weight decay -> optimizer
     smoothing: float = 0.0  # label smoothing, seq2seq only
-    # float32 or bfloat16: autocast of the forward pass; weights, losses and optimizer stay float32
+    # of PRECISIONS: autocast of the forward pass; weights, losses and optimizer stay float32
     precision: str = "float32"
     teacher: Teacher | None = None
     intermediate_ctc: IntermediateCtc | None = None
@@ -74,7 +78,11 @@ class AsrNmtTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.parts, self.family = parts, parts.family
         self.folder = Path(str(arguments.output_dir))  # of the checkpoints
-        self.precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[parts.precision]
+        self.precision = PRECISIONS[parts.precision]
+        # float16 has no small numbers: the loss is multiplied before the backward pass, and the gradients divided after
+        # it. Trainer saves the scale with its checkpoints
+        self.scaler = torch.amp.GradScaler(arguments.device.type) if self.precision == torch.float16 else None
+        self.accelerator.scaler = self.scaler
         self.ctc = parts.family.objective == "ctc"
         # losses are divided by the items of all accumulated batches, which Trainer counts if these are set
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
@@ -121,24 +129,32 @@ class AsrNmtTrainer(Trainer):
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
             steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
             share = sum(steps, torch.zeros(()))
+        if self.scaler and self.accelerator.sync_gradients:
+            self.scaler.unscale_(
+                self.optimizer.optimizer
+            )  # before they are clipped; an overflow is noted, the step skipped
         # a batch has its share of the step's loss; max_loss limits the sum
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
         # elsewhere the check would wait for the device: it is made before log lines and checkpoints
         if self.last_loss.device.type == "cpu":
             self.require_finite()
-        return share
+        # a step that is skipped must not hide the other losses of a log line
+        return torch.where(torch.isfinite(share), share, 0.0) if self.scaler else share
 
     def _watch(self) -> None:
-        """Remember the first step with a loss that is not finite or above max_loss. On the device, without waiting for it."""
+        """Remember the first step with a loss that is not finite or above max_loss. On the device, without waiting for it.
+
+        With float16 a loss that is not finite is an overflow: the step is skipped, and the next has a smaller scale."""
         loss, step = self.last_loss, self.state.global_step + 1
         if self.bad is None:
             self.bad = torch.zeros_like(loss, dtype=torch.float64), loss
         if self.batch == 1:
             self.tried = self.state.global_step - 1
-        wrong = ~torch.isfinite(loss)
+        finite = torch.isfinite(loss)
+        wrong = torch.zeros_like(finite) if self.scaler else ~finite
         if self.parts.max_loss is not None:
-            wrong = wrong | (loss > self.parts.max_loss)
+            wrong = wrong | (finite & (loss > self.parts.max_loss))
         first = wrong & (self.bad[0] == 0)
         self.bad = torch.where(first, step, self.bad[0]), torch.where(first, loss, self.bad[1])
 
@@ -219,6 +235,14 @@ class AsrNmtTrainer(Trainer):
         if self.bad is None:
             return
         step, limit = int(self.bad[0]), self.parts.max_loss
+        if step == 0 and self.scaler and (scale := self.scaler.get_scale()) < LEAST_SCALE:
+            raise Diverged(
+                f"training diverged: the loss scale of precision float16 has fallen to {scale:.1g} at step "
+                f"{self.state.global_step + 1} of {self.state.max_steps}: every step overflows. Use precision bfloat16 or "
+                "float32, or lower learning_rate",
+                self.state.global_step + 1,
+                float(self.last_loss),
+            )
         if step == 0:
             if self.unproved is not None and self.tried >= self.unproved:
                 checkpoints.keep_newest(self.folder)
@@ -233,6 +257,11 @@ class AsrNmtTrainer(Trainer):
             step,
             loss,
         )
+
+    @property
+    def loss_scale(self) -> float | None:
+        """The factor of the loss with precision float16; None with others."""
+        return self.scaler.get_scale() if self.scaler else None
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: a pass over all parameters at every step is too slow for an unused number."""

@@ -3,6 +3,7 @@ package in the group `consomme.averaging` that loads to a `Method`. Importing th
 
 from __future__ import annotations
 
+from consomme.average.methods.adapters import ADAPTERS
 from consomme.average.methods.base import Method
 from consomme.average.methods.best_run import BEST_RUN
 from consomme.average.methods.breadcrumbs import BREADCRUMBS
@@ -31,6 +32,7 @@ _METHODS = (
     *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST_RUN),
     *(LAST, BEST, EMA, WINDOW, ENSEMBLE, SMALLEST),
     *(SLERP, KARCHER, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, DELLA, BREADCRUMBS, TSV, ISO_C, MODEL_STOCK),
+    ADAPTERS,
 )
 TABLE: Table[Method] = Table("averaging method", "consomme.averaging", *_METHODS)
 method_named = TABLE.named

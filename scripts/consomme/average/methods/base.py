@@ -70,6 +70,7 @@ class Method:
     seeded: bool = False  # the replicate's seed changes the result
     limits: bool = True  # it can hold the limits of choose_on
     keeps: str | None = None  # a key of `checkpoints` that its parent's training must have set
+    adapters: bool = False  # its parents' trainings must have kept their adapters
     mixes: bool = True  # it computes new weights, so all ingredients must have equal shapes
     needs_limits: bool = False  # choose_on must have `lose_at_most`; no other goal is required
 

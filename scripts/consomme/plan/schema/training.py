@@ -50,13 +50,26 @@ class IntermediateCtc(Section):
 
 
 class Lora(Section):
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), merged into the weights when the model is saved."""
+    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685), merged into the weights when the model is saved.
+
+    The new weights are W + s · B·A, with s = lora_alpha / r."""
 
     r: Integer = Field(8, ge=1, description="rank of the adapters")
     lora_alpha: Number = Field(16, gt=0, description="the adapters are scaled by lora_alpha / r")
     lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
     target_modules: list[Text] | None = Field(
         None, description="patterns of module names; default: the queries and values of every attention"
+    )
+    use_rslora: bool | None = Field(
+        None, description="divide lora_alpha by the root of r instead of r (rsLoRA, arXiv 2312.03732); default: no"
+    )
+    use_dora: bool | None = Field(
+        None,
+        description="train the length of each row of a weight apart from its direction (DoRA, arXiv 2402.09353); default: no",
+    )
+    keep: bool | None = Field(
+        None,
+        description="also write the adapters by themselves to adapter/ in the model's folder, for peft and for averages of adapters; the weights beside them are merged in any case; default: no",
     )
 
 
@@ -79,7 +92,7 @@ class Checkpoints(Section):
 
 
 Dropout = Annotated[Number, Field(ge=0, lt=1)]
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
 Schedule = Literal[
     "constant",
     "constant_with_warmup",
@@ -101,19 +114,16 @@ BATCHES = ("per_device_train_batch_size", "batch_seconds", "batch_tokens")
 
 
 # keys of Seq2SeqTrainingArguments that have another name here or aren't needed
-_PRECISION = "write precision: bfloat16"
 _DEVELOPMENT = "eval_steps: N evaluates on the development sets every N steps"
-_BY_ITSELF = "batches are split automatically if memory is too small"
 TRANSFORMERS = {
-    "auto_find_batch_size": _BY_ITSELF,
-    "bf16": _PRECISION,
+    "auto_find_batch_size": "batches are split automatically if memory is too small",
+    "bf16": "write precision: bfloat16",
     "dataloader_num_workers": "workers follow the job's threads: --set-threads train_model=N",
     "eval_strategy": _DEVELOPMENT,
     "evaluation_strategy": _DEVELOPMENT,
-    "fp16": _PRECISION,
+    "fp16": "write precision: float16",
     "generation_max_length": "the experiment has decoding: {max_new_tokens: N}",
     "generation_num_beams": "the experiment has decoding: {num_beams: N}",
-    "gradient_checkpointing": _BY_ITSELF,
     "group_by_length": "write train_sampling_strategy: group_by_length",
     "logging_steps": "the log has a line every few seconds",
     "metric_for_best_model": "write metric, and choose_on for the development sets that count",
@@ -121,7 +131,7 @@ TRANSFORMERS = {
     "per_device_eval_batch_size": "evaluation needs no key for its batches",
     "predict_with_generate": "an error rate as metric decodes, metric: loss doesn't",
     "push_to_hub": "afterwards: hf upload NAME results/EXPERIMENT/current/NODE",
-    "report_to": "TensorBoard's files are always written: tensorboard --logdir results",
+    "report_to": "TensorBoard's files are always written; track: mlflow, wandb or trackio adds another tracker",
     "save_steps": "for resuming, checkpoints are written without a key; checkpoints: {every: N} keeps some for averages",
     "save_total_limit": "checkpoints: {every: N, last: N} keeps some for averages",
 }
@@ -195,7 +205,7 @@ class TrainNode(Chosen, Node):
     )
     optim: Text = Field(
         "adamw_torch_fused",
-        description="adafactor uses the schedule's rate, not its own; lion needs about a tenth of AdamW's rate and adam_beta2 0.99; muon trains matrices, with steps scaled to AdamW's, and AdamW trains embeddings and vectors",
+        description="adamw_8bit keeps the state of matrices in a quarter of the memory, and needs the extra bitsandbytes; adafactor uses the schedule's rate, not its own; lion needs about a tenth of AdamW's rate and adam_beta2 0.99; muon trains matrices, with steps scaled to AdamW's, and AdamW trains embeddings and vectors",
     )
     weight_decay: Number = Field(0.0, ge=0, description="as in AdamW, decoupled from the gradient")
     adam_beta1: Number = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
@@ -230,7 +240,12 @@ class TrainNode(Chosen, Node):
         description="the CTC loss also at layers below the top, with the same head; encoder-decoders need ctc_weight",
     )
     precision: Precision = Field(
-        "float32", description="of the forward pass; part of the model's identity. Weights are stored as float32"
+        "float32",
+        description="of the forward pass; part of the model's identity. Weights are stored as float32. float16, for GPUs without bfloat16, scales the loss and skips steps that overflow",
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="keep only the inputs of the layers for the backward pass and compute the layers again there: far less memory for about a third more time, and the same result",
     )
     torch_compile: bool | None = Field(
         None, description="compile the model first; worth it only for many steps and few shapes"
@@ -253,6 +268,10 @@ class TrainNode(Chosen, Node):
     checkpoints: Checkpoints | None = Field(
         None,
         description="checkpoints kept in addition to the model, for averages within one run; each takes the disk space of a model",
+    )
+    track: Literal["tensorboard", "mlflow", "wandb", "trackio"] | None = Field(
+        None,
+        description="also send the figures of the log to this tracker, which needs the extra of its name; TensorBoard's files are always written. No part of the model's identity",
     )
     seed: Integer = Field(1, description="combined with the replicate's seed")
     eval_steps: Integer = Field(0, ge=0, description="steps between evaluations on the development sets; 0: never")
@@ -292,6 +311,8 @@ class TrainNode(Chosen, Node):
             raise ValueError(
                 "torch_compile would compile again for every set of layers; leave out layer drop and intermediate_ctc"
             )
+        if self.torch_compile and self.gradient_checkpointing:
+            raise ValueError("torch_compile and gradient_checkpointing don't work together here; leave one of them out")
         if self.lora and self.freeze:
             raise ValueError("lora freezes all but its adapters; leave freeze out")
         if not (self.encoder_layerdrop or self.decoder_layerdrop):

@@ -125,6 +125,8 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
     if (kind := METHODS[node.method].keeps) is not None:
         _kept(kind, node.method, group[0], getattr(node, "count", None), path)
+    if METHODS[node.method].adapters:
+        _adapters(node.method, group, path)
     given = getattr(node, "weights", None)
     lists = given if isinstance(given, dict) else {"": given} if given is not None else {}
     for key, weights in lists.items():
@@ -157,6 +159,35 @@ def _kept(kind: str, method: str, run: Model, count: int | None, path: str) -> N
             fail(f"{path}.method", f"'{model.name}' keeps none; its node needs checkpoints with `{kind}`")
         if count is not None and count > kept[kind]:
             fail(f"{path}.count", f"{count} given; the training of '{model.name}' keeps {kept[kind]}")
+
+
+def _adapters(method: str, group: list[Model], path: str) -> None:
+    """ConfigurationError unless every ingredient has adapters of its own, all of one kind and size."""
+    kinds = {}
+    for model in group:
+        settings = model.identity["settings"]
+        if model.stage == "average" and settings["method"] == method:
+            continue  # its ingredients were looked at
+        runs = [model] if model.stage == "train" else list(model.parents.values()) if model.run == BEST else []
+        found = [run.identity["settings"].get("lora") or {} for run in runs if run.stage == "train"]
+        if not found or not all(lora.get("keep") for lora in found):
+            fail(f"{path}.average", f"{method} averages adapters, and '{model.name}' keeps none: lora: {{keep: true}}")
+        if any(lora.get("use_dora") for lora in found):
+            fail(
+                f"{path}.average",
+                f"{method}: '{model.name}' has DoRA's adapters, whose factors have no mean; use uniform",
+            )
+        kinds |= {
+            json.dumps([lora[k] for k in ("r", "lora_alpha", "target_modules", "use_rslora")]): model.name
+            for lora in found
+        }
+    if len(kinds) > 1:
+        one, other = list(kinds.values())[:2]
+        fail(
+            f"{path}.average",
+            f"{method}: the adapters of {one} and {other} differ in r, lora_alpha, target_modules or use_rslora; uniform "
+            "averages the merged models",
+        )
 
 
 # -- making -----------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = 16  # utterances or sentences
+EXECUTION = ("gradient_checkpointing", "track")  # settings that change no result
 
 
 def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
@@ -120,9 +121,9 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     # a recogniser distilled from its teacher's outputs alone may need no transcripts, depending on its family
     alone = node.distil is not None and node.distil.weight == 1 and graph.experiment.task == "asr"
     weights, corpora = graph.data.training(data, f"{path}.data.train", "target" if alone else None)
-    settings = node.model_dump(
-        by_alias=True, exclude={"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil"}
-    )
+    elsewhere = {"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil", *EXECUTION}
+    settings = node.model_dump(by_alias=True, exclude=elsewhere)
+    execution = {key: value for key in EXECUTION if (value := getattr(node, key))}
     # momentum used to be a key of every optimizer; keep it, so that no digest changes
     settings.setdefault("momentum", None)
     if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
@@ -165,6 +166,7 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
                 references=chosen.references,
                 corpora={**corpora, **chosen.corpora},
                 sources=sources,
+                execution=execution,
                 inherit=True,
             )
         )

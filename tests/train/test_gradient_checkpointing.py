@@ -1,0 +1,87 @@
+"""Layers computed again in the backward pass: the same weights from less memory."""
+
+import pytest
+import torch
+
+from consomme.common.errors import ConsommeError
+from consomme.families import family_named, load
+from consomme.train import gradient_checkpointing
+from consomme.train.stage import run
+
+SPEECH = ("ctc", "wav2vec2", "hubert", "wavlm", "parakeet", "whisper", "speech2text", "moonshine")
+TEXT = ("marian", "m2m_100", "mbart", "t5")
+ON = {"gradient_checkpointing": True}
+
+
+def same(tmp_path, job, parent, corpus, **settings):
+    """Whether trainings without and with it end with the same bytes, and not where they began."""
+    files = [parent / "model.safetensors"]
+    for name, execution in (("without", {}), ("with", ON)):
+        made = job(tmp_path / name, parent, {"said": corpus}, max_steps=2, execution=execution, **settings)
+        run(made)
+        files.append(made.out / "model.safetensors")
+    before, without, with_ = (file.read_bytes() for file in files)
+    return before != without == with_
+
+
+@pytest.mark.parametrize("name", [*SPEECH, *TEXT])
+def test_dropout_layer_drop_and_every_loss_are_as_without(tmp_path, job, tones, pairs, folders, name):
+    family = family_named(name)
+    settings = {
+        "dropout": 0.2,
+        "encoder_layerdrop": 0.3,
+        "distil": {"weight": 0.5, "temperature": 2.0, "hidden": 0.5},
+        "teacher": folders(name),
+    }
+    if family.objective == "ctc":
+        settings["intermediate_ctc"] = {"layers": [2], "spread": None, "random": None, "weight": 0.3}
+    elif family.task == "asr":
+        settings["ctc_weight"] = 0.3
+    assert same(tmp_path, job, folders(name), tones if family.task == "asr" else pairs, **settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lora": {"r": 2, "lora_alpha": 4, "lora_dropout": 0.1, "target_modules": None}},
+        {"freeze": ["encoder"], "gradient_accumulation_steps": 2},
+        {"precision": "bfloat16", "dropout": 0.2},
+    ],
+    ids=["adapters", "frozen-below", "bfloat16"],
+)
+def test_it_is_the_same_too(tmp_path, job, tones, folders, settings):
+    assert same(tmp_path, job, folders("whisper"), tones, **settings)
+
+
+def kept(model, batch):
+    """Bytes that the forward pass keeps for the backward pass, weights aside."""
+    weights = {p.data_ptr() for p in model.parameters()}
+    held = {}
+
+    def pack(tensor):
+        if tensor.data_ptr() not in weights:
+            held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model(**batch).logits.square().sum()
+    loss.backward()
+    return sum(held.values())
+
+
+@pytest.mark.parametrize("name", ["whisper", "parakeet"])
+def test_the_forward_pass_keeps_less(bundle, folders, name):
+    tiny = bundle(name, folders(name))
+    model = tiny.model.train()
+    without = kept(model, tiny.batch)
+    gradient_checkpointing.switch_on(model, tiny.family)
+    assert kept(model, tiny.batch) < 0.7 * without
+
+
+def test_an_architecture_without_it_is_refused_in_words(folders):
+    model = load(folders("marian"))
+    model.supports_gradient_checkpointing = False
+    with pytest.raises(
+        ConsommeError, match=r"gradient_checkpointing: the MarianMTModel of 'marian' has none.* leave it out"
+    ):
+        gradient_checkpointing.switch_on(model, family_named("marian"))
