@@ -75,7 +75,7 @@ def test_a_cross_makes_exit_code_1_and_says_what_to_do(here):
 def test_what_is_in_the_cache_needs_no_hub(here):
     cached()
     lines, _ = doctor(write(CONFIG), HF_HUB_OFFLINE="1")
-    assert lines["hub"].startswith("✓") and "2 MiB of weights" in lines["training"]
+    assert lines["hub"].startswith("✓") and "(weights 2 MiB, gradients 2 MiB, optimizer 4 MiB," in lines["training"]
     assert lines["disk"].startswith("✓") and "MiB will be written" in lines["disk"]
 
 

@@ -6,13 +6,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from consomme.common import extras
 from consomme.doctor.finding import Asked, Finding, size
+from consomme.plan import memory
 from consomme.plan.estimates import Estimates
 
 PATIENCE = 5.0  # seconds to wait for the hub
@@ -93,33 +94,50 @@ def exports(asked: Asked) -> Finding:
     formats = {m.identity["settings"]["format"] for m in asked.models if m.verb == "export"}
     if "ctranslate2" not in formats:
         return Finding(True, f"{', '.join(sorted(formats))}: nothing more is needed" if formats else "none")
-    return Finding(find_spec("ctranslate2") is not None, "ctranslate2", "pip install 'consomme[ctranslate2]'")
+    return Finding(extras.installed("ctranslate2"), "ctranslate2", extras.command("ctranslate2"))
+
+
+def trackers(asked: Asked) -> Finding:
+    """The packages of the trackers are installed. Trainings go on without them, so this never fails."""
+    wanted = sorted({m.execution["track"] for m in asked.models if "track" in m.execution})
+    cautions = asked.plan.cautions() if asked.plan else []
+    return Finding(None if cautions else True, "; ".join(cautions) or ", ".join(wanted) or "TensorBoard's files alone")
 
 
 def training(asked: Asked) -> Finding:
     """The largest training fits the device, as far as sizes are known."""
-    known = _sizes(asked)
-    sizes = [found for m in asked.models if m.stage == "train" and (found := known[m.id])]
-    if not any(m.stage == "train" for m in asked.models):
+    trained = [m for m in asked.models if m.stage == "train"]
+    if not trained:
         return Finding(True, "none")
-    if not sizes:
-        return Finding(None, "sizes are known once the checkpoints are here")
+    estimates = _estimates(asked)
+    found = {m.name: needs for m in trained if (needs := memory.of(m, estimates))}
+    if not found:
+        return Finding(None, "their memory is known once the checkpoints are here")
     import torch
 
-    most = max(sizes)
-    said = f"the largest has {size(most)} of weights, {size(most * STATES)} with AdamW's state and gradients"
-    if torch.cuda.is_available():
-        total = torch.cuda.mem_get_info()[1]
+    name, most = max(found.items(), key=lambda item: item[1].total)
+    said = f"{name} needs about {size(most.total)} (weights {size(most.weights)}, gradients {size(most.gradients)}, "
+    said += f"optimizer {size(most.optimizer)}, activations of a batch {size(most.activations)})"
+    on_gpu = torch.cuda.is_available()
+    there = torch.cuda.mem_get_info()[1] if on_gpu else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    said += f"; {'the GPU' if on_gpu else 'this machine'} has {size(there)}"
+    if most.total - most.activations > there and not _elsewhere(asked):
         return Finding(
-            most * STATES < total,
-            f"{said}; the GPU has {size(total)}",
-            "lora, freeze or optim: adafactor need less; or run on a larger GPU (--profile slurm)",
+            False,
+            said,
+            "lora, freeze, optim: adamw_8bit or adafactor need less; or run on a larger machine (--profile slurm)",
         )
-    return Finding(
-        most < LARGE or _elsewhere(asked),
-        f"{said}; on a processor",
-        "this takes days without a GPU: run where there is one (--profile slurm), or begin with a smaller checkpoint",
-    )
+    if not on_gpu and most.weights > LARGE and not _elsewhere(asked):
+        return Finding(
+            False,
+            f"{said}, and no GPU",
+            "this takes days without a GPU: run where there is one (--profile slurm), or begin with a smaller checkpoint",
+        )
+    if most.total > there:
+        said += (
+            ". Batches will be split: gradient_checkpointing: true, or a smaller batch with gradient_accumulation_steps"
+        )
+    return Finding(True, said)
 
 
 def _elsewhere(asked: Asked) -> bool:
@@ -129,10 +147,17 @@ def _elsewhere(asked: Asked) -> bool:
 
 def _sizes(asked: Asked) -> dict[str, float | None]:
     """Model's id -> bytes of its weights, for models that are not made yet; None if unknown."""
-    fetched = {m.id: folder for m in asked.models if "hub" in m.identity["settings"] and (folder := _fetched(m))}
-    estimates = Estimates(asked.plan.models.values(), fetched) if asked.plan else None
-    found = {m.id: estimates.size(m) for m in asked.models} if estimates else {}
+    estimates = _estimates(asked)
+    found = {m.id: estimates.size(m) for m in asked.models}
     return {name: guess.value if guess else None for name, guess in found.items()}
+
+
+def _estimates(asked: Asked) -> Estimates:
+    """Of the configuration's models, with the hub's checkpoints that are in the cache."""
+    models = asked.plan.models.values() if asked.plan else ()
+    return Estimates(
+        models, {m.id: place for m in models if "hub" in m.identity["settings"] and (place := _fetched(m))}
+    )
 
 
 def _fetched(model: Any) -> Path | None:

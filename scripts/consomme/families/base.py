@@ -261,6 +261,11 @@ class Family:
         """A context in which the model takes a batch of this shape, whatever its window is."""
         return nullcontext()
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        """For audio: (states of the encoder's layers, numbers that what lies below the layers keeps for the backward pass),
+        both for each second. config: what config.json holds, or the settings of a new model. Imports no torch."""
+        return 0.0, 0.0
+
     # -- pruning ---------------------------------------------------------------------------------------------------
     def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         """Save what other layers need from those that go, when of `kept[side]` (0-based, ascending) layers will remain.

@@ -89,6 +89,10 @@ class Ctc(CtcFamily):
 
         return Wav2Vec2BertProcessor(feature_extractor=extractor, tokenizer=tokenizer)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        frames = 100.0 / (config.get("stride") or config["feature_projection_input_dim"] // 80)
+        return frames, frames * 2 * config["hidden_size"]
+
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2BertProcessor
 

@@ -86,6 +86,13 @@ class Moonshine(Waveform, Transcriber):
         model.generation_config = GenerationConfig(**ids, max_length=settings["max_position_embeddings"])
         save(model, processor, out)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        rates = [16000.0]
+        for _, stride in CONVOLUTIONS:
+            rates.append(rates[-1] / stride)
+        # the widths of the convolutions are 1, 2 and 1 of the states; the first has a norm
+        return rates[3], config["hidden_size"] * (3 * rates[1] + 4 * rates[2] + 2 * rates[3])
+
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
         for size, stride in CONVOLUTIONS:
             lengths = (lengths - size) // stride + 1

@@ -73,6 +73,14 @@ class Parakeet(CtcFamily):
         }
         save(new_model(self, {}, fixed, seed), processor, out)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        encoder = config.get("encoder_config") or config
+        rate, bins, total = 100.0, float(encoder.get("num_mel_bins", 80)), 0.0
+        while 100.0 / rate < encoder["subsampling_factor"]:
+            rate, bins = rate / 2, bins / 2  # each convolution halves both
+            total += 3 * rate * bins * encoder["subsampling_conv_channels"]
+        return rate, total
+
     def make_tokenizer(self, out: Path, settings: Mapping[str, Any], texts: Callable[[], Iterator[str]]) -> Any:
         from transformers import ParakeetTokenizer
 

@@ -104,6 +104,10 @@ class Speech2Text(Transcriber):
         )
         save(model, processor, out)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        # two gated convolutions that halve the frames
+        return 25.0, 50.0 * 1.5 * config["conv_channels"] + 25.0 * 3 * config["d_model"]
+
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Speech2TextProcessor
 

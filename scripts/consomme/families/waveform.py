@@ -123,6 +123,13 @@ class WaveformCtc(Waveform, CtcFamily):
         }
         save(new_model(self, settings, fixed, seed), processor, out)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        rate = total = 0.0
+        for channels, stride in zip(config["conv_dim"], config["conv_stride"], strict=True):
+            rate = (rate or 16000.0) / stride
+            total += 4 * rate * channels  # into and out of a norm and an activation
+        return rate, total
+
     def make_processor(self, extractor: Any, tokenizer: Any) -> Any:
         from transformers import Wav2Vec2Processor
 

@@ -99,6 +99,11 @@ class Whisper(Transcriber):
         )
         save(model, WhisperProcessor(feature_extractor=extractor, tokenizer=speech), out)
 
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        # what goes into and out of the activations of two convolutions, the first with twice as many frames, and the sum
+        # with the positions
+        return 50.0, 50.0 * 7 * config["d_model"]
+
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import WhisperProcessor
 

@@ -60,8 +60,8 @@ class Estimates:
     known: model id -> the folder of a starting point stored elsewhere, such as in the hub's cache."""
 
     def __init__(self, models: Iterable[Model], known: Mapping[str, Path] | None = None) -> None:
-        self.models = list(models)
-        found = {name: _weights_in(folder.glob("*.safetensors")) for name, folder in (known or {}).items()}
+        self.models, self.known = list(models), dict(known or {})
+        found = {name: _weights_in(folder.glob("*.safetensors")) for name, folder in self.known.items()}
         self._bytes: dict[str, Guess | None] = dict(found)
 
     def size(self, model: Model) -> Guess | None:

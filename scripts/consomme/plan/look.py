@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from consomme.plan import memory
 from consomme.plan.estimates import Estimates
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
@@ -52,6 +53,8 @@ def overview(plan: Plan) -> None:
     if problems:
         console.print("missing on this machine:", style="bold")
         console.print("\n".join(problems), soft_wrap=True, markup=False, highlight=False)
+    for caution in plan.cautions():
+        console.print(caution, soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(study: Study, estimates: Estimates) -> Table:
@@ -60,7 +63,7 @@ def _table(study: Study, estimates: Estimates) -> Table:
     # wrap long names instead of cutting them: commands need the whole name
     table.add_column("node", no_wrap=True, overflow="fold")
     table.add_column("verb", no_wrap=True)
-    for column in ("runs", "there", "steps a run", "kept a run", "hours to do", "MiB each"):
+    for column in ("runs", "there", "steps a run", "kept a run", "hours to do", "MiB each", "GiB to train"):
         table.add_column(column, justify="right")
     nodes: dict[tuple[str, str], dict[str, Model]] = {}
     for model in study.models:
@@ -86,9 +89,15 @@ def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Est
     size = MISSING
     if sizes:
         size = f"{'' if there else '~'}{statistics.median(s.value for s in sizes) / 2**20:.1f}"
-    table.add_row(
-        name, verb, str(len(models)), str(len(there)), ", ".join(sorted(steps)), ", ".join(sorted(kept)), shown, size
-    )
+    counts = str(len(models)), str(len(there)), ", ".join(sorted(steps)), ", ".join(sorted(kept))
+    table.add_row(name, verb, *counts, shown, size, _memory(models, estimates))
+
+
+def _memory(models: Iterable[Model], estimates: Estimates) -> str:
+    """The most that a training of a node needs in memory; empty if it has none."""
+    trained = [m for m in models if m.stage == "train"]
+    known = [found.total for m in trained if (found := memory.of(m, estimates))]
+    return f"~{max(known) / 2**30:.1f}" if known else MISSING * bool(trained)
 
 
 def _left(models: Iterable[Model], estimates: Estimates) -> str:
