@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from importlib.metadata import version
 
 import jiwer
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from sacrebleu.metrics import BLEU, CHRF
 
 from consomme.common.errors import ConsommeError
-from consomme.evaluate.metrics import TABLE, metric_named, metrics_of
+from consomme.evaluate.metrics import TABLE, bleu, counted_for, metric_named, metrics_of
 
 WORDS = ["a", "the", "cat", "sat", "on", "mat", "Straße", "l'été", "don't", "3.5", "über;", "naïve,", "x"]
 
@@ -27,9 +28,9 @@ def texts(seed, n=60, empties=True):
     return [list(side) for side in zip(*pairs, strict=True)]
 
 
-def of_sums(name, references, hypotheses):
+def of_sums(name, references, hypotheses, language="", normaliser="verbatim"):
     metric = metric_named(name)
-    return float(metric.value(metric.statistics(references, hypotheses, "verbatim").sum(axis=0)))
+    return float(metric.value(metric.statistics(references, hypotheses, normaliser, language).sum(axis=0)))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -113,20 +114,89 @@ def test_values_of_many_sums_at_once(name):
     assert float(metric.value(np.zeros(metric.size))) == 0.0
 
 
-@pytest.mark.parametrize("name", [n for n, m in TABLE.items() if m.needs == "hypotheses"])
+# in Chinese, each sentence differs from its reference in one character
+CHINESE = ["今天天气很好我们去公园吧", "他昨天没有来上班"], ["今天天气很好我们去公园把", "她昨天没有来上班"]
+
+
+def test_bleu_cuts_chinese_into_characters():
+    ours = of_sums("bleu", *CHINESE, "zh")
+    assert ours == pytest.approx(BLEU(tokenize="zh").corpus_score(CHINESE[1], [CHINESE[0]]).score, abs=1e-9)
+    assert ours > 75
+    assert of_sums("bleu", *CHINESE, "zho_Hans") == ours
+    assert of_sums("bleu", *CHINESE, "en") == of_sums("bleu-13a", *CHINESE, "zh") == 0
+
+
+def test_bleu_cuts_other_languages_without_spaces_into_characters():
+    thai = ["วันนี้อากาศดีมาก"], ["วันนี้อากาศดีมก"]
+    expected = BLEU(tokenize="char").corpus_score(thai[1], [thai[0]]).score
+    assert of_sums("bleu", *thai, "th") == of_sums("bleu-char", *thai, "en") == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(("language", "module", "extra"), [("ja", "MeCab", "ja"), ("kor_Hang", "mecab_ko", "ko")])
+def test_bleu_says_what_a_language_needs(monkeypatch, language, module, extra):
+    monkeypatch.setattr(bleu, "find_spec", lambda name: None if name == module else object())
+    with pytest.raises(ConsommeError, match=rf"{module} is not installed: pip install 'sacrebleu\[{extra}\]'"):
+        metric_named("bleu").tokenizer(language)
+    assert [m.name for m in counted_for("nmt", language)] == ["chrf"]
+    assert metric_named("bleu-char").tokenizer(language) == "char"
+
+
+def test_bleu_of_japanese_is_that_of_mecab():
+    pytest.importorskip("MeCab")
+    pytest.importorskip("ipadic")
+    japanese = ["今日はとても天気がいいので公園に行きましょう"], ["今日はとても天気がよいので公園に行きましょう"]
+    expected = BLEU(tokenize="ja-mecab").corpus_score(japanese[1], [japanese[0]]).score
+    assert of_sums("bleu", *japanese, "ja") == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_pieces_of_flores_are_asked_for_before_any_job(monkeypatch, tmp_path):
+    monkeypatch.setenv("SACREBLEU", str(tmp_path))
+    with pytest.raises(ConsommeError, match="flores200sacrebleuspm; sacreBLEU fetches it"):
+        metric_named("bleu-flores200").tokenizer("sw")
+
+
+def test_word_errors_without_spaces_count_characters():
+    chinese = ["今天 天气好"], ["今天天汽好"]  # spaces don't count
+    assert of_sums("wer", *chinese, "zh") == pytest.approx(100 / 5)
+    assert of_sums("wer-words", *chinese, "zh") == 100
+    assert of_sums("wer", *chinese, "en") == 100
+    assert of_sums("cer", *chinese, "zh") == of_sums("cer", *chinese, "en") == pytest.approx(200 / 6)
+    assert of_sums("wer", ["我 有 iPhone"], ["我有 iPhones"], "zh") == pytest.approx(100 / 8)
+
+
+def test_numbers_are_no_errors_when_asked():
+    german = ["Um neun Uhr kamen einundzwanzig."], ["um 9 Uhr kamen 21"]
+    assert of_sums("wer", *german, "de", "basic") == pytest.approx(40)
+    assert of_sums("wer", *german, "de", "numbers+basic") == 0
+
+
+def test_signatures_tell_apart_what_counts_differently():
+    signatures = [
+        metric_named(name).signature(normaliser, language)
+        for name in ("wer", "wer-words", "cer")
+        for normaliser in ("basic", "numbers+basic")
+        for language in ("en", "zh")
+    ]
+    assert len(set(signatures)) == 8  # wer-words and cer are the same in both languages
+    assert metric_named("wer").signature("basic", "zh") == f"wer|tok:char|norm:basic|jiwer:{version('jiwer')}"
+    assert "tok:zh|" in metric_named("bleu").signature("verbatim", "zh")
+    assert "tok:13a|smooth:exp" in metric_named("bleu").signature("verbatim", "fr")
+    assert "tok:intl" in metric_named("bleu-intl").signature("verbatim", "fr")
+    assert "nc:6|nw:0" in metric_named("chrf").signature("verbatim", "fr")
+
+
+@pytest.mark.parametrize("name", [n for n, m in TABLE.items() if m.needs == "hypotheses" and n != "bleu-flores200"])
 def test_no_rows_have_statistics_too(name):
     metric = metric_named(name)
     assert metric.statistics([], [], "verbatim").shape == (0, metric.size)
     assert metric.statistics(["a b"], ["a"], "verbatim").shape == (1, metric.size)
 
 
-def test_the_table_knows_directions_tasks_and_signatures():
+def test_the_table_knows_directions_and_tasks():
     assert [m.name for m in metrics_of("nmt", "hypotheses")] == ["bleu", "chrf"]
     assert [m.name for m in metrics_of("asr")] == ["wer", "cer", "loss"]
     assert metric_named("bleu").gain(3.0) == 3.0
     assert metric_named("wer").gain(3.0) == -3.0
-    assert "tok:13a|smooth:exp" in metric_named("bleu").signature()
-    assert "nc:6|nw:0" in metric_named("chrf").signature()
     with pytest.raises(ConsommeError, match="did you mean 'bleu'"):
         metric_named("blue")
     with pytest.raises(ConsommeError, match="needs the model"):
@@ -134,7 +204,7 @@ def test_the_table_knows_directions_tasks_and_signatures():
 
 
 def test_the_table_imports_nothing_heavy():
-    heavy = ["numpy", "torch", "jiwer", "sacrebleu", "pandas", "transformers"]
+    heavy = ["numpy", "torch", "jiwer", "sacrebleu", "pandas", "transformers", "num2words", "babel"]
     code = "import sys, consomme.evaluate.metrics, consomme.evaluate.choice\n"
     code += f"print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

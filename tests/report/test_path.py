@@ -75,7 +75,7 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
         test=["medical"],
     )
     scores = [
-        (name, "average", r, split, "medical", "d", "bleu", value, value, value, 9, "p")
+        (name, "average", r, split, "medical", "d", "bleu", value, value, value, 9, "p", "")
         for r in ("1", "2")
         for name, dev, test in (
             ("tuned/seed=1", 10, 10),
@@ -110,7 +110,7 @@ def test_on_test_the_swept_shares_stand_between_their_ends():
     found = outcomes(model("base"), model("soup"), *runs)
     settings = {("path/alpha=" + str(a), "1"): {"settings": {"method": "interpolate", "alpha": a}} for a in (0.2, 0.8)}
     scores = [
-        (name, "average", r, "test", s, "d", "bleu", v + int(r), v, v + 2, 9, "p")
+        (name, "average", r, "test", s, "d", "bleu", v + int(r), v, v + 2, 9, "p", "")
         for r in ("1", "2")
         for name, at in (("base", 0), ("path/alpha=0.2", 2), ("path/alpha=0.8", 8), ("soup", 10))
         for s, v in (("medical", at), ("everyday", 40 - at))

@@ -116,6 +116,23 @@ def test_the_summary_fits_a_screen(build_tree):
     assert "few units" in table("comparisons.tsv")[0]["method"]
 
 
+def test_the_language_decides_what_is_counted_and_finds_its_own_counts(build_tree):
+    spec = build_tree(claims=[], replicates=(1,), count=20)
+    values, signatures, said = {}, {}, {}
+    for target in ("fr", "th", "fr"):
+        report(spec | {"languages": ["en", target]})
+        rows = [r for r in table("scores.tsv") if r["metric"] == "bleu"]
+        values.setdefault(target, []).append([r["value"] for r in rows])
+        signatures[target] = {r["signature"] for r in [*rows, *table("comparisons.tsv")]}
+        said[target] = (OUT / "summary.md").read_text(), (OUT / "report.html").read_text()
+    assert values["fr"][0] == values["fr"][1] != values["th"][0]
+    assert [len(found) for found in signatures.values()] == [1, 1]
+    assert "|tok:13a|" in signatures["fr"].pop() and "|tok:char|" in signatures["th"].pop()
+    assert all("BLEU cuts th into characters, not at spaces" in text for text in said["th"])
+    assert "|tok:char|" in said["th"][1]
+    assert not any("not at spaces" in text for text in said["fr"])
+
+
 def test_without_claims(build_tree):
     report(build_tree(claims=[], replicates=(1,), count=20))
     assert "No claim was declared" in (OUT / "summary.md").read_text()

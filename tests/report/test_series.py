@@ -8,7 +8,7 @@ from consomme.results.frames import frame, plain
 
 
 def score(model, replicate, name, value, split="test"):
-    return (model, "", replicate, split, name, "d", "wer", value, value, value, 10, "")
+    return (model, "", replicate, split, name, "d", "wer", value, value, value, 10, "", "")
 
 
 def study(key="data.share", values=(0.1, 1.0)):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from consomme.common.normalisers import normaliser_named
 from consomme.data import audio
 from consomme.data.sources import Raw
 from consomme.data.sources.base import on_disk
@@ -20,21 +21,19 @@ DEFAULT_MAX_SECONDS = 30.0
 Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
 
 
-def checker(corpus: Mapping[str, Any], task: str, singles: bool) -> Callable[[Raw], Checked]:
-    """What turns a raw row of the task into a stored one. singles: recordings that will be joined."""
-    return Speech(corpus, singles) if task == "asr" else Pair(corpus)
+def checker(
+    corpus: Mapping[str, Any], task: str, singles: bool, languages: Sequence[str] = ()
+) -> Callable[[Raw], Checked]:
+    """What turns a raw row of the task into a stored one. singles: recordings that will be joined. languages: of the
+    recordings, or of source and target; for the normaliser."""
+    return Speech(corpus, singles, languages) if task == "asr" else Pair(corpus, languages)
 
 
 class Text:
     """Text as it is stored: cleaned, then normalised as the corpus says; a side that is missing is empty."""
 
-    def __init__(self, corpus: Mapping[str, Any]) -> None:
-        name = corpus.get("normaliser") or "verbatim"
-        self.normalise: Callable[[str], str] = str
-        if name != "verbatim":
-            from consomme.common.normalisers import TABLE
-
-            self.normalise = TABLE[name]
+    def __init__(self, corpus: Mapping[str, Any], language: str = "") -> None:
+        self.normalise = normaliser_named(corpus.get("normaliser") or "verbatim", language)
         self.least = corpus.get("min_characters") or 1
         self.most = corpus.get("max_characters")
 
@@ -55,8 +54,10 @@ class Text:
 class Pair:
     """A raw sentence pair to a row."""
 
-    def __init__(self, corpus: Mapping[str, Any]) -> None:
-        self.text, self.ratio = Text(corpus), corpus.get("max_ratio")
+    def __init__(self, corpus: Mapping[str, Any], languages: Sequence[str] = ()) -> None:
+        source, target = languages or ("", "")
+        self.text = {"source": Text(corpus, source), "target": Text(corpus, target)}
+        self.ratio = corpus.get("max_ratio")
         self.missing = corpus.get("missing")
 
     def __call__(self, raw: Raw) -> Checked:
@@ -64,7 +65,7 @@ class Pair:
             return raw.id, None, raw.problem
         row = shared(raw)
         for side, given in (("source", raw.source), ("target", raw.target)):
-            row[side], problem = ("", None) if side == self.missing else self.text(given)
+            row[side], problem = ("", None) if side == self.missing else self.text[side](given)
             if problem:
                 return raw.id, None, problem
         lengths = len(row["source"]), len(row["target"])
@@ -76,8 +77,8 @@ class Pair:
 class Speech:
     """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
 
-    def __init__(self, corpus: Mapping[str, Any], singles: bool) -> None:
-        self.text, self.singles = Text(corpus), singles
+    def __init__(self, corpus: Mapping[str, Any], singles: bool, languages: Sequence[str] = ()) -> None:
+        self.text, self.singles = Text(corpus, *languages[:1]), singles
         self.missing = corpus.get("missing") == "target"
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = limits(corpus)

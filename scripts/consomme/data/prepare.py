@@ -10,7 +10,7 @@ import importlib.metadata
 import itertools
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ def run(job: Job) -> None:
     def build(folder: Path, work: Path) -> None:
         try:
             raws = source.read(corpus, task, languages, data_root)
-            prepare(raws, corpus, task, name, folder, work, without, job.threads)
+            prepare(raws, corpus, task, name, folder, work, without, job.threads, languages)
         except ConsommeError as error:
             raise error if str(error).startswith("corpus '") else ConsommeError(f"corpus '{name}': {error}") from None
 
@@ -131,6 +131,7 @@ def prepare(
     work: Path,
     without: Mapping[str, Rows],
     threads: int = 1,
+    languages: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write raw rows as a prepared corpus into `folder`, and return its prepared.json.
 
@@ -141,7 +142,7 @@ def prepare(
     chosen = _wanted(_counted(raws, read), corpus, skipped, limit=join is None)
     texts = _Others(without, source=task == "nmt")
     longest = limits(corpus)[1] or float("inf")
-    checked = _pooled(checker(corpus, task, bool(join)), chosen, threads if task == "asr" else 1, longest)
+    checked = _pooled(checker(corpus, task, bool(join), languages), chosen, threads if task == "asr" else 1, longest)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:

@@ -97,6 +97,11 @@ class Evaluator:
             processor_key=processor_key(model_folder, family, languages),
         )
 
+    @property
+    def language(self) -> str:
+        """The language of the hypotheses."""
+        return self.languages[-1] if self.languages else ""
+
     def value(self, model: PreTrainedModel, set_name: str, metric: str, around: Around | None = None) -> float:
         """The metric on the whole set; rates are times 100. around: as in `statistics`."""
         return float(metric_named(metric).value(self.statistics(model, set_name, metric, around).sum(axis=0)))
@@ -116,7 +121,7 @@ class Evaluator:
             key = self._key(model, set_name, wanted.needs)
             said, fresh = self._said(model, set_name, key, around)
             if (key, metric) not in self._counted:
-                self._counted[key, metric] = wanted.statistics(rows.targets, said, self.normaliser)
+                self._counted[key, metric] = wanted.statistics(rows.targets, said, self.normaliser, self.language)
             counted = self._counted[key, metric]
         if fresh:
             value = float(wanted.value(counted.sum(axis=0)))

@@ -16,7 +16,7 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import weights_hash
 from consomme.evaluate.evaluator import Evaluator, rows_of
-from consomme.evaluate.metrics import metrics_of
+from consomme.evaluate.metrics import counted_for
 from consomme.families.windows import FULL, KEY, SHORT
 
 
@@ -122,7 +122,8 @@ def _identity(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _scores(job: Job, rows: Any, said: list[str]) -> str:
     scores = []
-    for metric in metrics_of(job.spec["task"], "hypotheses"):
-        counted = metric.statistics(rows.targets, said, job.spec["normaliser"])
+    language = job.spec["languages"][-1]
+    for metric in counted_for(job.spec["task"], language):
+        counted = metric.statistics(rows.targets, said, job.spec["normaliser"], language)
         scores.append(f"{metric.name} {float(metric.value(counted.sum(axis=0))):.2f}")
     return ", ".join(scores)

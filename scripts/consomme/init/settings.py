@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.languages import unspaced
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family, family_for, family_published
 from consomme.init.data import Seen, recurring
 
-# languages written without spaces: WER and BLEU would need a word segmenter
-UNSPACED = {"zh", "yue", "ja", "th", "lo", "km", "my", "bo"}
 MAX_SECONDS = 30.0  # a corpus's max_seconds: longer recordings are left out
 DEV = 500  # development rows for choices; a search for layers decodes them dozens of times
 FEW_DEV = 200  # with fewer rows, a choice by error rate is mostly chance
@@ -89,8 +88,10 @@ class Settings:
 
 def choose(task: str, languages: list[str], goal: str, base: Base, corpora: Corpora) -> Settings:
     """Batch, steps and rates for this much data."""
-    train, target = corpora.train, languages[-1].split("-")[0].split("_")[0]
-    metric = ("wer" if task == "asr" else "bleu") if target not in UNSPACED else ("cer" if task == "asr" else "chrf")
+    train = corpora.train
+    asr, spaced = task == "asr", not unspaced(languages[-1])
+    # without spaces between words, characters are the surer units
+    metric = ("wer" if spaced else "cer") if asr else ("bleu" if spaced else "chrf")
     if task == "asr":
         batch = 8 if train.rows < 1000 else 16
         passes = 10 if train.hours < 10 else 5 if train.hours < 100 else 2

@@ -46,8 +46,9 @@ def choice(
     dev = graph.data.development(data)
     if not dev:
         fail(f"{graph.path}.data.dev", f"{path} needs a development set to choose on")
-    among(f"{path}.metric", metric, experiments.metrics(task), f"{task} metric")
-    among(f"{path}.rank_by", rank_by or metric, experiments.metrics(task), "metric")
+    language = graph.languages[-1]
+    experiments.check_metric(f"{path}.metric", metric, task, language)
+    experiments.check_metric(f"{path}.rank_by", rank_by or metric, task, language)
     references: dict[str, Model] = {}
     sets: dict[str, Any] = {}
     used_metrics = {metric, rank_by or metric}
@@ -56,7 +57,7 @@ def choice(
         if isinstance(goal, Constraint):
             references[goal.of] = graph.one(goal.of, f"{path}.choose_on.{name}.of")
             bound = goal.metric or graph.metric
-            among(f"{path}.choose_on.{name}.metric", bound, experiments.metrics(task), "metric")
+            experiments.check_metric(f"{path}.choose_on.{name}.metric", bound, task, language)
             used_metrics.add(bound)
             sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
         else:
@@ -78,6 +79,8 @@ def choice(
     }
     if used_metrics - {"loss"}:
         identity |= {"decoding": graph.experiment.decoding.model_dump(), "normaliser": graph.normaliser}
+    if cuts := experiments.cuts(used_metrics, language):
+        identity["tokenizers"] = cuts
     return Choice(identity, {"metric": metric, "sets": sets}, corpora, references)
 
 

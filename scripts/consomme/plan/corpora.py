@@ -32,7 +32,7 @@ class Corpora:
             fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
         key = (name, task, languages)
         if key not in self._made:
-            experiments.check_corpus(corpus, task, f"corpora.{name}")
+            experiments.check_corpus(corpus, task, languages, f"corpora.{name}")
             without = tuple(
                 self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
             )

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from consomme.common import normalisers
 from consomme.common.digest import digest
-from consomme.common.normalisers import TABLE as NORMALISERS
+from consomme.common.errors import ConsommeError
+from consomme.common.languages import unspaced
 from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Decoding, Experiment
 
-METRICS_BY_TASK = {"asr": ["wer", "cer"], "nmt": ["bleu", "chrf"]}
-
 
 def metrics(task: str) -> list[str]:
     """The metrics of a task."""
     return [name for name, metric in METRICS.items() if task in metric.tasks]
+
+
+def default_metrics(task: str, language: str) -> list[str]:
+    """Those that are reported if none is asked for, the main one first. language: of the hypotheses."""
+    if task == "nmt":
+        return ["bleu", "chrf"]
+    return ["cer", "wer"] if unspaced(language) else ["wer", "cer"]
+
+
+def cuts(names: Iterable[str], language: str) -> dict[str, str]:
+    """Metric -> its tokenizer for a language, of those that cut it in another way than most languages'."""
+    found = {name: METRICS[name].tokenizer for name in sorted(names)}
+    return {name: cut(language) for name, cut in found.items() if cut(language) != cut("")}
 
 
 def decoding_digest(decoding: Decoding) -> str:
@@ -23,21 +38,40 @@ def decoding_digest(decoding: Decoding) -> str:
 
 
 def check(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
-    """ConfigurationError unless metric and normaliser exist and fit the task."""
-    allowed = metrics(experiment.task)
-    among(f"{path}.metric", metric, allowed, f"{experiment.task} metric")
+    """ConfigurationError unless metric and normaliser exist and fit the task and the language."""
+    task, language = experiment.task, experiment.languages[-1]
+    check_metric(f"{path}.metric", metric, task, language)
     for name in reported:
-        among(f"{path}.metrics", name, [m for m in allowed if m != "loss"], f"reported {experiment.task} metric")
+        among(f"{path}.metrics", name, [m for m in metrics(task) if m != "loss"], f"reported {task} metric")
+        check_metric(f"{path}.metrics", name, task, language)
     if metric not in (*reported, "loss"):
         fail(
             f"{path}.metrics", f"the experiment's metric '{metric}' is not among those reported: {', '.join(reported)}"
         )
-    among(f"{path}.normaliser", normaliser, NORMALISERS, "normaliser")
+    check_normaliser(f"{path}.normaliser", normaliser, [language])
 
 
-def check_corpus(corpus: Corpus, task: str, path: str) -> None:
-    """ConfigurationError unless the source fits the task."""
-    among(f"{path}.normaliser", corpus.normaliser, NORMALISERS, "normaliser")
+def check_metric(path: str, name: str, task: str, language: str) -> None:
+    """ConfigurationError unless there is such a metric for the task, and it can cut the language's text here."""
+    among(path, name, metrics(task), f"{task} metric")
+    try:
+        METRICS[name].tokenizer(language)
+    except ConsommeError as error:
+        fail(path, str(error))
+
+
+def check_normaliser(path: str, names: str, languages: Sequence[str]) -> None:
+    """ConfigurationError unless there are such normalisers, and each has these languages."""
+    for name in normalisers.words(names):
+        among(path, name, normalisers.TABLE, "normaliser")
+        for language in languages:
+            if problem := normalisers.TABLE[name].unfit(language):
+                fail(path, problem)
+
+
+def check_corpus(corpus: Corpus, task: str, languages: Sequence[str], path: str) -> None:
+    """ConfigurationError unless the source fits the task, and the normaliser the languages."""
+    check_normaliser(f"{path}.normaliser", corpus.normaliser, languages)
     if unfit := SOURCES[corpus.source].unfit(corpus.model_dump(by_alias=True), task):
         fail(f"{path}.{unfit[0]}", unfit[1])
     if corpus.missing == "source" and task != "nmt":

@@ -72,8 +72,8 @@ class Graph:
         self.written: Mapping[str, Any] = experiment.models  # the nodes as the configuration gives them
         self.graphs = graphs
         self.data_root = graphs.corpora.data_root
-        self.metric = experiment.metric or experiments.METRICS_BY_TASK[experiment.task][0]
-        self.metrics = experiment.metrics or experiments.METRICS_BY_TASK[experiment.task]
+        usual = experiments.default_metrics(experiment.task, experiment.languages[-1])
+        self.metric, self.metrics = experiment.metric or usual[0], experiment.metrics or usual
         self.normaliser = experiment.normaliser or ("basic" if experiment.task == "asr" else "verbatim")
         experiments.check(experiment, self.metric, self.metrics, self.normaliser, self.path)
         self.data = ExperimentData(experiment, replicate, self.path, graphs.corpora, self._relabelled)

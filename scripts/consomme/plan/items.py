@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.digest import canonical, digest
+from consomme.common.normalisers import by_language
 from consomme.plan.stages import VERSIONS
 
 RESULTS = "results"
@@ -35,8 +36,9 @@ class Prepared:
             {
                 "version": VERSIONS["data"],
                 "task": self.task,
-                # the languages name the two files of a text pair; a recording is prepared alike in any language
-                "languages": self.languages if self.task == "nmt" else (),
+                # the languages name the two files of a text pair; a recording is prepared alike in any language, unless
+                # its transcript is normalised by it
+                "languages": self.languages if self.task == "nmt" or by_language(self.settings["normaliser"]) else (),
                 "corpus": {k: v for k, v in self.settings.items() if k != "without"},
                 "without": [c.digest for c in self.without],
             }

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.digest import digest
-from consomme.common.normalisers import TABLE as NORMALISERS
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import experiments
 from consomme.plan.items import Model, Prepared, as_spec
@@ -18,6 +17,8 @@ from consomme.plan.stages import VERSIONS
 if TYPE_CHECKING:
     from consomme.plan.schema import Relabelled
     from consomme.plan.view import Graph
+
+LIMITS = {"wer", "cer", "chrf"}  # the metrics of `keep`
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class RelabelledCorpus(Prepared):
         keep = self.settings["keep"]
         return digest(
             {
+                **({"tokenizers": cuts} if (cuts := experiments.cuts(LIMITS & set(keep), self.languages[-1])) else {}),
                 "stage": "relabel",
                 "version": VERSIONS["relabel"],
                 "evaluator": VERSIONS["evaluate"],
@@ -48,7 +50,7 @@ class RelabelledCorpus(Prepared):
                 "settings": self.settings,
                 "decoding": self.decoding,
                 # used only if `keep` filters rows by their errors
-                "normaliser": self.normaliser if {"wer", "cer", "chrf"} & set(keep) else None,
+                "normaliser": self.normaliser if LIMITS & set(keep) else None,
                 "corpus": self.origin.digest if self.origin else None,
                 "models": [m.digest for m in self.models],
             }
@@ -153,7 +155,8 @@ def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
     """ConfigurationError for keys that the task can't use."""
     task = graph.experiment.task
     if settings.normaliser is not None:
-        among(f"{path}.normaliser", settings.normaliser, NORMALISERS, "normaliser")
+        language = graph.languages[0 if settings.side == "source" else -1]
+        experiments.check_normaliser(f"{path}.normaliser", settings.normaliser, [language])
     for key, given in (("side", settings.side == "source"), ("tag", settings.tag), ("max_ratio", settings.max_ratio)):
         if given and task != "nmt":
             fail(f"{path}.{key}", "is only for sentence pairs (nmt), and the experiment's task is asr")

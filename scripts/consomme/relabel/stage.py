@@ -24,7 +24,7 @@ from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
 from consomme.evaluate.evaluator import Evaluator
 from consomme.evaluate.identity import processor_key
-from consomme.evaluate.metrics import metric_named, metrics_of
+from consomme.evaluate.metrics import counted_for, metric_named
 from consomme.relabel.keep import Problem, sift
 
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ def build(job: Job, folder: Path) -> None:
     rows = Rows([corpus])
     side, keep = settings["side"], settings["keep"]
     said, confidence = labels(job, rows.swapped() if side == "source" else rows)
-    made, problems = _stored(rows, said, settings)
+    made, problems = _stored(rows, said, settings, job.spec["languages"][-1])
     references: Sequence[str] = []  # a corpus without that side has nothing to compare with
     if corpus.about.get("missing") != side:
         references = rows.targets if side == "target" else rows.untagged
+    normaliser, language = job.spec.get("normaliser", "verbatim"), job.spec["languages"][-1]
     scores = {
-        metric: _values(metric, references, said, job.spec.get("normaliser", "verbatim"))
+        metric: _values(metric, references, said, normaliser, language)
         for metric in keep
         if metric not in ("confidence", "share")
     }
@@ -88,8 +89,8 @@ def build(job: Job, folder: Path) -> None:
     writer = _write(folder, corpus, rows, made, confidence, kept, settings)
     skipped.write(folder / "skipped.tsv")
     quality = {}
-    for metric in metrics_of(corpus.about["task"], "hypotheses") if references else []:
-        counted = metric.statistics(references, said, job.spec.get("normaliser", "verbatim"))
+    for metric in counted_for(corpus.about["task"], language) if references else []:
+        counted = metric.statistics(references, said, normaliser, language)
         quality[metric.name] = {
             which: round(float(metric.value(counted[chosen].sum(axis=0))), 4)
             for which, chosen in (("all", slice(None)), ("kept", kept))
@@ -175,9 +176,11 @@ def _chunks(rows: Rows) -> Iterator[tuple[str, Rows]]:
     return ((name, rows.select(places)) for name, places in _places(rows))
 
 
-def _stored(rows: Rows, said: list[str], settings: Mapping[str, Any]) -> tuple[list[str], list[Problem | None]]:
+def _stored(
+    rows: Rows, said: list[str], settings: Mapping[str, Any], language: str
+) -> tuple[list[str], list[Problem | None]]:
     """The model's texts as they are stored, and what is wrong with any of them."""
-    text, ratio = Text(settings), settings.get("max_ratio")
+    text, ratio = Text(settings, language), settings.get("max_ratio")
     made, problems = zip(*map(text, said), strict=True)
     found = list(problems)
     if ratio is not None:
@@ -189,10 +192,10 @@ def _stored(rows: Rows, said: list[str], settings: Mapping[str, Any]) -> tuple[l
     return list(made), found
 
 
-def _values(metric: str, references: list[str], said: list[str], normaliser: str) -> np.ndarray:
+def _values(metric: str, references: Sequence[str], said: list[str], normaliser: str, language: str) -> np.ndarray:
     """The metric on each row alone, [rows], in points."""
     found = metric_named(metric)
-    return np.asarray(found.value(found.statistics(references, said, normaliser)), dtype=np.float64)
+    return np.asarray(found.value(found.statistics(references, said, normaliser, language)), dtype=np.float64)
 
 
 def _write(

@@ -29,4 +29,5 @@ def shown_speed(value: float) -> str:
 
 def metric_title(metric: str) -> str:
     """A metric's usual spelling."""
-    return {"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "cer": "CER"}.get(metric, metric)
+    name, *kind = metric.split("-", 1)
+    return "-".join([{"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "cer": "CER"}.get(name, name), *kind])

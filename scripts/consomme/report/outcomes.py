@@ -21,7 +21,7 @@ from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.evaluate.metrics import metric_named
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 _POOL_FROM = 24  # sheets to count before a second process pays for its start
 
 
@@ -162,11 +162,25 @@ class Outcomes:
         """1 if higher is better, else -1."""
         return 1.0 if self.metric(metric).higher_is_better else -1.0
 
+    @property
+    def normaliser(self) -> str:
+        """The normalisers of references and hypotheses."""
+        return self.spec.get("normaliser", "verbatim")
+
+    @property
+    def language(self) -> str:
+        """The language of references and hypotheses."""
+        return (self.spec.get("languages") or [""])[-1]
+
+    def signature(self, metric: str) -> str:
+        """The metric's exact version and options, with its tokenizer and the normaliser."""
+        return self.metric(metric).signature(self.normaliser, self.language)
+
     def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
         """Sufficient statistics [n, k], one row per utterance or sentence."""
         key = (sheet.content, metric)
         if key not in self._statistics:
-            self._statistics[key] = _statistics(str(sheet.path), sheet.content, metric, self._normaliser, self.cache)
+            self._statistics[key] = _statistics(self._count(sheet, metric))
         return self._statistics[key]
 
     def sums(self, sheet: Sheet, metric: str, units: NDArray[np.int64] | None = None) -> NDArray[np.float64]:
@@ -213,20 +227,18 @@ class Outcomes:
     def count_all(self, metrics: Iterable[str]) -> None:
         """Count the statistics that aren't cached, in several processes if there are many."""
         wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in metrics}
-        todo = [
-            (str(sheet.path), content, metric, self._normaliser, self.cache)
-            for (content, metric), sheet in sorted(wanted.items())
-            if not _cached(self.cache, content, metric, self._normaliser).exists()
-        ]
+        counts = [self._count(sheet, metric) for (_, metric), sheet in sorted(wanted.items())]
+        todo = [count for count in counts if not count.kept.exists()]
         if todo:
             say(f"scoring {len(todo)} of {len(wanted)} sets of hypotheses, the others are known")
         if len(todo) >= _POOL_FROM and self.threads > 1:
             with ProcessPoolExecutor(min(self.threads, os.cpu_count() or 1)) as pool:
-                list(pool.map(_count, todo, chunksize=4))
+                list(pool.map(_keep, todo, chunksize=4))
 
-    @property
-    def _normaliser(self) -> str:
-        return self.spec.get("normaliser", "verbatim")
+    def _count(self, sheet: Sheet, metric: str) -> _Count:
+        identity = [sheet.content, metric, self.normaliser, self.language, self.signature(metric), CACHE_VERSION]
+        kept = self.cache / "scores" / f"{digest(identity)}.npy"
+        return _Count(sheet.path, metric, self.normaliser, self.language, kept)
 
 
 def _row_keys(rows: Any) -> Iterator[tuple[str, str]]:
@@ -246,21 +258,30 @@ def read_hypotheses(path: Path | str) -> tuple[list[str], list[str], list[str]]:
     return ids, references, hypotheses
 
 
-def _cached(cache: Path, content: str, metric: str, normaliser: str) -> Path:
-    return Path(cache) / "scores" / f"{digest([content, metric, normaliser, CACHE_VERSION])}.npy"
+@dataclass(frozen=True)
+class _Count:
+    """Statistics to count."""
+
+    # of the hypotheses
+    path: Path
+    metric: str
+    normaliser: str
+    language: str
+    # where they are kept; the name holds a digest of all that they depend on
+    kept: Path
 
 
-def _statistics(path: str, content: str, metric: str, normaliser: str, cache: Path) -> NDArray[np.float64]:
-    kept = _cached(cache, content, metric, normaliser)
-    if kept.exists():
-        return np.load(kept, allow_pickle=False).astype(np.float64)
-    _, references, hypotheses = read_hypotheses(path)
-    counted = np.asarray(metric_named(metric).statistics(references, hypotheses, normaliser), dtype=np.float64)
+def _statistics(count: _Count) -> NDArray[np.float64]:
+    if count.kept.exists():
+        return np.load(count.kept, allow_pickle=False).astype(np.float64)
+    _, references, hypotheses = read_hypotheses(count.path)
+    found = metric_named(count.metric).statistics(references, hypotheses, count.normaliser, count.language)
+    counted = np.asarray(found, dtype=np.float64)
     small = counted.astype(np.uint32)
-    with whole_file(kept, "wb") as stream:
+    with whole_file(count.kept, "wb") as stream:
         np.save(stream, small if np.array_equal(small, counted) else counted, allow_pickle=False)
     return counted
 
 
-def _count(job: tuple[str, str, str, str, Path]) -> None:
-    _statistics(*job)
+def _keep(count: _Count) -> None:
+    _statistics(count)

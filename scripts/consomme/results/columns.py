@@ -35,6 +35,7 @@ SET = {
     "decoding": (TEXT, "a digest of the decoding settings"),
     "metric": (TEXT, "the metric's name"),
 }
+SIGNATURE = {"signature": (TEXT, "the metric's tokenizer, normaliser, version and other options; equal ones compare")}
 INTERVAL = {
     "ci_low": (NUMBER, "lower end of the 95 % bootstrap interval"),
     "ci_high": (NUMBER, "upper end"),
@@ -61,7 +62,8 @@ SCORES = Table(
     | SET
     | {"value": (NUMBER, "the score over the whole set; rates in percent")}
     | INTERVAL
-    | {"n": (COUNT, "rows of the set"), "path": (TEXT, "the file of its hypotheses")},
+    | {"n": (COUNT, "rows of the set"), "path": (TEXT, "the file of its hypotheses")}
+    | SIGNATURE,
     "scores.tsv",
 )
 COMPARISONS = Table(
@@ -84,7 +86,8 @@ COMPARISONS = Table(
         "p": (NUMBER, "p-value of the randomisation test (beats) or the test of non-inferiority (keeps)"),
         "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
         "method": (TEXT, "the test, its resamples and units"),
-    },
+    }
+    | SIGNATURE,
     "comparisons.tsv",
 )
 COSTS = Table(

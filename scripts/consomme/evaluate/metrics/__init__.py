@@ -3,17 +3,31 @@ the group `consomme.metrics` that loads to a `Metric`."""
 
 from __future__ import annotations
 
+from consomme.common.errors import ConsommeError
 from consomme.common.table import Table
 from consomme.evaluate.metrics.base import Metric
-from consomme.evaluate.metrics.bleu import BLEU
+from consomme.evaluate.metrics.bleu import BLEU, FIXED
 from consomme.evaluate.metrics.chrf import CHRF
 from consomme.evaluate.metrics.loss import LOSS
-from consomme.evaluate.metrics.word_errors import CER, WER
+from consomme.evaluate.metrics.word_errors import CER, WER, WER_WORDS
 
-TABLE: Table[Metric] = Table("metric", "consomme.metrics", WER, CER, BLEU, CHRF, LOSS)
+TABLE: Table[Metric] = Table("metric", "consomme.metrics", WER, WER_WORDS, CER, BLEU, *FIXED, CHRF, LOSS)
 metric_named = TABLE.named
 
 
 def metrics_of(task: str, needs: str | None = None) -> list[Metric]:
-    """The metrics for a task; with `needs`, only those that need hypotheses (or the loss)."""
-    return [m for m in TABLE.values() if task in m.tasks and needs in (None, m.needs)]
+    """The usual metrics for a task; with `needs`, only those that need hypotheses (or the loss)."""
+    return [m for m in TABLE.values() if m.usual and task in m.tasks and needs in (None, m.needs)]
+
+
+def counted_for(task: str, language: str) -> list[Metric]:
+    """The usual metrics of hypotheses that this machine can count for a language."""
+    return [m for m in metrics_of(task, "hypotheses") if _cuts(m, language)]
+
+
+def _cuts(metric: Metric, language: str) -> bool:
+    try:
+        metric.tokenizer(language)
+    except ConsommeError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The record of a metric. This module imports nothing heavy: the plan reads names, directions and tasks."""
+"""The record of a metric. This module imports nothing heavy: the plan reads names, directions, tasks and tokenizers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.common.normalisers import Normaliser
+    from consomme.common.normalisers import Function
 
 V = TypeVar("V", float, "np.ndarray")
 
 
+def whole(language: str) -> str:
+    """The tokenizer of a metric that cuts no text."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """A corpus metric that is computed from sums of statistics per utterance."""
+    """A corpus metric that is computed from sums of statistics per utterance.
+
+    Languages are given by their codes, and an empty one where the language isn't known."""
 
     name: str  # the word in configurations
     higher_is_better: bool
@@ -24,10 +31,14 @@ class Metric:
     needs: str  # "hypotheses" or "loss"
     unit: str  # of the value; "%" for rates, which are times 100
     size: int  # k, the number of statistics per utterance
-    # (references, hypotheses, the normaliser's name or function) -> float64 [n, k]
-    statistics: Callable[[Sequence[str], Sequence[str], str | Normaliser], np.ndarray]
+    # (references, hypotheses, the normaliser's name or function, the language) -> float64 [n, k]
+    statistics: Callable[[Sequence[str], Sequence[str], str | Function, str], np.ndarray]
     value: Callable[[np.ndarray], np.ndarray]  # sums [..., k] -> float64 [...]: one call for thousands of resamples
-    signature: Callable[[], str]  # the metric's exact version and options, for reports
+    # (the normaliser's name or function, the language) -> the metric's exact version and options, for reports and caches
+    signature: Callable[[str | Function, str], str]
+    # the language -> how its text is cut into what is counted. ConsommeError if that can't be done on this machine
+    tokenizer: Callable[[str], str] = whole
+    usual: bool = True  # whether logs have it without being asked for
 
     def gain(self, value: V) -> V:
         """The value, with its sign changed if lower is better, so that higher is better."""

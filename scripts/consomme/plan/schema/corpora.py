@@ -6,10 +6,13 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from consomme.common.normalisers import TABLE as _NORMALISERS
 from consomme.common.settings import Chosen, Name, Section
 from consomme.common.values import Integer, Number, Text, Texts
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.schema.choice import Decoding
+
+NORMALISERS = f"{', '.join(_NORMALISERS)}, or several joined by +, such as numbers+basic"
 
 
 class Bounds(Section):
@@ -52,7 +55,7 @@ class Corpus(Chosen):
     limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
     sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
-    normaliser: Text = Field("verbatim", description="applied to the text: verbatim or basic")
+    normaliser: Text = Field("verbatim", description=f"applied to the text: {NORMALISERS}")
     min_seconds: Number = Field(0.0, ge=0, description="asr: shorter utterances are left out")
     max_seconds: Number = Field(30.0, gt=0, description="asr: longer utterances are left out")
     min_characters: Integer = Field(1, ge=1, description="shorter texts are left out")

@@ -55,6 +55,8 @@ class Comparison:
     detectable: float
     # whether all replicates were tested on the same rows
     joint: bool
+    # the metric's exact version and options
+    signature: str = ""
 
     @property
     def declared(self) -> bool:
@@ -255,6 +257,7 @@ def _answer(
                 units=units,
                 detectable=float(smallest[i]),
                 joint=joint,
+                signature=outcomes.signature(metric),
             )
         )
     return found

@@ -32,7 +32,9 @@ def scores(outcomes: Outcomes) -> pd.DataFrame:
                 low, high = interval(resampled_values(sums, value, RESAMPLES))
                 numbers = {"value": value(sums.sum(1)), "ci_low": low, "ci_high": high}
                 measured.append(
-                    pd.DataFrame({"content": [s.content for s in part], **numbers}).assign(rows=rows, metric=metric)
+                    pd.DataFrame({"content": [s.content for s in part], **numbers}).assign(
+                        rows=rows, metric=metric, signature=outcomes.signature(metric)
+                    )
                 )
     if not measured:
         return frame(SCORES)

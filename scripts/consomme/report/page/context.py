@@ -135,7 +135,7 @@ def context(
         "last": last,
         "claims": [evidence(c) for c in claims],
         "explored": [evidence(c) for c in explored],
-        "signatures": _signatures(outcomes),
+        "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         **_overlaps(outcomes),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
         "run_provenance": [provenance.made(m) for m in outcomes.models if is_run(m)],
@@ -261,7 +261,3 @@ def _overlaps(outcomes: Outcomes) -> dict[str, Any]:
             rows[key] = {"set": name, "n": len(test), "train": ", ".join(corpora), "counts": counts}
     kinds = list(dict.fromkeys(k for row in rows.values() for k in row["counts"]))
     return {"overlaps": list(rows.values()), "overlap_kinds": kinds}
-
-
-def _signatures(outcomes: Outcomes) -> list[str]:
-    return [outcomes.metric(m).signature() for m in outcomes.metrics]

@@ -18,7 +18,7 @@ def examples(outcomes: Outcomes, first: str, last: str, metric: str) -> list[dic
     """By test set, the sentences that got worst and best from model `first` to model `last`, in the first replicate."""
     replicate = outcomes.replicates[0]
     # sentence BLEU is mostly 0, because a 4-gram is missing; chrF can rank sentences
-    judged = "chrf" if metric == "bleu" else metric
+    judged = "chrf" if metric.startswith("bleu") else metric
     record, sign = outcomes.metric(judged), outcomes.sign(judged)
     groups = []
     for name in outcomes.sets("test"):

@@ -51,6 +51,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
         shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
         lines.append(f"Diverged in training, and left out of every average: {shown}.")
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
+    lines += _cut(outcomes)
     replicates = len(outcomes.replicates)
     if replicates == 1:
         lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
@@ -62,6 +63,17 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     if split:
         lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
     return lines
+
+
+def _cut(outcomes: Outcomes) -> list[str]:
+    """A line for each metric that cuts the text in another way than most languages'."""
+    cuts = {name: outcomes.metric(name).tokenizer for name in outcomes.metrics}
+    own = {name: cut(outcomes.language) for name, cut in cuts.items() if cut(outcomes.language) != cut("")}
+    return [
+        f"{metric_title(name)} cuts {outcomes.language} "
+        f"{'into characters' if how == 'char' else f'with the tokenizer {how}'}, not at spaces."
+        for name, how in own.items()
+    ]
 
 
 def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:

@@ -1,15 +1,11 @@
-"""Text normalisers: they remove the differences between transcripts that must not count as errors. Raw text is stored;
-normalisers act at scoring."""
+"""Case, punctuation and symbols don't count, in any script."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
 
-from consomme.common.errors import ConsommeError, nearest
-
-Normaliser = Callable[[str], str]
+from consomme.common.normalisers.base import Normaliser
 
 # Joiners change the spelling of words in Persian and in Indic scripts, so they are kept
 JOINERS = "\u200c\u200d"
@@ -40,11 +36,6 @@ class _Separated(dict[int, int]):
 _IGNORED, _SEPARATED = _Ignored(), _Separated()
 
 
-def verbatim(text: str) -> str:
-    """The text as it is."""
-    return text
-
-
 def basic(text: str) -> str:
     """Unicode NFKC, case folded, punctuation and symbols as spaces, runs of spaces as one.
 
@@ -59,21 +50,12 @@ def basic(text: str) -> str:
     return " ".join(word for word in words if word)
 
 
-TABLE: dict[str, Normaliser] = {"verbatim": verbatim, "basic": basic}
-
-
-def normaliser_named(name: str | Normaliser) -> Normaliser:
-    """The normaliser of that name; a function is returned as it is."""
-    if not isinstance(name, str):
-        return name
-    if name not in TABLE:
-        raise ConsommeError(f"no normaliser '{name}'; there are {', '.join(TABLE)}{nearest(name, TABLE)}")
-    return TABLE[name]
-
-
 def _bare(word: str) -> str:
     """The word without apostrophes at its edges, and without marks and joiners before its first letter."""
     start = 0
     while start < len(word) and (word[start] in f"'{JOINERS}" or unicodedata.category(word[start])[0] == "M"):
         start += 1
     return word[start:].rstrip("'")
+
+
+BASIC = Normaliser("basic", lambda language: basic)
