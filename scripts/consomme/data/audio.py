@@ -35,6 +35,7 @@ def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.n
     import soundfile
 
     from consomme.data.cut_short import lacking, readable
+    from consomme.data.mp3 import with_length
 
     if isinstance(source, Path) and not source.is_file():
         raise BadAudio("missing", f"no file {source}")
@@ -43,6 +44,10 @@ def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.n
     try:
         with soundfile.SoundFile(opened(source)) as stream:
             rate, floats = stream.samplerate, stream.subtype in ("FLOAT", "DOUBLE")
+            if stream.format in ("MP3", "MPEG"):
+                data = source if isinstance(source, bytes) else source.read_bytes()
+                if whole := with_length(data, rate, stream.frames):
+                    return decode(whole, max_seconds)
             if stream.frames > UNKNOWN:
                 raise BadAudio("unreadable", "its header doesn't say how long it is; convert it to a file that does")
             if max_seconds is not None and stream.frames > max_seconds * rate:

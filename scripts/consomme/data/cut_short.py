@@ -7,6 +7,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from consomme.data import mp3
+
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
@@ -14,7 +16,6 @@ SLACK = 0.15  # seconds: the headers of mp3 files may be off by a frame or two, 
 # libsndfile corrects a header's count of bytes, and says so in its log, for wav, w64, rf64, aiff and au
 CORRECTED = re.compile(r"^\s*(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 STREAMED = 0x7F000000  # bytes: who writes to a pipe can't know how many, and claims as many as fit
-LENGTH_TAGS = (b"Xing", b"Info", b"VBRI")
 OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page
 STEP = 1024  # samples
 
@@ -53,19 +54,12 @@ def _promised(stream: SoundFile, source: Path | bytes, read: int) -> float:
     if stream.format == "FLAC":
         return stream.frames
     if stream.format in ("MP3", "MPEG"):
-        # without such a header libsndfile makes a guess from the size of the first frame
-        return stream.frames if any(tag in _first_frame(source) for tag in LENGTH_TAGS) else read
+        start = mp3.start_of(_part(source, 0, 10))
+        return stream.frames if mp3.says_its_length(_part(source, start, mp3.FIRST)) else read
     found = CORRECTED.search(stream.extra_info)
     if not found or int(found[1]) >= STREAMED or not int(found[2]):
         return read
     return read * int(found[1]) / int(found[2])
-
-
-def _first_frame(source: Path | bytes) -> bytes:
-    """The beginning of an mp3 file behind its ID3 tag, whose length stands in four bytes of seven bits."""
-    start = _part(source, 0, 10)
-    tag = 10 + sum(byte << 7 * k for k, byte in enumerate(reversed(start[6:10]))) if start[:3] == b"ID3" else 0
-    return _part(source, tag, 8192)
 
 
 def _missing_of_page(source: Path | bytes) -> int:

@@ -43,7 +43,7 @@ ADVICE = {
     "unreadable": "check whether the files play elsewhere; convert or remove them",
     "truncated": "fetch, unpack or copy those files again; their beginnings are no good with the whole text",
     "beyond full scale": "divide their samples by what their full scale is, or save them in 16 bits",
-    "empty": "remove those files from the corpus",
+    "empty": "remove those files from the corpus; where channels cancel each other, keep one of them",
     "too long": f"cut the recordings up, or set max_seconds if more than {DEFAULT_MAX_SECONDS:g} s is meant",
     "no text": "give those rows a text, or choose another normaliser",
     "encoding": "save the text as UTF-8",
