@@ -43,6 +43,14 @@ def test_basic_twice_is_basic_once():
         assert basic(basic(text)) == basic(text), ascii(text)
 
 
+def test_basic_knows_the_dotless_i_of_its_languages():
+    for language in ("tr", "tur_Latn", "az"):
+        normalise = normaliser_named("basic", language)
+        assert normalise("IŞIK İzmir I\u0307ki Ｉ ılık") == "ışık izmir iki ı ılık"
+        assert normalise(normalise("IŞIK İzmir")) == normalise("IŞIK İzmir")
+    assert normaliser_named("basic", "en")("IŞIK") == "işik"
+
+
 def test_names():
     assert normaliser_named("verbatim")(" As it\tis ") == " As it\tis "
     assert normaliser_named(str.upper) is str.upper
@@ -58,8 +66,8 @@ def test_several_act_in_their_order():
         == "it costs one thousand and twenty one point five"
     )
     assert normaliser_named("basic + numbers", "en")("1,021.5") == "one zero two one five"
-    assert by_language("basic+numbers")
-    assert not by_language("whisper-basic+basic")
+    assert by_language("basic+numbers", "en")
+    assert not by_language("whisper-basic+basic", "en")
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -66,6 +66,7 @@ def test_a_recording_is_prepared_by_language_only_where_its_normaliser_is(change
         return next(c.digest for c in corpora.values() if c.name == "b-dev")
 
     assert digest("basic", "en") == digest("basic", "de")
+    assert digest("basic", "en") != digest("basic", "tr")  # I is the capital of ı there
     assert digest("numbers+basic", "en") != digest("numbers+basic", "de")
 
 

@@ -79,8 +79,7 @@ def choice(
     }
     if used_metrics - {"loss"}:
         identity |= {"decoding": graph.experiment.decoding.model_dump(), "normaliser": graph.normaliser}
-    if cuts := experiments.cuts(used_metrics, language):
-        identity["tokenizers"] = cuts
+        identity |= experiments.treatment(used_metrics, graph.normaliser, language)
     return Choice(identity, {"metric": metric, "sets": sets}, corpora, references)
 
 

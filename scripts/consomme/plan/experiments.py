@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from consomme.common import normalisers
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.languages import unspaced
+from consomme.common.languages import base, unspaced
 from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.plan.problems import among, fail
@@ -26,10 +27,12 @@ def default_metrics(task: str, language: str) -> list[str]:
     return ["cer", "wer"] if unspaced(language) else ["wer", "cer"]
 
 
-def cuts(names: Iterable[str], language: str) -> dict[str, str]:
-    """Metric -> its tokenizer for a language, of those that cut it in another way than most languages'."""
-    found = {name: METRICS[name].tokenizer for name in sorted(names)}
-    return {name: cut(language) for name, cut in found.items() if cut(language) != cut("")}
+def treatment(names: Iterable[str], normaliser: str, language: str) -> dict[str, Any]:
+    """How metrics and normaliser treat a language, for digests; empty if they treat it like most languages."""
+    cuts = {name: METRICS[name].tokenizer for name in sorted(names)}
+    own = {name: cut(language) for name, cut in cuts.items() if cut(language) != cut("")}
+    found: dict[str, Any] = {"tokenizers": own} if own else {}
+    return found | ({"normalised_as": base(language)} if normalisers.by_language(normaliser, language) else {})
 
 
 def decoding_digest(decoding: Decoding) -> str:

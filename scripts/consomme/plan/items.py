@@ -38,11 +38,15 @@ class Prepared:
                 "task": self.task,
                 # the languages name the two files of a text pair; a recording is prepared alike in any language, unless
                 # its transcript is normalised by it
-                "languages": self.languages if self.task == "nmt" or by_language(self.settings["normaliser"]) else (),
+                "languages": self.languages if self._by_language else (),
                 "corpus": {k: v for k, v in self.settings.items() if k != "without"},
                 "without": [c.digest for c in self.without],
             }
         )
+
+    @property
+    def _by_language(self) -> bool:
+        return self.task == "nmt" or by_language(self.settings["normaliser"], self.languages[-1])
 
     @property
     def id(self) -> str:

@@ -38,10 +38,13 @@ class RelabelledCorpus(Prepared):
     @cached_property
     def digest(self) -> str:
         """A digest of the settings, the corpus and the models, not of any name."""
-        keep = self.settings["keep"]
+        # these are used only if `keep` filters rows by their errors
+        limits = LIMITS & set(self.settings["keep"])
+        normaliser = self.normaliser if limits else None
+        treatment = experiments.treatment(limits, normaliser or "verbatim", self.languages[-1])
         return digest(
             {
-                **({"tokenizers": cuts} if (cuts := experiments.cuts(LIMITS & set(keep), self.languages[-1])) else {}),
+                **treatment,
                 "stage": "relabel",
                 "version": VERSIONS["relabel"],
                 "evaluator": VERSIONS["evaluate"],
@@ -49,8 +52,7 @@ class RelabelledCorpus(Prepared):
                 "languages": self.languages,
                 "settings": self.settings,
                 "decoding": self.decoding,
-                # used only if `keep` filters rows by their errors
-                "normaliser": self.normaliser if LIMITS & set(keep) else None,
+                "normaliser": normaliser,
                 "corpus": self.origin.digest if self.origin else None,
                 "models": [m.digest for m in self.models],
             }

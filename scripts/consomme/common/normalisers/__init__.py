@@ -35,9 +35,9 @@ def normaliser_named(names: str | Function, language: str = "") -> Function:
     return functions[0] if len(functions) == 1 else partial(_in_turn, functions)
 
 
-def by_language(names: str) -> bool:
-    """Whether what the normalisers do depends on the language."""
-    return any(TABLE.named(name).by_language for name in words(names))
+def by_language(names: str, language: str) -> bool:
+    """Whether one of the normalisers treats that language in its own way."""
+    return any(TABLE.named(name).by_language(language) for name in words(names))
 
 
 def signature(names: str | Function) -> str:

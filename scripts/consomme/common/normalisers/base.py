@@ -12,6 +12,10 @@ def _any(language: str) -> None:
     return None
 
 
+def _none(language: str) -> bool:
+    return False
+
+
 @dataclass(frozen=True)
 class Normaliser:
     """Removes the differences between texts that must not count as errors."""
@@ -21,5 +25,5 @@ class Normaliser:
     # several processes
     make: Callable[[str], Function]
     unfit: Callable[[str], str | None] = _any  # a language's code -> why it can't be used; None if it can
-    by_language: bool = False  # whether what it does depends on the language
+    by_language: Callable[[str], bool] = _none  # whether it treats that language in its own way
     packages: tuple[str, ...] = ()  # whose versions decide what it does, for signatures

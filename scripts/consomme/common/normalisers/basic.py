@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from consomme.common.languages import base
 from consomme.common.normalisers.base import Normaliser
 
 # Joiners change the spelling of words in Persian and in Indic scripts, so they are kept
 JOINERS = "\u200c\u200d"
 DOTTED = re.compile("i\u0307+")  # what İ becomes when it is folded, or lower-cased by another program
+DOTLESS = frozenset(["tr", "az", "crh", "gag"])  # languages in which ı is a letter
 APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u02bc\uff07", "'"))
 
 
@@ -39,8 +41,8 @@ _IGNORED, _SEPARATED = _Ignored(), _Separated()
 def basic(text: str) -> str:
     """Unicode NFKC, case folded, punctuation and symbols as spaces, runs of spaces as one.
 
-    The capital İ of Turkish and its like folds to i, without the dot that Unicode's folding adds. A dotless ı
-    stays: whether I stands for i or for ı can't be told without the language.
+    The capital İ of Turkish and its like folds to i, without the dot that Unicode's folding adds. What I folds to depends
+    on the language: see `dotless`.
 
     Apostrophes inside words stay (as '), and so do combining marks: a normaliser that strips the vowel signs of Indic
     scripts makes error rates look too low. Normalising twice changes nothing."""
@@ -48,6 +50,11 @@ def basic(text: str) -> str:
     text = unicodedata.normalize("NFKC", text.translate(APOSTROPHES)).translate(_SEPARATED)
     words = (_bare(re.sub("'{2,}", "'", word)) for word in text.split())
     return " ".join(word for word in words if word)
+
+
+def dotless(text: str) -> str:
+    """The same for languages in which I is the capital of ı."""
+    return basic(unicodedata.normalize("NFKC", text).replace("I", "ı"))
 
 
 def _bare(word: str) -> str:
@@ -58,4 +65,8 @@ def _bare(word: str) -> str:
     return word[start:].rstrip("'")
 
 
-BASIC = Normaliser("basic", lambda language: basic)
+def _is_dotless(language: str) -> bool:
+    return base(language) in DOTLESS
+
+
+BASIC = Normaliser("basic", lambda language: dotless if _is_dotless(language) else basic, by_language=_is_dotless)

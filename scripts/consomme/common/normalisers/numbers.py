@@ -113,4 +113,4 @@ def _numbers(language: str) -> re.Pattern[str]:
     return re.compile(rf"(?<!\d)({grouped}|\d+)(?:{re.escape(point)}(\d+))?([^\W\d_]*)")
 
 
-NUMBERS = Normaliser("numbers", _make, unfit=_unfit, by_language=True, packages=("num2words",))
+NUMBERS = Normaliser("numbers", _make, unfit=_unfit, by_language=lambda language: True, packages=("num2words",))
