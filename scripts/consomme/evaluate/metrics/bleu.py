@@ -104,10 +104,13 @@ def _signature(normaliser: str | Function, language: str, fixed: str | None = No
 
 def _metric(fixed: str | None = None) -> Metric:
     """BLEU with the language's tokenizer, or with a fixed one."""
-    statistics, signature, cut = (partial(f, fixed=fixed) for f in (bleu_statistics, _signature, tokenizer))
     name = f"bleu-{fixed}" if fixed else "bleu"
-    tasks, size = ("nmt",), 2 + 2 * ORDER
-    return Metric(name, True, tasks, "hypotheses", "%", size, statistics, bleu, signature, cut, usual=not fixed)
+    return Metric(
+        *(name, True, ("nmt",), "hypotheses", "%", 2 + 2 * ORDER, partial(bleu_statistics, fixed=fixed), bleu),
+        partial(_signature, fixed=fixed),
+        partial(tokenizer, fixed=fixed),
+        usual=not fixed,
+    )
 
 
 BLEU = _metric()
