@@ -60,6 +60,24 @@ def test_text_is_nfc_with_single_spaces(tmp_path, prepare):
     assert (rows.sources, rows.targets) == (["café noir"], ["un café"])
 
 
+@pytest.mark.parametrize("between", ["\0", "\r", "\x0b", " \0 \t", "\u3000", "\u2028"])
+def test_control_characters_part_words(between, tmp_path, prepare):
+    words = ["sleep well", "and until tomorrow, my friend"]
+    rows = prepare(parallel(tmp_path, [between.join(words)], [f"{between}{between.join(words)}."]), "nmt")
+    assert (rows.sources, rows.targets) == ([" ".join(words)], [f"{' '.join(words)}."])
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u00ad", "\u2060", "\ufeff"])
+def test_marks_for_line_breaks_are_not_stored_and_joiners_are(mark, tmp_path, prepare):
+    rows = prepare(parallel(tmp_path, [f"good{mark}night"], ["नमस्\u200dते می\u200cخواهم"]), "nmt")
+    assert (rows.sources, rows.targets) == (["goodnight"], ["नमस्\u200dते می\u200cخواهم"])
+
+
+def test_a_text_of_marks_alone_is_none(tmp_path, prepare, reasons):
+    assert len(prepare(parallel(tmp_path, ["a", "\u200b\x01"], ["b", "c"]) | {"max_skipped": 1}, "nmt")) == 1
+    assert reasons() == {"0000002": "no text"}
+
+
 def test_the_normaliser_is_applied(tmp_path, prepare):
     corpus = parallel(tmp_path, ["Hello, World!"], ["Bonjour !"]) | {"normaliser": "basic"}
     assert prepare(corpus, "nmt").sources == ["hello world"]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import unicodedata
 
+# what is not seen and only says where a line may break: soft hyphen, zero-width space, word joiner, byte order mark.
+# (The joiners U+200C and U+200D stay: they change how letters look.)
+BREAKS = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+
 
 def nfc(text: str) -> str:
     """The text in Unicode's normal form C: letters with marks are one character each, however they were typed or stored."""
@@ -11,10 +15,9 @@ def nfc(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Unicode NFC, every run of white space one space, none at the ends, no control characters or byte order mark."""
-    text = nfc(text).replace("\ufeff", "")
-    text = " ".join(text.split())
-    return "".join(c for c in text if unicodedata.category(c) != "Cc")
+    """Unicode NFC, every run of white space and control characters one space, none at the ends, no BREAKS."""
+    text = nfc(text.translate(BREAKS))
+    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
 
 
 def compared(text: str) -> str:
