@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import hashlib
-import heapq
 import importlib.metadata
 import itertools
 import multiprocessing
@@ -24,6 +22,7 @@ from consomme.common.stage import build_once
 from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
+from consomme.data.limit import Limit, rank
 from consomme.data.prepared import VERSION, Rows, Writer
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import meets, where_of
@@ -139,13 +138,20 @@ def prepare(
     left."""
     skipped, read, seen = Skipped(), itertools.count(), set()
     join = corpus.get("join") if task == "asr" else None
-    chosen = _wanted(_counted(raws, read), corpus, skipped, limit=join is None)
+    limit = Limit(corpus.get("limit"))
+    drawn = Limit(None) if join else limit  # of single recordings all are needed
+    chosen = _where(_counted(raws, read), where_of(corpus), skipped)
+    hopeful = _hopeful(chosen, drawn, skipped)
     texts = _Others(without, source=task == "nmt")
     longest = limits(corpus)[1] or float("inf")
-    checked = _pooled(checker(corpus, task, bool(join), languages), chosen, threads if task == "asr" else 1, longest)
+    checked = _pooled(checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
+            # asked anew: what came before it has been checked since
+            if drawn.hopeless(row_id):
+                skipped.add(row_id, "limit")
+                continue
             if row is not None:
                 problem = texts.origin(row) or (None if join else texts.wording(row))
             if problem:
@@ -160,9 +166,9 @@ def prepare(
     rows = good()
     with contextlib.ExitStack() as stack:
         if join:
-            rows = _joined(rows, corpus, work, skipped, texts, stack)
+            rows = _joined(rows, corpus, work, skipped, texts, limit, stack)
         writer = stack.enter_context(Writer(folder / "rows.arrow", task))
-        for row in rows:
+        for row in limit.keep(rows, work, task, lambda row_id: skipped.add(row_id, "limit")):
             writer.add(row)
     total = next(read)
     skipped.check(name, total, float(corpus.get("max_skipped", DEFAULT_MAX_SKIPPED)))
@@ -205,42 +211,31 @@ def _counted(raws: Iterable[Raw], read: Iterator[int]) -> Iterator[Raw]:
         yield raw
 
 
-def _wanted(raws: Iterable[Raw], corpus: Mapping[str, Any], skipped: Skipped, limit: bool) -> Iterator[Raw]:
-    """The rows that pass `where`, at most `limit` of them, drawn by a hash of their ids, in their old order."""
-    where, most = where_of(corpus), corpus.get("limit") if limit else None
-    passed = _where(raws, where, skipped) if where else iter(raws)
-    if most is None:
-        yield from passed
-        return
-    # the drawn ones alone are held: a row may hold its audio
-    held: list[tuple[int, int, Raw]] = []
-    for number, raw in enumerate(passed):
-        entry = (-_rank(raw.id), -number, raw)
-        if len(held) < most:
-            heapq.heappush(held, entry)
-        else:
-            skipped.add(heapq.heappushpop(held, entry)[2].id, "limit")
-    yield from (raw for _, _, raw in sorted(held, key=lambda entry: -entry[1]))
-
-
-def _rank(row_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "big")
-
-
 def _where(raws: Iterable[Raw], where: Mapping[str, Any], skipped: Skipped) -> Iterator[Raw]:
     for raw in raws:
-        known = {"speaker": raw.speaker, "document": raw.document} | {nfc(k): v for k, v in raw.fields.items()}
+        known = {nfc(column): value for column, value in raw.fields.items()} if where else {}
+        if not raw.problem:
+            known = {"speaker": raw.speaker, "document": raw.document} | known
         reason = None
         for column, wanted in where.items():
-            if raw.problem:
-                break
             if column not in known:
+                if raw.problem:
+                    continue  # what can't be read stays, as bad
                 raise ConsommeError(f"where: no column '{column}' in this corpus; there are {', '.join(sorted(known))}")
             if not meets(known[column], wanted):
                 reason = f"{column} is {known[column]}"
                 break
         if reason:
             skipped.add(raw.id, "where", reason)
+        else:
+            yield raw
+
+
+def _hopeful(raws: Iterable[Raw], limit: Limit, skipped: Skipped) -> Iterator[Raw]:
+    """Rows that may still be among those that `limit` keeps."""
+    for raw in raws:
+        if limit.hopeless(raw.id):
+            skipped.add(raw.id, "limit")
         else:
             yield raw
 
@@ -292,6 +287,7 @@ def _joined(
     work: Path,
     skipped: Skipped,
     others: _Others,
+    limit: Limit,
     stack: contextlib.ExitStack,
 ) -> Iterator[dict[str, Any]]:
     """Strings of the single recordings. These lie in a file in between: there may be more than memory holds."""
@@ -309,16 +305,12 @@ def _joined(
     if not writer.rows:
         return
     singles = Rows.open([place])
-    plan = join_plan(speakers, corpus["join"])
-    if corpus.get("limit") is not None:
-        drawn = set(sorted((row_id for row_id, _, _ in plan), key=_rank)[: corpus["limit"]])
-        for row_id, _, _ in plan:
-            if row_id not in drawn:
-                skipped.add(row_id, "limit")
-        plan = [string for string in plan if string[0] in drawn]
-    for row_id, parts, gaps in plan:
+    for row_id, parts, gaps in join_plan(speakers, corpus["join"]):
+        if limit.hopeless(row_id):
+            skipped.add(row_id, "limit")
+            continue
         # noise of one quantisation step, as dither: digital zeros would dominate log-mel frames once these are normalised
-        rng = np.random.default_rng(_rank(row_id))
+        rng = np.random.default_rng(rank(row_id))
         silences: list[np.ndarray] = [rng.integers(-1, 2, [round(seconds * rate)], dtype=np.int16) for seconds in gaps]
         pieces = [silences[0]]
         for part, silence in zip(parts, silences[1:], strict=True):

@@ -164,6 +164,11 @@ class Corpus:
         """A column as Python values."""
         return self.table.column(name).to_pylist()
 
+    def row(self, number: int) -> dict[str, Any]:
+        """A row as `Writer.add` takes it; its waveform is a view of the file."""
+        cells = {name: self.table.column(name)[number].as_py() for name in self.table.column_names if name != "audio"}
+        return cells | ({"audio": self.samples(number)} if "audio" in self.table.column_names else {})
+
 
 class Rows:
     """Rows of one or several prepared corpora as one sequence; nothing is read before it is asked for.

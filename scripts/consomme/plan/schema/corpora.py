@@ -52,7 +52,9 @@ class Corpus(Chosen):
         None,
         description="the side that the corpus lacks, to be relabelled: target (translations or transcripts) or source",
     )
-    limit: Integer | None = Field(None, ge=1, description="at most this many rows, chosen by a hash of their ids")
+    limit: Integer | None = Field(
+        None, ge=1, description="at most this many of the rows that all else leaves, chosen by a hash of their ids"
+    )
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
     sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
     normaliser: Text = Field("verbatim", description=f"applied to the text: {NORMALISERS}")

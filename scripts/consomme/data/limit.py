@@ -1,0 +1,66 @@
+"""`limit`: how many rows of a corpus are kept, after every other filter."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import heapq
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from consomme.common.files import write_json
+from consomme.data.prepared import Corpus, Writer
+
+
+class Limit:
+    """At most `most` rows, those whose ids have the lowest hashes: a smaller limit's rows are among a larger one's. A `most` of None
+    keeps all.
+
+    As soon as enough good rows are known, a row whose hash is too high needs no check: of a large corpus few rows are
+    decoded."""
+
+    def __init__(self, most: int | None) -> None:
+        self.most = most
+        self._drawn: list[tuple[int, int, str]] = []  # a heap of -hash, -number, id: the next to go at its top
+
+    def hopeless(self, row_id: str) -> bool:
+        """Whether enough rows with lower hashes have been found."""
+        if self.most is None or len(self._drawn) < self.most:
+            return False
+        return rank(row_id) > -self._drawn[0][0]
+
+    def keep(
+        self, rows: Iterator[dict[str, Any]], work: Path, task: str, drop: Callable[[str], None]
+    ) -> Iterator[dict[str, Any]]:
+        """The good rows that are kept, in their order. `drop` is told the ids of the others. The drawn rows lie in a file in
+        the folder `work` in between: there may be more than memory holds."""
+        if self.most is None:
+            yield from rows
+        else:
+            yield from self._lowest(rows, work / "drawn", task, drop)
+
+    def _lowest(
+        self, rows: Iterator[dict[str, Any]], place: Path, task: str, drop: Callable[[str], None]
+    ) -> Iterator[dict[str, Any]]:
+        place.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            stack.callback(lambda: (place / "rows.arrow").unlink(missing_ok=True))
+            with Writer(place / "rows.arrow", task) as writer:
+                for row in rows:
+                    if self.hopeless(row["id"]):
+                        drop(row["id"])
+                        continue
+                    heapq.heappush(self._drawn, (-rank(row["id"]), -writer.rows, row["id"]))
+                    writer.add(row)
+                    if self.most is not None and len(self._drawn) > self.most:
+                        drop(heapq.heappop(self._drawn)[2])
+            if self._drawn:
+                write_json(place / "prepared.json", {"task": task, "name": "drawn", "fingerprint": ""})
+                stored = Corpus.open(place)
+                yield from (stored.row(number) for number in sorted(-number for _, number, _ in self._drawn))
+
+
+def rank(row_id: str) -> int:
+    """A hash of a row's id, by which rows are drawn."""
+    return int.from_bytes(hashlib.blake2b(row_id.encode(), digest_size=8).digest(), "big")
