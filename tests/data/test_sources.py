@@ -160,10 +160,9 @@ def test_a_manifest_without_a_header_line_is_told_so_before_any_job(line, task, 
 
 def test_names_of_columns_do_not_look_like_data(prepare, tmp_path):
     (tmp_path / "m.tsv").write_text("file\ttranscript\tspeaker id\n1.wav\tone\tanna\n")
-    assert TABLE["manifest"].check({"path": "m.tsv"}, [], tmp_path) == []
-    with pytest.raises(ConsommeError, match=r"no column 'audio'") as caught:
-        prepare({"source": "manifest", "path": "m.tsv"})
-    assert "looks like data" not in str(caught.value)
+    (problem,) = TABLE["manifest"].check({"path": "m.tsv"}, [], tmp_path)
+    assert "there are file, transcript, speaker id" in problem and "columns: {audio: NAME}" in problem
+    assert "looks like data" not in problem
 
 
 def test_a_header_without_rows_has_no_rows(prepare, tmp_path):
@@ -190,10 +189,6 @@ def test_rows_of_one_recording_are_numbered_and_others_keep_their_ids(wav, prepa
         ("a.wav#2", "uno"),
         ("a.wav#3", "un"),
     ]
-    # ids that the table gives are meant, and have to differ
-    (tmp_path / "m.tsv").write_text("id\taudio\ttext\nx\ta.wav\tone\nx\tb.wav\ttwo\n")
-    with pytest.raises(ConsommeError, match="two rows have the id 'x'"):
-        prepare({"source": "manifest", "path": "m.tsv"}, name="given")
 
 
 def test_rows_of_one_clip_of_common_voice_are_numbered(wav, tmp_path):
@@ -271,15 +266,9 @@ def test_what_is_utf8_is_no_other_encoding(text, tmp_path):
     assert TABLE["manifest"].check({"path": "m.tsv"}, [], tmp_path) == []
 
 
-def test_a_quote_left_open_is_named(tmp_path):
-    (tmp_path / "m.csv").write_text('source,target\n"a,b\n' + "c,d\n" * 50_000)
-    with pytest.raises(ConsommeError, match="a quote left open"):
-        read({"source": "manifest", "path": "m.csv"}, tmp_path, "nmt")
-
-
 def test_a_header_in_another_encoding_is_named(tmp_path):
     (tmp_path / "m.tsv").write_bytes("källa\tsource\ttarget\nx\ty\tz\n".encode("latin-1"))
-    with pytest.raises(ConsommeError, match="the header, line 1, is not UTF-8"):
+    with pytest.raises(ConsommeError, match="the header can't be read: line 1 is not UTF-8"):
         read({"source": "manifest", "path": "m.tsv"}, tmp_path, "nmt")
 
 

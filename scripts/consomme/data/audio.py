@@ -5,8 +5,9 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,29 +16,33 @@ if TYPE_CHECKING:
 PEAK = 32768  # int16 full scale: 16-bit files survive the way through float32 bit by bit
 CLIPPED = 0.001  # the share of a float file's samples beyond 1 above which it was scaled otherwise
 UNKNOWN = 2**62  # samples: what libsndfile says where a header doesn't tell
+TOLERANCE = 0.01  # seconds that a segment may reach beyond the end of its file: times are rounded
 
 
 class BadAudio(Exception):
-    """Audio that can't be used. `reason` is one of missing, unreadable, truncated, empty, too long, beyond full scale."""
+    """Audio that can't be used. `reason` is one of missing, unreadable, truncated, empty, too long, beyond full scale, beyond
+    the end."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
 
 
-def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.ndarray, int]:
+def decode(
+    source: Path | bytes, max_seconds: float | None = None, start: float | None = None, end: float | None = None
+) -> tuple[np.ndarray, int]:
     """Read a file, or an encoded file's bytes (wav, flac, ogg, opus, mp3), as mono float32 [samples] in -1..1 and its
-    own sampling rate in Hz.
+    own sampling rate in Hz. With `start` or `end`, in seconds, only what lies between them is decoded.
 
-    A file that claims more than `max_seconds` is refused by its header, and never is more than that decoded. So is one
-    that holds less than it claims, and floats that would be clipped. Raises BadAudio."""
-    import numpy as np
+    What claims more than `max_seconds` is refused by its header, and never is more than that decoded. So is what holds less
+    than it claims, and floats that would be clipped. Raises BadAudio."""
     import soundfile
 
     from consomme.data.cut_short import lacking, readable
     from consomme.data.mp3 import with_length
 
-    if isinstance(source, Path) and not source.is_file():
+    whole = start is None and end is None
+    if isinstance(source, Path) and not is_file(source):
         raise BadAudio("missing", f"no file {source}")
     if (source.stat().st_size if isinstance(source, Path) else len(source)) == 0:
         raise BadAudio("empty", "a file of no bytes")
@@ -50,21 +55,32 @@ def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.n
                     return decode(whole, max_seconds)
             if stream.frames > UNKNOWN:
                 raise BadAudio("unreadable", "its header doesn't say how long it is; convert it to a file that does")
-            if max_seconds is not None and stream.frames > max_seconds * rate:
-                raise BadAudio("too long", f"{stream.frames / rate:.1f} s")
-            cap = -1 if max_seconds is None else int(max_seconds * rate) + 1
-            samples = stream.read(frames=cap, dtype="float32", always_2d=True)
-            missing = lacking(stream, source, len(samples))
+            first, last = span(stream.frames, rate, start, end)
+            if max_seconds is not None and last - first > max_seconds * rate:
+                raise BadAudio("too long", f"{(last - first) / rate:.1f} s")
+            if not whole:
+                stream.seek(first)
+            frames = last - first if not whole else -1 if max_seconds is None else int(max_seconds * rate) + 1
+            samples = stream.read(frames=frames, dtype="float32", always_2d=True)
+            missing = lacking(stream, source, len(samples)) if whole else _lacking(len(samples), frames, rate)
     except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
         if seconds := readable(opened(source)):
             raise BadAudio("truncated", f"only its first {seconds:.2f} s can be read ({error})") from None
         raise BadAudio("unreadable", str(error)) from None
     if max_seconds is not None and len(samples) > max_seconds * rate:
         raise BadAudio("too long", f"more than {max_seconds:g} s")
+    if missing and len(samples):
+        raise BadAudio("truncated", missing)
+    return usable(samples, floats), rate
+
+
+def usable(samples: np.ndarray, floats: bool) -> np.ndarray:
+    """The mean of channels, [samples, channels] -> [samples], if it is some, is numbers, has the usual scale, and is not
+    silent. Raises BadAudio."""
+    import numpy as np
+
     if not len(samples):
         raise BadAudio("empty", "no samples")
-    if missing:
-        raise BadAudio("truncated", missing)
     if not np.isfinite(samples).all():
         raise BadAudio("unreadable", "samples that are not numbers")
     if floats:
@@ -74,7 +90,54 @@ def decode(source: Path | bytes, max_seconds: float | None = None) -> tuple[np.n
         raise BadAudio(
             "empty", "nothing but digital silence" if _silent(samples) else "its channels cancel each other out"
         )
-    return mono, rate
+    return mono
+
+
+def span(frames: int, rate: int, start: float | None, end: float | None) -> tuple[int, int]:
+    """The first frame of a segment and the one after its last. Raises BadAudio where it isn't in the file."""
+    first = round((start or 0.0) * rate)
+    last = frames if end is None else round(end * rate)
+    if last > frames + TOLERANCE * rate or (first >= frames and start):
+        asked = f"{start or 0:g} s to {'the end' if end is None else f'{end:g} s'}"
+        raise BadAudio("beyond the end", f"{asked} of a recording of {frames / rate:.3f} s")
+    return first, min(last, frames)
+
+
+def _lacking(read: int, wanted: int, rate: int) -> str | None:
+    """What a segment lacks, for a sentence; None where nothing is missing."""
+    return f"{read / rate:.2f} of {wanted / rate:.2f} s are there" if wanted - read > TOLERANCE * rate else None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for what can't be a file's name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, or no name at all
+        return False
+
+
+@dataclass
+class Samples:
+    """A waveform that is there as numbers: [samples], [samples, channels] or [channels, samples]; decimal numbers in -1..1,
+    or whole ones, of which 32768 is full scale."""
+
+    array: Any
+    rate: int
+
+    def waveform(self) -> tuple[np.ndarray, int]:
+        """Mono float32 [samples] in -1..1, and the rate in Hz. Raises BadAudio."""
+        import numpy as np
+
+        try:
+            array = np.asarray(self.array)
+            whole = np.issubdtype(array.dtype, np.integer)
+            samples = array.astype(np.float32) / np.float32(PEAK if whole else 1)
+        except (TypeError, ValueError) as error:
+            raise BadAudio("unreadable", f"an array that is no waveform ({error})") from None
+        if samples.ndim > 2:
+            raise BadAudio("unreadable", f"an array of {samples.ndim} dimensions")
+        channels = samples[:, None] if samples.ndim < 2 else samples if np.argmin(samples.shape) else samples.T
+        return usable(channels, floats=not whole), self.rate
 
 
 def opened(source: Path | bytes) -> str | io.BytesIO:
@@ -124,9 +187,15 @@ def _resampler(rate: int, goal: int) -> Callable[[torch.Tensor], torch.Tensor]:
     return Resample(rate, goal)
 
 
-def read(source: Path | bytes, sampling_rate: int, max_seconds: float | None = None) -> np.ndarray:
+def read(
+    source: Path | bytes,
+    sampling_rate: int,
+    max_seconds: float | None = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> np.ndarray:
     """`decode` and `resample` in one: mono float32 [samples] at `sampling_rate` Hz. Raises BadAudio."""
-    samples, rate = decode(source, max_seconds)
+    samples, rate = decode(source, max_seconds, start, end)
     return resample(samples, rate, sampling_rate)
 
 

@@ -107,9 +107,11 @@ class Speech:
             raise audio.BadAudio("missing", "no audio given")
         if isinstance(raw.audio, Path | bytes):
             file = on_disk(raw.audio) if isinstance(raw.audio, Path) else raw.audio
-            waveform = audio.read(file, self.rate, self.seconds[1])
+            waveform = audio.read(file, self.rate, self.seconds[1], raw.start, raw.end)
         else:
-            waveform = audio.resample(*raw.audio.waveform(), self.rate)
+            samples, rate = raw.audio.waveform()
+            first, last = audio.span(len(samples), rate, raw.start, raw.end)
+            waveform = audio.resample(samples[first:last], rate, self.rate)
         samples = audio.to_int16(waveform)
         if not samples.any():
             # nothing that the rate can hold, or too quiet for 16 bits

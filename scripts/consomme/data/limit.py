@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,19 @@ from consomme.data.prepared import Corpus, Writer
 
 
 class Limit:
-    """At most `most` rows, those whose ids have the lowest hashes: a smaller limit's rows are among a larger one's. A `most` of None
-    keeps all.
+    """At most `most` rows, those whose ids have the lowest hashes: a smaller limit's rows are among a larger one's. With
+    `first`, those that come first, and no more are read. A `most` of None keeps all.
 
     As soon as enough good rows are known, a row whose hash is too high needs no check: of a large corpus few rows are
     decoded."""
 
-    def __init__(self, most: int | None) -> None:
-        self.most = most
+    def __init__(self, most: int | None, first: bool = False) -> None:
+        self.most, self.first = most, first
         self._drawn: list[tuple[int, int, str]] = []  # a heap of -hash, -number, id: the next to go at its top
 
     def hopeless(self, row_id: str) -> bool:
         """Whether enough rows with lower hashes have been found."""
-        if self.most is None or len(self._drawn) < self.most:
+        if self.most is None or self.first or len(self._drawn) < self.most:
             return False
         return rank(row_id) > -self._drawn[0][0]
 
@@ -37,6 +38,8 @@ class Limit:
         the folder `work` in between: there may be more than memory holds."""
         if self.most is None:
             yield from rows
+        elif self.first:
+            yield from itertools.islice(rows, self.most)
         else:
             yield from self._lowest(rows, work / "drawn", task, drop)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import hashlib
 import importlib.metadata
 import itertools
 import multiprocessing
@@ -24,6 +25,7 @@ from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, s
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
 from consomme.data.prepared import VERSION, Rows, Writer
+from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import meets, where_of
 from consomme.data.text import compared, nfc
@@ -32,9 +34,20 @@ DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
 FEW = 200  # rows of that kind up to which starting other processes takes longer than it saves
 
-# Reasons that the configuration asked for; every other reason means that something is wrong with the corpus.
+# Reasons that the configuration asked for, and rows that are there already; every other reason means that something is
+# wrong with the corpus.
 DECLARED = frozenset(
-    {"where", "limit", "without", "too short", "longer than asked", "few characters", "many characters", "ratio"}
+    {
+        "where",
+        "limit",
+        "without",
+        "too short",
+        "longer than asked",
+        "few characters",
+        "many characters",
+        "ratio",
+        "duplicate",
+    }
 )
 
 ADVICE = {
@@ -48,6 +61,12 @@ ADVICE = {
     "encoding": "save the text as UTF-8",
     "columns": "check that every line has as many columns as the others",
     "ragged": "check for a tab or comma inside a text: remove it, or in a .csv put the text in quotes",
+    "quotes": "close the quote; quotes inside of a quoted text are doubled",
+    "not text": "give the text in quotes, and audio as a path",
+    "not a time": "start, end and duration are seconds, such as 12.5; columns: {start: '', end: ''} reads whole recordings",
+    "end before start": "check the times, and whether `end` is a duration",
+    "beyond the end": "check the times: they are seconds from the beginning of the file. "
+    "If the audio is cut already, say columns: {start: '', end: ''}",
 }
 
 
@@ -138,13 +157,17 @@ def prepare(
     left."""
     skipped, read, seen = Skipped(), itertools.count(), set()
     join = corpus.get("join") if task == "asr" else None
-    limit = Limit(corpus.get("limit"))
+    limit = Limit(corpus.get("limit"), first=bool(corpus.get("streaming")))
     drawn = Limit(None) if join else limit  # of single recordings all are needed
-    chosen = _where(_counted(raws, read), where_of(corpus), skipped)
-    hopeful = _hopeful(chosen, drawn, skipped)
+    segments = Segments()
+    chosen = _once(_where(_counted(raws, read), where_of(corpus), skipped), skipped)
+    hopeful = _hopeful(segments.noted(chosen), drawn, skipped)
+    needed = drawn.most if drawn.first else None
     texts = _Others(without, source=task == "nmt")
     longest = limits(corpus)[1] or float("inf")
-    checked = _pooled(checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest)
+    checked = _pooled(
+        checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest, needed
+    )
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -170,6 +193,7 @@ def prepare(
         writer = stack.enter_context(Writer(folder / "rows.arrow", task))
         for row in limit.keep(rows, work, task, lambda row_id: skipped.add(row_id, "limit")):
             writer.add(row)
+            segments.stored(row)
     total = next(read)
     skipped.check(name, total, float(corpus.get("max_skipped", DEFAULT_MAX_SKIPPED)))
     counts = skipped.counts()
@@ -189,6 +213,12 @@ def prepare(
         "skipped": counts,
         "version": VERSION,
     }
+    if overlaps := segments.overlaps():
+        about["overlapping"] = len(overlaps)
+        say(
+            f"corpus '{name}': caution: {len(overlaps)} segments overlap in time with another of the same recording that has "
+            f"another text, the first {overlaps[0]}. Right where two people speak at once; else check the times"
+        )
     if corpus.get("missing"):
         about["missing"] = corpus["missing"]
     if task == "asr":
@@ -229,6 +259,21 @@ def _where(raws: Iterable[Raw], where: Mapping[str, Any], skipped: Skipped) -> I
             skipped.add(raw.id, "where", reason)
         else:
             yield raw
+
+
+def _once(raws: Iterable[Raw], skipped: Skipped) -> Iterator[Raw]:
+    """Each clip with each of its texts once. Sentence pairs may recur: how often is part of a corpus of text."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for raw in raws:
+        heard = hashlib.blake2b(raw.audio).digest() if isinstance(raw.audio, bytes) else raw.audio
+        if raw.problem or not isinstance(heard, Path | bytes):
+            yield raw
+            continue
+        first = seen.setdefault((heard, raw.start, raw.end, raw.target), raw.id)
+        if first == raw.id:
+            yield raw
+        else:
+            skipped.add(raw.id, "duplicate", f"audio and text of {first}")
 
 
 def _hopeful(raws: Iterable[Raw], limit: Limit, skipped: Skipped) -> Iterator[Raw]:
@@ -335,12 +380,14 @@ def _joined(
 # -- many rows at once ---------------------------------------------------------------------------------------------
 
 
-def _pooled(check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int, longest: float) -> Iterator[Checked]:
+def _pooled(
+    check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int, longest: float, needed: int | None = None
+) -> Iterator[Checked]:
     """`map(check, raws)` by several processes, in the order of `raws`. longest: seconds that a row may have; of long rows
-    fewer wait, because each holds its audio."""
+    fewer wait, because each holds its audio. needed: how many rows may be enough; no more are read ahead."""
     fewer = max(1.0, longest / DEFAULT_MAX_SECONDS)
     few, size = max(2, int(FEW / fewer)), max(1, int(CHUNK / fewer))
-    first = list(itertools.islice(raws, few))
+    first = list(itertools.islice(raws, min(few, needed or few)))
     if threads <= 1 or len(first) < few:
         yield from map(check, itertools.chain(first, raws))
         return

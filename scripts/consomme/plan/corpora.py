@@ -8,6 +8,8 @@ from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Relabelled
 
+LATER = ("missing", "streaming")  # keys that came after the first digests
+
 
 class Corpora:
     """The prepared corpora of a configuration, each planned once for all experiments."""
@@ -37,10 +39,8 @@ class Corpora:
                 self.get(other, task, languages, f"corpora.{name}.without", (*chain, name)) for other in corpus.without
             )
             settings = corpus.model_dump(by_alias=True)
-            if corpus.missing is None:
-                del settings[
-                    "missing"
-                ]  # a corpus that has both sides keeps the digest that it had before this key existed
+            # a corpus without these keys keeps the digest that it had before they existed
+            settings = {key: value for key, value in settings.items() if value or key not in LATER}
             self._made[key] = Prepared(name, settings, task, languages, self._settings.data_root, without)
         return self._made[key]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
 import stat
 import time
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_text
-from consomme.common.settings import Section
-from consomme.data.sources.tables import foreign_encoding
+from consomme.common.settings import Section, shown
+from consomme.data.sources.lines import foreign_encoding
 from consomme.data.text import nfc
 
 if TYPE_CHECKING:
@@ -38,13 +39,16 @@ class Audible(Protocol):
 @dataclass(slots=True)
 class Raw:
     """One row as the source has it. asr: `audio` (a file, an encoded file's bytes, or something audible) and `target`
-    (the transcript); nmt: `source` and `target`. `fields` are the columns that `where` can ask for. A row that the
-    source itself found unusable says so in `problem`, as (reason, detail)."""
+    (the transcript); nmt: `source` and `target`. `start` and `end`, in seconds, cut the row out of `audio`; an `end` of
+    None is that of the recording. `fields` are the columns that `where` can ask for. A row that the source itself found
+    unusable says so in `problem`, as (reason, detail)."""
 
     id: str
     target: str | None = None
     source: str | None = None
     audio: Path | bytes | Audible | None = None
+    start: float | None = None
+    end: float | None = None
     speaker: str | None = None
     document: str | None = None
     recordings: tuple[str, ...] = ()
@@ -103,14 +107,18 @@ class Source:
 
 
 class Numbered:
-    """Ids for rows that are named by their recording: its name, then NAME#2, NAME#3 where more rows have it."""
+    """Ids for rows whose names may recur: the name, then NAME#2, NAME#3. No two are alike."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
     def __call__(self, name: str) -> str:
-        self.seen[name] += 1
-        return name if self.seen[name] == 1 else f"{name}#{self.seen[name]}"
+        given = name
+        while given in self.seen:
+            self.seen[name] += 1
+            given = f"{name}#{self.seen[name]}"
+        self.seen[given] += 1
+        return given
 
 
 def _file_problem(path: Path) -> str:
@@ -186,9 +194,20 @@ def _spellings(folder: str, _changed: int) -> dict[str, str]:
     return {nfc(name): name for name in os.listdir(folder) if not name.isascii()}
 
 
+class NotText(Exception):
+    """A cell that holds something else than text."""
+
+
 def text_of(value: Any) -> str | None:
-    """A cell as text; an absent or empty one as None."""
-    return None if value is None or value == "" else str(value)
+    """A cell as text; an absent or empty one as None. Numbers are spelt out. Raises NotText for anything else, such as true,
+    NaN or a list."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise NotText(f"{shown(value)}, and not text")
+    return str(value)
 
 
 def where_of(corpus: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
 from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
-from consomme.data.sources.tables import AUDIO, header_of, like_data, records
+from consomme.data.sources.cells import AUDIO
+from consomme.data.sources.tables import header_of, like_data, records
 
 NEEDED = ("client_id", "path", "sentence")
 
@@ -48,6 +49,7 @@ class CommonVoice(Source):
         if root.is_dir() and not (root / f"{corpus['split']}.tsv").is_file():
             there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
             problems = [f"{problems[0]}; splits there: {there}"]
+        problems = problems or _header_problems(root / f"{corpus['split']}.tsv")
         return problems + ([] if (root / "clips").is_dir() else [f"no folder {root / 'clips'}"])
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
@@ -55,11 +57,6 @@ class CommonVoice(Source):
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
-        there = header_of(table)
-        if there is not None and (absent := [c for c in NEEDED if c not in there]):
-            raise ConsommeError(
-                f"{table}: no column {', '.join(absent)}; there are {', '.join(there)}{like_data(there, table)}"
-            )
         numbered = Numbered()
         for number, cells in records(table):
             if isinstance(cells, tuple):
@@ -80,3 +77,13 @@ class CommonVoice(Source):
 def _clip(name: str) -> str:
     """The file of a clip: tables of early releases give its name without the suffix."""
     return name if name.lower().endswith(AUDIO) else f"{name}.mp3"
+
+
+def _header_problems(table: Path) -> list[str]:
+    try:
+        there = header_of(table)
+    except ConsommeError as error:
+        return [str(error)]
+    if there is None or not (absent := [column for column in NEEDED if column not in there]):
+        return []
+    return [f"{table}: no column {', '.join(absent)}; there are {', '.join(there)}{like_data(there, table)}"]

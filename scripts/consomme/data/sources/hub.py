@@ -1,32 +1,43 @@
-"""A dataset of the Hugging Face hub, or a local folder of parquet files, through `datasets`."""
+"""A data set of the Hugging Face hub, or a local folder that `datasets` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+import io
+import itertools
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import CACHE, Raw, Source, on_disk, text_of
-from consomme.data.sources.manifest import columns_of, needed_of
+from consomme.data.audio import BadAudio, Samples
+from consomme.data.sources.base import CACHE, Raw, Source, on_disk
+from consomme.data.sources.roles import TIMES, Columns, Reader, absent, columns_of
+
+SAVED = ("state.json", "dataset_dict.json")  # what save_to_disk leaves in a folder
 
 
 class Settings(Section):
-    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder of Parquet files."""
+    """A data set that datasets.load_dataset can load: a name on the hub, or a local folder, such as one of Parquet files."""
 
     name: Text = Field(description="of the data set, or a folder")
     config: Text | None = Field(None, description="of the data set, where it has several")
     split: Text = Field("train", description="of the data set")
     revision: Text | None = Field(None, description="a commit, for a result that can be repeated")
-    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the data set's column")
+    streaming: bool = Field(
+        False,
+        description="fetch row by row, for what doesn't fit the disk; `limit` then keeps the first usable rows, and no more "
+        "are fetched",
+    )
+    columns: Columns = Field(default_factory=dict, description="role: the data set's column, as for a manifest")
 
 
 class Hub(Source):
-    """{"name": NAME or folder, "config": null, "split": "train", "columns": {...}, "revision": null}.
+    """{"name": NAME or folder, "config": null, "split": "train", "columns": {...}, "revision": null, "streaming": false}.
 
     Audio is left encoded and read by soundfile; a `translation` column of {language: sentence} serves nmt."""
 
@@ -47,35 +58,48 @@ class Hub(Source):
         return []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
-        table = _load(corpus, data_root)
-        columns = columns_of(corpus, task)
-        named_id = (corpus.get("columns") or {}).get("id")
-        pairs = task == "nmt" and "translation" in table.column_names and columns["source"] not in table.column_names
-        if not pairs:
-            _check_columns(corpus, columns, task, table.column_names)
-        heavy = {columns.get("audio"), "translation"}
-        for number, cells in enumerate(table):
-            cell = {role: cells.get(column) for role, column in columns.items()}
-            fields = {k: v for k, v in cells.items() if k not in heavy}
-            # a data set's own `id` may be a sentence's, which several speakers share, so it counts only when it is named
-            named = text_of(cells.get(named_id)) if named_id else None
-            row = Raw(named or f"{number:07d}", fields=fields, document=text_of(cell.get("document")))
-            if pairs:
-                sides = ("source", "target")
-                needed = [x for x, side in zip(languages, sides, strict=True) if side != corpus.get("missing")]
-                absent = [x for x in needed if x not in cells["translation"]]
-                if absent:
-                    raise ConsommeError(
-                        f"dataset {corpus['name']}: no {absent[0]} among {', '.join(cells['translation'])}"
-                    )
-                row.source, row.target = (cells["translation"].get(x) for x in languages)
-            elif task == "nmt":
-                row.source, row.target = cell["source"], cell["target"]
-            else:
-                row.target, row.speaker = text_of(cell["text"]), text_of(cell.get("speaker"))
-                row.audio = _audio(cell["audio"])
-                row.recordings = (str(cell["recording"]),) if text_of(cell.get("recording")) else ()
-            yield row
+        from datasets.exceptions import DatasetsError
+
+        try:
+            with _audio_as_stored():
+                yield from _rows(_load(corpus, data_root), corpus, task, languages)
+        except (OSError, ValueError, RuntimeError, DatasetsError) as error:
+            split = corpus.get("split") or "train"
+            raise ConsommeError(
+                f"dataset {corpus['name']} (split {split}) can't be loaded: {_why(error, corpus)}"
+            ) from error
+
+
+def _rows(table: Any, corpus: Mapping[str, Any], task: str, languages: Sequence[str]) -> Iterator[Raw]:
+    rows = iter(table)
+    first = list(itertools.islice(rows, 1))
+    there = table.column_names or [column for cells in first for column in cells]
+    named = corpus.get("columns") or {}
+    # a data set's own `id` may be a sentence's, which several speakers share, and its times those of a longer recording
+    # that the clip was cut from: these count only if they are named
+    columns = {r: c for r, c in columns_of(corpus, task).items() if r in named or r not in ("id", *TIMES)}
+    pairs = task == "nmt" and "translation" in there and columns["source"] not in there
+    if not pairs and (wrong := absent(corpus, task, there)):
+        raise ConsommeError(f"dataset {corpus['name']}: {wrong}")
+    reader = Reader(columns, task, Path(), unit="row", names_recordings=False)
+    heavy = {columns.get("audio"), "translation"}
+    for number, cells in enumerate(itertools.chain(first, rows)):
+        fields = {k: v for k, v in cells.items() if k not in heavy}
+        if pairs:
+            cells = cells | _sides(cells["translation"], columns, corpus, languages)
+        elif task == "asr":
+            cells = cells | {columns["audio"]: _fetched(cells.get(columns["audio"]))}
+        yield reader(number, cells, fields)
+
+
+def _sides(
+    sentences: Mapping[str, Any], columns: Mapping[str, str], corpus: Mapping[str, Any], languages: Sequence[str]
+) -> dict[str, Any]:
+    sides = dict(zip(("source", "target"), languages, strict=True))
+    for side, language in sides.items():
+        if side != corpus.get("missing") and language not in sentences:
+            raise ConsommeError(f"dataset {corpus['name']}: no {language} among {', '.join(sentences)}")
+    return {columns[side]: sentences.get(language) for side, language in sides.items()}
 
 
 def _folder(corpus: Mapping[str, Any], data_root: Path) -> Path:
@@ -87,29 +111,82 @@ def _load(corpus: Mapping[str, Any], data_root: Path) -> Any:
     import datasets
 
     folder = _folder(corpus, data_root)
-    name = str(folder) if folder.is_dir() else corpus["name"]
     split = corpus.get("split") or "train"
-    try:
-        table = datasets.load_dataset(name, corpus.get("config"), split=split, revision=corpus.get("revision"))
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ConsommeError(f"dataset {name} (split {split}) can't be loaded: {error}") from error
-    for column, feature in table.features.items():
+    if any((folder / name).is_file() for name in SAVED):
+        table = datasets.load_from_disk(str(folder))
+        if isinstance(table, datasets.DatasetDict):
+            if split not in table:
+                raise ValueError(f"there is no such split; there are {', '.join(map(str, table))}")
+            table = table[split]
+    else:
+        table = datasets.load_dataset(
+            str(folder) if folder.is_dir() else corpus["name"],
+            corpus.get("config"),
+            split=split,
+            revision=corpus.get("revision"),
+            streaming=bool(corpus.get("streaming")),
+        )
+    for column, feature in (table.features or {}).items():
         if isinstance(feature, datasets.Audio):
             # decoding by `datasets` needs torchcodec, and that needs ffmpeg or CUDA's libraries
             table = table.cast_column(column, datasets.Audio(decode=False))
     return table
 
 
-def _check_columns(corpus: Mapping[str, Any], columns: Mapping[str, str], task: str, there: Sequence[str]) -> None:
-    for role in needed_of(corpus, task):
-        if columns[role] not in there:
-            raise ConsommeError(
-                f"dataset {corpus['name']}: no column '{columns[role]}' for {role}{nearest(columns[role], there)}; there "
-                f"are {', '.join(there)}. Say which it is with columns: {{{role}: NAME}}"
-            )
+@contextlib.contextmanager
+def _audio_as_stored() -> Generator[None]:
+    """`datasets` asks for torchcodec even where it only notes a file's name. Inside of this, it doesn't."""
+    import datasets
+
+    whole = datasets.Audio.encode_example
+    datasets.Audio.encode_example = _stored  # ty: ignore[invalid-assignment]
+    try:
+        yield
+    finally:
+        datasets.Audio.encode_example = whole
 
 
-def _audio(cell: Any) -> Path | bytes | None:
-    if isinstance(cell, dict):
-        return cell.get("bytes") or (Path(cell["path"]) if cell.get("path") else None)
-    return Path(cell) if isinstance(cell, str) else cell
+def _stored(feature: Any, value: Any) -> dict[str, Any]:
+    """A file's name, encoded bytes or an array as {bytes, path}, which is how `datasets` keeps audio."""
+    if isinstance(value, str | Path):
+        return {"bytes": None, "path": str(value)}
+    if isinstance(value, bytes | bytearray):
+        return {"bytes": bytes(value), "path": None}
+    if value.get("array") is None:
+        return {"bytes": value.get("bytes"), "path": value.get("path")}
+    import soundfile
+
+    encoded = io.BytesIO()
+    try:
+        samples, rate = Samples(value["array"], int(value["sampling_rate"])).waveform()
+        soundfile.write(encoded, samples, rate, format="WAV", subtype="FLOAT")
+    except BadAudio:
+        pass  # a row without audio
+    return {"bytes": encoded.getvalue(), "path": value.get("path")}
+
+
+def _fetched(cell: Any) -> Any:
+    """A cell of audio; where it only has an address, with the bytes that are there."""
+    if not isinstance(cell, Mapping) or cell.get("bytes") or "://" not in (address := str(cell.get("path"))):
+        return cell
+    import fsspec
+
+    with fsspec.open(address, "rb") as stream:
+        return {"bytes": stream.read(), "path": address}
+
+
+def _why(error: BaseException, corpus: Mapping[str, Any]) -> str:
+    """What an error says, with its first cause, and what to do where a login may be missing."""
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    words = " ".join(f"{error}{'' if cause is error else f' ({cause})'}".split())
+    if not isinstance(error, DatasetNotFoundError | RepositoryNotFoundError):
+        return words
+    return (
+        f"{words} If its name is right, it is private, or one has to agree to its terms: do that at "
+        f"https://huggingface.co/datasets/{corpus['name']}, then log in where the jobs run (hf auth login), or set HF_TOKEN there"
+    )

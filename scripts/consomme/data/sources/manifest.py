@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
-from consomme.data.sources.tables import Problem, header_of, like_data, records
-from consomme.data.text import nfc
+from consomme.data.sources.base import Raw, Source, kept, place_of, where_of
+from consomme.data.sources.cells import AUDIO
+from consomme.data.sources.roles import NEEDED, Columns, Reader, absent, columns_of, named_of, needed_of
+from consomme.data.sources.tables import header_of, like_data, records
 
-ROLES = {
-    "asr": ("audio", "text", "speaker", "document", "recording"),
-    "nmt": ("source", "target", "document"),
-}
-NEEDED = {"asr": ("audio", "text"), "nmt": ("source", "target")}
 SUFFIXES = (".tsv", ".csv", ".jsonl")
+FIRST = 20  # rows that are looked at before any job
 
 
 class Settings(Section):
     """A table of examples: TSV, CSV or JSONL."""
 
     path: Text = Field(description="the table; audio paths in it are relative to its folder")
-    columns: dict[Text, Text] = Field(default_factory=dict, description="our name: the table's column")
+    columns: Columns = Field(
+        default_factory=dict,
+        description="role: the table's column, where it isn't called as the role is. asr: audio, text, speaker, document, "
+        "recording, start, end, duration (seconds); nmt: source, target, document; both: id",
+    )
 
 
 class Manifest(Source):
     """{"path": FILE, "columns": {"audio": "path", "text": "sentence"}}: `columns` names the column of each role where
-    it isn't called as the role is (asr: audio, text, speaker, document, recording; nmt: source, target, document).
-    Audio paths are relative to the manifest's folder; an `id` column, if there is one, names the rows."""
+    it isn't called as the role is (ROLES). Audio paths are relative to the manifest's folder. `start` and `end` (or
+    `duration`) cut a row out of a recording; in .jsonl an `offset` is a start. An `id` column, if there is one, names the
+    rows; ids that recur are numbered."""
 
     name = "manifest"
     settings = Settings
@@ -44,64 +47,81 @@ class Manifest(Source):
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
         path, column, where = place_of(corpus, data_root), columns_of(corpus, "asr")["audio"], where_of(corpus)
         rows = (cells for _, cells in records(path) if isinstance(cells, dict))
-        return path.parent, (str(cells[column]) for cells in rows if cells.get(column) and kept(cells, where))
+        cells = (_path_of(row.get(column)) for row in rows if kept(row, where))
+        return path.parent, (name for name in cells if isinstance(name, str) and name)
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         path = place_of(corpus, data_root)
-        if path.suffix not in SUFFIXES:
-            return [f"manifest {path}: the name has to end in one of {', '.join(SUFFIXES)}"]
-        if problems := super().check(corpus, languages, data_root):
+        if problems := _file_problems(path) or super().check(corpus, languages, data_root):
             return problems
-        there = header_of(path) or []
-        needed = {columns_of(corpus, task)[role] for task, roles in NEEDED.items() for role in roles}
-        strange = "" if needed & set(there) else like_data(there, path)
-        return [f"{path}: none of its columns is called {', '.join(sorted(needed))}{strange}"] if strange else []
+        try:
+            there = _columns_in(path, corpus)
+        except ConsommeError as error:
+            return [str(error)]
+        # which task it is for is not known here: one of which something is there
+        found = {
+            task: sum(columns_of(corpus, task).get(r) in there for r in needed_of(corpus, task)) for task in NEEDED
+        }
+        task = max(found, key=lambda task: found[task])
+        if there and not found[task]:
+            wanted = " or ".join(f"{' and '.join(needed_of(corpus, task))} ({task})" for task in NEEDED)
+            return [
+                f"{path}: no column for {wanted}; there are {', '.join(there)}. Say which it is with "
+                f"columns: {{{needed_of(corpus, task)[0]}: NAME}}{like_data(there, path)}"
+            ]
+        return _problems(path, corpus, task, there)
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         path = place_of(corpus, data_root)
-        problems = self.check(corpus, languages, data_root)
-        if problems:
+        problems = _file_problems(path) or super().check(corpus, languages, data_root)
+        if problems := problems or _problems(path, corpus, task, _columns_in(path, corpus)):
             raise ConsommeError("; ".join(problems))
-        columns, there = columns_of(corpus, task), header_of(path)
-        for role in needed_of(corpus, task):
-            if there is not None and columns[role] not in there:
-                raise ConsommeError(
-                    f"{path}: no column '{columns[role]}' for {role}{nearest(columns[role], there)}; there are "
-                    f"{', '.join(there)}. Say which it is with columns: {{{role}: NAME}}{like_data(there, path)}"
-                )
-        yield from rows_of(records(path), columns, task, path.parent)
+        reader = Reader(columns_of(corpus, task), task, path.parent)
+        offsets = path.suffix == ".jsonl" and "start" not in (corpus.get("columns") or {})
+        for number, cells in records(path):
+            if isinstance(cells, tuple):
+                yield Raw(f"{number:07d}", problem=cells)
+            elif offsets and "offset" in cells and "start" not in cells:
+                yield reader(number, {**cells, "start": cells["offset"]}, cells)
+            else:
+                yield reader(number, cells)
 
 
-def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
-    """Role -> column for `task`, with the corpus's own names laid over the defaults."""
-    given = corpus.get("columns") or {}
-    return {role: role for role in ROLES[task]} | {role: nfc(column) for role, column in given.items()}
+def _file_problems(path: Path) -> list[str]:
+    if path.suffix in SUFFIXES:
+        return []
+    return [f"manifest {path}: the name has to end in one of {', '.join(SUFFIXES)}"]
 
 
-def needed_of(corpus: Mapping[str, Any], task: str) -> tuple[str, ...]:
-    """The roles that must have a column: all but the side that the corpus says is missing."""
-    missing = corpus.get("missing")
-    return tuple(role for role in NEEDED[task] if role != ("text" if task == "asr" and missing else missing))
+def _problems(path: Path, corpus: Mapping[str, Any], task: str, there: Sequence[str]) -> list[str]:
+    """What is wrong with the table for the task, as far as its columns and first rows show."""
+    if there and (wrong := absent(corpus, task, there)):
+        return [f"{path}: {wrong}{like_data(there, path)}"]
+    if task == "nmt" or corpus.get("missing"):
+        return []
+    columns = columns_of(corpus, task)
+    rows = [cells for _, cells in itertools.islice(records(path), FIRST) if isinstance(cells, dict)]
+    heard, said = ([str(cells.get(columns[role])).lower() for cells in rows] for role in NEEDED[task])
+    if rows and all(text.endswith(AUDIO) for text in said) and not any(name.endswith(AUDIO) for name in heard):
+        return [
+            f"{path}: its column '{columns['text']}' names recordings, and '{columns['audio']}' none: are they the wrong way "
+            f"round? Then say columns: {{audio: {columns['text']}, text: {columns['audio']}}}"
+        ]
+    return []
 
 
-def rows_of(
-    table: Iterator[tuple[int, dict[str, Any] | Problem]], columns: Mapping[str, str], task: str, root: Path
-) -> Iterator[Raw]:
-    """Numbered records as raw rows. Where there is no `id`, a recording's name is one, numbered from its second row on."""
-    numbered = Numbered()
-    for number, cells in table:
-        if isinstance(cells, tuple):
-            yield Raw(f"{number:07d}", problem=cells)
-            continue
-        cell = {role: text_of(cells.get(column)) for role, column in columns.items()}
-        name = text_of(cells.get("id"))
-        row = Raw(name or f"{number:07d}", fields=cells, document=cell.get("document"))
-        if task == "nmt":
-            row.source, row.target = cell["source"], cell["target"]
-        else:
-            row.target, row.speaker = cell["text"], cell.get("speaker")
-            row.audio = root / cell["audio"] if cell["audio"] else None
-            row.id = name or (numbered(cell["audio"]) if cell["audio"] else row.id)
-            recording = cell.get("recording")
-            row.recordings = (recording,) if recording else ()
-        yield row
+def _columns_in(path: Path, corpus: Mapping[str, Any]) -> list[str]:
+    """The columns of a table. A record of a .jsonl may lack what others have: as many are read as it takes."""
+    if path.suffix != ".jsonl":
+        return header_of(path) or []
+    there: dict[str, None] = {}
+    named = set(named_of(corpus).values()) - {""}
+    for count, (_, cells) in enumerate(records(path)):
+        if count >= FIRST and named <= there.keys():
+            break
+        there |= dict.fromkeys(cells if isinstance(cells, dict) else ())
+    return list(there)
+
+
+def _path_of(cell: Any) -> Any:
+    return cell.get("path") if isinstance(cell, Mapping) else cell
