@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from consomme.common.errors import ConsommeError
 from consomme.data import audio
 from consomme.data.sources import TABLE
 
@@ -148,3 +149,92 @@ def test_times_of_a_data_set_of_the_hub_count_only_if_they_are_named(steps, prep
 
 def test_a_role_of_times_is_one_of_speech():
     assert TABLE["manifest"].settings(path="m.tsv", columns={"duration": "length"}).columns == {"duration": "length"}
+
+
+# -- Kaldi -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kaldi(tmp_path):
+    """Writes the files of a data directory and returns its corpus."""
+
+    def write(**files):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        for name, text in files.items():
+            (tmp_path / "data" / name.replace("wav", "wav.scp")).write_text(text, encoding="utf-8")
+        return {"source": "kaldi", "path": "data", "max_skipped": 1}
+
+    return write
+
+
+def test_segments_of_kaldi(steps, kaldi, prepare):
+    steps("audio/long.wav")
+    rows = prepare(
+        kaldi(
+            wav="rec1 audio/long.wav\n",
+            segments="a-1 rec1 2.0 5.0\na-2\trec1 0 1.5\nb-1 rec1 8.25 -1\n",
+            text="a-1 one  two\na-2\tthree\nb-1 four\n",
+            utt2spk="a-1 a\na-2 a\nb-1 b\n",
+        )
+    )
+    assert (rows.ids, rows.targets, rows.speakers) == (
+        ["a-1", "a-2", "b-1"],
+        ["one two", "three", "four"],
+        ["a", "a", "b"],
+    )
+    assert [heard(rows, n) for n in range(3)] == [(2, 4, 3), (0, 1, 1.5), (8, 9, 1.75)]
+    assert rows.recordings == [["rec1"]] * 3
+
+
+def test_kaldi_without_segments(steps, kaldi, prepare, tmp_path):
+    steps("a b.wav", 2)
+    rows = prepare(kaldi(wav=f"u1 {tmp_path}/a b.wav\n", text="u1 one\n"))
+    assert (rows.ids, rows.targets, rows.speakers) == (["u1"], ["one"], [None]) and heard(rows, 0) == (0, 1, 2)
+
+
+def test_each_fault_of_a_data_directory_has_its_reason(steps, kaldi, prepare, reasons):
+    steps("long.wav")
+    names = ("good", "untold", "backwards", "beyond", "nowhere", "piped", "few", "gone")
+    corpus = kaldi(
+        wav="r long.wav\np sox x.wav -t wav - |\ng gone.wav\n",
+        segments="good r 0 1\nuntold r 1 2\nbackwards r 3 2\nbeyond r 9 12\nnowhere q 1 2\npiped p 0 1\nfew r 2\ngone g 0 1\n",
+        text="".join(f"{name} word\n" for name in names if name != "untold") + "unheard word\n",
+    )
+    assert prepare(corpus).ids == ["good"]
+    assert reasons() == {
+        "untold": "no text",
+        "backwards": "end before start",
+        "beyond": "beyond the end",
+        "nowhere": "missing",
+        "piped": "command",
+        "few": "columns",
+        "gone": "missing",
+        "unheard": "missing",
+    }
+
+
+def test_an_utterance_twice_and_a_file_that_is_not_there(kaldi, tmp_path):
+    corpus = kaldi(wav="u1 a.wav\nu1 b.wav\n", text="u1 one\n")
+    with pytest.raises(ConsommeError, match=r"wav\.scp: line 2 has 'u1' a second time"):
+        list(TABLE["kaldi"].read(corpus, "asr", [], tmp_path))
+    (tmp_path / "data/text").unlink()
+    (problem,) = TABLE["kaldi"].check(corpus, [], tmp_path)
+    assert problem.endswith("data/text") and TABLE["kaldi"].check(corpus | {"missing": "target"}, [], tmp_path) == []
+
+
+def test_a_recording_that_is_replaced_is_noticed(steps, kaldi, tmp_path):
+    corpus = kaldi(wav="r long.wav\np sox x |\n", text="r one\n")
+    seen = []
+    for seconds in (2, 3):
+        steps("long.wav", seconds)
+        seen.append(TABLE["kaldi"].inventory(corpus, [], tmp_path, tmp_path / "cache"))
+    assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_segments_of_a_file_that_was_cut_short(suffix, wav, prepare, reasons, tmp_path):
+    """What is still there is read; what lies behind has a reason."""
+    path = wav(f"long.{suffix}", samples=np.random.default_rng(0).uniform(-0.5, 0.5, 20 * RATE).astype(np.float32))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    rows = prepare(table(tmp_path, [(path.name, 2, 5, "there"), (path.name, 15, 18, "gone")]))
+    assert rows.targets == ["there"] and reasons().popitem()[1] in ("beyond the end", "truncated")

@@ -65,6 +65,7 @@ ADVICE = {
     "not text": "give the text in quotes, and audio as a path",
     "not a time": "start, end and duration are seconds, such as 12.5; columns: {start: '', end: ''} reads whole recordings",
     "end before start": "check the times, and whether `end` is a duration",
+    "command": "commands are not run: write what they would make to files, and name these in wav.scp",
     "beyond the end": "check the times: they are seconds from the beginning of the file. "
     "If the audio is cut already, say columns: {start: '', end: ''}",
 }

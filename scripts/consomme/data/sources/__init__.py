@@ -9,12 +9,13 @@ from consomme.data.sources.common_voice import CommonVoice
 from consomme.data.sources.folder import Folder
 from consomme.data.sources.generated import Generated
 from consomme.data.sources.hub import Hub
+from consomme.data.sources.kaldi import Kaldi
 from consomme.data.sources.manifest import Manifest
 from consomme.data.sources.parallel import Parallel
 
 __all__ = ["TABLE", "Raw", "Source", "source_named"]
 
 TABLE: Table[Source] = Table(
-    "corpus source", "consomme.sources", Manifest(), Folder(), CommonVoice(), Parallel(), Hub(), Generated()
+    "corpus source", "consomme.sources", Manifest(), Folder(), CommonVoice(), Kaldi(), Parallel(), Hub(), Generated()
 )
 source_named = TABLE.named
