@@ -270,9 +270,38 @@ def test_the_page_stands_alone_and_answers_first(written):
     assert "@import" not in text and "url(http" not in text
     for part in ("pareto", "costs", "choice", "sentences", "evidence", "overlap"):
         assert part in page.ids
+    assert not {"domains", "settings"} & set(page.ids)  # nothing of the kind is in the tree
     assert "bleu|nrefs:1" in text
     charts = json.loads(re.search(r"const charts = (.*);\n", text)[1])
     assert {"pareto", "pareto_dev", "parameters_0", "speed_1", "choice_0"} <= charts.keys()
+
+
+def test_merged_specialists_and_chosen_settings_stand_on_the_page(build_tree):
+    spec = json.loads(json.dumps(build_tree(replicates=(1, 2), count=20, claims=[])))
+    for model in spec["models"]:
+        if model["name"] in ("healed", "balanced"):
+            model["parents"] = ["base"] if model["name"] == "healed" else ["tuned/best", "healed"]
+        if model["name"] == "balanced":
+            path = Path(model["folder"]) / "provenance.json"
+            row = {"set": "medical", "metric": "loss", "admissible": True}
+            curve = [row | {"candidate": f"scale={s}", "value": s, "chosen": s == model["replicate"]} for s in (1, 2)]
+            path.write_text(json.dumps({"chosen": {"settings": {"scale": 1}, "curve": curve}}))
+    for trained in spec["train"].values():
+        trained["healed"] = ["general-dev"]
+    report(spec)
+    text = (OUT / "report.html").read_text()
+    assert {"domains", "settings"} <= set(Page(text).ids)
+    merged = text[text.index('id="domains"') : text.index('id="settings"')]
+    # no specialist is better than the base on the general set, so it has no shares
+    cells = r"<td class=\"n\">([0-9.]+)<small>([0-9.]* ?%?)</small></td>" * 2
+    (shown,) = re.findall(rf"<td>balanced</td><td class=\"soft\">merged</td>{cells}<td class=\"n\">(.*?)</td>", merged)
+    assert shown[1] == "" and float(shown[3].removesuffix(" %")) > 0 and shown[4] == shown[3]
+    assert re.findall(r"<tr><td>([a-z/]+)</td>", merged) == ["base", "tuned/best", "healed", "balanced"]
+    tried = text[text.index('id="settings"') : text.index('id="sentences"')]
+    assert re.findall(r"<td>(scale=.)</td><td class=\"n\">([0-9.]+)</td><td><b>(.*?)</b>", tried) == [
+        ("scale=1", "1.0000", "chosen in 1 of 2"),
+        ("scale=2", "2.0000", "chosen in 1 of 2"),
+    ]
 
 
 def test_the_median_run_stands_beside_the_best(written):

@@ -17,6 +17,7 @@ from consomme.report.charts.dag import COLOURS, graph_of_models, svg
 from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
+from consomme.report.findings.domains import domains
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.findings.means import (
     BOUNDS,
@@ -28,6 +29,7 @@ from consomme.report.findings.means import (
 )
 from consomme.report.findings.path import on_development, on_test
 from consomme.report.findings.series import series, words
+from consomme.report.findings.settings import chosen_settings
 from consomme.report.lineage import final_model, is_run, root, swept_nodes
 from consomme.report.numbers import metric_title, short, shown_speed, signed
 from consomme.report.outcomes import Outcomes
@@ -116,6 +118,8 @@ def context(
         "has_pruning": any(group["charts"] for group in shown_pruning.values()),
         "compact": pruning.compact(outcomes, costs, tried),
         "averages": _averages(outcomes, comparisons),
+        "domains": _domains(outcomes, records, scores, metric),
+        "chosen_settings": _chosen_settings(outcomes, records),
         "landscapes": [
             {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
             | {"open": s.node not in [o.node for o in shown[:i]]}
@@ -157,6 +161,50 @@ def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dic
             cells.append(c and {"state": state, "words": words + claim, "numbers": numbers})
         rows.append({"average": row["average"], "best": row["best"], "cells": cells})
     return rows
+
+
+def _domains(
+    outcomes: Outcomes, records: provenance.Records, scores: pd.DataFrame, metric: str
+) -> list[dict[str, Any]]:
+    """Each group of specialists with its averages: the header of each set, and a row a model."""
+    tables = []
+    for table in domains(outcomes, records, scores, metric):
+        kinds = {**dict.fromkeys(table.averages, "merged"), **dict.fromkeys(table.specialists, "specialist")}
+        rows = [
+            {"name": name, "kind": kinds.get(name, "base"), "mean": _percent(table.means[name])}
+            | {"cells": [c and {"value": f"{c.value:.2f}", "share": _percent(c.share)} for c in cells.values()]}
+            for name, cells in table.rows.items()
+            if any(cells.values())
+        ]
+        tables.append(
+            {"sets": [{"set": s, "specialist": of or "nobody's"} for s, of in table.sets.items()], "rows": rows}
+        )
+    return tables
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1f} %"
+
+
+def _chosen_settings(outcomes: Outcomes, records: provenance.Records) -> list[dict[str, Any]]:
+    """The tables of tried settings, with numbers as text and the fate of each in words."""
+    count = len(outcomes.replicates)
+
+    def fate(row: dict[str, Any]) -> str:
+        words = {"chosen": "chosen", "outside": "outside the limits"}
+        return ", ".join(w + f" in {row[key]} of {count}" * (count > 1) for key, w in words.items() if row[key])
+
+    return [
+        {"title": f"{t['model']}, {metric_title(t['metric'])}", "sets": t["sets"]}
+        | {
+            "rows": [
+                {"settings": row["settings"], "fate": fate(row), "taken": bool(row["chosen"])}
+                | {"values": [f"{v:.{4 if t['metric'] == 'loss' else 2}f}" for v in row["values"]]}
+                for row in t["rows"]
+            ]
+        }
+        for t in chosen_settings(outcomes, records)
+    ]
 
 
 def _pruning(
