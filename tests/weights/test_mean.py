@@ -182,6 +182,30 @@ def test_settings_of_training_may_differ(tmp_path, checkpoint, some):
     _mean(tmp_path, [a, b])
 
 
+@pytest.mark.parametrize(
+    ("key", "one", "two"),
+    [
+        ("do_normalize", True, False),
+        ("sampling_rate", 16000, 8000),
+        ("num_mel_bins", 80, 128),
+        ("do_lower_case", True, False),
+    ],
+)
+@pytest.mark.parametrize("names", [("preprocessor_config",) * 2, ("preprocessor_config", "processor_config")])
+def test_different_preprocessing(tmp_path, checkpoint, some, key, one, two, names):
+    """Also where one model has its extractor's settings in the newer file, as a part of the processor's."""
+    files = [
+        {
+            name: {"feature_extractor": {key: value}}
+            if name == "processor_config"
+            else {key: value, "processor_class": name}
+        }
+        for name, value in zip(names, (one, two), strict=True)
+    ]
+    a, b = (checkpoint(name, some(i), **made) for i, (name, made) in enumerate(zip("ab", files, strict=True)))
+    _refused(tmp_path, [a, b], "prepare their input differently", f"{key} {one!r} and {two!r}")
+
+
 def test_vocabularies_in_different_files(tmp_path, checkpoint, some):
     a, same, other, binary = (checkpoint(n, some(i)) for i, n in enumerate(("a", "same", "other", "binary")))
     for folder, pieces in ((same, VOCABULARY), (other, {**VOCABULARY, "a": 3, "b": 2})):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from consomme.common.errors import ConsommeError
 
 ZEROED = "zeroed"  # the folder, in that of a head-pruned model, with its copy in the stock shape
 KEPT = "checkpoints"  # the folder of the checkpoints that a training kept for averaging
@@ -12,6 +16,25 @@ ADAPTER = "adapter"  # the folder of the adapters that a training kept beside th
 HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv", "search.tsv")
 BESIDE = {ZEROED, KEPT, ADAPTER, "tensorboard"}
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """The content of a model's config.json. ConsommeError if there is none, or no JSON mapping in it."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ConsommeError(f"{folder}: no config.json: not a model folder")
+    return json_mapping(path)
+
+
+def json_mapping(path: Path) -> dict[str, Any]:
+    """The content of one of a checkpoint's JSON files. ConsommeError if it is no JSON mapping in UTF-8."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ConsommeError(f"{path} is damaged: not JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ConsommeError(f"{path} is damaged: it must hold a mapping")
+    return found
 
 
 def checkpoint_files(folder: Path) -> list[Path]:

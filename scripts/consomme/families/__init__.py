@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
+from consomme.common.model_files import config as config_of
 from consomme.common.table import Table
 from consomme.families import (
     auto,
@@ -76,7 +77,7 @@ def family_of(path: Path | str) -> Family:
         raise ConsommeError(
             f"{path}: no config.json there, so it is no model; a model is a Hugging Face checkpoint folder"
         )
-    return family_for(Path(path), read_json(file))
+    return family_for(Path(path), config_of(Path(path)))
 
 
 def family_for(folder: Path, config: Mapping[str, Any]) -> Family:

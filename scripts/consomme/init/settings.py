@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.languages import unspaced
+from consomme.common.model_files import config as config_of
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family, family_for, family_published
 from consomme.init.data import Seen, recurring
@@ -133,7 +133,7 @@ def base_named(name: str, task: str) -> Base:
         raise ConsommeError(f"--base {name}: there is no such folder, and names on the hub are OWNER/NAME")
     config: Mapping[str, Any] = {}
     if folder and (folder / "config.json").is_file():
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = config_of(folder)
     elif folder:
         raise ConsommeError(f"--base {name}: no config.json in that folder, so it is no Hugging Face checkpoint")
     family = family_for(folder, config) if folder else family_published(name)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.files import read_json
+from consomme.common.model_files import json_mapping
+from consomme.weights.tensors import header, refuse_pointer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PATTERNS = ["*.safetensors", "*.json", "*.spm", "*.txt", "*.model", "*.jinja", "vocab.bpe", "bpe.codes"]
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+GENERATION = "generation_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 NOT_COPIED = {"provenance.json", INDEX, "trainer_state.json", "training_args.json"}
 CHUNK = 1 << 24  # bytes copied at a time
@@ -31,13 +33,13 @@ def to_convert(name: str) -> str:
 
 def files_of(source: Path, where: str) -> list[Path]:
     """The files of a checkpoint folder that count, sorted: weights, configs, tokenizer. ConsommeError if it is no
-    checkpoint or has only pickled weights."""
+    checkpoint, has only pickled weights, or has damaged ones."""
     if not (source / "config.json").is_file():
         raise ConsommeError(f"{where}: no config.json there, so it is no Hugging Face checkpoint")
     if (source / WEIGHTS).is_file():
         weights = [source / WEIGHTS]
     elif (source / INDEX).is_file():
-        weights = [source / name for name in sorted(set(read_json(source / INDEX)["weight_map"].values()))]
+        weights = [source / name for name in _shards(source / INDEX, where)]
         lost = [path.name for path in weights if path.parent != source or not path.is_file()]
         if lost:
             raise ConsommeError(f"{where}: {INDEX} names {lost[0]}, which is not there; copy the whole folder")
@@ -55,7 +57,21 @@ def files_of(source: Path, where: str) -> list[Path]:
         for path in source.glob(pattern)
         if path.is_file() and path.name not in NOT_COPIED
     }
+    if (source / GENERATION).is_file():
+        json_mapping(source / GENERATION)  # transformers would go on without a damaged one
+    for path in weights:
+        header(path, where)
+    for path in others:
+        refuse_pointer(path, where)
     return sorted([*weights, *others])
+
+
+def _shards(index: Path, where: str) -> list[str]:
+    """The names of the files that an index of shards lists. ConsommeError if it lists none."""
+    found = json_mapping(index).get("weight_map")
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+        raise ConsommeError(f"{where}: {index.name} is damaged: it has no weight_map of tensors and files")
+    return sorted(set(found.values()))
 
 
 def copy_checkpoint(source: Path, target: Path, where: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.model_files import config, json_mapping
 from consomme.common.provenance import NAME, lineage
 from consomme.weights.tensors import FLOATS, Weights
 
@@ -64,6 +65,27 @@ COMPUTED = [
     "eos_token_id",
     "decoder_start_token_id",
 ]
+# keys of a processor's files that change what it makes of a recording or a text
+PREPROCESSING = (
+    "sampling_rate",
+    "feature_size",
+    "num_mel_bins",
+    "do_normalize",
+    "do_ceptral_normalize",
+    "normalize_means",
+    "normalize_vars",
+    "return_attention_mask",
+    "padding_value",
+    "chunk_length",
+    "hop_length",
+    "win_length",
+    "n_fft",
+    "stride",
+    "preemphasis",
+    "dither",
+    "do_lower_case",
+    "target_lang",
+)
 SHOWN = 3
 COMPARED = 1 << 16  # elements compared at once
 COUNTER = ".num_batches_tracked"  # of a batch norm: not a weight, and not used in evaluation
@@ -77,6 +99,7 @@ def check(models: Sequence[Weights]) -> None:
         _same_computation(first, other)
         _same_parts(first, other)
         _same_vocabulary(first, other)
+        _same_preprocessing(first, other)
         _same_tensors(first, other)
 
 
@@ -86,20 +109,7 @@ def check_words(models: Sequence[Weights]) -> None:
     for other in models[1:]:
         _same_architecture(models[0], other)
         _same_vocabulary(models[0], other)
-
-
-def config(folder: Path) -> dict[str, Any]:
-    """The model's config.json."""
-    path = folder / "config.json"
-    if not path.exists():
-        raise ConsommeError(f"{folder}: no config.json: not a model folder")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConsommeError(f"{path} is damaged: not JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise ConsommeError(f"{path} is damaged: it must hold a mapping")
-    return found
+        _same_preprocessing(models[0], other)
 
 
 def _same_architecture(first: Weights, other: Weights) -> None:
@@ -204,6 +214,31 @@ def _difference(one: Path, two: Path) -> str | None:
         shown = ", ".join(f"{k!r} {a.get(k)} and {b.get(k)}" for k in keys[:SHOWN])
         return f" in {len(keys)} entries ({shown})"
     return ""
+
+
+def _same_preprocessing(first: Weights, other: Weights) -> None:
+    """Compare what the models' processors make of a recording or a text. A key that one lacks is skipped, as in
+    config.json."""
+    one, two = (_preprocessing(m.folder) for m in (first, other))
+    differ = sorted(k for k in PREPROCESSING if k in one and k in two and one[k] != two[k])
+    if differ:
+        shown = "; ".join(f"{k} {one[k]!r} and {two[k]!r}" for k in differ[:SHOWN])
+        raise ConsommeError(
+            f"{first.name} and {other.name} prepare their input differently: {shown}. Only models of one ancestor, with its "
+            "processor's files, can be averaged"
+        )
+
+
+def _preprocessing(folder: Path) -> dict[str, Any]:
+    """The settings of a model's feature extractor and tokenizer. The extractor's were published as a file of their own, and
+    later as a part of the processor's."""
+    found: dict[str, Any] = {}
+    for name in ("tokenizer_config.json", "preprocessor_config.json", "processor_config.json"):
+        if (folder / name).exists():
+            there = json_mapping(folder / name)
+            extractor = there.get("feature_extractor")
+            found |= there | (extractor if isinstance(extractor, dict) else {})
+    return found
 
 
 def _same_tensors(first: Weights, other: Weights) -> None:

@@ -44,6 +44,7 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "pytorch_model.pt")
 _HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
+POINTER = b"version https://git-lfs"  # how a file begins that stands for one that git-lfs did not fetch
 
 Pieces = Callable[[str], Iterator[np.ndarray]]  # a tensor's name -> its stored elements, in order
 
@@ -146,11 +147,13 @@ class Weights:
 
 
 def header(path: Path, name: str) -> dict[str, Slot]:
-    """The tensors of one safetensors file; every position is checked against the file's length."""
+    """The tensors of one safetensors file; every position is checked against the file's length. ConsommeError that begins
+    with `name` for a file that is damaged, or that git-lfs did not fetch."""
 
     def damaged(why: str) -> ConsommeError:
         return ConsommeError(f"{name}: {path.name} is damaged or truncated: {why}. Fetch or write it again")
 
+    refuse_pointer(path, name)
     size = path.stat().st_size
     with open(path, "rb") as stream:
         first = stream.read(8)
@@ -161,15 +164,20 @@ def header(path: Path, name: str) -> dict[str, Slot]:
             raise damaged(f"its header should take {length} bytes, the file has {size}")
         try:
             entries: dict[str, Any] = json.loads(stream.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise damaged(f"its header is not JSON ({error})") from None
     if not isinstance(entries, dict):
         raise damaged("its header is not a mapping")
     entries.pop("__metadata__", None)
     start, slots, last = 8 + length, {}, 0
     for tensor, entry in entries.items():
-        kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        if kind not in DTYPES:
+        try:
+            kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
+        except (KeyError, TypeError, ValueError):
+            raise damaged(f"{tensor} lacks dtype, shape or data_offsets") from None
+        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+            raise damaged(f"{tensor} has shape {list(shape)} and data_offsets {[begin, end]}")
+        if not isinstance(kind, str) or kind not in DTYPES:
             raise ConsommeError(
                 f"{name}: tensor {tensor} in {path.name} has dtype {kind}; allowed: {', '.join(DTYPES)}"
             )
@@ -180,6 +188,16 @@ def header(path: Path, name: str) -> dict[str, Slot]:
     if last > size:
         raise damaged(f"its tensors should end at byte {last}, the file has {size}")
     return slots
+
+
+def refuse_pointer(path: Path, name: str) -> None:
+    """ConsommeError that begins with `name` if a file is only git-lfs's pointer to it."""
+    with open(path, "rb") as stream:
+        if stream.read(len(POINTER)) == POINTER:
+            raise ConsommeError(
+                f"{name}: {path.name} is a pointer of git-lfs and not the file itself: run `git lfs install` and "
+                f"`git lfs pull` in that repository, or `hf download NAME --local-dir FOLDER`"
+            )
 
 
 def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
