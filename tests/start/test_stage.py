@@ -122,8 +122,8 @@ def test_the_hub_gives_a_model_or_says_what_to_do(checkpoint, tmp_path, monkeypa
 
     asked = {}
 
-    def snapshot(name, revision=None, allow_patterns=None):
-        asked.update(name=name, revision=revision, patterns=allow_patterns)
+    def snapshot(name, revision=None, allow_patterns=None, ignore_patterns=None):
+        asked.update(name=name, revision=revision, patterns=allow_patterns, without=ignore_patterns)
         if name == "someone/offline":
             raise LocalEntryNotFoundError("no network")
         return str(tmp_path / "cache" / name / "0123abc")
@@ -134,6 +134,7 @@ def test_the_hub_gives_a_model_or_says_what_to_do(checkpoint, tmp_path, monkeypa
     run(given)
     assert asked["revision"] == "main"
     assert not any("bin" in p or "pt" in p for p in asked["patterns"])
+    assert asked["without"] == ["adapter.*"]  # of up to a thousand languages
     assert read_json(given.out / "provenance.json")["origin"] == {"hub": "someone/marian", "commit": "0123abc"}
 
     (tmp_path / "cache/someone/pickled/0123abc").mkdir(parents=True)

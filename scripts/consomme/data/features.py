@@ -16,7 +16,7 @@ from consomme.common.log import say
 from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
 
-VERSION = 1
+VERSION = 2
 
 
 class Features(Sequence[np.ndarray]):

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
-VERSION = 1  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
+VERSION = 2  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
 DIGITS = 24
 ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
 

@@ -100,9 +100,6 @@ class UnknownSpeech(Unknown):
 class UnknownCtc(UnknownSpeech, CtcFamily):
     """A recogniser with a CTC head."""
 
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return processor.tokenizer(" ".join(text.split()), add_special_tokens=False).input_ids
-
     def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
         tokenizer = processor.tokenizer
         if hasattr(tokenizer, "word_delimiter_token"):

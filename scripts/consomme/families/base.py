@@ -147,6 +147,7 @@ class Family:
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
     published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
+    adapted: Sequence[str] = ()  # likewise of those whose weights depend on the language (`by_language`)
 
     @property
     def tokenizer_kind(self) -> str:
@@ -182,6 +183,33 @@ class Family:
         """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them
         apart (`languages`), else for those that its files name."""
         raise NotImplementedError
+
+    # -- as published ----------------------------------------------------------------------------------------------
+    def by_language(self, source: Path) -> bool:
+        """Whether the weights of the checkpoint in the folder `source` depend on the language that it is used for."""
+        return False
+
+    def beside(self, source: Path, languages: Sequence[str]) -> list[str]:
+        """The names of the files of a checkpoint that these languages need beside weights, configs and tokenizer.
+        ConsommeError if the checkpoint has none for them."""
+        return []
+
+    def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
+        """Fill in what the checkpoint in `source` leaves open, in the files of its copy in `folder`. Returns what was
+        done, for the log; empty if nothing. ConsommeError if something is lost that can't be known."""
+        return ""
+
+    def some_languages(self, source: Path) -> list[str]:
+        """Languages that the checkpoint in the folder `source` can be tried with: one for asr, a pair for nmt."""
+        return ["en"] if self.task == "asr" else ["en", "fr"]
+
+    def misfit(self, config: Any, processor: Any) -> str | None:
+        """Why a model with this config can't use this processor, or None if it can."""
+        from consomme.families.vocabulary import beyond
+
+        sizes = (value_of(config, key) for key in ("vocab_size", "decoder.vocab_size", "text_config.vocab_size"))
+        size = next((size for size in sizes if size), None)
+        return beyond(getattr(processor, "tokenizer", processor), size) if size else None
 
     # -- examples --------------------------------------------------------------------------------------------------
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:

@@ -57,5 +57,5 @@ def tokenizer(vocabulary: Path) -> Any:
 def pieces(tokenizer: Any) -> list[str]:
     """Text of each token id: special tokens are empty, the word delimiter is a space."""
     special = set(tokenizer.all_special_tokens) - {tokenizer.word_delimiter_token}
-    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    names = tokenizer.convert_ids_to_tokens(range(max(tokenizer.get_vocab().values()) + 1))
     return ["" if t in special else " " if t == tokenizer.word_delimiter_token else t for t in names]

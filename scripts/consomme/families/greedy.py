@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
 from consomme.families.base import Family
+from consomme.families.vocabulary import names_special, spelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,19 @@ class CtcFamily(Family):
         new_head.write(self, source, out, processor, seed)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return processor.tokenizer(" ".join(text.split())).input_ids
+        tokenizer, text = processor.tokenizer, " ".join(text.split())
+        if names_special(tokenizer, text):
+            return spelled(tokenizer, text)
+        return tokenizer(text, add_special_tokens=False).input_ids
+
+    def misfit(self, config: Any, processor: Any) -> str | None:
+        """Beside labels that the head lacks: outputs that no token names, and another blank in the config, which the loss
+        reads, than in the tokenizer, which decoding reads."""
+        reason = super().misfit(config, processor) or head_misfit(config, processor.tokenizer)
+        if reason and self.tokenizer:
+            kind = self.tokenizer_kind
+            reason += f"; correct the files, or make a new head: from: {{..., tokenizer: {{type: {kind}}}}}"
+        return reason
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -79,13 +92,39 @@ class CtcFamily(Family):
     def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
         """The text of each row of token ids, without blanks and repetitions."""
         spelled = characters.pieces(processor.tokenizer)
-        return [" ".join("".join(spelled[t] for t in row).split()) for row in ids]
+        said = [" ".join("".join(spelled[t] for t in row).split()) for row in ids]
+        # such a tokenizer has capitals, and takes and gives small letters
+        return [text.lower() for text in said] if getattr(processor.tokenizer, "do_lower_case", False) else said
 
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
         return self.output_frames(model, lengths_of(batch))
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
+
+
+def head_misfit(config: Any, tokenizer: Any) -> str | None:
+    """Why a CTC head with this config doesn't fit the tokenizer, or None."""
+    outputs, blank, padding = config.vocab_size, config.pad_token_id, tokenizer.pad_token_id
+    if padding is None:
+        return "its tokenizer has no padding token, which is CTC's blank"
+    if blank != padding:
+        given = "null" if blank is None else blank
+        return f"pad_token_id, CTC's blank, is {given} in its config.json and {padding} ('{tokenizer.pad_token}') in its tokenizer"
+    if padding >= outputs:
+        return f"CTC's blank is {padding}, and the head has only {outputs} outputs"
+    named = max(tokenizer.get_vocab().values()) + 1
+    if outputs > named:
+        return f"its head has {outputs} outputs, and its tokenizer has tokens for {named}"
+    space = getattr(tokenizer, "word_delimiter_token", None)
+    if space is not None:
+        number = tokenizer.convert_tokens_to_ids(space)
+        meant = tokenizer.convert_ids_to_tokens(number)
+        if meant not in (space, tokenizer.unk_token):
+            return (
+                f"the space between words, '{space}', has the id {number}, which is that of '{meant}' in its vocabulary"
+            )
+    return None
 
 
 def lengths_of(batch: Mapping[str, Tensor]) -> Tensor:

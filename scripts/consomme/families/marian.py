@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from consomme.common.errors import ConsommeError
 from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS, Subwords
-from consomme.families.translation import Translator, fits
+from consomme.families.translation import Translator, code_of, fits
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Scratch(translation.Scratch):
@@ -75,11 +79,37 @@ class Marian(Translator):
         save(model, processor, out)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The tokenizer. Its `target_code` is what a model of several target languages wants before each source, as in
+        ">>fr<< Hello": empty for a model of one, None for one of several if no languages are given."""
         from transformers import MarianTokenizer
 
         with warnings.catch_warnings():
             _hush()
-            return MarianTokenizer.from_pretrained(path, local_files_only=True)
+            found = MarianTokenizer.from_pretrained(path, local_files_only=True)
+        known = target_codes(found)
+        found.target_code = "" if not known else None
+        if known and languages:
+            found.target_code = f">>{code_of(languages[-1], known, self.name)}<< "
+        return found
+
+    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+        return super().features(processor, marked(processor, str(source)))
+
+    def some_languages(self, source: Path) -> list[str]:
+        codes = list(target_codes(self.processor(source)))
+        return ["en", codes[0]] if codes else super().some_languages(source)
+
+    def misfit(self, config: Any, processor: Any) -> str | None:
+        sides = {"source": (processor.encoder, config.vocab_size)}
+        if processor.separate_vocabs:
+            sides["target"] = (processor.target_encoder, config.decoder_vocab_size or config.vocab_size)
+        for side, (vocabulary, size) in sides.items():
+            token, number = max(vocabulary.items(), key=lambda item: item[1])
+            if number >= size:
+                return (
+                    f"its {side} vocabulary gives '{token}' the id {number}, and the model knows only 0 to {size - 1}"
+                )
+        return None
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         from consomme.families.settings import pieces
@@ -89,7 +119,7 @@ class Marian(Translator):
         vocabulary = processor.target_encoder if separate else processor.encoder
         # partial and not closures: worker processes may get them pickled
         return Subwords(
-            *pieces(spm, vocabulary), partial(_spelled, processor, spm), partial(_ids, processor, vocabulary)
+            *pieces(spm, vocabulary), partial(_spelled, processor, spm, side), partial(_ids, processor, vocabulary)
         )
 
 
@@ -98,9 +128,34 @@ def _hush() -> None:
     warnings.filterwarnings("ignore", message="Recommended: pip install sacremoses")
 
 
-def _spelled(processor: Any, spm: Any, text: str) -> tuple[list[str], str]:
+def target_codes(processor: Any) -> dict[str, int]:
+    """The codes of the target languages that a model of several wants before its sources -> token id."""
+    return {
+        token[2:-2]: number
+        for token, number in processor.encoder.items()
+        if token.startswith(">>") and token[-2:] == "<<"
+    }
+
+
+def marked(processor: Any, source: str) -> str:
+    """The source with the code of the target language before it, where the model wants one. A source that has a code of
+    the model's already keeps it. ConsommeError if there is none to put."""
+    if processor.target_code == "":
+        return source
+    (code, *_) = [*processor.remove_language_code(source)[0], ""]
+    if code in processor.encoder:
+        return source
+    if processor.target_code is None:
+        raise ConsommeError(
+            "languages: this Marian translates into several languages, and none is given; allowed: "
+            f"{', '.join(sorted(target_codes(processor)))}. Or the sources begin with its code, as in '>>fr<< Hello'"
+        )
+    return processor.target_code + source
+
+
+def _spelled(processor: Any, spm: Any, side: str, text: str) -> tuple[list[str], str]:
     """The language code before a sentence, as in ">>fr<< Hello", and the text as SentencePiece spells it."""
-    code, text = processor.remove_language_code(text)
+    code, text = processor.remove_language_code(marked(processor, text) if side == "source" else text)
     return code, spm.normalize(text)
 
 
@@ -123,4 +178,5 @@ FAMILY = Marian(
     tokenizer=subwords.SentencePiece,
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
+    languages=True,
 )

@@ -116,9 +116,6 @@ class Parakeet(CtcFamily):
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
         return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
 
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return processor.tokenizer(" ".join(text.split()), add_special_tokens=False).input_ids
-
     def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
         tokenizer = processor.tokenizer
         said = [tokenizer.decode(row.tolist(), group_tokens=False, skip_special_tokens=True) for row in ids]

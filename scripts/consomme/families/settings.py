@@ -91,13 +91,24 @@ def capped(decoding: Mapping[str, Any], limit: int) -> dict[str, Any]:
     return {**decoding, "max_new_tokens": limit if wanted is None else min(int(wanted), limit)}
 
 
+# the same text at every call, one a row; a checkpoint's generation_config.json may want something else
+ONE_ANSWER: Mapping[str, Any] = {
+    "do_sample": False,
+    "num_beam_groups": 1,
+    "penalty_alpha": 0.0,  # of contrastive search
+    "num_return_sequences": 1,
+    "return_dict_in_generate": False,
+}
+
+
 def options_for(model: PreTrainedModel, options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The argument of `generate` for these settings, GenerationConfig's names, laid over the model's own.
 
-    own: what the architecture's `generate` reads besides; a published generation_config.json may not name it."""
+    own: what the architecture's `generate` reads besides; a published generation_config.json may not name it.
+    What a checkpoint says of penalties and suppressed tokens holds. Sampling doesn't, unless the settings ask for it."""
     config = copy.deepcopy(model.generation_config)
     config.max_length = None  # gives way to max_new_tokens
-    unknown = config.update(**{"use_cache": True, **options})
+    unknown = config.update(**{"use_cache": True, **ONE_ANSWER, **options})
     for key in unknown:
         raise ConsommeError(f"decoding.{key}: generate has no such setting{nearest(key, config.to_dict())}")
     for key, value in own.items():

@@ -130,6 +130,9 @@ class Speech2Text(Transcriber):
             return []
         return [tokenizer.lang_code_to_id[code_of(languages[-1], tokenizer.lang_code_to_id, self.name)]]
 
+    def some_languages(self, source: Path) -> list[str]:
+        return list(self.processor(source).tokenizer.lang_code_to_id or {})[:1] or super().some_languages(source)
+
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families.encoder_decoder import EncoderDecoder
+from consomme.families.vocabulary import names_special, spelled
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,9 @@ class Transcriber(EncoderDecoder):
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         """The text and the end token: the model puts the start token before them itself."""
         tokenizer = processor.tokenizer
-        ids = [*self.prefix(tokenizer, languages), *tokenizer(text, add_special_tokens=False).input_ids]
+        plain = not names_special(tokenizer, text)
+        said = tokenizer(text, add_special_tokens=False).input_ids if plain else spelled(tokenizer, text)
+        ids = [*self.prefix(tokenizer, languages), *said]
         ids.append(self.end(tokenizer))
         if len(ids) > tokenizer.model_max_length:
             raise ConsommeError(

@@ -15,6 +15,7 @@ from consomme.common.settings import Section
 from consomme.families import keys
 from consomme.families.base import Subwords
 from consomme.families.encoder_decoder import UNBOUNDED, EncoderDecoder
+from consomme.families.vocabulary import names_special, spelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,10 +59,10 @@ class Translator(EncoderDecoder):
 
         if not isinstance(source, str):
             raise TypeError("a sentence is needed, not a waveform")
-        return np.asarray(fits(processor, processor(source).input_ids, source), dtype=np.int64)
+        return np.asarray(fits(processor, _whole(processor, source, "source"), source), dtype=np.int64)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return fits(processor, processor(text_target=text).input_ids, text)
+        return fits(processor, _whole(processor, text, "target"), text)
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         """Of a tokenizer that holds a SentencePieceProcessor or is a unigram model of the tokenizers library."""
@@ -115,6 +116,11 @@ class Multilingual(Translator):
             found.src_lang, found.tgt_lang = (code_of(language, known, self.name) for language in languages)
         return found
 
+    def some_languages(self, source: Path) -> list[str]:
+        known = list(codes(super().processor(source)))
+        english, french = ([code for code in known if code.startswith(two)] for two in ("en", "fr"))
+        return [[*english, *known][0], [*french, *known[::-1]][0]]
+
     def beginning(self, processor: Any) -> dict[str, Any]:
         return {"forced_bos_token_id": self.target(processor)}
 
@@ -133,6 +139,15 @@ def _spelled(processor: Any, before: str, text: str) -> tuple[list[str], str]:
     backend = processor.backend_tokenizer
     normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
     return [], "".join(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised))
+
+
+def _whole(processor: Any, text: str, side: str) -> list[int]:
+    """The token ids of a sentence of this side with the special tokens around it."""
+    argument = "text" if side == "source" else "text_target"
+    if not names_special(processor, text):
+        return processor(**{argument: text}).input_ids
+    first, last = _frame(processor, side)
+    return [*first, *spelled(processor, text, argument), *last]
 
 
 def _frame(processor: Any, side: str) -> tuple[list[int], list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,19 @@ if TYPE_CHECKING:
 
 END, START, SILENT = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
 TASKS = ("<|translate|>", "<|transcribe|>")
-OTHERS = ("<|startoflm|>", "<|startofprev|>", "<|nospeech|>")
+PREVIOUS = "<|startofprev|>"
+OTHERS = ("<|startoflm|>", PREVIOUS, "<|nospeech|>")
+LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
+# what config.json said of decoding before generation_config.json existed
+GENERATION = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "max_length",
+)
 ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
 PREFIX = 4  # START, language, task, SILENT
 MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
@@ -75,6 +88,8 @@ class Whisper(Transcriber):
         extractor = WhisperFeatureExtractor(feature_size=settings["num_mel_bins"], chunk_length=int(window))
         end, start = speech.convert_tokens_to_ids([END, START])
         ids = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
+        known = generation_ids(speech)
+        known["lang_to_id"] = {f"<|{code}|>": known["lang_to_id"][f"<|{code}|>"] for code in languages}
         fixed = {
             **ids,
             "vocab_size": len(speech),
@@ -88,13 +103,9 @@ class Whisper(Transcriber):
         model.generation_config = GenerationConfig(
             **ids,
             max_length=settings["max_target_positions"],
-            is_multilingual=True,
+            **known,
             language=languages[0],
             task="transcribe",
-            lang_to_id={f"<|{code}|>": speech.convert_tokens_to_ids(f"<|{code}|>") for code in languages},
-            task_to_id={t.strip("<|>"): speech.convert_tokens_to_ids(t) for t in TASKS},
-            no_timestamps_token_id=speech.convert_tokens_to_ids(SILENT),
-            prev_sot_token_id=speech.convert_tokens_to_ids("<|startofprev|>"),
             return_timestamps=False,
         )
         save(model, WhisperProcessor(feature_extractor=extractor, tokenizer=speech), out)
@@ -108,6 +119,25 @@ class Whisper(Transcriber):
         from transformers import WhisperProcessor
 
         return WhisperProcessor.from_pretrained(path, local_files_only=True)
+
+    def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
+        """Checkpoints of before 2023, and what was trained from them, name the ids of languages and tasks nowhere, and have
+        no generation_config.json, or one of before these keys. The tokenizer knows them."""
+        from consomme.common.files import write_json
+        from consomme.common.model_files import config, json_mapping
+
+        path = folder / "generation_config.json"
+        old = config(folder)
+        there = json_mapping(path) if path.is_file() else {key: old[key] for key in GENERATION if key in old}
+        added = {k: v for k, v in generation_ids(self.processor(folder).tokenizer).items() if there.get(k) is None}
+        if not added:
+            return ""
+        write_json(path, {**there, **added})
+        return f"generation_config.json lacked {', '.join(sorted(added))}; filled in from the tokenizer"
+
+    def some_languages(self, source: Path) -> list[str]:
+        known = generation_ids(self.processor(source).tokenizer).get("lang_to_id", {"<|en|>": 0})
+        return ["en"] if "<|en|>" in known else [next(iter(known)).strip("<|>")]
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         """float32 [time, bins], unpadded: the frames that the audio touches and one of silence, which `collate`
@@ -148,7 +178,7 @@ class Whisper(Transcriber):
         return batch
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        settings: dict[str, Any] = {"return_timestamps": False}
+        settings: dict[str, Any] = {"return_timestamps": False, **generation_ids(processor.tokenizer)}
         if not _english_only(processor.tokenizer):
             settings |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
         return settings
@@ -202,6 +232,29 @@ def _align(model: Any, moved: Callable[[int, int], list[int] | None]) -> None:
     if heads is not None:
         left = [there for there in (moved(*pair) for pair in heads) if there is not None]
         model.generation_config.alignment_heads = left or None
+
+
+def generation_ids(tokenizer: Any) -> dict[str, Any]:
+    """What transformers' `generate` has to know of the tokenizer, by the keys of generation_config.json. ConsommeError if
+    the tokenizer lacks a token that every Whisper has."""
+    known = tokenizer.get_added_vocab()
+    english = _english_only(tokenizer)
+    spoken = {} if english else {token: number for token, number in known.items() if LANGUAGE.fullmatch(token)}
+    needed = [START, SILENT, *([] if english else TASKS)]
+    lost = [token for token in needed if token not in known] or (
+        [] if english or spoken else ["a language, such as <|en|>"]
+    )
+    if lost:
+        raise ConsommeError(
+            f"its tokenizer has no token for {lost[0]}, which Whisper is asked with; copy the tokenizer's files from the "
+            "checkpoint that this one was trained from"
+        )
+    ids: dict[str, Any] = {"is_multilingual": not english, "no_timestamps_token_id": known[SILENT]}
+    if PREVIOUS in known:
+        ids["prev_sot_token_id"] = known[PREVIOUS]
+    if not english:
+        ids |= {"lang_to_id": spoken, "task_to_id": {token.strip("<|>"): known[token] for token in TASKS}}
+    return ids
 
 
 def _english_only(tokenizer: Any) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 from consomme.common.errors import ConsommeError
 from consomme.start.checkpoint import PATTERNS, to_convert
 
+ADAPTERS = "adapter.*"  # one for each of up to a thousand languages: only that of the experiment is fetched
+
 
 def fetch(name: str, revision: str | None) -> tuple[Path, str]:
     """The folder and the commit of a checkpoint on the hub, downloaded unless the local cache has it.
@@ -24,7 +26,7 @@ def fetch(name: str, revision: str | None) -> tuple[Path, str]:
 
     where = f"from.hub: {name}" + (f" at {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS, ignore_patterns=[ADAPTERS]))
     except HFValidationError as error:
         raise ConsommeError(
             f"{where}: not a name on the hub (OWNER/NAME is); for a folder write from: {{folder: ...}}"
@@ -49,3 +51,18 @@ def fetch(name: str, revision: str | None) -> tuple[Path, str]:
             f"conversion as a pull request: name it as revision: refs/pr/NUMBER. Or {to_convert('pytorch_model.bin')}"
         )
     return folder, folder.name
+
+
+def fetch_file(name: str, commit: str, file: str) -> None:
+    """Download one more file of a checkpoint that `fetch` has found, into the same folder of the local cache.
+    ConsommeError if there is no such file, or no way to reach the hub."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(name, file, revision=commit)
+    except (LocalEntryNotFoundError, EntryNotFoundError, OSError) as error:
+        raise ConsommeError(
+            f"from.hub: {name}: {file} can't be fetched: the repository has none, or the hub can't be reached "
+            f"({type(error).__name__}: {str(error)[:200]})"
+        ) from error

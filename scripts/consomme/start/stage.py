@@ -3,7 +3,8 @@ a new CTC head, or {"scratch": {...}, "tokenizer": {...}}."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from consomme.common.stage import build_once
 from consomme.families import family_named, family_of, load
 from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
-from consomme.start.hub import fetch
+from consomme.start.hub import fetch, fetch_file
+
+MOST = 400  # letters of a library's own message that are shown
 
 
 def run(job: Job) -> None:
@@ -39,6 +42,8 @@ def _hub(job: Job, settings: dict[str, Any]) -> None:
 
     def build(folder: Path, work: Path) -> None:
         source, commit = fetch(name, revision)
+        for file in _beside(job, source):
+            fetch_file(name, commit, file)
         _take(job, source, folder, f"from.hub: {name}")
         _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit})
 
@@ -53,7 +58,9 @@ def _folder(job: Job, settings: dict[str, Any]) -> None:
             "from: {hub: NAME} fetches one where there is a network)"
         )
     where = f"from.folder: {source}"
-    content = {path.name: hash_file(path) for path in files_of(source, where)}
+    files = files_of(source, where)
+    files += [source / name for name in _beside(job, source)]
+    content = {path.name: hash_file(path) for path in files if path.is_file()}
 
     def build(folder: Path, work: Path) -> None:
         _take(job, source, folder, where)
@@ -68,7 +75,8 @@ def _take(job: Job, source: Path, folder: Path, where: str) -> None:
     family = family_of(source)
     _same_task(job, family, where)
     if tokenizer := job.spec["settings"].get("tokenizer"):
-        family.new_head(source, folder, tokenizer, _texts(job, "from.tokenizer"), _seed(job))
+        with _as_given(where, source, "the checkpoint"):
+            family.new_head(source, folder, tokenizer, _texts(job, "from.tokenizer"), _seed(job))
         say(f"{where}: a new head for {read_json(folder / 'config.json')['vocab_size']} tokens of the training texts")
         return
     names = {name for path in files if path.suffix == ".safetensors" for name in names_in(path)}
@@ -78,6 +86,34 @@ def _take(job: Job, source: Path, folder: Path, where: str) -> None:
             "gives it a tokenizer made of the training texts and a CTC head for it"
         )
     copy_checkpoint(source, folder, where)
+    with _as_given(where, folder, f"its {family.name} processor or tokenizer"):
+        if done := family.settle(source, folder, _languages(job)):
+            say(f"{where}: {done}")
+
+
+def _beside(job: Job, source: Path) -> list[str]:
+    """The names of further files of a checkpoint that the experiment's languages need; a new head needs none."""
+    return [] if job.spec["settings"].get("tokenizer") else family_of(source).beside(source, _languages(job))
+
+
+def _languages(job: Job) -> list[str]:
+    """The experiment's languages, for a checkpoint whose weights depend on them; others are the same for all."""
+    return list(job.spec.get("languages") or ())
+
+
+@contextmanager
+def _as_given(where: str, folder: Path, what: str) -> Generator[None]:
+    """Around the reading of files that others made: whatever goes wrong is an error of the user's, who knows the
+    checkpoint as `where` and not by the folder that it is copied to."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()).replace(f"{folder}/", f"{where}: ").replace(str(folder), where)
+        if isinstance(error, ConsommeError):
+            raise ConsommeError(said if where in said else f"{where}: {said}") from error
+        raise ConsommeError(f"{where}: {what} does not load: {type(error).__name__}: {said[:MOST]}") from error
 
 
 def _texts_key(job: Job) -> dict[str, Any]:
@@ -139,11 +175,12 @@ def _close(job: Job, folder: Path, where: str, **more: Any) -> None:
 
     family = family_of(folder)
     _same_task(job, family, where)
-    try:
-        family.processor(folder)
-    except (OSError, ValueError, TypeError, KeyError, AssertionError) as error:  # as transformers words a lost file
-        raise ConsommeError(f"{where}: its {family.name} processor or tokenizer does not load: {error}") from error
-    model = load(folder)
+    with _as_given(where, folder, f"its {family.name} processor or tokenizer"):
+        processor = family.processor(folder)
+    with _as_given(where, folder, "the model"):
+        model = load(folder)
+    if reason := family.misfit(model.config, processor):
+        raise ConsommeError(f"{where}: {reason}")
     complete(folder, model)
     parameters = sum(p.numel() for p in model.parameters())
     say(f"{where}: {family.architecture}, {parameters:,} parameters")

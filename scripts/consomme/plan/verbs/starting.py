@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import glob
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consomme.common.model_files import config as config_of
 from consomme.common.settings import Section
 from consomme.families import TABLE as FAMILIES
-from consomme.families import family_for
+from consomme.families import family_for, family_published
 from consomme.families.base import value_of
 from consomme.plan.items import Model, Prepared
 from consomme.plan.problems import among, fail, section
@@ -38,10 +38,9 @@ def checkpoint_folders(patterns: list[str], root: Path, path: str) -> dict[str, 
 
 def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     """Family and shape of a checkpoint folder, as far as its config.json can be read."""
-    file = Path(folder) / "config.json"
-    if not file.is_file():
+    if not (Path(folder) / "config.json").is_file():
         return {}
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = config_of(Path(folder))
     family = family_for(Path(folder), config)
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
     width = {stack.width: value_of(config, stack.width) for stack in family.stacks.values() if stack.width}
@@ -51,12 +50,21 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     return {"family": family.name, **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()}}
 
 
+def _by_language(settings: Mapping[str, Any], root: Path) -> bool:
+    """Whether the weights of a fetched checkpoint depend on the experiment's languages: by its files, or by its name."""
+    if "hub" in settings:
+        name = settings["hub"]["name"]
+        found = family_published(name)
+        return bool(found) and any(word in name.lower() for word in found.adapted)
+    folder = root / settings["folder"]
+    return (folder / "config.json").is_file() and family_for(folder, config_of(folder)).by_language(folder)
+
+
 def check_head(folder: Path, tokenizer: Mapping[str, Any], path: str) -> None:
     """ConfigurationError if a CTC family's checkpoint has no head and gets none; no check without its config.json."""
-    file = folder / "config.json"
-    if tokenizer or not file.is_file():
+    if tokenizer or not (folder / "config.json").is_file():
         return
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = config_of(folder)
     family = family_for(folder, config)
     (name, *_) = config.get("architectures") or [family.architecture]
     if family.objective == "ctc" and family.tokenizer and not name.endswith("ForCTC"):
@@ -153,8 +161,10 @@ def _fetched(graph: Graph, name: str, node: FromNode, own: dict[str, Any], path:
             )
             identity, known["corpora"] = _drawn(graph, {**settings, "tokenizer": tokenizer}, node, path)
         else:
-            # the same in every replicate, so neither seed nor languages belong to it
+            # the same in every replicate, so no seed belongs to it, and languages only where its weights differ by them
             identity = {"task": graph.experiment.task, "settings": settings}
+            if _by_language(settings, Path(graph.data_root)):
+                identity["languages"] = graph.languages
         made.append(graph.model(name, point, "from", identity, **known))
     return made
 
