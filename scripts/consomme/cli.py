@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -149,12 +150,37 @@ def doctor(
         ),
     ] = None,
     profile: Annotated[str, typer.Option(help="With Slurm: the profile whose partitions must exist.")] = "slurm",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER_OR_NAME",
+            help="Instead: try a checkpoint, a folder or a name on the Hugging Face hub, with a few made-up rows.",
+        ),
+    ] = None,
 ) -> None:
     """Check whether a run will work here. One line per check; a failed one says what to do, and the exit code is 1."""
     from consomme.doctor.checks import asked_of, findings, show
     from consomme.workflow import profile_folder
 
+    if model is not None:
+        _try(model)
+        return
     if not show(findings(asked_of(config or [], profile_folder(profile)))):
+        raise typer.Exit(1)
+
+
+def _try(name: str) -> None:
+    """Try a checkpoint, and exit with 1 if a step fails."""
+    from consomme.doctor.checks import show_one
+    from consomme.doctor.trial import WIDTH, Trial
+
+    trial, well = Trial(name), True
+    for step, finding in trial.findings():
+        show_one(step, finding, WIDTH)
+        well = well and finding.well is not False
+    for crash in trial.crashes:
+        print(crash, file=sys.stderr)
+    if not well:
         raise typer.Exit(1)
 
 

@@ -217,3 +217,48 @@ def test_what_has_nothing_to_judge_is_no_cross():
     assert checks.show([("one", Finding(True, "well")), ("two", Finding(None, "none"))], console)
     assert not checks.show([("one", Finding(True, "well")), ("two", Finding(False, "bad", "mend it"))], console)
     assert "✗ two  bad → mend it" in console.export_text()
+
+
+# -- a checkpoint ------------------------------------------------------------------------------------------------------
+def tried(name, **environment):
+    """`--model` in this process: lines by step, exit status, what went to standard error."""
+    from typer.testing import CliRunner
+
+    from consomme.cli import app
+
+    done = CliRunner().invoke(app, ["doctor", "--model", str(name)], env=environment)
+    return {line[2:].split("  ")[0].strip(): line for line in done.stdout.splitlines()}, done.exit_code, done.stderr
+
+
+def test_a_checkpoint_goes_the_whole_path(here, folders):
+    lines, status, _ = tried(folders("t5"))
+    assert list(lines) == ["checkpoint", "start", "evaluate", "train", "average", "prune", "export"]
+    assert status == 0 and all(line.startswith("✓") for line in lines.values()), lines
+    assert "t5, nmt" in lines["checkpoint"] and "parameters" in lines["start"] and "2 steps" in lines["train"]
+    assert "kept" in lines["prune"] and "2 of 2" in lines["export"]
+    assert list(here.iterdir()) == []
+
+
+def test_a_checkpoint_that_cannot_start_says_why_and_the_rest_is_not_tried(here, folders):
+    shutil.copytree(folders("wav2vec2"), "mine")
+    config = json.loads(Path("mine/config.json").read_text())
+    Path("mine/config.json").write_text(json.dumps(config | {"pad_token_id": 1}))
+    lines, status, error = tried("mine")
+    assert status == 1 and "CTC's blank, is 1 in its config.json" in lines["start"] and not error
+    assert all(lines[step].startswith("–") for step in ("evaluate", "train", "average", "prune", "export"))
+
+
+def test_what_is_no_checkpoint(here, folders):
+    Path("empty").mkdir()
+    for name, reason in (("empty", "no config.json there"), ("./nowhere", "there is no such folder")):
+        lines, status, _ = tried(name)
+        assert status == 1 and reason in lines["checkpoint"] and lines["start"].startswith("–")
+
+
+def test_a_crash_is_a_cross_with_the_lines_to_report(here, folders, monkeypatch):
+    from consomme.train import stage
+
+    monkeypatch.setattr(stage, "run", lambda job: 1 / 0)
+    lines, status, error = tried(folders("t5"))
+    assert status == 1 and "ZeroDivisionError" in lines["train"] and "please report" in lines["train"]
+    assert "Traceback" in error and lines["average"].startswith("–") and lines["export"].startswith("✓")

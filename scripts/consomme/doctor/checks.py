@@ -62,12 +62,17 @@ def _find(check: Check, asked: Asked) -> Finding:
 
 def show(found: Sequence[tuple[str, Finding]], console: Console | None = None) -> bool:
     """Print one line per result, and the remedy below a failed one. Returns whether none has failed."""
-    console = console or Console(soft_wrap=True, highlight=False)
     width = max(len(name) for name, _ in found)
     for name, finding in found:
-        mark, style = MARKS[finding.well]
-        line = Text.assemble((mark, style), f" {name:<{width}}  {finding.said}")
-        if finding.well is False and finding.remedy:
-            line.append(f" → {finding.remedy}")
-        console.print(line)
+        show_one(name, finding, width, console)
     return all(finding.well is not False for _, finding in found)
+
+
+def show_one(name: str, finding: Finding, width: int, console: Console | None = None) -> None:
+    """Print the line of one result, the name padded to `width`."""
+    console = console or Console(soft_wrap=True, highlight=False)
+    mark, style = MARKS[finding.well]
+    line = Text.assemble((mark, style), f" {name:<{width}}  {finding.said}")
+    if finding.well is False and finding.remedy:
+        line.append(f" → {finding.remedy}")
+    console.print(line)
