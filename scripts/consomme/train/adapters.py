@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from consomme.common.errors import ConsommeError
 from consomme.families.surgery import groups
@@ -62,14 +62,14 @@ def save(adapted: LoraModel, folder: Path) -> None:
     they were trained on."""
     from copy import copy
 
-    from peft import get_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
 
     found = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     # peft's own wrapper, which we do without, adds a level to the names
     factors = {f"base_model.{name}": t.detach().float().cpu().contiguous() for name, t in found.items()}
-    config = copy(adapted.peft_config["default"])
-    config.inference_mode, config.target_modules = True, sorted(config.target_modules)
+    config = cast(LoraConfig, copy(adapted.peft_config["default"]))
+    config.inference_mode, config.target_modules = True, sorted(config.target_modules or ())
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(str(folder))
     save_file(factors, folder / FACTORS, {"format": "pt"})

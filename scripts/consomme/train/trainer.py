@@ -8,7 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -21,6 +21,7 @@ from consomme.train import checkpoints, dropout, hidden, hybrid, losses
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from accelerate.optimizer import AcceleratedOptimizer
     from torch import Tensor
     from transformers import PreTrainedModel, TrainingArguments
 
@@ -130,9 +131,8 @@ class AsrNmtTrainer(Trainer):
             steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
             share = sum(steps, torch.zeros(()))
         if self.scaler and self.accelerator.sync_gradients:
-            self.scaler.unscale_(
-                self.optimizer.optimizer
-            )  # before they are clipped; an overflow is noted, the step skipped
+            # before they are clipped; an overflow is noted, the step skipped
+            self.scaler.unscale_(cast("AcceleratedOptimizer", self.optimizer).optimizer)
         # a batch has its share of the step's loss; max_loss limits the sum
         self.last_loss = share if self.batch == 1 else self.last_loss + share
         self._watch()
