@@ -167,6 +167,15 @@ def test_common_voice_and_folders_are_found(here):
     assert seen.hours == pytest.approx(6 * 0.5 / 3600)
 
 
+def test_segments_are_measured_and_not_their_recordings(here):
+    from .conftest import write_recording
+
+    write_recording(here / "long.wav")
+    (here / "m.tsv").write_text("audio\tstart\tend\ttext\nlong.wav\t0\t0.1\tone\nlong.wav\t0.2\t\ttwo\n")
+    seen = look(Path("m.tsv"), "asr", ["sv"], "--train")
+    assert seen.seconds == pytest.approx([0.1, 0.3])
+
+
 def test_pairs_in_one_table_with_a_header_and_without(here):
     (here / "plain.tsv").write_text("a house\tune maison\na dog\tun chien\n")
     (here / "named.tsv").write_text("en\tfr\na house\tune maison\n")

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.data.audio import BadAudio, is_file, span
 from consomme.data.sources import source_named
 from consomme.data.sources.base import Raw
-from consomme.data.sources.manifest import NEEDED, SUFFIXES
+from consomme.data.sources.manifest import SUFFIXES
+from consomme.data.sources.roles import NEEDED
 from consomme.data.sources.tables import header_of, like_data
 from consomme.data.text import clean, compared
 
@@ -112,16 +114,17 @@ def _measure(seen: Seen, rows: Sequence[Raw]) -> list[str]:
     problems = []
     for row in rows:
         if not isinstance(row.audio, Path):
-            problems.append(f"{row.id}: no audio")
-        elif not row.audio.is_file():
+            problems.append(f"{row.id}: no audio file")
+        elif not is_file(row.audio):
             problems.append(f"{row.id}: no file {row.audio}")
         else:
             try:
                 found = soundfile.info(str(row.audio))
-            except (soundfile.LibsndfileError, RuntimeError) as error:
+                first, last = span(found.frames, found.samplerate, row.start, row.end)
+            except (soundfile.LibsndfileError, RuntimeError, BadAudio) as error:
                 problems.append(f"{row.audio}: {error}")
                 continue
-            seen.seconds.append(found.frames / found.samplerate)
+            seen.seconds.append((last - first) / found.samplerate)
             seen.rates[found.samplerate] += 1
     return problems
 
