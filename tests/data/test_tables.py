@@ -102,6 +102,11 @@ def test_where_the_end_of_a_quote_is_in_doubt_all_lines_are_named(tmp_path):
     assert problems(rows) == {3: "quotes", 4: "quotes", 5: "quotes"}
 
 
+def test_a_paragraph_of_speech_is_no_row(tmp_path):
+    rows = read(tmp_path, "m.csv", 'audio,text\na.wav,"one\ntwo, three\nfour"\nb.wav,five\n', "asr")
+    assert [(r.id, r.target) for r in rows] == [("a.wav", "one\ntwo, three\nfour"), ("b.wav", "five")]
+
+
 def test_a_quote_without_an_end_takes_one_pair(tmp_path):
     rows = read(tmp_path, "m.csv", 'source,target\n"a,b\n' + "c,d\n" * 50_000)
     assert problems(rows) == {2: "quotes"} and len(sides(rows)) == 50_000

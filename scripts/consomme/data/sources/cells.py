@@ -120,14 +120,14 @@ def _over_lines(first: str, source: _Lines, mark: str, columns: int) -> tuple[li
 
     Without cells, its quote is never closed, or would swallow rows: lines that name a recording are rows, and only the
     first line is bad. Where lines look like rows and the quote is closed below them, it can't be told what they are: all
-    of them are bad."""
+    of them are bad, unless the first line names a recording, as a row would."""
     joined, doubtful = [first], False
-    row_by_itself = first.count(mark) + 1 >= columns
+    row_by_itself, heard = first.count(mark) + 1 >= columns, _names_audio(first, mark)
     for line in itertools.islice(source.ahead(), LONGEST):
-        if row_by_itself and len(cells := line.split(mark)) == columns:
-            if any(PurePath(cell).suffix.lower() in AUDIO for cell in cells):
+        if row_by_itself and line.count(mark) + 1 == columns:
+            if _names_audio(line, mark):
                 return None, 0
-            doubtful = doubtful or QUOTE not in line
+            doubtful = doubtful or not (heard or QUOTE in line)
         joined.append(line)
         if QUOTE in line:
             try:
@@ -139,6 +139,10 @@ def _over_lines(first: str, source: _Lines, mark: str, columns: int) -> tuple[li
             source.drop(len(joined) - 1)
             return None if doubtful else record, len(joined) - 1
     return None, 0
+
+
+def _names_audio(line: str, mark: str) -> bool:
+    return any(PurePath(cell.strip(QUOTE)).suffix.lower() in AUDIO for cell in line.split(mark))
 
 
 def _where_needed(line: str, cells: list[str], source: _Lines, columns: int) -> list[str]:
