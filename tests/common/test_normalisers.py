@@ -108,7 +108,7 @@ def test_each_can_be_sent_to_another_process_and_bears_any_text(name):
         ("fr", "les 1 000 et les 71 et 21 12", "les mille et les soixante et onze et vingt et un douze"),
         ("it", "3,14", "tre virgola uno quattro"),
         ("fr-BE", "71", "septante et un"),
-        ("fr", "le 1er", "le premier"),
+        ("fr", "le 1er, le 2e et la 90ème", "le premier, le deuxième et la quatre-vingt-dixième"),
         ("es", "el 2º de 16", "el segundo de dieciséis"),
         ("en", "The 4th of 30", "The fourth of thirty"),
         ("en", "3D, A4 and 007", "three D, A four and zero zero seven"),

@@ -14,6 +14,7 @@ from consomme.common.languages import base, unspaced
 from consomme.common.normalisers.base import Function, Normaliser
 
 NAMES = {"kk": "kz", "nb": "no", "nn": "no"}  # languages that num2words calls otherwise
+ENDINGS = {"fr": ("e", "ème"), "it": ("º",)}  # of ordinals, beside the one that num2words writes
 SPACES = " \u00a0\u202f"
 KEPT = 2**16  # numbers whose words are kept
 DIGITS = 15  # that a float holds exactly
@@ -64,8 +65,13 @@ def _cardinal(whole: str, fraction: str, language: str) -> str:
 @lru_cache(KEPT)
 def _ordinal(whole: str, letters: str, language: str) -> str | None:
     """None unless the letters are those that follow the digits of this ordinal."""
-    short = _convert(int(whole), language, "ordinal_num") if letters else None
-    return _convert(int(whole), language, "ordinal") if short == f"{int(whole)}{letters.lower()}" else None
+    if not letters:
+        return None
+    number, ending = int(whole), letters.lower()
+    usual = ending in ENDINGS.get(base(language), ()) and number > 1
+    if usual or _convert(number, language, "ordinal_num") == f"{number}{ending}":
+        return _convert(number, language, "ordinal")
+    return None
 
 
 def _convert(number: float, language: str, kind: str) -> str | None:
