@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 # written without spaces between words; a code that names a script is judged by that
 UNSPACED = frozenset(["zh", "yue", "wuu", "nan", "hak", "gan", "ja", "th", "lo", "km", "my", "shn", "bo", "dz"])
@@ -19,6 +20,14 @@ def base(code: str) -> str:
 
         first = _parts(get_global("language_aliases").get(first, first))[0]
     return first
+
+
+def spelled_as_in(known: Iterable[str], code: str) -> str:
+    """The code among `known` for the same language, such as fra for fr; `code` itself where it is there, or where none or
+    several are the same language."""
+    known = list(known)
+    same = [other for other in known if base(other) == base(code)]
+    return same[0] if code not in known and len(same) == 1 else code
 
 
 def unspaced(code: str) -> bool:

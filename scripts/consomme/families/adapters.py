@@ -12,6 +12,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import write_json
+from consomme.common.languages import spelled_as_in
 from consomme.common.model_files import config, json_mapping
 
 VOCABULARY, TOKENIZER, WEIGHTS = "vocab.json", "tokenizer_config.json", "model.safetensors"
@@ -29,7 +30,7 @@ def language_of(source: Path, languages: Sequence[str]) -> str:
     """The language that a checkpoint with several is used for: the experiment's, else the one that its tokenizer names.
     ConsommeError if it is none of the checkpoint's."""
     known = vocabularies(source)
-    language = languages[0] if languages else _own_language(source)
+    language = spelled_as_in(known, languages[0]) if languages else _own_language(source)
     if language not in known:
         shown = ", ".join(list(known)[:SHOWN]) + (f" and {len(known) - SHOWN} more" if len(known) > SHOWN else "")
         what = (

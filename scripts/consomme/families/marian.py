@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.languages import spelled_as_in
 from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS, Subwords
 from consomme.families.translation import Translator, code_of, fits
@@ -89,7 +90,7 @@ class Marian(Translator):
         known = target_codes(found)
         found.target_code = "" if not known else None
         if known and languages:
-            found.target_code = f">>{code_of(languages[-1], known, self.name)}<< "
+            found.target_code = f">>{code_of(spelled_as_in(known, languages[-1]), known, self.name)}<< "
         return found
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:

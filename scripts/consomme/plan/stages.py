@@ -9,13 +9,13 @@ from __future__ import annotations
 
 VERSIONS: dict[str, int] = {
     "data": 2,
-    "start": 3,
-    "train": 5,
+    "start": 4,
+    "train": 6,
     "average": 3,
     "prune": 3,
-    "evaluate": 1,
+    "evaluate": 2,
     "landscape": 1,
-    "relabel": 1,
+    "relabel": 2,
     "export": 1,
     "report": 8,
 }
