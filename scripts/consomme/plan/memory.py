@@ -1,8 +1,8 @@
-"""What a training needs in memory, estimated from config.json and settings: an upper bound by about a third, not a promise.
+"""What a training needs in memory, estimated from config.json and settings.
 
 Counted are weights, gradients and the optimizer's state, and what the forward pass keeps of the largest batch for the backward
-pass. docs/training.md compares the estimates with measured peaks. Not counted is what Python and torch take without a model
-(0.4 GiB on a processor, about as much on a GPU)."""
+pass. docs/training.md compares the estimates with measured peaks. Not counted is what Python and torch take without a model,
+0.9 GiB on a processor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ SECONDS = 10.0  # of a recording, where no corpus is prepared
 TOKENS_A_SECOND = 4  # of a transcript
 TOKENS = 40  # of a sentence
 LOGITS = 4  # logits, their log softmax, and the gradients of both
+BACKWARD = 1.25  # what the backward pass takes, over what is kept for it; measured
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def needed(
     means = 8 * (bool(kept.get("ema")) + bool(kept.get("mean")))
     return Memory(
         weights=parameters * (FLOAT32 + 2 * half),
-        gradients=trained * FLOAT32,
+        gradients=(trained + tables) * FLOAT32,  # tables are used twice, and each use gives a gradient
         optimizer=(trained - tables) * matrices + tables * vectors + trained * means,
         activations=activations(config, family, settings, batch, checkpointing),
     )
@@ -91,7 +92,7 @@ def needed(
 def activations(
     config: Mapping[str, Any], family: Family, settings: Mapping[str, Any], batch: Batch, checkpointing: bool
 ) -> float:
-    """Bytes that the forward pass of a batch keeps for the backward pass."""
+    """Bytes that the forward pass of a batch keeps for the backward pass, and of the gradients on the way."""
     number = 2 if settings.get("precision") in HALF else FLOAT32
     rate, front = _front(family, config)
     lengths = {"encoder": batch.seconds * rate if family.task == "asr" else batch.tokens, "decoder": batch.tokens}
@@ -101,24 +102,53 @@ def activations(
     for side, stack in family.stacks.items():
         here = batch.rows * lengths[side]
         there = batch.rows * lengths["encoder"] if side == "decoder" else 0.0
-        layer = (_layer(config, stack, hidden, lengths[side]) * here + _memory(config, stack, hidden) * there) * number
+        # norms compute in float32, whatever the precision
+        norms = 2 * hidden * len(stack.sublayers) * FLOAT32
+        numbers = _layer(config, stack, hidden) + _dropped(config, settings, family, stack, lengths, side)
+        layer = (numbers * number + norms) * here + _memory(config, stack, hidden) * number * there
         whole = hidden * here * number
         kept += _value(config, stack.count) * (whole if checkpointing else layer)
         largest = max(largest, layer)
     places = lengths["encoder"] if family.objective == "ctc" else batch.tokens
-    return kept + largest * checkpointing + LOGITS * batch.rows * places * config.get("vocab_size", 0) * FLOAT32
+    logits = LOGITS * batch.rows * places * config.get("vocab_size", 0) * FLOAT32
+    # computed again is one layer while the one above it is in use
+    return BACKWARD * (kept + 2 * largest * checkpointing + logits)
 
 
-def _layer(config: Mapping[str, Any], stack: Stack, hidden: float, length: float) -> float:
-    """Numbers that a layer keeps of each of its places."""
+def _layer(config: Mapping[str, Any], stack: Stack, hidden: float) -> float:
+    """Numbers that a layer keeps of each of its places, beside the input and the output of each norm."""
     inner = config["d_kv"] * _value(config, stack.heads) if "d_kv" in config else hidden
     attentions, forwards = len(stack.attentions), len(stack.feed_forwards)
     convolutions = max(len(stack.sublayers) - attentions - forwards, 0)
     width = _value(config, stack.width) if stack.width else 4 * hidden
-    total = len(stack.sublayers) * 2 * hidden  # the input of each norm, and its output
-    total += 5 * inner  # self-attention: queries, keys, values, and its output before and after the heads are joined
+    total = 5 * inner  # self-attention: queries, keys, values, and its output before and after the heads are joined
     total += (attentions - 1) * 3 * inner  # to the encoder: the same without keys and values
     return total + forwards * 2 * width + convolutions * 7 * hidden
+
+
+def _dropped(
+    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    family: Family,
+    stack: Stack,
+    lengths: Mapping[str, float],
+    side: str,
+) -> float:
+    """Numbers that dropout keeps of each place of a layer: its masks; and of attention the weights themselves, as many as
+    there are places to attend to, which are not kept without dropout (nor on a GPU)."""
+    given = settings.get("dropout")
+    inside = config.get("encoder_config") or config
+    rates = {key: given if isinstance(given, float) else value_of(inside, key) or 0 for key in family.dropouts}
+    rates |= {"attention_dropout": rates.get("dropout_rate", inside.get("attention_dropout", 0))} | (
+        given if isinstance(given, Mapping) else {}
+    )
+    numbers = 0.0
+    if rates.pop("attention_dropout"):
+        seen = lengths[side] + ("cross" in stack.attentions) * lengths["encoder"]
+        numbers += 3 * _value(config, stack.heads) * seen
+    if any(rates.values()):
+        numbers += len(stack.sublayers) * _hidden(config)
+    return numbers
 
 
 def _memory(config: Mapping[str, Any], stack: Stack, hidden: float) -> float:
