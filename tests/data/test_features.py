@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.data.features import features_of
 
 PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
@@ -27,6 +27,7 @@ class Frames:
         return source[: len(source) // 10 * 10].reshape(-1, 10) * np.float32(processor.scale)
 
 
+TOKENIZER = types.SimpleNamespace(model_max_length=512)
 PROCESSOR = types.SimpleNamespace(scale=2.0, sampling_rate=8000)
 
 
@@ -72,7 +73,43 @@ def test_token_ids(tmp_path, prepare):
     (tmp_path / "p.en").write_text("ab\nc\n")
     (tmp_path / "p.fr").write_text("x\ny\n")
     rows = prepare({"source": "parallel", "path": "p"}, "nmt")
-    assert [f.tolist() for f in features_of(Frames(), None, rows, tmp_path / "cache", "k")] == [[97, 98], [99]]
+    assert [f.tolist() for f in features_of(Frames(), TOKENIZER, rows, tmp_path / "cache", "k")] == [[97, 98], [99]]
+
+
+def test_a_row_that_the_family_can_not_take_is_empty_and_known(rows, tmp_path):
+    class Choosy(Frames):
+        def features(self, processor, source):
+            if len(source) == 880:
+                raise Unusable("too odd", f"{len(source)} samples")
+            return super().features(processor, source)
+
+    family = Choosy()
+    for _ in range(2):  # computed, and from the cache
+        found = features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
+        assert found.problems == {1: ("too odd", "too odd: 880 samples")}
+        assert found.lengths.tolist() == [80, 0, 96, 104, 112, 120] and found[1].shape == (0, 10)
+        assert features_of(family, PROCESSOR, rows.select([4, 1]), tmp_path / "cache", "key").problems.keys() == {1}
+        assert found[2:].problems == {}
+    assert family.calls == 5
+
+
+def test_what_goes_wrong_otherwise_names_its_row(rows, tmp_path):
+    family = Frames()
+    family.features = lambda processor, source: 1 / 0
+    with pytest.raises(ZeroDivisionError) as caught:
+        features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
+    assert rows.ids[0] in caught.value.__notes__[0]
+
+
+def test_sentences_are_kept_by_what_the_model_takes(tmp_path, prepare):
+    """Models with the same tokenizer and more positions take more of them."""
+    (tmp_path / "p.en").write_text("ab\nc\n")
+    (tmp_path / "p.fr").write_text("x\ny\n")
+    rows, family = prepare({"source": "parallel", "path": "p"}, "nmt"), Frames()
+    for most in (512, 1024, 512):
+        processor = types.SimpleNamespace(model_max_length=10**30, most_tokens={"source": most})
+        features_of(family, processor, rows, tmp_path / "cache", "k")
+    assert family.calls == 4
 
 
 def test_a_processor_for_another_rate_is_refused(rows, tmp_path):

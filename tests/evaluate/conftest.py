@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from consomme.common.errors import Unusable
 from consomme.evaluate.evaluator import Evaluator
 from consomme.families.base import Family
 
@@ -24,18 +25,43 @@ class Rows:
         return len(self.sources)
 
 
+class Inputs(list):
+    """Features of a set, computed on the spot, as `features_of` gives them."""
+
+    def __init__(self, family, processor, rows):
+        super().__init__()
+        self.problems = {}
+        for i, source in enumerate(rows.sources):
+            try:
+                self.append(family.features(processor, source))
+            except Unusable as error:
+                self.problems[i] = error.reason, str(error)
+                self.append(np.zeros(0, np.int64))
+
+    @property
+    def lengths(self):
+        return np.array([len(value) for value in self])
+
+
+MOST = 12  # tokens
+
+
 @dataclass(frozen=True)
 class Digits(Family):
-    """Token ids are written as text: "5 3" is [5, 3]."""
+    """Token ids are written as text: "5 3" is [5, 3]. There are positions for MOST on each side."""
 
     def features(self, processor, source):
+        if len(source.split()) > MOST:
+            raise Unusable("source too long", source)
         if self.objective == "seq2seq":
             return np.array([int(t) for t in source.split()] + [0], dtype=np.int64)
         rng = np.random.default_rng([ord(c) for c in source])
         return rng.standard_normal((max(2, len(source)), 16)).astype(np.float32)
 
     def labels(self, processor, text, languages):
-        return [int(t) for t in text.split()] + ([0] if self.objective == "seq2seq" else [])
+        if len(text.split()) > MOST:
+            raise Unusable("labels too long", text)
+        return [int(t) if t.isdigit() else 11 for t in text.split()] + ([0] if self.objective == "seq2seq" else [])
 
     def collate(self, processor, features, labels):
         import torch
@@ -59,6 +85,7 @@ class Digits(Family):
     def generate(self, model, processor, batch, languages, decoding):
         """Says the largest weight and the source, so that a hypothesis tells its model and its row."""
         self.calls.append(len(batch["input_ids"]))
+        self.decodings.append(decoding)
         loud = next(model.parameters()).abs().max().item()
         return [
             f"{loud:.3f} " + " ".join(map(str, x[m.bool()].tolist()))
@@ -77,6 +104,7 @@ def family(objective):
         stacks={},
     )
     object.__setattr__(record, "calls", [])
+    object.__setattr__(record, "decodings", [])
     return record
 
 
@@ -99,7 +127,7 @@ def marian(seed=0):
 def small(tmp_path, monkeypatch):
     """Builds evaluators whose features are computed on the spot."""
     fake = types.ModuleType("consomme.data.features")
-    fake.features_of = lambda family, processor, rows, cache, key: [family.features(processor, s) for s in rows.sources]
+    fake.features_of = lambda family, processor, rows, cache, key: Inputs(family, processor, rows)
     monkeypatch.setitem(sys.modules, "consomme.data.features", fake)
 
     def build(sets, objective="seq2seq", record=None, **given):

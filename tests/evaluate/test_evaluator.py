@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from consomme.common.errors import ConsommeError
+from consomme.evaluate.evaluator import Said
 from consomme.evaluate.identity import hash_model, processor_key
 
 SOURCES = ["5 6 7", "8", "9 10 11 3 4", "2 2", "6 7 8 9"]
@@ -100,9 +101,9 @@ def test_batches_and_order_do_not_show(small, tmp_path):
     answers = []
     for i, size in enumerate((1, 2, 64)):
         evaluator = small({"dev": small.Rows(SOURCES, TARGETS)}, batch_size=size, cache=tmp_path / str(i))
-        answers.append((evaluator.statistics(model, "dev", "loss"), evaluator.hypotheses(model, "dev")))
-        assert evaluator.hypotheses(model, "dev")[1].endswith(" 8 0")  # the row's own source
-        assert len(evaluator.hypotheses(model, "dev")) == len(SOURCES)
+        answers.append((evaluator.statistics(model, "dev", "loss"), evaluator.hypotheses(model, "dev").texts))
+        assert answers[-1][1][1].endswith(" 8 0")  # the row's own source
+        assert len(answers[-1][1]) == len(SOURCES)
     for loss, said in answers[1:]:
         np.testing.assert_allclose(loss, answers[0][0], rtol=1e-5)
         assert said == answers[0][1]
@@ -185,7 +186,7 @@ def test_the_training_mode_comes_back(small):
 def test_an_empty_set(small):
     evaluator = small({"dev": small.Rows([], [])})
     model = small.marian()
-    assert evaluator.hypotheses(model, "dev") == []
+    assert evaluator.hypotheses(model, "dev") == ([], [])
     assert evaluator.statistics(model, "dev", "loss").shape == (0, 2)
     assert evaluator.statistics(model, "dev", "bleu").shape == (0, 10)
     assert evaluator.value(model, "dev", "bleu") == 0
@@ -216,6 +217,83 @@ def test_only_rows_of_one_length_are_batched_where_padding_is_heard(small):
     object.__setattr__(record, "padding_matters", lambda config: True)
     sources = ["1 2", "3 4 5", "6 7", "8 9", "5 4 3 2"]
     evaluator = small({"dev": small.Rows(sources, sources)}, record=record, batch_size=2)
-    said = evaluator.hypotheses(small.marian(), "dev")
+    said = evaluator.hypotheses(small.marian(), "dev").texts
     assert record.calls == [1, 1, 2, 1]  # the longest first
     assert [hypothesis.partition(" ")[2] for hypothesis in said] == [f"{source} 0" for source in sources]
+
+
+LONG = " ".join(["2"] * 20)  # more than the family has positions for
+
+
+def test_a_row_that_the_model_can_not_take_is_an_empty_hypothesis_and_the_others_are_as_without_it(small, capsys):
+    model = small.marian()
+    alone = small({"dev": small.Rows(SOURCES, TARGETS)})
+    rows = small.Rows([*SOURCES[:2], LONG, *SOURCES[2:]], [*TARGETS[:2], "4 5", *TARGETS[2:]], fingerprint="with")
+    evaluator = small({"dev": rows})
+    others = [0, 1, 3, 4, 5]
+    said, loss = evaluator.hypotheses(model, "dev").texts, evaluator.statistics(model, "dev", "loss")
+    assert [said[i] for i in others] == alone.hypotheses(model, "dev").texts
+    np.testing.assert_allclose(loss[others], alone.statistics(model, "dev", "loss"), rtol=1e-5)
+    assert said[2] == "" and loss[2].tolist() == [0, 0]
+    length = evaluator.statistics(model, "dev", "bleu")[2, :2]
+    assert length.tolist() == [0, 2]  # nothing said of two words: it counts against the model
+    assert evaluator.unheard(model, "dev") == {2: "source too long"}
+    log = capsys.readouterr().err
+    assert log.count("1 row (row2): source too long") == 1  # said once
+
+
+def test_a_target_longer_than_the_decoder_has_no_part_in_the_loss_and_is_scored(small, capsys):
+    rows = small.Rows(SOURCES, [*TARGETS[:4], LONG])
+    evaluator, model = small({"dev": rows}), small.marian()
+    loss = evaluator.statistics(model, "dev", "loss")
+    assert loss[4].tolist() == [0, 0] and (loss[:4, 1] > 0).all()
+    assert evaluator.unmeasured(model, "dev") == {4: "labels too long"}
+    assert evaluator.hypotheses(model, "dev").texts[4] != "" and evaluator.unheard(model, "dev") == {}
+    assert "not counted in the loss: 1 row (row4): labels too long" in capsys.readouterr().err
+    assert evaluator.usable("dev") == [0, 1, 2, 3]
+
+
+def test_no_model_wins_with_a_set_of_which_it_can_take_nothing(small):
+    evaluator = small({"dev": small.Rows([LONG], ["1"])})
+    with pytest.raises(ConsommeError, match="none of its 1 rows has a loss"):
+        evaluator.value(small.marian(), "dev", "loss")
+    with pytest.raises(ConsommeError, match="dev: the model can use none of its rows"):
+        evaluator.usable("dev")
+    assert evaluator.hypotheses(small.marian(), "dev").texts == [""]
+
+
+def test_an_error_of_the_model_names_the_rows(small):
+    evaluator, model = small({"dev": small.Rows(["8", "99"], ["1", "2"])}), small.marian()
+    with pytest.raises(IndexError) as caught:  # 99 is no token of this model
+        evaluator.statistics(model, "dev", "loss")
+    assert caught.value.__notes__ == ["This was in 'dev', rows row0, row1."]
+
+
+@pytest.mark.parametrize(
+    ("targets", "decoding", "most"),
+    [
+        (TARGETS, {}, 26),  # six words and the end: half as many again, and 16 more
+        (TARGETS, {"max_new_tokens": None}, 26),
+        (TARGETS, {"max_new_tokens": 5}, 5),
+        ([*TARGETS[:4], LONG], {}, None),  # as many as the model has positions for
+        ([""] * 5, {}, None),  # no references
+    ],
+)
+def test_hypotheses_may_be_as_long_as_the_longest_reference_asks_for(small, targets, decoding, most):
+    record = small.family("seq2seq")
+    small({"dev": small.Rows(SOURCES, targets)}, record=record, decoding=decoding).hypotheses(small.marian(), "dev")
+    assert [given.get("max_new_tokens") for given in record.decodings] == [most]
+
+
+def test_hypotheses_that_were_cut_are_known_from_the_cache_too(small, capsys):
+    from consomme.families.base import Hypothesis
+
+    record = small.family("seq2seq")
+    cut = lambda *given: [Hypothesis("1", i == 1) for i in range(5)]  # noqa: E731
+    object.__setattr__(record, "decode", cut)
+    rows = {"dev": small.Rows(SOURCES, TARGETS)}
+    (row,) = small(rows, record=record).hypotheses(small.marian(), "dev").cut
+    said = Said(["1"] * 5, [row])
+    assert "dev: 1 of 5 (20 %) of the hypotheses were cut" in capsys.readouterr().err
+    object.__setattr__(record, "decode", None)
+    assert small(rows, record=record).hypotheses(small.marian(), "dev") == said

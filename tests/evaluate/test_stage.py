@@ -130,3 +130,18 @@ def test_a_spoilt_file_is_written_anew_from_the_cache(world):
     world()
     assert path.read_text(encoding="utf-8") == text
     assert len(world.calls) == asked
+
+
+def test_rows_that_were_not_taken_or_cut_stand_in_the_index_and_stay_there(world, monkeypatch, capsys):
+    from consomme.families.base import Hypothesis
+
+    world.corpora["b"] = (["9", "2 " * 20], ["9", "2"])
+    decode = lambda self, model, processor, batch, *given: [Hypothesis("1", True)] * len(batch["input_ids"])  # noqa: E731
+    monkeypatch.setattr("consomme.families.base.Family.decode", decode)
+    first = world()
+    assert "unheard" not in first["sets"][0]
+    assert first["sets"][1]["unheard"] == {"row1": "source too long"} and first["sets"][1]["cut"] == ["row0"]
+    lines = Path(first["sets"][1]["path"]).read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["hypothesis"] for line in lines] == ["1", ""]
+    assert "1 of 2 (50 %) unheard, 1 of 2 (50 %) cut" in capsys.readouterr().err
+    assert world() == first and len(world.loads) == 1

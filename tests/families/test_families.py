@@ -141,6 +141,27 @@ def test_generate_equals_the_stock_call(tiny):
     assert any(ours)
 
 
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_hypothesis_is_cut_where_no_end_came(tiny, beams):
+    """Against a run with more room: what goes on there was cut."""
+    if tiny.family.objective == "ctc":
+        pytest.skip("CTC has no end token")
+
+    def said(most, end):
+        with torch.no_grad():
+            bias = torch.zeros(tiny.model.config.vocab_size)
+            bias[tiny.model.generation_config.eos_token_id] = 1e4 if end else -1e4
+        handle = tiny.model.get_output_embeddings().register_forward_hook(lambda module, given, out: out + bias)
+        try:
+            decoding = {"num_beams": beams, "max_new_tokens": most}
+            return tiny.family.decode(tiny.model, tiny.processor, tiny.inputs, tiny.languages, decoding)
+        finally:
+            handle.remove()
+
+    assert [one.cut for one in said(6, end=False)] == [True, True]
+    assert [one.cut for one in said(6, end=True)] == [False, False]
+
+
 def test_more_new_tokens_than_positions_are_capped(tiny):
     decoding = {"max_new_tokens": 10**6} if tiny.family.name == "whisper" else {"max_new_tokens": 5}
     assert len(tiny.family.generate(tiny.model, tiny.processor, tiny.inputs, tiny.languages, decoding)) == 2

@@ -14,7 +14,7 @@ from consomme.common.job import Job
 from consomme.data.overlap import overlap
 from consomme.data.prepare import run as prepare
 from consomme.data.prepared import Rows
-from consomme.evaluate.evaluator import Evaluator
+from consomme.evaluate.evaluator import Evaluator, Label
 from consomme.families import family_named, load
 from consomme.families.ensemble import ensemble
 from consomme.relabel import stage
@@ -277,7 +277,7 @@ def rigged(made, monkeypatch):
         before = Rows.open([made.corpora["nmt"]])
         told = dict(zip(before.sources, zip(said, sure, strict=True), strict=True))
         monkeypatch.setattr(
-            Evaluator, "labels", lambda self, model, name: [told[source] for source in self.sets[name].sources]
+            Evaluator, "labels", lambda self, model, name: [Label(*told[s]) for s in self.sets[name].sources]
         )
         return before
 
@@ -321,16 +321,16 @@ def test_none_left_says_what_to_change(relabel, rigged):
 
 def test_a_killed_job_goes_on_and_a_new_threshold_asks_no_model(relabel, monkeypatch):
     monkeypatch.setattr(stage, "CHUNK", 5)
-    asked, generate = [], type(family_named("marian")).generate
+    asked, decode = [], type(family_named("marian")).decode
 
     def counting(self, model, processor, batch, languages, decoding):
         if len(asked) == 2:
             asked.append("killed")
             raise KeyboardInterrupt
         asked.append(len(batch["input_ids"]))
-        return generate(self, model, processor, batch, languages, decoding)
+        return decode(self, model, processor, batch, languages, decoding)
 
-    monkeypatch.setattr(type(family_named("marian")), "generate", counting)
+    monkeypatch.setattr(type(family_named("marian")), "decode", counting)
     with pytest.raises(KeyboardInterrupt):
         relabel()
     rows, _, _ = relabel()

@@ -403,6 +403,26 @@ def test_a_diverged_run_is_named_in_the_summary(tree):
     assert wanted in (OUT / "summary.md").read_text() and wanted in (OUT / "report.html").read_text()
 
 
+def test_rows_not_taken_and_hypotheses_cut_are_told_with_their_share(tree):
+    sizes = {}
+    for model in tree["models"]:
+        if model["name"] in ("base", "soup"):
+            path = Path(model["evaluation"])
+            index = json.loads(path.read_text())
+            for entry in index["sets"]:
+                if (entry["split"], entry["set"]) == ("test", "medical"):
+                    sizes[entry["n"]] = entry
+                    entry["cut"] = ["a", "b"] if model["name"] == "soup" else ["a"]
+                    entry["unheard"] = {"c": "too short for the model"} if model["name"] == "soup" else {}
+            path.write_text(json.dumps(index))
+    report(tree)
+    (n,) = sizes
+    text = (OUT / "summary.md").read_text()
+    assert f"test set medical: 2 of {n} ({200 / n:.1f} %) of soup (a, b) and no more of 1 other." in text
+    assert f"counted as empty hypotheses: test set medical: 1 of {n} ({100 / n:.1f} %) of soup (c)." in text
+    assert "of soup (c)." in (OUT / "report.html").read_text()
+
+
 def test_a_choice_by_chance_is_called_so(tree):
     for model in tree["models"]:
         if model["name"] == "soup":

@@ -12,13 +12,23 @@ class ConsommeError(Exception):
     """An error that the user can fix. The message names what was given, where, what is allowed, and what to do."""
 
 
+class Unusable(ConsommeError):
+    """One example that a model can't take. Who reads many examples leaves it out or counts it, names it, and goes on.
+
+    reason: the same words for all examples of a kind, to be counted by; detail: of this one."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
 @contextmanager
 def exit_on_error() -> Generator[None]:
-    """Around a command: print a user's error as one line, without a traceback, and exit with code 2."""
+    """Around a command: print a user's error as one line, with its notes, without a traceback, and exit with code 2."""
     try:
         yield
     except ConsommeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", error, *getattr(error, "__notes__", ()), file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -8,8 +8,11 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from consomme.common.errors import ConsommeError, Unusable
 
 UTTERANCES = 16
 ROUNDS = 2  # per pass, after a warm-up
@@ -20,7 +23,7 @@ PASSES = 3  # over all models
 def measure(
     folder: Path, spec: Mapping[str, Any], device: str, threads: int, count_flops: bool = True
 ) -> dict[str, Any]:
-    """Measure one model on the first 16 rows of the spec's development set.
+    """Measure one model on the first 16 rows of the spec's development set that it can take.
 
     parameters: their number in the model.
     flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token;
@@ -35,6 +38,7 @@ def measure(
     repeats itself or stops early, before it is trained again, would distort the speed of its whole architecture."""
     import torch
 
+    from consomme.data.features import usable
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
     from consomme.families.windows import FULL, SHORT, fitting, is_short, without
@@ -42,11 +46,20 @@ def measure(
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
     rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
-    rows = rows.select(range(min(UTTERANCES, len(rows))))
     family = family_of(folder)
     model, processor = load(folder, device), family.processor(folder, spec["languages"])
-    features = [family.features(processor, rows.source(i)) for i in range(len(rows))]
-    labels = [family.labels(processor, text, spec["languages"]) for text in rows.targets]
+    found = []
+    for i, value in usable(family, processor, rows, range(len(rows))):
+        with suppress(Unusable):
+            found.append((i, value, family.labels(processor, rows.target(i), spec["languages"])))
+        if len(found) == UTTERANCES:
+            break
+    if not found:
+        raise ConsommeError(
+            f"costs: {folder} can take no row of {', '.join(spec['sets'])}, so there is nothing to measure"
+        )
+    chosen, features, labels = map(list, zip(*found, strict=True))
+    rows = rows.select(chosen)
     speech = rows.task == "asr"
     amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
     # no_grad: in inference mode torch's counter misses weights that are computed from others, such as those of weight norm

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -10,20 +12,30 @@ import numpy as np
 from filelock import FileLock
 
 from consomme.common.digest import digest
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.files import read_json, whole_folder, write_json
 from consomme.common.log import say
 from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
+from consomme.families.positions import most_tokens
 
 VERSION = 2
 
 
+@dataclass(frozen=True)
+class Store:
+    """The inputs of one corpus on disk: row n is values[offsets[n] : offsets[n + 1]]; problems: row -> (reason, detail)."""
+
+    offsets: np.ndarray
+    values: np.ndarray
+    problems: Mapping[int, tuple[str, str]]
+
+
 class Features(Sequence[np.ndarray]):
     """The inputs of a sequence of rows, each a read-only view of a memory-mapped file: asr [time, bins] or [samples]
-    float32, nmt [tokens] int64."""
+    float32, nmt [tokens] int64. Those of a row that the family can't take are empty."""
 
-    def __init__(self, stores: Sequence[tuple[np.ndarray, np.ndarray]], store: np.ndarray, number: np.ndarray) -> None:
+    def __init__(self, stores: Sequence[Store], store: np.ndarray, number: np.ndarray) -> None:
         self._stores, self._store, self._number = stores, store, number
 
     def __len__(self) -> int:
@@ -36,9 +48,8 @@ class Features(Sequence[np.ndarray]):
     def __getitem__(self, i: Any) -> Any:
         if isinstance(i, slice):
             return Features(self._stores, self._store[i], self._number[i])
-        offsets, values = self._stores[self._store[i]]
-        at = self._number[i]
-        return values[offsets[at] : offsets[at + 1]]
+        store, at = self._stores[self._store[i]], self._number[i]
+        return store.values[store.offsets[at] : store.offsets[at + 1]]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
@@ -46,15 +57,23 @@ class Features(Sequence[np.ndarray]):
     @property
     def lengths(self) -> np.ndarray:
         """Frames, samples or tokens of each input, int64 [rows]."""
-        sizes = [np.diff(offsets) for offsets, _ in self._stores]
+        sizes = [np.diff(store.offsets) for store in self._stores]
         return np.array([sizes[s][n] for s, n in zip(self._store, self._number, strict=True)], dtype=np.int64)
+
+    @cached_property
+    def problems(self) -> dict[int, tuple[str, str]]:
+        """The rows that the family can't take: place -> the reason in a few words, and what is wrong with this one."""
+        found = {(s, n): what for s, store in enumerate(self._stores) for n, what in store.problems.items()}
+        places = enumerate(zip(self._store, self._number, strict=True)) if found else ()
+        return {i: found[place] for i, place in places if place in found}
 
 
 def features_of(family: Family, processor: Any, rows: Rows, cache: Path, processor_key: str) -> Features:
     """The model inputs of `rows`, in their order, from `cache`/features; computed where they aren't there yet.
 
     They are kept by the fingerprint of each corpus, `processor_key` (whatever identifies the processor's files and the
-    family) and this module's version, always for whole corpora, so that every share and selection of one finds them.
+    family), the most tokens of a sentence and this module's version, always for whole corpora, so that every share and
+    selection of one finds them.
     Processes that want the same ones wait for each other. Raises ConsommeError where the sampling rates differ."""
     _check_rate(processor, rows)
     stores, store, number = [], np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
@@ -68,7 +87,8 @@ def features_of(family: Family, processor: Any, rows: Rows, cache: Path, process
 
 
 def _store(family: Family, processor: Any, corpus: Corpus, cache: Path, processor_key: str) -> Path:
-    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION], 16)
+    most = [most_tokens(processor, "source")] if corpus.about["task"] == "nmt" else []
+    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION, *most], 16)
     if place.exists():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -81,10 +101,18 @@ def _store(family: Family, processor: Any, corpus: Corpus, cache: Path, processo
 
 
 def _fill(folder: Path, family: Family, processor: Any, rows: Rows) -> None:
-    sizes, like = [], None
+    sizes, like, problems = [], None, {}
     with open(folder / "values.bin", "wb") as stream:
         for i in range(len(rows)):
-            value = np.ascontiguousarray(family.features(processor, rows.source(i)))
+            try:
+                value = np.ascontiguousarray(family.features(processor, rows.source(i)))
+            except Unusable as error:
+                problems[i] = error.reason, str(error)
+                sizes.append(0)
+                continue
+            except Exception as error:
+                error.add_note(f"This was row '{rows.ids[i]}'.")
+                raise
             if like is None:
                 like = (value.dtype, value.shape[1:])
             if (value.dtype, value.shape[1:]) != like:
@@ -96,14 +124,28 @@ def _fill(folder: Path, family: Family, processor: Any, rows: Rows) -> None:
     np.save(folder / "offsets.npy", np.cumsum([0, *sizes], dtype=np.int64))
     dtype, shape = like or (np.dtype(np.int64), ())
     write_json(folder / "about.json", {"dtype": dtype.str, "shape": [sum(sizes), *shape], "rows": len(sizes)})
+    if problems:
+        write_json(folder / "problems.json", {str(row): what for row, what in problems.items()})
 
 
-def _open(place: Path) -> tuple[np.ndarray, np.ndarray]:
+def _open(place: Path) -> Store:
     about = read_json(place / "about.json")
     shape, dtype = tuple(about["shape"]), np.dtype(about["dtype"])
     # a file of no bytes can't be mapped
     values = np.memmap(place / "values.bin", dtype, "r", shape=shape) if np.prod(shape) else np.zeros(shape, dtype)
-    return np.load(place / "offsets.npy"), np.asarray(values)
+    told = read_json(place / "problems.json") if (place / "problems.json").exists() else {}
+    problems = {int(row): (reason, detail) for row, (reason, detail) in told.items()}
+    return Store(np.load(place / "offsets.npy"), np.asarray(values), problems)
+
+
+def usable(family: Family, processor: Any, rows: Rows, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The model inputs of some rows, computed one by one without a cache; those that the family can't take are left out."""
+    for i in numbers:
+        try:
+            value = family.features(processor, rows.source(i))
+        except Unusable:
+            continue
+        yield i, value
 
 
 def _check_rate(processor: Any, rows: Rows) -> None:

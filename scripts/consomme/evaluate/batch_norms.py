@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+    from consomme.families.base import Family
+
 EXAMPLES, BATCH = 512, 16  # rows
 RUNNING = (".running_mean", ".running_var")
 
@@ -36,23 +38,25 @@ class Statistics:
         self.device, self.corpora = device_named(job.device), job.labelled("statistics")
         family = family_of(donor)
         processor = family.processor(donor, job.spec.get("languages") or ())
-        features = sorted((family.features(processor, row) for row in self._sources(job)), key=len)
+        features = sorted(self._features(job, family, processor), key=len)
         self.rows = len(features)
         # sorted by length, so that little padding enters the statistics
         self.batches: list[dict[str, Tensor]] = [
             family.collate(processor, features[i : i + BATCH], None) for i in range(0, len(features), BATCH)
         ]
 
-    def _sources(self, job: Job) -> Iterator[Any]:
-        """`EXAMPLES` training examples (or all, if there are fewer), from the corpora in the proportions of an epoch."""
+    def _features(self, job: Job, family: Family, processor: Any) -> Iterator[np.ndarray]:
+        """Of `EXAMPLES` training examples (or all, if there are fewer), from the corpora in the proportions of an epoch,
+        without those that the model can't take."""
+        from consomme.data.features import usable
         from consomme.data.prepared import Rows
 
         found = {name: Rows.open({name: path}) for name, path in self.corpora.items()}
         drawn = {name: job.spec["statistics"][name] * len(rows) for name, rows in found.items()}
         for name, rows in found.items():
             count = min(len(rows), max(1, round(EXAMPLES * drawn[name] / sum(drawn.values()))))
-            for row in np.random.default_rng(0).choice(len(rows), count, replace=False):
-                yield rows.source(int(row))
+            drawn_rows = np.random.default_rng(0).choice(len(rows), count, replace=False).tolist()
+            yield from (features for _, features in usable(family, processor, rows, drawn_rows))
 
     def renew(self, model: PreTrainedModel) -> PreTrainedModel:
         """Estimate the running statistics of all batch norms again, in place, in a model in evaluation mode. They are means

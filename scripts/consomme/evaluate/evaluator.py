@@ -10,19 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from consomme.common.digest import digest
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
 from consomme.evaluate.evaluation_mode import evaluating
 from consomme.evaluate.identity import hash_model, processor_key, stable
+from consomme.evaluate.left_out import in_words, share
 from consomme.evaluate.losses import ctc_nll, seq2seq_nll
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
+from consomme.families.base import Hypothesis
 from consomme.families.windows import alike, fitting, is_short, without
 
 if TYPE_CHECKING:
@@ -30,15 +32,35 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.common.job import Job
+    from consomme.data.features import Features
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
-VERSION = 2  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
+# of the cache, by kind; raised, like the versions in plan/stages.py, when the same inputs give a different result
+VERSIONS = {"loss": 2, "hypotheses": 2, "labels": 2}
 DIGITS = 24
 ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
+# Without max_new_tokens: so much longer than the longest reference of the set may a hypothesis be, and so many tokens more
+HEADROOM, MORE = 1.5, 16
+NO_LABELS = "no labels"
+
+
+class Said(NamedTuple):
+    """What a model says to a set. cut: the rows whose hypothesis had no end token at the most tokens that were allowed."""
+
+    texts: list[str]
+    cut: list[int]
+
+
+class Label(NamedTuple):
+    """What a model says to a row, how sure it is (0 to 1), and whether the text was cut as in `Said`."""
+
+    text: str
+    confidence: float
+    cut: bool = False
 
 
 class Evaluator:
@@ -47,6 +69,9 @@ class Evaluator:
     sets: name -> Rows. languages, decoding: as in `Family.generate`. normaliser: for the error rates. cache: the folder of
     `evaluations/` and `features/`. device: auto, cpu, cuda, ... batch_size: the most utterances in a batch; affects only
     speed. processor_key: identity of the processor (`identity.processor_key`).
+
+    A row that the model can't take stays in its set: its hypothesis is empty, so that all its words are errors. It has no
+    part in the loss, and neither has a row whose target is longer than the decoder: their sums are 0 nats of 0 labels.
 
     A model is moved to the device and stays there; its training mode is not changed."""
 
@@ -68,8 +93,10 @@ class Evaluator:
         self.languages, self.decoding, self.normaliser = list(languages), dict(decoding), normaliser
         self.cache, self.batch_size, self.processor_key = Path(cache), batch_size, processor_key
         self.device = device_named(device)
-        self._inputs: dict[str, Sequence[np.ndarray]] = {}
+        self._inputs: dict[str, Features] = {}
         self._labels: dict[str, list[list[int]]] = {}
+        self._unwritten: dict[str, dict[int, str]] = {}
+        self._told: set[tuple[str, str]] = set()
         self._counted: dict[tuple[str, str], np.ndarray] = {}
 
     @classmethod
@@ -121,7 +148,7 @@ class Evaluator:
             key = self._key(model, set_name, wanted.needs)
             said, fresh = self._said(model, set_name, key, around)
             if (key, metric) not in self._counted:
-                self._counted[key, metric] = wanted.statistics(rows.targets, said, self.normaliser, self.language)
+                self._counted[key, metric] = wanted.statistics(rows.targets, said.texts, self.normaliser, self.language)
             counted = self._counted[key, metric]
         if fresh:
             value = float(wanted.value(counted.sum(axis=0)))
@@ -130,15 +157,15 @@ class Evaluator:
             say(f"{set_name}: {metric} {value:.{digits}f} ({len(rows)} utterances, {seconds:.1f} s)")
         return counted
 
-    def hypotheses(self, model: PreTrainedModel, set_name: str) -> list[str]:
+    def hypotheses(self, model: PreTrainedModel, set_name: str) -> Said:
         """The model's hypothesis for each row, raw text, in the order of the rows."""
         began = time.monotonic()
         said, fresh = self._said(model, set_name, self._key(model, set_name, "hypotheses"))
         if fresh:
-            say(f"{set_name}: {len(said)} hypotheses ({time.monotonic() - began:.1f} s)")
+            say(f"{set_name}: {len(said.texts)} hypotheses ({time.monotonic() - began:.1f} s)")
         return said
 
-    def labels(self, model: PreTrainedModel, set_name: str) -> list[tuple[str, float]]:
+    def labels(self, model: PreTrainedModel, set_name: str) -> list[Label]:
         """The model's hypothesis for each row, raw text, and its confidence, in the order of the rows.
 
         The confidence is exp(-nll / tokens) of the hypothesis, 0..1: the geometric mean of its token probabilities.
@@ -146,13 +173,69 @@ class Evaluator:
         the text count. It is 0 for an empty hypothesis, and for one that is too long to be a training target."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
         if not path.exists():
-            write_json(path, self._in_row_order(model, set_name, self._label))
-        return [(text, confidence) for text, confidence in read_json(path)]
+            unheard = self.unheard(model, set_name)
+            write_json(path, self._in_row_order(model, set_name, self._label, unheard, Label("", 0.0)))
+        return [Label(*label) for label in read_json(path)]
+
+    # -- rows that can't be used ---------------------------------------------------------------------------------------
+    def unheard(self, model: PreTrainedModel, set_name: str) -> dict[int, str]:
+        """The rows that the model can't take, and why, in the order of the rows; the log names them once."""
+        features = self._features(set_name)
+        found = self.family.unheard(model, features.lengths)
+        found |= {i: reason for i, (reason, _) in features.problems.items()}
+        return self._tell(set_name, "count as empty hypotheses and not in the loss", found)
+
+    def unmeasured(self, model: PreTrainedModel, set_name: str) -> dict[int, str]:
+        """The rows that have no part in the loss, and why: those that the model can't take, and those whose target is too
+        long for the decoder."""
+        self._targets(set_name)
+        unwritten = self._tell(set_name, "not counted in the loss", self._unwritten[set_name])
+        return self.unheard(model, set_name) | unwritten
+
+    def usable(self, set_name: str) -> list[int]:
+        """The rows whose features and labels the family can make."""
+        self._targets(set_name)
+        left_out = self._unwritten[set_name].keys() | self._features(set_name).problems.keys()
+        found = [i for i in range(len(self._rows(set_name))) if i not in left_out]
+        if not found:
+            raise ConsommeError(f"{set_name}: the model can use none of its rows, so nothing can be measured there")
+        return found
+
+    def longest(self, set_name: str) -> int | None:
+        """The most tokens of a hypothesis, by the set's longest reference in the model's tokens. None, which is as many as
+        the model has positions for, if a reference has more than these, or the set has none."""
+        texts, labels = self._rows(set_name).targets, self._targets(set_name)
+        longest = max((len(ids) for text, ids in zip(texts, labels, strict=True) if text), default=0)
+        return int(HEADROOM * longest) + MORE if longest and not self._unwritten[set_name] else None
+
+    def _targets(self, set_name: str) -> list[list[int]]:
+        """The labels of each row; empty for those in `_unwritten`."""
+        if set_name not in self._labels:
+            self.family.labels(self.processor, "", self.languages)  # raises if the languages are wrong
+            labels, problems = [], {}
+            for i, text in enumerate(self._rows(set_name).targets):
+                try:
+                    labels.append(list(self.family.labels(self.processor, text, self.languages)))
+                except Unusable as error:
+                    labels.append([])
+                    problems[i] = error.reason
+                if not labels[-1] and self.family.objective == "seq2seq":
+                    problems.setdefault(i, NO_LABELS)
+            self._labels[set_name], self._unwritten[set_name] = labels, problems
+        return self._labels[set_name]
+
+    def _tell(self, set_name: str, what: str, found: Mapping[int, str]) -> dict[int, str]:
+        """Log the rows, in the same words only once. Returns them in order."""
+        if found and (set_name, what) not in self._told:
+            self._told.add((set_name, what))
+            ids = self._rows(set_name).ids
+            say(f"{set_name}: {what}: {in_words({ids[i]: found[i] for i in sorted(found)})}")
+        return {i: found[i] for i in sorted(found)}
 
     # -- cached results ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
         content: dict[str, Any] = {
-            "version": VERSION,
+            "version": VERSIONS[kind],
             "kind": kind,
             "family": self.family.name,
             "weights": hash_model(model),
@@ -167,23 +250,38 @@ class Evaluator:
             content["generation"] = stable(getattr(model, "generation_config", None))
         return digest(content, DIGITS)
 
-    def _said(
-        self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None
-    ) -> tuple[list[str], bool]:
+    def _said(self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None) -> tuple[Said, bool]:
         """The hypotheses, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{key}.json"
         if path.exists():
-            return read_json(path), False
-        said = self._in_row_order(model, set_name, self._generate, around)
-        write_json(path, said)
+            return Said(**read_json(path)), False
+        unheard = self.unheard(model, set_name)
+        found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
+        said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut])
+        if said.cut:
+            say(
+                f"{set_name}: {share(len(said.cut), len(found))} of the hypotheses were cut at the most tokens that were "
+                f"allowed ({self._most(set_name) or 'as many as the model has positions for'}); decoding.max_new_tokens allows more"
+            )
+        write_json(path, said._asdict())
         return said, True
+
+    def _most(self, set_name: str) -> int | None:
+        """The most tokens of a hypothesis; None: as many as the model has positions for."""
+        if self.family.objective == "ctc":
+            return None
+        return self.decoding.get("max_new_tokens") or self.longest(set_name)
 
     def _loss(self, model: PreTrainedModel, set_name: str, around: Around | None = None) -> tuple[np.ndarray, bool]:
         """[nll, tokens] of each row, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False), False
-        found = np.array(self._in_row_order(model, set_name, self._nll, around), dtype=np.float64).reshape(-1, 2)
+        left_out = self.unmeasured(model, set_name)
+        if left_out and len(left_out) == len(self._rows(set_name)):
+            raise ConsommeError(f"{set_name}: none of its {len(left_out)} rows has a loss, so none is the least")
+        found = self._in_row_order(model, set_name, self._nll, left_out, (0.0, 0), around)
+        found = np.array(found, dtype=np.float64).reshape(-1, 2)
         with whole_file(path, "wb") as stream:
             np.save(stream, found, allow_pickle=False)
         return found, True
@@ -194,20 +292,29 @@ class Evaluator:
         model: PreTrainedModel,
         set_name: str,
         ask: Callable[..., Sequence[Any]],
+        left_out: Mapping[int, str],
+        nothing: Any,
         around: Around | None = None,
     ) -> list[Any]:
         """`ask(model, set_name, which)` of all rows, longest first: batches have little padding, and memory peaks at
-        the start."""
+        the start. Rows left out have `nothing` instead."""
         import torch
 
         rows = self._rows(set_name)
         order = np.argsort(-np.asarray(rows.lengths, dtype=np.float64), kind="stable")
-        results: list[Any] = [None] * len(rows)
+        order = [i for i in order.tolist() if i not in left_out]
+        results: list[Any] = [nothing] * len(rows)
         # no_grad, not inference_mode: tensors that a model caches (positions) must be usable in later training
         with evaluating(model, self.device), torch.no_grad():
             for batch in self._batches(model, set_name, order, self._together(ask)):
                 with around(set_name, batch) if around else nullcontext():
-                    answers = ask(model, set_name, batch)
+                    try:
+                        answers = ask(model, set_name, batch)
+                    except Exception as error:
+                        error.add_note(
+                            f"This was in '{set_name}', rows {', '.join(rows.ids[i] for i in sorted(batch))}."
+                        )
+                        raise
                 for i, answer in zip(batch, answers, strict=True):
                     results[i] = answer
         return results
@@ -218,48 +325,47 @@ class Evaluator:
         once = ask == self._nll or self.family.objective == "ctc"
         return min(self.batch_size, ONCE) if once and self.device == "cpu" else self.batch_size
 
-    def _batches(self, model: PreTrainedModel, set_name: str, order: np.ndarray, size: int) -> Iterator[list[int]]:
+    def _batches(self, model: PreTrainedModel, set_name: str, order: Sequence[int], size: int) -> Iterator[list[int]]:
         """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
         changes the output, all rows of a batch have the same length; with short windows, the same window."""
         lengths, features = self._rows(set_name).lengths, self._features(set_name)
         shared = alike(self.family, model.config, self.decoding)
-        for _, group in itertools.groupby(map(int, order), key=lambda i: shared(lengths[i], features[i])):
+        for _, group in itertools.groupby(order, key=lambda i: shared(lengths[i], features[i])):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
 
-    def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[str]:
+    def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
         batch = self._collate(model, set_name, which, None)
-        return self.family.generate(model, self.processor, batch, self.languages, without(self.decoding))
+        decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
+        return self.family.decode(model, self.processor, batch, self.languages, decoding)
 
     def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
         nll, tokens = self.nll(model, set_name, which)
         return list(zip(nll.tolist(), tokens.tolist(), strict=True))
 
-    def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[str, float]]:
+    def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Label]:
         said = self._generate(model, set_name, which)
-        labels = {i: ids for i, text in zip(which, said, strict=True) if (ids := self._ids(text))}
+        labels = {i: ids for i, one in zip(which, said, strict=True) if (ids := self._ids(one.text))}
         sure = dict.fromkeys(which, 0.0)
         if labels:
             batch = self._collate(model, set_name, list(labels), list(labels.values()))
             nll, tokens = (t.double().cpu().numpy() for t in self._measure(model, batch))
             sure |= dict(zip(labels, np.exp(-nll / tokens).tolist(), strict=True))
-        return [(text, sure[i]) for i, text in zip(which, said, strict=True)]
+        return [Label(one.text, sure[i], one.cut) for i, one in zip(which, said, strict=True)]
 
     def _ids(self, text: str) -> list[int]:
         """The labels of a text; empty if the text is empty or too long for the model."""
         try:
             return list(self.family.labels(self.processor, text, self.languages)) if text else []
-        except ConsommeError:
+        except Unusable:
             return []
 
     def nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device, with
-        gradients if the caller enabled them. The model must be on the device already."""
-        if set_name not in self._labels:
-            texts = self._rows(set_name).targets
-            self._labels[set_name] = [list(self.family.labels(self.processor, t, self.languages)) for t in texts]
-        return self._measure(model, self._collate(model, set_name, which, [self._labels[set_name][i] for i in which]))
+        gradients if the caller enabled them. The model must be on the device already, and the rows `usable`."""
+        labels = self._targets(set_name)
+        return self._measure(model, self._collate(model, set_name, which, [labels[i] for i in which]))
 
     def _measure(self, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[self.family.objective]
@@ -278,7 +384,7 @@ class Evaluator:
             for name, tensor in batch.items()
         }
 
-    def _features(self, set_name: str) -> Sequence[np.ndarray]:
+    def _features(self, set_name: str) -> Features:
         if set_name not in self._inputs:
             from consomme.data.features import features_of
 

@@ -18,7 +18,7 @@ Places = list[tuple[str, int]]  # development set, row
 
 
 def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:
-    """An endless stream of rows of the choice's development sets. A set is drawn with probability proportional to its
+    """An endless stream of usable rows of the choice's development sets. A set is drawn with probability proportional to its
     weight; its rows are shuffled again after each pass through it. The same for the same seed."""
     weights = judge.choice.weights
     names = [name for name in weights if weights[name]]
@@ -28,7 +28,8 @@ def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:
     while True:
         name = names[random.choice(len(names), p=share / share.sum())]
         if not waiting[name]:
-            waiting[name] = random.permutation(len(judge.rows_of_set(name))).tolist()
+            usable = judge.evaluator().usable(name)
+            waiting[name] = [usable[i] for i in random.permutation(len(usable))]
         yield name, waiting[name].pop()
 
 

@@ -58,9 +58,10 @@ class Judge:
     def evaluator(self, folder: Path | None = None) -> Any:
         """The evaluator for models with the processor of `folder` (default: the first parent's)."""
         from consomme.evaluate.identity import processor_key
+        from consomme.families.positions import KEYS, positions
 
         folder = folder or next(iter(self.parents.values()))
-        key = processor_key(folder)
+        key = f"{processor_key(folder)} {[positions(read_json(folder / 'config.json'), side) for side in KEYS]}"
         if key not in self._evaluators:
             self._evaluators[key] = self._open(self.job, self._rows, folder)
         return self._evaluators[key]

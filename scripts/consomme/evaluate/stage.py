@@ -15,13 +15,17 @@ from consomme.common.files import hash_file, read_json, write_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import weights_hash
-from consomme.evaluate.evaluator import Evaluator, rows_of
+from consomme.evaluate.evaluator import Evaluator, Said, rows_of
+from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for
 from consomme.families.windows import FULL, KEY, SHORT
 
 
 def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
+
+    A set's entry in the index names, by id, the rows that the model could not take, `unheard`: id -> reason, and those whose
+    hypothesis was cut at the most tokens that were allowed, `cut`. Neither key is there where there are none.
 
     A model trained on short windows decodes the test sets a second time with the full window, which other software uses.
     A set is skipped if its file was written for the same weights, rows and decoding by this version of the stage and has
@@ -54,12 +58,18 @@ def run(job: Job) -> None:
             "corpora": list(corpora),
             "fingerprint": found.fingerprint,
         }
-        if known.get((split, name, decoding)) == _identity(entry) and path.exists():
+        earlier = known.get((split, name, decoding))
+        if earlier and _identity(earlier) == _identity(entry):
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
             lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
+            entry |= {key: earlier[key] for key in ("unheard", "cut") if key in earlier}
         else:
-            said = asked.hypotheses(split, name)
+            (said, cut), unheard = asked.answers(split, name)
+            if unheard:
+                entry["unheard"] = {found.ids[i]: reason for i, reason in unheard.items()}
+            if cut:
+                entry["cut"] = [found.ids[i] for i in cut]
             text = "".join(
                 json.dumps({"id": i, "reference": r, "hypothesis": h}, ensure_ascii=False) + "\n"
                 for i, r, h in zip(found.ids, found.targets, said, strict=True)
@@ -67,7 +77,8 @@ def run(job: Job) -> None:
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 write_text(path, text)
         how = "" if decoding == job.spec["decoding_digest"] else " in the full window"
-        say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances)")
+        odd = [f", {share(len(entry[key]), len(found))} {key}" for key in ("unheard", "cut") if key in entry]
+        say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances{''.join(odd)})")
         index.append(entry)
     for path in (job.out, state / "index.json"):
         write_json(path, {"weights": weights, "version": job.spec["version"], "sets": index})
@@ -88,7 +99,8 @@ class _Lazy:
     def __init__(self, job: Job, folder: Path, rows: dict[tuple[str, str], Any]) -> None:
         self.job, self.folder, self.rows, self.loaded = job, folder, rows, None
 
-    def hypotheses(self, split: str, name: str) -> list[str]:
+    def answers(self, split: str, name: str) -> tuple[Said, dict[int, str]]:
+        """The hypotheses of a set, and the rows that the model can't take with the reason."""
         if self.loaded is None:
             import torch
 
@@ -99,11 +111,12 @@ class _Lazy:
             evaluator = Evaluator.open(self.job, sets, self.folder)
             self.loaded = evaluator, load(self.folder, evaluator.device)
         evaluator, model = self.loaded
-        return evaluator.hypotheses(model, f"{split} {name}")
+        asked = f"{split} {name}"
+        return evaluator.hypotheses(model, asked), evaluator.unheard(model, asked)
 
 
 def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """By (split, set, decoding): the identity of the files of an earlier run that have not changed since.
+    """By (split, set, decoding): the entries of an earlier run whose files have not changed since.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
     index, content = state / "index.json", state / "content.json"
@@ -113,7 +126,7 @@ def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str]
     if earlier["weights"] != weights or earlier.get("version", 1) != version:
         return {}
     kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == hashes.get(e["path"])]
-    return {(e["split"], e["set"], e["decoding"]): _identity(e) for e in kept}
+    return {(e["split"], e["set"], e["decoding"]): e for e in kept}
 
 
 def _identity(entry: dict[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,9 @@ def build(job: Job, folder: Path, work: Path) -> None:
 
 
 def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
-    """The agreement of original and export on up to 32 development examples, decoded greedily: `examples`, `same` (number
-    of equal texts), `share` (0..1), and the first differences. None without a development set."""
+    """The agreement of original and export on up to 32 development examples that the model can take, decoded greedily:
+    `examples`, `same` (number of equal texts), `share` (0..1), and the first differences. None without such examples."""
+    from consomme.data.features import usable
     from consomme.evaluate.evaluator import rows_of
     from consomme.export.formats.safetensors import SAFETENSORS
     from consomme.families import family_of
@@ -62,8 +63,14 @@ def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
     rows = rows.select(
         [i * len(rows) // EXAMPLES for i in range(EXAMPLES)] if len(rows) > EXAMPLES else range(len(rows))
     )
+    family, languages = family_of(parent), job.spec.get("languages") or []
+    taken = usable(family, family.processor(parent, languages), rows, range(len(rows)))
+    rows = rows.select([i for i, _ in taken])
+    if not len(rows):
+        say("agreement: the model can take no development example, so nothing was compared")
+        return None
     tokens = int((job.spec.get("decoding") or {}).get("max_new_tokens") or MAX_NEW_TOKENS)
-    ask = Ask(family_of(parent), rows, job.spec.get("languages") or [], tokens, job.threads)
+    ask = Ask(family, rows, languages, tokens, job.threads)
     settings = job.spec["settings"]
     form = format_named(settings["format"])
     before, after = SAFETENSORS.say(parent, ask), form.say(folder, ask)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.families.base import Family
 from consomme.families.greedy import CtcFamily
+from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
 from consomme.families.translation import Translator
 
@@ -56,7 +57,7 @@ class UnknownSpeech(Unknown):
         found = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not hasattr(found, "feature_extractor") or not hasattr(found, "tokenizer"):
             raise ConsommeError(f"{path}: its processor, {type(found).__name__}, lacks feature_extractor or tokenizer")
-        return found
+        return bounded(found, path)
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         import numpy as np
@@ -64,7 +65,11 @@ class UnknownSpeech(Unknown):
         from consomme.families.settings import mono
 
         extractor = processor.feature_extractor
-        found = extractor(mono(source), sampling_rate=extractor.sampling_rate, return_tensors="np")
+        wave = mono(source)
+        try:
+            found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
+        except (ValueError, RuntimeError, IndexError) as error:  # as for audio of less than a frame
+            raise Unusable("refused by the model's feature extractor", f"{len(wave)} samples; {error}") from error
         values = np.asarray(found[extractor.model_input_names[0]][0], dtype=np.float32)
         mask = found.get("attention_mask")
         if mask is not None and len(mask[0]) == len(values):

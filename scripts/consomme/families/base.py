@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section, defaults
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
+
+
+TOO_SHORT = "too short for the model"  # why an example is unusable
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ BART_STACKS: Mapping[str, Stack] = {
     "encoder": _bart("encoder", {"self": Attention("self_attn")}),
     "decoder": _bart("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
 }
+
+
+class Hypothesis(NamedTuple):
+    """What a model says to one example. cut: it had no end token when it reached the most tokens that were allowed."""
+
+    text: str
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,11 +227,13 @@ class Family:
 
         asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins], or [samples]
         for a model whose input is the waveform.
-        nmt: a sentence -> int64 token ids [tokens]."""
+        nmt: a sentence -> int64 token ids [tokens].
+        Unusable if the model can't take this one: too short, or longer than its window or its positions."""
         raise NotImplementedError
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        """Token ids of the wanted output, with whatever special tokens the loss needs."""
+        """Token ids of the wanted output, with whatever special tokens the loss needs. Unusable if the decoder has no
+        positions for so many."""
         raise NotImplementedError
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
@@ -245,6 +257,34 @@ class Family:
     ) -> list[str]:
         """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
         raise NotImplementedError
+
+    def decode(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[Hypothesis]:
+        """As `generate`, with whether each hypothesis was cut at the most tokens that were allowed, which CTC doesn't know."""
+        return [Hypothesis(text) for text in self.generate(model, processor, batch, languages, decoding)]
+
+    def unheard(self, model: PreTrainedModel, lengths: np.ndarray) -> dict[int, str]:
+        """The examples that the model can't take by the lengths of their features [n]: number -> reason."""
+        import numpy as np
+
+        heard = lengths > 0
+        if self.task == "asr":
+            heard &= self._frames_of(model, lengths) > 0
+        return dict.fromkeys(np.flatnonzero(~heard).tolist(), TOO_SHORT)
+
+    def _frames_of(self, model: PreTrainedModel, lengths: np.ndarray) -> np.ndarray:
+        import torch
+
+        try:
+            return self.output_frames(model, torch.as_tensor(lengths)).numpy()
+        except NotImplementedError:  # an architecture that doesn't tell
+            return lengths
 
     def beginning(self, processor: Any) -> dict[str, Any]:
         """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation begins

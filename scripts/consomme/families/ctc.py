@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.settings import Section
 from consomme.families import characters, keys
-from consomme.families.base import Attention, FeedForward, Stack
+from consomme.families.base import TOO_SHORT, Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
 
     fewest = FRAME + HOP * (extractor.stride - 1)
     if len(wave) < fewest:
-        raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
+        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
     samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
     frames = samples.unfold(0, FRAME, HOP)
     frames = frames - frames.mean(1, keepdim=True)

@@ -6,27 +6,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from consomme.families.base import Family
+from consomme.families.base import Family, Hypothesis
+from consomme.families.positions import UNBOUNDED, positions
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-UNBOUNDED = 1024  # tokens at most of a hypothesis by a model whose positions know no end
-
 
 @dataclass(frozen=True)
 class EncoderDecoder(Family):
-    """See `Family`."""
+    """See `Family`. prompted: whether transformers' `generate` returns the start token before what is generated."""
+
+    prompted: bool = True
 
     def generate(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[str]:
+        return [said.text for said in self.decode(model, processor, batch, languages, decoding)]
+
+    def decode(
         self,
         model: Any,  # one with transformers' GenerationMixin
         processor: Any,
         batch: Mapping[str, Tensor],
         languages: Sequence[str],
         decoding: Mapping[str, Any],
-    ) -> list[str]:
+    ) -> list[Hypothesis]:
         import torch
 
         from consomme.families.settings import capped, options_for, to_model
@@ -34,9 +45,20 @@ class EncoderDecoder(Family):
         settings = {"num_beams": 1, **capped(decoding, self.most_tokens(model, processor))}
         options = options_for(model, settings, self.generation_settings(processor, languages))
         with torch.inference_mode(), self.fitted(model, batch):
-            ids = model.generate(**to_model(model, batch), **options)
+            ids = model.generate(**to_model(model, batch), **options).tolist()
         tokenizer = getattr(processor, "tokenizer", processor)
-        return [text.strip() for text in tokenizer.batch_decode(ids.tolist(), skip_special_tokens=True)]
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        cut = self._cut(ids, settings["max_new_tokens"], options["generation_config"])
+        return [Hypothesis(text.strip(), at_end) for text, at_end in zip(texts, cut, strict=True)]
+
+    def _cut(self, ids: Sequence[Sequence[int]], limit: int, generation: Any) -> list[bool]:
+        """Whether each row of token ids has as many as were allowed and no end among them. Where the checkpoint's own
+        settings force an end token at the limit, an end at the very last place is none."""
+        ends = generation.eos_token_id
+        stops = {*(ends if isinstance(ends, list) else [ends]), generation.pad_token_id}
+        last = limit - (generation.forced_eos_token_id is not None)
+        made = [row[1:] if self.prompted else row for row in ids]
+        return [len(row) >= limit and stops.isdisjoint(row[:last]) for row in made]
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
         """What every hypothesis of the family needs; names that the architecture's `generate` reads."""
@@ -44,7 +66,4 @@ class EncoderDecoder(Family):
 
     def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
         """How many tokens can be generated: the start token takes one of the decoder's positions."""
-        for name in ("max_target_positions", "max_position_embeddings"):
-            if positions := getattr(model.config, name, None):
-                return int(positions) - 1
-        return UNBOUNDED
+        return (positions(model.config, "target") or UNBOUNDED + 1) - 1

@@ -13,7 +13,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.languages import spelled_as_in
 from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS, Subwords
-from consomme.families.translation import Translator, code_of, fits
+from consomme.families.positions import bounded, fits
+from consomme.families.translation import Translator, code_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,7 +87,7 @@ class Marian(Translator):
 
         with warnings.catch_warnings():
             _hush()
-            found = MarianTokenizer.from_pretrained(path, local_files_only=True)
+            found = bounded(MarianTokenizer.from_pretrained(path, local_files_only=True), path)
         known = target_codes(found)
         found.target_code = "" if not known else None
         if known and languages:
@@ -120,7 +121,9 @@ class Marian(Translator):
         vocabulary = processor.target_encoder if separate else processor.encoder
         # partial and not closures: worker processes may get them pickled
         return Subwords(
-            *pieces(spm, vocabulary), partial(_spelled, processor, spm, side), partial(_ids, processor, vocabulary)
+            *pieces(spm, vocabulary),
+            partial(_spelled, processor, spm, side),
+            partial(_ids, processor, vocabulary, side),
         )
 
 
@@ -160,10 +163,10 @@ def _spelled(processor: Any, spm: Any, side: str, text: str) -> tuple[list[str],
     return code, spm.normalize(text)
 
 
-def _ids(processor: Any, vocabulary: Mapping[str, int], tokens: Sequence[str]) -> list[int]:
+def _ids(processor: Any, vocabulary: Mapping[str, int], side: str, tokens: Sequence[str]) -> list[int]:
     unknown = vocabulary[processor.unk_token]
     ids = processor.build_inputs_with_special_tokens([vocabulary.get(token, unknown) for token in tokens])
-    return fits(processor, ids, "".join(tokens))
+    return fits(processor, ids, "".join(tokens), side)
 
 
 FAMILY = Marian(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import Attention, FeedForward, Stack
+from consomme.families.base import TOO_SHORT, Attention, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Parakeet(CtcFamily):
         extractor, wave = processor.feature_extractor, mono(source)
         fewest = 2 * extractor.hop_length  # one frame alone has no variance to be divided by
         if len(wave) < fewest:
-            raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
+            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
         return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
 
@@ -123,6 +123,13 @@ class Parakeet(CtcFamily):
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_subsampling_output_length(lengths).to(lengths.dtype)
+
+    def unheard(self, model: Any, lengths: np.ndarray) -> dict[int, str]:
+        import numpy as np
+
+        long = self._frames_of(model, lengths) > model.config.encoder_config.max_position_embeddings
+        far = dict.fromkeys(np.flatnonzero(long).tolist(), "audio longer than the model's positions")
+        return super().unheard(model, lengths) | far
 
     def head(self, model: Any, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return model.ctc_head(states)

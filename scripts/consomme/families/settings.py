@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.settings import Section, defaults
 
 if TYPE_CHECKING:
@@ -140,12 +140,12 @@ def pieces(model: Any, vocabulary: Container[str]) -> tuple[str, dict[str, float
 
 
 def mono(source: np.ndarray | str) -> np.ndarray:
-    """The waveform as float32 [samples]. ConsommeError if it is empty or has several channels."""
+    """The waveform as float32 [samples]. Unusable if it is empty or has several channels."""
     import numpy as np
 
     if isinstance(source, str):
         raise TypeError("a waveform is needed, not text")
     wave = np.asarray(source, dtype=np.float32)
     if wave.ndim != 1 or not len(wave):
-        raise ConsommeError(f"audio of shape {wave.shape}: one channel with at least one sample is needed")
+        raise Unusable("no audio", f"shape {wave.shape}; one channel with at least one sample is needed")
     return wave

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import BART_STACKS
+from consomme.families.base import BART_STACKS, TOO_SHORT
 from consomme.families.greedy import pad_frames
+from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
 from consomme.families.translation import code_of
 
@@ -111,7 +112,7 @@ class Speech2Text(Transcriber):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Speech2TextProcessor
 
-        return Speech2TextProcessor.from_pretrained(path, local_files_only=True)
+        return bounded(Speech2TextProcessor.from_pretrained(path, local_files_only=True), path)
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         import numpy as np
@@ -120,7 +121,7 @@ class Speech2Text(Transcriber):
 
         extractor, wave = processor.feature_extractor, mono(source)
         if len(wave) < FRAME + HOP:  # one frame alone has no variance to be divided by
-            raise ConsommeError(f"audio of {len(wave)} samples: at least {FRAME + HOP} are needed; set min_seconds")
+            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {FRAME + HOP} are needed; set min_seconds")
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"]
         return np.ascontiguousarray(found[0], dtype=np.float32)
 

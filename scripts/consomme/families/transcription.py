@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from consomme.common.errors import ConsommeError
 from consomme.families.encoder_decoder import EncoderDecoder
+from consomme.families.positions import fits
 from consomme.families.vocabulary import names_special, spelled
 
 
@@ -22,12 +22,7 @@ class Transcriber(EncoderDecoder):
         said = tokenizer(text, add_special_tokens=False).input_ids if plain else spelled(tokenizer, text)
         ids = [*self.prefix(tokenizer, languages), *said]
         ids.append(self.end(tokenizer))
-        if len(ids) > tokenizer.model_max_length:
-            raise ConsommeError(
-                f"a transcript of {len(ids)} tokens, the model has positions for {tokenizer.model_max_length}: "
-                f"'{text[:60]}...'; set max_characters on the corpus"
-            )
-        return ids
+        return fits(tokenizer, ids, text, "target")
 
     def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
         """Token ids before a transcript."""

@@ -14,7 +14,8 @@ from consomme.common.errors import ConsommeError, nearest
 from consomme.common.settings import Section
 from consomme.families import keys
 from consomme.families.base import Subwords
-from consomme.families.encoder_decoder import UNBOUNDED, EncoderDecoder
+from consomme.families.encoder_decoder import EncoderDecoder
+from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.vocabulary import names_special, spelled
 
 if TYPE_CHECKING:
@@ -52,17 +53,17 @@ class Translator(EncoderDecoder):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        return bounded(AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False), path)
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         import numpy as np
 
         if not isinstance(source, str):
             raise TypeError("a sentence is needed, not a waveform")
-        return np.asarray(fits(processor, _whole(processor, source, "source"), source), dtype=np.int64)
+        return np.asarray(fits(processor, _whole(processor, source, "source"), source, "source"), dtype=np.int64)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        return fits(processor, _whole(processor, text, "target"), text)
+        return fits(processor, _whole(processor, text, "target"), text, "target")
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         """Of a tokenizer that holds a SentencePieceProcessor or is a unigram model of the tokenizers library."""
@@ -81,7 +82,7 @@ class Translator(EncoderDecoder):
         # partial and not closures: worker processes may get them pickled
         before = getattr(processor, "task_prefix", "") if side == "source" else ""
         spell, frame = partial(_spelled, processor, before), _frame(processor, side)
-        return Subwords(kind, scores, spell, partial(_ids, processor, vocabulary, frame))
+        return Subwords(kind, scores, spell, partial(_ids, processor, vocabulary, side, frame))
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -101,8 +102,7 @@ class Translator(EncoderDecoder):
         return self.beginning(processor)
 
     def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
-        positions = getattr(model.config, "max_position_embeddings", None)
-        return positions - 1 if positions else min(processor.model_max_length, UNBOUNDED)  # the start takes one
+        return min(super().most_tokens(model, processor), most_tokens(processor, "target"))
 
 
 @dataclass(frozen=True)
@@ -160,11 +160,15 @@ def _frame(processor: Any, side: str) -> tuple[list[int], list[int]]:
 
 
 def _ids(
-    processor: Any, vocabulary: Mapping[str, int], frame: tuple[list[int], list[int]], tokens: Sequence[str]
+    processor: Any,
+    vocabulary: Mapping[str, int],
+    side: str,
+    frame: tuple[list[int], list[int]],
+    tokens: Sequence[str],
 ) -> list[int]:
     first, last = frame
     ids = [*first, *(vocabulary.get(token, processor.unk_token_id) for token in tokens), *last]
-    return fits(processor, ids, "".join(tokens))
+    return fits(processor, ids, "".join(tokens), side)
 
 
 def codes(tokenizer: Any) -> dict[str, int]:
@@ -183,13 +187,3 @@ def code_of(language: str, known: Mapping[str, int], family: str) -> str:
         why = f"means {' or '.join(found)}" if found else f"is unknown{nearest(language, known)}"
         raise ConsommeError(f"languages: '{language}' {why}; allowed for this {family}: {', '.join(sorted(known))}")
     return found[0]
-
-
-def fits(processor: Any, ids: list[int], text: str) -> list[int]:
-    """The ids. ConsommeError if there are more than the tokenizer says that the model has positions for."""
-    if len(ids) > processor.model_max_length:
-        raise ConsommeError(
-            f"a sentence of {len(ids)} tokens, the model has positions for {processor.model_max_length}: "
-            f"'{text[:60]}...'; set max_characters on the corpus"
-        )
-    return ids

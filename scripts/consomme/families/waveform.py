@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import Unusable
+from consomme.common.files import read_json
 from consomme.common.settings import Section
 from consomme.families import characters, keys
-from consomme.families.base import Attention, Family, FeedForward, Stack
+from consomme.families.base import TOO_SHORT, Attention, Family, FeedForward, Stack
 from consomme.families.greedy import CtcFamily
+from consomme.families.positions import bounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +73,7 @@ def stack(base: str, anchored: bool = False) -> Mapping[str, Stack]:
 class Waveform(Family):
     """A family whose features are samples, as a Wav2Vec2FeatureExtractor gives them.
 
-    fewest: samples that the convolutions need to give a frame."""
+    fewest: samples that the convolutions need to give a frame, where the config doesn't name them."""
 
     waveform: bool = True
     fewest: int = 400
@@ -79,11 +81,15 @@ class Waveform(Family):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import Wav2Vec2Processor
 
-        return Wav2Vec2Processor.from_pretrained(path, local_files_only=True)
+        found: Any = bounded(Wav2Vec2Processor.from_pretrained(path, local_files_only=True), path)
+        config = read_json(path / "config.json")
+        if {"conv_kernel", "conv_stride"} <= config.keys():
+            found.fewest = receptive(config["conv_kernel"], config["conv_stride"])
+        return found
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
-        return samples(processor.feature_extractor, source, self.fewest)
+        return samples(processor.feature_extractor, source, getattr(processor, "fewest", self.fewest))
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -147,6 +153,14 @@ class WaveformCtc(Waveform, CtcFamily):
         return config.feat_extract_norm == "group"  # a norm over time
 
 
+def receptive(sizes: Sequence[int], strides: Sequence[int]) -> int:
+    """The samples that one output of a stack of convolutions sees."""
+    seen = 1
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        seen = (seen - 1) * stride + size
+    return seen
+
+
 def samples(extractor: Any, source: Any, fewest: int) -> np.ndarray:
     """What a Wav2Vec2FeatureExtractor gives for one waveform, float32 [samples]."""
     import numpy as np
@@ -155,7 +169,7 @@ def samples(extractor: Any, source: Any, fewest: int) -> np.ndarray:
 
     wave = mono(source)
     if len(wave) < fewest:
-        raise ConsommeError(f"audio of {len(wave)} samples: at least {fewest} are needed; set min_seconds")
+        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
     if extractor.do_normalize:
         (wave,) = extractor.zero_mean_unit_var_norm([wave], None)
     return np.asarray(wave, dtype=np.float32)

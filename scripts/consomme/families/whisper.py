@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS
+from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Whisper(Transcriber):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import WhisperProcessor
 
-        return WhisperProcessor.from_pretrained(path, local_files_only=True)
+        return bounded(WhisperProcessor.from_pretrained(path, local_files_only=True), path)
 
     def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
         """Checkpoints of before 2023, and what was trained from them, name the ids of languages and tasks nowhere, and have
@@ -141,7 +142,7 @@ class Whisper(Transcriber):
 
     def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
         """float32 [time, bins], unpadded: the frames that the audio touches and one of silence, which `collate`
-        repeats to the end of the window. ConsommeError if the audio is longer than the window."""
+        repeats to the end of the window. Unusable if the audio is longer than the window."""
         from consomme.families.settings import mono
 
         return _log_mel(processor.feature_extractor, mono(source))
@@ -334,9 +335,10 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     rate, hop, size = extractor.sampling_rate, extractor.hop_length, extractor.n_fft
     window = int(extractor.n_samples)
     if len(wave) > window:
-        raise ConsommeError(
-            f"audio of {len(wave) / rate:.2f} s, the model's window is {window / rate:g} s; "
-            "set max_seconds on the corpus, or start from a model with a longer window"
+        raise Unusable(
+            "audio longer than the model's window",
+            f"{len(wave) / rate:.2f} s, the window is {window / rate:g} s; "
+            "set max_seconds on the corpus, or start from a model with a longer window",
         )
     # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
     frames = (len(wave) + size // 2 + hop - 1) // hop + 1
@@ -367,4 +369,5 @@ FAMILY = Whisper(
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
     windows=True,
+    prompted=False,
 )

@@ -24,6 +24,7 @@ from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
 from consomme.evaluate.evaluator import Evaluator
 from consomme.evaluate.identity import processor_key
+from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for, metric_named
 from consomme.relabel.keep import Problem, sift
 
@@ -56,7 +57,7 @@ def build(job: Job, folder: Path) -> None:
     corpus, settings, name = Corpus.open(source), job.spec["settings"], job.spec["name"]
     rows = Rows([corpus])
     side, keep = settings["side"], settings["keep"]
-    said, confidence = labels(job, rows.swapped() if side == "source" else rows)
+    said, confidence, cut = labels(job, rows.swapped() if side == "source" else rows)
     made, problems = _stored(rows, said, settings, job.spec["languages"][-1])
     references: Sequence[str] = []  # a corpus without that side has nothing to compare with
     if corpus.about.get("missing") != side:
@@ -127,11 +128,13 @@ def build(job: Job, folder: Path) -> None:
     say(
         f"corpus '{name}': {writer.rows} of {len(rows)} rows kept, mean confidence {confidence[kept].mean():.4f}{against}"
         + (f"; left out: {left_out}" if left_out else "")
+        + (f"; {share(cut, len(rows))} of all cut at the most tokens that were allowed" if cut else "")
     )
 
 
-def labels(job: Job, rows: Rows) -> tuple[list[str], np.ndarray]:
-    """What the job's models, as one, say to each row, raw, and how sure they are [rows]: see `Evaluator.labels`."""
+def labels(job: Job, rows: Rows) -> tuple[list[str], np.ndarray, int]:
+    """What the job's models, as one, say to each row, raw, how sure they are [rows], and how many rows were cut at the most
+    tokens allowed: see `Evaluator.labels`."""
     import torch
 
     torch.set_num_threads(job.threads)
@@ -140,15 +143,16 @@ def labels(job: Job, rows: Rows) -> tuple[list[str], np.ndarray]:
     evaluator = Evaluator.open(job, chunks, folders[0])
     model = _one(folders, evaluator.device)
     said: list[str] = [""] * len(rows)
-    confidence, done = np.zeros(len(rows)), 0
+    confidence, done, cut = np.zeros(len(rows)), 0, 0
     places = dict(_places(rows))
     for name in chunks:
         began = time.monotonic()
-        for i, (text, sure) in zip(places[name], evaluator.labels(model, name), strict=True):
-            said[i], confidence[i] = text, sure
+        for i, label in zip(places[name], evaluator.labels(model, name), strict=True):
+            said[i], confidence[i] = label.text, label.confidence
+            cut += label.cut
         done += len(places[name])
         say(f"{done} of {len(rows)} rows labelled ({time.monotonic() - began:.1f} s)")
-    return said, confidence
+    return said, confidence, cut
 
 
 def _one(folders: list[Path], device: str) -> PreTrainedModel:

@@ -44,6 +44,9 @@ class Sheet:
     corpora: tuple[str, ...]
     # number of rows
     n: int
+    # ids of the rows that the model could not take, and of those whose hypothesis was cut at the most tokens allowed
+    unheard: tuple[str, ...] = ()
+    cut: tuple[str, ...] = ()
 
 
 @dataclass
@@ -125,6 +128,7 @@ class Outcomes:
                 sheet = Sheet(
                     *(model["name"], model["verb"], model["replicate"], split, name, entry["decoding"]),
                     *(path, hashes[path], rows, tuple(entry["corpora"]), int(entry["n"])),
+                    *(tuple(entry.get(key, ())) for key in ("unheard", "cut")),
                 )
                 found.append(sheet)
         return found

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.log import say
+from consomme.evaluate.left_out import SHOWN, first
+from consomme.families.positions import REASONS, positions
 from consomme.train.augment import Augmenter
 from consomme.train.sampler import Key
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 UNKNOWN = 0.01  # share of the labels' tokens above which unknown ones are reported
-TOO_SHORT, TOO_LONG = "transcript longer than its frames", "labels longer than the decoder's positions"
+TOO_SHORT, TOO_LONG = "transcript longer than its frames", REASONS["target"]
 
 
 class Example(TypedDict):
@@ -48,7 +50,7 @@ class Corpus:
     lengths: np.ndarray  # frames or tokens of each row [rows]
     seconds: np.ndarray  # of audio of each row [rows], 0 for text
     usable: np.ndarray  # numbers of the rows to train on
-    left_out: Mapping[str, int]  # reason -> number of rows
+    left_out: Mapping[str, Sequence[str]]  # reason -> ids of the rows
     room: np.ndarray  # most labels of each row [rows], 0 for rows that are not trained on
     languages: Sequence[str]  # of the experiment
     unknown: float = 0.0  # share of unknown tokens in the labels, 0 to 1
@@ -85,7 +87,8 @@ class Examples(Dataset[Example]):
                 source = change(source, generator)
             if len(together) > 1 or source is not original or "source" in augmenter.encode:
                 front = corpus.rows.tag(row)
-                example["features"] = self._features(augmenter, f"{front}{source}" if front else source, generator)
+                with suppress(Unusable):  # changed so that the model can't take it: it stays as it was
+                    example["features"] = self._features(augmenter, f"{front}{source}" if front else source, generator)
         for change in augmenter.features:
             example["features"] = change(example["features"], generator)
         if len(together) > 1 or "target" in augmenter.encode:
@@ -112,7 +115,7 @@ class Examples(Dataset[Example]):
                 source = f"{corpus.rows.tag(together[0])}{self._source(corpus, together)}"
                 self.family.features(self.processor, source)
             labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages)
-        except ConsommeError:  # more tokens than the tokenizer's limit
+        except Unusable:  # more tokens than the model has positions for
             return False
         if self.family.objective != "ctc":
             return len(labels) <= corpus.room[together[0]]
@@ -131,7 +134,7 @@ class Examples(Dataset[Example]):
 
     def _features(self, augmenter: Augmenter, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
         if (encode := augmenter.encode.get("source")) and isinstance(source, str):
-            with suppress(ConsommeError):  # the sampled subwords are more tokens than the model has positions
+            with suppress(Unusable):  # the sampled subwords are more tokens than the model has positions
                 return np.asarray(encode(source, generator), dtype=np.int64)
         return self.family.features(self.processor, source)
 
@@ -140,7 +143,7 @@ class Examples(Dataset[Example]):
     ) -> Sequence[int]:
         text = self._target(corpus, together)
         if encode := augmenter.encode.get("target"):
-            with suppress(ConsommeError):
+            with suppress(Unusable):
                 labels = encode(text, generator)
                 if len(labels) <= corpus.room[together[0]]:
                     return labels
@@ -206,16 +209,24 @@ def open_corpus(
         chosen = np.array([i for i, identity in enumerate(ids) if identity in kept], dtype=np.int64)
     features = features_of(family, processor, rows, cache, processor_key)
     lengths = features.lengths
-    labels: list[Sequence[int]] = [()] * len(ids)
-    reasons: dict[str, int] = {}
+    labels: list[Any] = [()] * len(ids)
+    reasons: dict[str, list[str]] = {}
+
+    def leave_out(row: int, reason: str) -> None:
+        reasons.setdefault(reason, []).append(ids[row])
+
+    unheard = family.unheard(model, lengths) | {i: reason for i, (reason, _) in features.problems.items()}
     fitting = []
     family.labels(processor, "", languages)  # raises here if the languages are wrong, not in the loop below
     targets = rows.targets if labelled else [""] * len(ids)
-    for i in chosen:
+    for i in map(int, chosen):
+        if i in unheard:
+            leave_out(i, unheard[i])
+            continue
         try:
             labels[i] = np.asarray(family.labels(processor, targets[i], languages), dtype=np.int32)
-        except ConsommeError:  # more tokens than the tokenizer's limit
-            reasons[TOO_LONG] = reasons.get(TOO_LONG, 0) + 1
+        except Unusable as error:  # more tokens than the decoder has positions for
+            leave_out(i, error.reason)
             continue
         fitting.append(i)
     chosen = np.array(fitting, dtype=np.int64)
@@ -225,17 +236,16 @@ def open_corpus(
     room = np.zeros(len(ids), np.int64)
     room[chosen] = rooms(family, model, chosen, shortened)
     fits = np.array([needed(labels[i], family.objective == "ctc") <= room[i] for i in chosen], dtype=bool)
-    if not fits.all():
-        reason = TOO_SHORT if family.objective == "ctc" else TOO_LONG
-        reasons[reason] = reasons.get(reason, 0) + int((~fits).sum())
+    for i in chosen[~fits]:
+        leave_out(i, TOO_SHORT if family.objective == "ctc" else TOO_LONG)
     chosen, shortened = chosen[fits], shortened[fits]
     if hybrid and len(chosen):
         special = set(getattr(processor, "tokenizer", processor).all_special_ids)
         frames = family.output_frames(model, torch.as_tensor(np.maximum(shortened, 1))).numpy()
         said = [[token for token in labels[i].tolist() if token not in special] for i in chosen]
         fits = np.array([needed(s, True) <= f for s, f in zip(said, frames, strict=True)], dtype=bool)
-        if not fits.all():
-            reasons[TOO_SHORT] = reasons.get(TOO_SHORT, 0) + int((~fits).sum())
+        for i in chosen[~fits]:
+            leave_out(i, TOO_SHORT)
         chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
     return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown, labelled)
@@ -263,17 +273,8 @@ def rooms(family: Family, model: PreTrainedModel, chosen: np.ndarray, lengths: n
     if not len(chosen):
         return np.zeros(0, np.int64)
     if family.objective != "ctc":
-        return np.full(len(chosen), positions(model))
+        return np.full(len(chosen), positions(model.config, "target") or np.iinfo(np.int64).max)
     return family.output_frames(model, torch.as_tensor(np.maximum(lengths, 1))).numpy()
-
-
-def positions(model: PreTrainedModel) -> int:
-    """The number of positions of the decoder; the largest integer if it has no limit."""
-    for name in ("max_target_positions", "max_position_embeddings"):
-        limit = getattr(model.config, name, None)
-        if limit:
-            return int(limit)
-    return np.iinfo(np.int64).max
 
 
 def much_unknown(corpora: Mapping[str, Corpus]) -> dict[str, float]:
@@ -281,9 +282,17 @@ def much_unknown(corpora: Mapping[str, Corpus]) -> dict[str, float]:
     return {name: round(corpus.unknown, 4) for name, corpus in corpora.items() if corpus.unknown > UNKNOWN}
 
 
-def report_left_out(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, int]]:
-    """Log the rows left out and the share of unknown tokens. Returns corpus -> reason -> rows. ConsommeError if a corpus has
-    no row left."""
+def left_out(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Corpus -> reason -> the number of `rows` left out and the ids of the `first`, for the provenance."""
+    return {
+        name: {reason: {"rows": len(ids), "first": list(ids[:SHOWN])} for reason, ids in corpus.left_out.items()}
+        for name, corpus in corpora.items()
+        if corpus.left_out
+    }
+
+
+def report_left_out(corpora: Mapping[str, Corpus]) -> None:
+    """Log the rows left out and the share of unknown tokens. ConsommeError if a corpus has no row left."""
     for name, share in much_unknown(corpora).items():
         say(
             f"{name}: {100 * share:.1f} % of its labels are unknown tokens: the tokenizer can't spell the text (wrong case, "
@@ -291,9 +300,8 @@ def report_left_out(corpora: Mapping[str, Corpus]) -> dict[str, dict[str, int]]:
             "another normaliser, or a CTC checkpoint a new tokenizer (from: {..., tokenizer: {type: characters}})"
         )
     for name, corpus in corpora.items():
-        for reason, count in corpus.left_out.items():
-            say(f"{name}: {count} left out of training: {reason}")
+        for reason, ids in corpus.left_out.items():
+            say(f"{name}: {len(ids)} left out of training: {reason} ({first(ids)})")
         if not len(corpus.usable):
-            why = "; ".join(f"{reason}: {count}" for reason, count in corpus.left_out.items()) or "it has no rows"
+            why = "; ".join(f"{reason}: {len(ids)}" for reason, ids in corpus.left_out.items()) or "it has no rows"
             raise ConsommeError(f"data.train: {name}: no row is left to train on ({why})")
-    return {name: dict(corpus.left_out) for name, corpus in corpora.items() if corpus.left_out}

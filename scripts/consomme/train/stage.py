@@ -69,7 +69,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     from consomme.families import device_named, family_of
     from consomme.families.base import value_of
     from consomme.train.checks import problems
-    from consomme.train.examples import much_unknown
+    from consomme.train.examples import left_out, much_unknown
     from consomme.train.trainer import Diverged
 
     torch.set_num_threads(job.threads)
@@ -112,8 +112,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
             shutil.copytree(work / beside, folder / beside)
     if splits > 1:
         record["pieces"] = splits
-    left_out = {name: dict(corpus.left_out) for name, corpus in made.corpora.items() if corpus.left_out}
-    write_provenance(job, folder, left_out=left_out, unknown=much_unknown(made.corpora), **record)
+    write_provenance(job, folder, left_out=left_out(made.corpora), unknown=much_unknown(made.corpora), **record)
     shutil.rmtree(work)
     work.mkdir()
 

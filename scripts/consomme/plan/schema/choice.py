@@ -26,8 +26,11 @@ class Decoding(Section):
     """How hypotheses are made; names of transformers' GenerationConfig."""
 
     num_beams: Integer = Field(1, ge=1, description="width of the beam search; 1 is greedy")
-    max_new_tokens: Integer = Field(
-        128, ge=1, description="longest output, in tokens; at most the model's number of positions"
+    max_new_tokens: Integer | None = Field(
+        None,
+        ge=1,
+        description="longest output, in tokens, at most the model's number of positions; default: half as many again as "
+        "the longest reference of the set has in the model's tokens, and 16 more",
     )
     length_penalty: Number = Field(
         1.0, description="above 1 favours longer outputs of a beam search, below 1 shorter ones"

@@ -32,7 +32,8 @@ def scored(
     subject = Subject(model, family, seed=seed, of=of, sides=sides, settings=plan)
     if score.searches:
         at = judge()
-        sets = [(at.rows_of_set(name), weight) for name, weight in at.choice.weights.items() if weight]
+        weights = {name: weight for name, weight in at.choice.weights.items() if weight}
+        sets = [(at.rows_of_set(name).select(at.evaluator().usable(name)), weight) for name, weight in weights.items()]
         languages = at.job.spec["languages"]
         processor = at.evaluator().processor
         subject = Subject(model, family, processor, sets, languages, at.device, seed, of, sides, plan)
