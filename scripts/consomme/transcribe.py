@@ -1,36 +1,48 @@
 """Transcribe audio files: python -m consomme.transcribe MODEL AUDIO...
 
-Prints FILE<TAB>TEXT, one line per file, in the order given."""
+Prints FILE<TAB>TEXT, one line per file, in the order given. A file that can't be transcribed is named on standard error,
+and the others are transcribed all the same."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, exit_on_error
+from consomme.common.errors import ConsommeError, Unusable, exit_on_error
 from consomme.common.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
+    from transformers import PreTrainedModel
+
+    from consomme.families.base import Family
 
 BATCH = 16
+SOME_FAILED = 1  # the exit code where a file has no transcript
 
 
 def read_audio(path: Path, rate: int) -> np.ndarray:
-    """The waveform of a file, float32 [samples] at `rate` Hz, read as for corpora. ConsommeError if it can't be read."""
+    """The waveform of a file, float32 [samples] at `rate` Hz, read as for corpora. Unusable if it can't be read."""
     from consomme.data.audio import BadAudio, decode, resample
 
     try:
         return resample(*decode(path), rate)
     except BadAudio as error:
-        raise ConsommeError(f"{path}: {error}") from error
+        raise Unusable(str(error)) from error
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcribe") -> None:
-    """The command. Exit code 2 and a message for errors that the user can correct."""
-    parser = argparse.ArgumentParser(prog=prog, description="Transcribe audio files.")
+    """The command. Exit code 1 if some files have no transcript, 2 and a message for errors that concern all."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Transcribe audio files. Exit code: 0; 1 if a file could not be transcribed, which is named on "
+        "standard error; 2 for an error that concerns all.",
+    )
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("audio", type=Path, nargs="+", help="audio files: wav, flac, ogg, opus, mp3")
     parser.add_argument("--language", help="spoken language, such as en (default: the model's own)")
@@ -39,13 +51,12 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcri
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(argv)
     with exit_on_error():
-        _run(given)
+        if not _run(given):
+            raise SystemExit(SOME_FAILED)
 
 
-def _run(given: argparse.Namespace) -> None:
-    for path in given.audio:
-        if not path.is_file():
-            raise ConsommeError(f"{path}: no such file")
+def _run(given: argparse.Namespace) -> bool:
+    """Whether every file has a transcript."""
     import torch
 
     from consomme.families import family_of, load
@@ -57,22 +68,37 @@ def _run(given: argparse.Namespace) -> None:
         raise ConsommeError(f"{given.model}: a model of family {family.name} translates; use consomme.translate")
     model, processor = load(given.model, given.device), family.processor(given.model)
     languages = [given.language] if given.language else _languages(given.model)
-    rate = processor.feature_extractor.sampling_rate
-    size = 1 if family.padding_matters(model.config) else BATCH
-    for start in range(0, len(given.audio), size):
-        paths = given.audio[start : start + size]
-        features = []
-        for path in paths:
-            wave = read_audio(path, rate)
-            try:
-                features.append(family.features(processor, wave))
-            except ConsommeError as error:  # too long or too short for this model
-                raise ConsommeError(f"{path}: {error}") from None
-        short = is_short(family, model.config)
+    size, short, answered = 1 if family.padding_matters(model.config) else BATCH, is_short(family, model.config), 0
+    heard = _heard(family, model, processor, given.audio)
+    while some := list(itertools.islice(heard, size)):
+        features = [one for _, one in some]
         batch = family.collate(processor, features, None, **fitting(family, short, max(map(len, features))))
-        texts = family.generate(model, processor, batch, languages, {"num_beams": given.num_beams})
-        for path, text in zip(paths, texts, strict=True):
-            print(f"{path}\t{text}", flush=True)
+        said = family.decode(model, processor, batch, languages, {"num_beams": given.num_beams})
+        for (path, _), hypothesis in zip(some, said, strict=True):
+            print(f"{path}\t{hypothesis.text}", flush=True)
+            if hypothesis.cut:
+                print(f"warning: {path}: cut where the model has no more positions", file=sys.stderr)
+        answered += len(some)
+    return answered == len(given.audio)
+
+
+def _heard(
+    family: Family, model: PreTrainedModel, processor: Any, paths: Sequence[Path]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """The files that can be read and that the model can take, with their features; the others are named."""
+    import numpy as np
+
+    for path in paths:
+        try:
+            if not path.is_file():
+                raise Unusable("no such file")
+            features = family.features(processor, read_audio(path, processor.feature_extractor.sampling_rate))
+            for reason in family.unheard(model, np.array([len(features)])).values():
+                raise Unusable(reason)
+        except Unusable as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
+        else:
+            yield path, features
 
 
 def _languages(model: Path) -> list[str]:

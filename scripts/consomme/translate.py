@@ -1,21 +1,29 @@
 """Translate a text: python -m consomme.translate MODEL [FILE]
 
-Reads sentences, one per line, from FILE or standard input, and prints their translations, one per line, in that order."""
+Reads sentences, one per line, from FILE or standard input, and prints their translations, one per line, in that order.
+A line that can't be translated is named on standard error, and its place is an empty line."""
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
 from pathlib import Path
 
-from consomme.common.errors import ConsommeError, exit_on_error
+from consomme.common.errors import ConsommeError, Unusable, exit_on_error
 from consomme.common.files import read_json
+
+SOME_FAILED = 1  # the exit code where a line has no translation
 
 
 def main(argv: list[str] | None = None, prog: str = "python -m consomme.translate") -> None:
-    """The command. Exit code 2 and a message for errors that the user can correct."""
-    parser = argparse.ArgumentParser(prog=prog, description="Translate sentences.")
+    """The command. Exit code 1 if some lines have no translation, 2 and a message for errors that concern all."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Translate sentences. Exit code: 0; 1 if a line could not be translated, which is named on standard "
+        "error and empty in the output; 2 for an error that concerns all.",
+    )
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("file", type=Path, nargs="?", help="UTF-8 text, one sentence a line (default: standard input)")
     parser.add_argument(
@@ -28,11 +36,21 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.translat
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(argv)
     with exit_on_error():
-        for line in _translated(given):
+        lines, problems = _translated(given)
+        for line in lines:
             print(line)
+        for number, problem in sorted(problems.items()):
+            print(f"error: {_place(given, number)}: {problem}", file=sys.stderr)
+        if problems:
+            raise SystemExit(SOME_FAILED)
 
 
-def _translated(given: argparse.Namespace) -> list[str]:
+def _place(given: argparse.Namespace, number: int) -> str:
+    return f"{given.file or 'standard input'}, line {number + 1}"
+
+
+def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str]]:
+    """The translation of each line, and what is wrong with those lines that have none: number, from 0 -> words."""
     import torch
 
     from consomme.families import family_of, load
@@ -44,23 +62,48 @@ def _translated(given: argparse.Namespace) -> list[str]:
         raise ConsommeError(
             f"{given.model}: a model of family {family.name} recognises speech; use consomme.transcribe"
         )
-    data = given.file.read_bytes() if given.file else sys.stdin.buffer.read()
-    # only the line feed ends a sentence; splitlines() would also split at other characters
-    lines = [line.rstrip("\r") for line in data.decode("utf-8").removesuffix("\n").split("\n")] if data else []
+    lines, problems = _lines(given.file.read_bytes() if given.file else sys.stdin.buffer.read())
     torch.set_num_threads(given.threads)
     languages = given.languages or _languages(given.model)
     model, processor = load(given.model, given.device), family.processor(given.model, languages)
-    features = {i: family.features(processor, line) for i, line in enumerate(lines) if line.strip()}
+    features = {}
+    for i, line in enumerate(lines):
+        if line.strip():
+            try:
+                features[i] = family.features(processor, line)
+            except Unusable as error:
+                problems[i] = str(error)
     order = sorted(features, key=lambda i: -len(features[i]))  # sort by length: less padding
     results = [""] * len(lines)
     decoding = {"num_beams": given.num_beams, "max_new_tokens": given.max_new_tokens}
     for start in range(0, len(order), given.batch_size):
         chosen = order[start : start + given.batch_size]
         batch = family.collate(processor, [features[i] for i in chosen], None)
-        texts = family.generate(model, processor, batch, languages, decoding)
-        for i, text in zip(chosen, texts, strict=True):
-            results[i] = " ".join(text.split())
-    return results
+        said = family.decode(model, processor, batch, languages, decoding)
+        for i, hypothesis in zip(chosen, said, strict=True):
+            results[i] = " ".join(hypothesis.text.split())
+            if hypothesis.cut:
+                print(f"warning: {_place(given, i)}: cut; --max-new-tokens allows more", file=sys.stderr)
+    return results, problems
+
+
+def _lines(data: bytes) -> tuple[list[str], dict[int, str]]:
+    """The lines of a UTF-8 text, and what is wrong with those that are none, which are empty. ConsommeError for UTF-16."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConsommeError("the text is UTF-16, and UTF-8 is needed; convert it: iconv -f utf-16 -t utf-8 FILE")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    lines, problems = [], {}
+    # only the line feed ends a sentence; splitlines() would also split at other characters
+    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n") if data else ()):
+        try:
+            lines.append(line.decode("utf-8").rstrip("\r"))
+        except UnicodeDecodeError as error:
+            lines.append("")
+            problems[number] = (
+                f"no UTF-8 (byte {line[error.start]:#04x} at place {error.start + 1}); if the file is Latin-1, convert it: "
+                "iconv -f latin1 -t utf-8 FILE"
+            )
+    return lines, problems
 
 
 def _languages(model: Path) -> list[str]:

@@ -208,31 +208,62 @@ def test_the_command_shows_a_users_error_without_a_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_models_at_work(checkpoint, tmp_path, capsys):
-    import soundfile
-
-    from consomme import transcribe, translate
-
-    (tmp_path / "lines").write_text("the cat\n\nhello world the cat sat\n", encoding="utf-8")
-    translate.main([str(checkpoint), str(tmp_path / "lines"), "--max-new-tokens", "6", "--threads", "1"])
-    lines = capsys.readouterr().out.split("\n")
-    assert len(lines) == 4 and lines[1] == lines[3] == ""
-
-    folder = tmp_path / "whisper"
+@pytest.fixture(scope="module")
+def recogniser(tmp_path_factory):
+    """A Whisper with a window of one second and 16 positions."""
+    folder = tmp_path_factory.mktemp("recogniser")
     settings = {**SMALL, "window": 1, "max_target_positions": 16}
     family_named("whisper").create(folder, settings, {}, lambda: iter(TEXTS), ["en"], 1)
-    generator = np.random.default_rng(0)
-    for name, rate in (("a.wav", 16000), ("b.flac", 8000)):
-        soundfile.write(tmp_path / name, 0.1 * generator.standard_normal(rate // 2), rate)
-    transcribe.main([str(folder), str(tmp_path / "a.wav"), str(tmp_path / "b.flac"), "--threads", "1"])
-    out = capsys.readouterr().out
-    assert f"{tmp_path / 'a.wav'}\t" in out and f"{tmp_path / 'b.flac'}\t" in out
+    return folder
 
-    soundfile.write(tmp_path / "long.wav", 0.1 * generator.standard_normal(32000), 16000)
-    for wrong, message in ((tmp_path / "long.wav", "the model's window is 1 s"), (tmp_path / "no.wav", "no such file")):
-        with pytest.raises(SystemExit):
-            transcribe.main([str(folder), str(wrong), "--threads", "1"])
-        assert message in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        transcribe.main([str(checkpoint), str(tmp_path / "a.wav")])
+
+def by_hand(main, *arguments):
+    """Run a command; its exit code."""
+    try:
+        main([*map(str, arguments), "--threads", "1"])
+    except SystemExit as ended:
+        return ended.code
+    return 0
+
+
+def test_every_good_line_is_translated_and_a_bad_one_named(checkpoint, tmp_path, capsys):
+    from consomme.translate import main
+
+    lines = tmp_path / "lines"
+    lines.write_text("the cat\n\nhello world the cat sat\n", encoding="utf-8")
+    assert by_hand(main, checkpoint, lines, "--max-new-tokens", 6) == 0
+    first, empty, second, end = capsys.readouterr().out.split("\n")
+    assert empty == end == ""
+    lines.write_bytes(
+        b"\xef\xbb\xbfthe cat\n" + b"cat " * 2000 + b"\n" + "déjà\n".encode("latin-1") + b"hello world the cat sat"
+    )
+    assert by_hand(main, checkpoint, lines, "--max-new-tokens", 6) == 1
+    out, err = capsys.readouterr()
+    assert out.split("\n") == [first, "", "", second, ""]
+    assert f"{lines}, line 2: source longer than the model's positions" in err
+    assert f"{lines}, line 3: no UTF-8 (byte 0xe9 at place 2); if the file is Latin-1" in err
+    lines.write_text("the cat\n", encoding="utf-16")
+    assert by_hand(main, checkpoint, lines) == 2
+    assert "the text is UTF-16" in capsys.readouterr().err
+
+
+def test_every_good_file_is_transcribed_and_a_bad_one_named(checkpoint, recogniser, tmp_path, capsys):
+    import soundfile
+
+    from consomme.transcribe import main
+
+    generator = np.random.default_rng(0)
+    places = {name: tmp_path / name for name in ("a.wav", "long.wav", "no.wav", "torn.wav", "b.flac")}
+    for name, seconds, rate in (("a.wav", 0.5, 16000), ("long.wav", 2, 16000), ("b.flac", 0.5, 8000)):
+        soundfile.write(places[name], 0.1 * generator.standard_normal(int(seconds * rate)), rate)
+    places["torn.wav"].write_bytes(b"RIFF")
+    assert by_hand(main, recogniser, places["a.wav"], places["b.flac"]) == 0
+    good = [line for line in capsys.readouterr().out.splitlines() if "\t" in line]
+    assert [line.split("\t")[0] for line in good] == [str(places["a.wav"]), str(places["b.flac"])]
+    assert by_hand(main, recogniser, *places.values()) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines() == good
+    for name, message in (("long.wav", "the window is 1 s"), ("no.wav", "no such file"), ("torn.wav", "unreadable")):
+        assert f"error: {places[name]}: " in err and message in err
+    assert by_hand(main, checkpoint, places["a.wav"]) == 2
     assert "use consomme.translate" in capsys.readouterr().err
