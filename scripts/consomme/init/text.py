@@ -115,14 +115,7 @@ def _experiment(s: Settings) -> list[str]:
 
 
 def _decoding(s: Settings) -> list[str]:
-    if s.base.family and s.base.family.objective == "ctc":
-        return []
-    longest = max(max(seen.characters) for seen in (s.corpora.dev, s.corpora.test))
-    tokens = min(max(64, -(-longest // 20) * 10), 400)
-    beams = "num_beams: 4, " if s.task == "nmt" else ""
-    return [
-        f"decoding: {{{beams}max_new_tokens: {tokens}}}  # a token for every two characters of the longest reference"
-    ]
+    return ["decoding: {num_beams: 4}"] if s.task == "nmt" else []
 
 
 def _models(s: Settings) -> list[str]:
