@@ -39,8 +39,9 @@ if TYPE_CHECKING:
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
-# of the cache, by kind; raised, like the versions in plan/stages.py, when the same inputs give a different result
-VERSIONS = {"loss": 2, "hypotheses": 2, "labels": 2}
+VERSION = 2  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
+# what the files of a kind hold, which is part of their names; files with hypotheses alone have an older one
+KINDS = {"loss": "loss", "hypotheses": "hypotheses, cut", "labels": "labels, cut"}
 DIGITS = 24
 ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
 # Without max_new_tokens: so much longer than the longest reference of the set may a hypothesis be, and so many tokens more
@@ -235,8 +236,8 @@ class Evaluator:
     # -- cached results ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
         content: dict[str, Any] = {
-            "version": VERSIONS[kind],
-            "kind": kind,
+            "version": VERSION,
+            "kind": KINDS[kind],
             "family": self.family.name,
             "weights": hash_model(model),
             "rows": self._rows(set_name).fingerprint,
