@@ -106,6 +106,10 @@ def test_an_mp3_without_a_header_of_its_length_is_read_to_its_end(channels, rate
         # encoder and decoder are late by some samples, and fill the last frame, which the header would have told
         assert 0 < len(heard) - len(wanted) < 2 * 1152
         assert np.abs(heard[576 : 576 + len(wanted)] - wanted)[:-1152].max() < 1e-5
+        # a segment that the guess would have put behind the end
+        part, _ = audio.decode(path, 1.0, 1.9, 2.0)
+        assert len(part) == round(0.1 * rate)
+        assert np.abs(part - heard[round(1.9 * rate) : round(2.0 * rate)])[1152:].max(initial=0) < 1e-3
 
 
 def test_bytes_behind_the_end_are_none_of_the_audio(encoded):

@@ -39,7 +39,6 @@ def decode(
     import soundfile
 
     from consomme.data.cut_short import lacking, readable
-    from consomme.data.mp3 import with_length
 
     whole = start is None and end is None
     if isinstance(source, Path) and not is_file(source):
@@ -49,10 +48,8 @@ def decode(
     try:
         with soundfile.SoundFile(opened(source)) as stream:
             rate, floats = stream.samplerate, stream.subtype in ("FLOAT", "DOUBLE")
-            if stream.format in ("MP3", "MPEG"):
-                data = source if isinstance(source, bytes) else source.read_bytes()
-                if whole := with_length(data, rate, stream.frames):
-                    return decode(whole, max_seconds)
+            if stream.format in ("MP3", "MPEG") and (told := _with_length(source, rate, stream.frames)):
+                return decode(told, max_seconds, start, end)
             if stream.frames > UNKNOWN:
                 raise BadAudio("unreadable", "its header doesn't say how long it is; convert it to a file that does")
             first, last = span(stream.frames, rate, start, end)
@@ -72,6 +69,22 @@ def decode(
     if missing and len(samples):
         raise BadAudio("truncated", missing)
     return usable(samples, floats), rate
+
+
+def _with_length(source: Path | bytes, rate: int, guessed: int) -> bytes | None:
+    """An mp3 file with a header of its length, as bytes; None where it needs none. A file is kept for its next segment."""
+    from consomme.data.mp3 import with_length
+
+    if isinstance(source, bytes):
+        return with_length(source, rate, guessed)
+    return _file_with_length(source, source.stat().st_mtime_ns, rate, guessed)
+
+
+@functools.lru_cache(maxsize=1)
+def _file_with_length(path: Path, _changed: int, rate: int, guessed: int) -> bytes | None:
+    from consomme.data.mp3 import with_length
+
+    return with_length(path.read_bytes(), rate, guessed)
 
 
 def usable(samples: np.ndarray, floats: bool) -> np.ndarray:
