@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
 from consomme.families.base import Family
-from consomme.families.vocabulary import names_special, spelled
+from consomme.families.vocabulary import names_special, spellable, spelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,14 +116,12 @@ def head_misfit(config: Any, tokenizer: Any) -> str | None:
     named = max(tokenizer.get_vocab().values()) + 1
     if outputs > named:
         return f"its head has {outputs} outputs, and its tokenizer has tokens for {named}"
-    space = getattr(tokenizer, "word_delimiter_token", None)
-    if space is not None:
-        number = tokenizer.convert_tokens_to_ids(space)
-        meant = tokenizer.convert_ids_to_tokens(number)
-        if meant not in (space, tokenizer.unk_token):
-            return (
-                f"the space between words, '{space}', has the id {number}, which is that of '{meant}' in its vocabulary"
-            )
+    letter = next((token for token in spellable(tokenizer) if len(token) == 1 and token.isalnum()), None)
+    if letter and getattr(tokenizer, "word_delimiter_token", None):
+        _, space, *_ = tokenizer(f"{letter} {letter}").input_ids
+        meant = tokenizer.convert_ids_to_tokens(space)
+        if meant.isalnum():
+            return f"the space between words has the id {space}, which is that of '{meant}' in its vocabulary"
     return None
 
 

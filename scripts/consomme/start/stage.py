@@ -18,7 +18,7 @@ from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
 from consomme.start.hub import fetch, fetch_file
 
-MOST = 400  # letters of a library's own message that are shown
+MOST = 200  # letters of a library's own message that are shown
 
 
 def run(job: Job) -> None:
@@ -110,10 +110,14 @@ def _as_given(where: str, folder: Path, what: str) -> Generator[None]:
     except MemoryError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split()).replace(f"{folder}/", f"{where}: ").replace(str(folder), where)
+        key, _, given = where.partition(": ")
+        said = " ".join(str(error).split()).replace(str(folder), given)
         if isinstance(error, ConsommeError):
-            raise ConsommeError(said if where in said else f"{where}: {said}") from error
-        raise ConsommeError(f"{where}: {what} does not load: {type(error).__name__}: {said[:MOST]}") from error
+            raise ConsommeError(f"{key}: {said}" if said.startswith(given) else f"{where}: {said}") from error
+        raise ConsommeError(
+            f"{where}: {what} does not load, and all its files must lie there as they were published. "
+            f"{type(error).__name__}: {said[:MOST]}"
+        ) from error
 
 
 def _texts_key(job: Job) -> dict[str, Any]:
