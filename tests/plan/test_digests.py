@@ -56,6 +56,16 @@ def test_a_change_back_finds_the_old_models(small, change, digests):
     assert digests(change({"experiments.e.models.tuned.max_steps": 4})) == digests(small)
 
 
+def test_keys_of_corpora_that_came_later_are_no_identity_until_they_are_used(change):
+    def settings(**more):
+        corpus = {"source": "hub", "name": "someone/pairs", **more}
+        plan = Plan(change({"corpora.a-train": corpus}))
+        return next(c.settings for c in plan.corpora.values() if c.name == "a-train")
+
+    assert not {"streaming", "missing"} & settings().keys()
+    assert settings(streaming=False) == settings() and settings(streaming=True)["streaming"]
+
+
 def test_spelling_order_and_labels_are_no_identity(small, change, digests):
     respelt = change({
         "experiments.e.models.tuned.sweep": {"grid": {"data.share": ["1/2", 1], "learning_rate": ["0.00001", "3.0e-5"]}},
