@@ -127,7 +127,12 @@ def test_a_wrong_value_is_answered_like_any_other(planned, config, place, value,
         here = here[part]
     here[last] = value
     if value == "nmt":
-        config["experiments"]["extended"] |= {"languages": ["en", "fr"], "metrics": ["bleu"], "claims": []}
+        config["experiments"]["extended"] |= {
+            "languages": ["en", "fr"],
+            "normaliser": "basic",
+            "metrics": ["bleu"],
+            "claims": [],
+        }
     done = planned(config=config)
     assert done.returncode == 2
     for words in wanted:
