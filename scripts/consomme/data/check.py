@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from consomme.common.errors import ConsommeError
 from consomme.common.normalisers import normaliser_named
 from consomme.data import audio
+from consomme.data.languages import Languages
 from consomme.data.sources import Raw
 from consomme.data.sources.base import on_disk
 from consomme.data.text import clean
 
 DEFAULT_MAX_SECONDS = 30.0
 
+SIDES = ("source", "target")
 # a row's id, the row where it is good, and otherwise (reason, detail)
 Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
 
@@ -24,9 +27,10 @@ Checked = tuple[str, dict[str, Any] | None, tuple[str, str] | None]
 def checker(
     corpus: Mapping[str, Any], task: str, singles: bool, languages: Sequence[str] = ()
 ) -> Callable[[Raw], Checked]:
-    """What turns a raw row of the task into a stored one. singles: recordings that will be joined. languages: of the
-    recordings, or of source and target; for the normaliser."""
-    return Speech(corpus, singles, languages) if task == "asr" else Pair(corpus, languages)
+    """What turns a raw row of the task into a stored one. singles: recordings that will be joined; languages: the corpus's,
+    of rows without their own."""
+    of_row = Languages(corpus, task, languages)
+    return Speech(corpus, singles, of_row) if task == "asr" else Pair(corpus, of_row)
 
 
 class Text:
@@ -51,21 +55,39 @@ class Text:
         return done, None
 
 
+class Texts:
+    """`Text` in the language of each row."""
+
+    def __init__(self, corpus: Mapping[str, Any]) -> None:
+        self.corpus = corpus
+        self.made: dict[str, Text | str] = {}  # what is wrong with a language that the normaliser hasn't
+
+    def __call__(self, text: str | None, language: str) -> tuple[str, tuple[str, str] | None]:
+        if language not in self.made:
+            try:
+                self.made[language] = Text(self.corpus, language)
+            except ConsommeError as error:
+                self.made[language] = str(error)
+        made = self.made[language]
+        return ("", ("normaliser", made)) if isinstance(made, str) else made(text)
+
+
 class Pair:
     """A raw sentence pair to a row."""
 
-    def __init__(self, corpus: Mapping[str, Any], languages: Sequence[str] = ()) -> None:
-        source, target = languages or ("", "")
-        self.text = {"source": Text(corpus, source), "target": Text(corpus, target)}
-        self.ratio = corpus.get("max_ratio")
+    def __init__(self, corpus: Mapping[str, Any], languages: Languages) -> None:
+        self.languages, self.text, self.ratio = languages, Texts(corpus), corpus.get("max_ratio")
         self.missing = corpus.get("missing")
 
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
             return raw.id, None, raw.problem
-        row = shared(raw)
-        for side, given in (("source", raw.source), ("target", raw.target)):
-            row[side], problem = ("", None) if side == self.missing else self.text[side](given)
+        codes, problem = self.languages(raw)
+        if problem:
+            return raw.id, None, problem
+        row, spoken = shared(raw) | codes, self.languages.of(codes)
+        for side, given, language in zip(SIDES, (raw.source, raw.target), spoken, strict=True):
+            row[side], problem = ("", None) if side == self.missing else self.text(given, language)
             if problem:
                 return raw.id, None, problem
         lengths = len(row["source"]), len(row["target"])
@@ -77,8 +99,8 @@ class Pair:
 class Speech:
     """A raw recording to a row. `singles`: it will be joined, and limits on seconds hold for the strings."""
 
-    def __init__(self, corpus: Mapping[str, Any], singles: bool, languages: Sequence[str] = ()) -> None:
-        self.text, self.singles = Text(corpus, *languages[:1]), singles
+    def __init__(self, corpus: Mapping[str, Any], singles: bool, languages: Languages) -> None:
+        self.text, self.singles, self.languages = Texts(corpus), singles, languages
         self.missing = corpus.get("missing") == "target"
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = limits(corpus)
@@ -86,7 +108,10 @@ class Speech:
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
             return raw.id, None, raw.problem
-        text, problem = ("", None) if self.missing else self.text(raw.target)
+        codes, problem = self.languages(raw)
+        if problem:
+            return raw.id, None, problem
+        text, problem = ("", None) if self.missing else self.text(raw.target, *self.languages.of(codes))
         if problem:
             return raw.id, None, problem
         try:
@@ -99,7 +124,7 @@ class Speech:
         seconds = len(samples) / self.rate
         if not self.singles and (problem := seconds_problem(seconds, self.seconds)):
             return raw.id, None, problem
-        return raw.id, speech_row(shared(raw), samples, self.rate, text), None
+        return raw.id, speech_row(shared(raw) | codes, samples, self.rate, text), None
 
     def samples(self, raw: Raw) -> np.ndarray:
         """int16 [samples] at the corpus's rate."""

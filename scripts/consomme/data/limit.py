@@ -32,24 +32,24 @@ class Limit:
         return rank(row_id) > -self._drawn[0][0]
 
     def keep(
-        self, rows: Iterator[dict[str, Any]], work: Path, task: str, drop: Callable[[str], None]
+        self, rows: Iterator[dict[str, Any]], work: Path, schema: Any, task: str, drop: Callable[[str], None]
     ) -> Iterator[dict[str, Any]]:
-        """The good rows that are kept, in their order. `drop` is told the ids of the others. The drawn rows lie in a file in
-        the folder `work` in between: there may be more than memory holds."""
+        """The good rows that are kept, in their order. `drop` is told the ids of the others. The drawn rows lie in a file of
+        this schema in the folder `work` in between: there may be more than memory holds."""
         if self.most is None:
             yield from rows
         elif self.first:
             yield from itertools.islice(rows, self.most)
         else:
-            yield from self._lowest(rows, work / "drawn", task, drop)
+            yield from self._lowest(rows, work / "drawn", schema, task, drop)
 
     def _lowest(
-        self, rows: Iterator[dict[str, Any]], place: Path, task: str, drop: Callable[[str], None]
+        self, rows: Iterator[dict[str, Any]], place: Path, schema: Any, task: str, drop: Callable[[str], None]
     ) -> Iterator[dict[str, Any]]:
         place.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             stack.callback(lambda: (place / "rows.arrow").unlink(missing_ok=True))
-            with Writer(place / "rows.arrow", task) as writer:
+            with Writer(place / "rows.arrow", task, schema) as writer:
                 for row in rows:
                     if self.hopeless(row["id"]):
                         drop(row["id"])

@@ -24,10 +24,10 @@ from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
-from consomme.data.prepared import VERSION, Rows, Writer
+from consomme.data.prepared import VERSION, Rows, Writer, schema_of
 from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
-from consomme.data.sources.base import meets, where_of
+from consomme.data.sources.base import language_columns, meets, named_languages, where_of
 from consomme.data.text import compared, nfc
 
 DEFAULT_MAX_SKIPPED = 0.01
@@ -60,6 +60,9 @@ ADVICE = {
     "no text": "give those rows a text, or choose another normaliser",
     "encoding": "save the text as UTF-8",
     "columns": "check that every line has as many columns as the others",
+    "no language": "fill the column, or leave it out of `columns` and give the corpus one language",
+    "several languages": "give each row one language, or leave those rows out",
+    "normaliser": "choose a normaliser that has the language of those rows, or leave them out by `where`",
     "ragged": "check for a tab or comma inside a text: remove it, or in a .csv put the text in quotes",
     "quotes": "close the quote; quotes inside of a quoted text are doubled",
     "not text": "give the text in quotes, and audio as a path",
@@ -154,8 +157,8 @@ def prepare(
 ) -> dict[str, Any]:
     """Write raw rows as a prepared corpus into `folder`, and return its prepared.json.
 
-    `work` is a folder for what is needed in between. Raises ConsommeError where too many rows are bad, or none is
-    left."""
+    languages: of the corpus, where its rows have none of their own. `work` is a folder for what is needed in between.
+    Raises ConsommeError where too many rows are bad, or none is left."""
     skipped, read, seen = Skipped(), itertools.count(), set()
     join = corpus.get("join") if task == "asr" else None
     limit = Limit(corpus.get("limit"), first=bool(corpus.get("streaming")))
@@ -169,6 +172,7 @@ def prepare(
     checked = _pooled(
         checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest, needed
     )
+    schema = schema_of(task, languages=bool(language_columns(corpus, task)))
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -191,8 +195,8 @@ def prepare(
     with contextlib.ExitStack() as stack:
         if join:
             rows = _joined(rows, corpus, work, skipped, texts, limit, stack)
-        writer = stack.enter_context(Writer(folder / "rows.arrow", task))
-        for row in limit.keep(rows, work, task, lambda row_id: skipped.add(row_id, "limit")):
+        writer = stack.enter_context(Writer(folder / "rows.arrow", task, schema))
+        for row in limit.keep(rows, work, schema, task, lambda row_id: skipped.add(row_id, "limit")):
             writer.add(row)
             segments.stored(row)
     total = next(read)
@@ -204,10 +208,11 @@ def prepare(
     if not writer.rows:
         raise ConsommeError(f"corpus '{name}': of {total} rows none is left" + (f" ({left_out})" if left_out else ""))
     skipped.write(folder / "skipped.tsv")
+    own = named_languages(corpus, task)
     about = {
         "task": task,
         "name": name,
-        "fingerprint": writer.fingerprint(corpus.get("sampling_rate", 16000)),
+        "fingerprint": writer.fingerprint(corpus.get("sampling_rate", 16000), own),
         "rows": writer.rows,
         "seconds": round(writer.seconds, 3),
         "read": total,
@@ -220,6 +225,8 @@ def prepare(
             f"corpus '{name}': caution: {len(overlaps)} segments overlap in time with another of the same recording that has "
             f"another text, the first {overlaps[0]}. Right where two people speak at once; else check the times"
         )
+    if own:
+        about["languages"] = own
     if corpus.get("missing"):
         about["missing"] = corpus["missing"]
     if task == "asr":
@@ -341,16 +348,19 @@ def _joined(
     place.mkdir(parents=True, exist_ok=True)
     stack.callback(lambda: (place / "rows.arrow").unlink(missing_ok=True))
     speakers: dict[str, list[int]] = collections.defaultdict(list)
-    with Writer(place / "rows.arrow", "asr") as writer:
+    by_column = list(language_columns(corpus, "asr"))
+    with Writer(place / "rows.arrow", "asr", schema_of("asr", languages=bool(by_column))) as writer:
         for row in rows:
             if row["speaker"] is None:
                 raise ConsommeError(f"join: row '{row['id']}' has no speaker, and a string is of one speaker")
-            speakers[row["speaker"]].append(writer.rows)
+            # where rows differ in their language, a string is of one speaker in one language
+            speakers["-".join([row["speaker"], *(row[column] for column in by_column)])].append(writer.rows)
             writer.add(row)
     write_json(place / "prepared.json", {"task": "asr", "name": "singles", "sampling_rate": rate, "fingerprint": ""})
     if not writer.rows:
         return
     singles = Rows.open([place])
+    spoken = singles.languages()
     for row_id, parts, gaps in join_plan(speakers, corpus["join"]):
         if limit.hopeless(row_id):
             skipped.add(row_id, "limit")
@@ -367,6 +377,7 @@ def _joined(
             "speaker": singles.speakers[parts[0]],
             "document": documents.pop() if len(documents) == 1 else None,
             "recordings": [r for p in parts for r in singles.recordings[p] or [singles.ids[p]]],
+            **dict(zip(by_column, spoken[parts[0]], strict=True)),
         }
         row = speech_row(
             shared, np.concatenate(pieces), rate, " ".join(filter(None, (singles.targets[p] for p in parts)))

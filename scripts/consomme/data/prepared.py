@@ -17,6 +17,7 @@ import pyarrow as pa
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
+from consomme.data.sources.base import LANGUAGES
 
 VERSION = 1
 COMMON = [
@@ -25,29 +26,31 @@ COMMON = [
     ("document", pa.string()),
     ("recordings", pa.list_(pa.string())),
 ]
-SCHEMAS = {
-    "asr": pa.schema(
-        [
-            *COMMON,
-            ("seconds", pa.float64()),
-            ("text", pa.string()),
-            ("audio_hash", pa.string()),
-            ("audio", pa.large_list(pa.int16())),
-        ]
-    ),
-    "nmt": pa.schema([*COMMON, ("source", pa.string()), ("target", pa.string())]),
+OWN = {
+    "asr": [
+        ("seconds", pa.float64()),
+        ("text", pa.string()),
+        ("audio_hash", pa.string()),
+        ("audio", pa.large_list(pa.int16())),
+    ],
+    "nmt": [("source", pa.string()), ("target", pa.string())],
 }
-# what a model made of a prepared corpus: the probability per token that it gave its own text, and, for speech, the
-# number of the row in the file that holds the waveforms
-RELABELLED = {
-    "asr": pa.schema([*list(SCHEMAS["asr"])[:-1], ("row", pa.int64()), ("confidence", pa.float64())]),
-    "nmt": pa.schema([*SCHEMAS["nmt"], ("confidence", pa.float64())]),
-}
+# of a corpus that a model relabelled: the probability per token that it gave its own text, and, for speech, the number of
+# the row in the file that holds the waveforms
+MADE = {"asr": [("row", pa.int64()), ("confidence", pa.float64())], "nmt": [("confidence", pa.float64())]}
 # audio counts through its hash, and seconds follow from it; what a model thinks of its text is not the text
 NO_CONTENT = ("audio", "seconds", "row", "confidence")
+SIDES = ("source", "target")
 AUDIO = "audio.arrow"
 BATCH_BYTES = 1 << 25
 BATCH_ROWS = 2048
+
+
+def schema_of(task: str, languages: bool = False, relabelled: bool = False) -> pa.Schema:
+    """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model."""
+    own = [(name, kind) for name, kind in OWN[task] if not (relabelled and name == "audio")]
+    own += MADE[task] if relabelled else []
+    return pa.schema([*COMMON, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
 
 
 class Writer:
@@ -56,7 +59,7 @@ class Writer:
     A row is a dict with the schema's names; `audio` is an int16 array [samples]."""
 
     def __init__(self, path: Path, task: str, schema: pa.Schema | None = None) -> None:
-        self.schema = schema or SCHEMAS[task]
+        self.schema = schema or schema_of(task)
         self.task = task
         self.rows, self.seconds = 0, 0.0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -84,9 +87,11 @@ class Writer:
         if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
-    def fingerprint(self, sampling_rate: int | None = None) -> str:
-        """A hash of the contents of the rows so far, in their order. sampling_rate: asr, Hz."""
-        return digest([self.task, sampling_rate if self.task == "asr" else None, self._hash.hexdigest()], 32)
+    def fingerprint(self, sampling_rate: int | None = None, languages: Sequence[str] = ()) -> str:
+        """A hash of the contents of the rows so far, in their order. sampling_rate: asr, Hz; languages: of all rows, where
+        the corpus names them."""
+        rate, own = sampling_rate if self.task == "asr" else None, [list(languages)] if languages else []
+        return digest([self.task, rate, self._hash.hexdigest(), *own], 32)
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -146,10 +151,20 @@ class Corpus:
 
     def swapped(self) -> Corpus:
         """nmt: the same sentence pairs from the other side; targets are to be translated."""
-        names = {"source": "target", "target": "source"}
+        names = dict(zip(SIDES, SIDES[::-1], strict=True))
+        names |= dict(zip(LANGUAGES["nmt"], LANGUAGES["nmt"][::-1], strict=True))
         table = self.table.rename_columns([names.get(n, n) for n in self.table.column_names])
         about = {**self.about, "fingerprint": digest([self.about["fingerprint"], "swapped"], 32)}
+        if "languages" in about:
+            about["languages"] = about["languages"][::-1]
         return dataclasses.replace(self, about=about, table=table)
+
+    def languages(self, default: Sequence[str] = ()) -> list[tuple[str, ...]]:
+        """The languages of each row, as in `Rows.languages`."""
+        columns = LANGUAGES[self.about["task"]]
+        if columns[0] in self.table.column_names:
+            return list(zip(*map(self.column, columns), strict=True))
+        return [tuple(self.about.get("languages") or default)] * self.table.num_rows
 
     def samples(self, row: int) -> np.ndarray:
         """The waveform of a row: int16 [samples], a read-only view of the file."""
@@ -270,6 +285,16 @@ class Rows:
         if self.task != "nmt":
             raise ConsommeError("rows of speech have waveforms, rows.audio(i), and no source sentences")
         return self._column("source")
+
+    def languages(self, default: Sequence[str] = ()) -> list[tuple[str, ...]]:
+        """The languages of each row: (spoken,), or (source, target). `default`, the experiment's, for the rows of corpora
+        that don't name theirs."""
+        found: list[tuple[str, ...]] = [()] * len(self)
+        for corpus, places, numbers in self.parts():
+            own = corpus.languages(default)
+            for place, number in zip(places, numbers, strict=True):
+                found[place] = own[number]
+        return found
 
     @functools.cached_property
     def untagged(self) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from consomme.data.sources.base import named_languages
 from consomme.plan import experiments
 from consomme.plan.items import Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Relabelled
 
-LATER = ("missing", "streaming")  # keys that came after the first digests
+LATER = ("missing", "streaming", "language", "languages")  # keys that came after the first digests
 
 
 class Corpora:
@@ -32,7 +33,8 @@ class Corpora:
             fail(path, f"'{name}' is made by a model; such a corpus is for training (data.train) alone")
         if name in chain:
             fail(path, f"a cycle of `without`: {' → '.join([*chain, name])}")
-        key = (name, task, languages)
+        own = tuple(named_languages(corpus.model_dump(), task))
+        key = (name, task, own or languages)
         if key not in self._made:
             experiments.check_corpus(corpus, task, languages, f"corpora.{name}")
             without = tuple(
@@ -41,7 +43,7 @@ class Corpora:
             settings = corpus.model_dump(by_alias=True)
             # a corpus without these keys keeps the digest that it had before they existed
             settings = {key: value for key, value in settings.items() if value or key not in LATER}
-            self._made[key] = Prepared(name, settings, task, languages, self._settings.data_root, without)
+            self._made[key] = Prepared(name, settings, task, own or languages, self._settings.data_root, without)
         return self._made[key]
 
     def add(self, corpus: Prepared) -> Prepared:

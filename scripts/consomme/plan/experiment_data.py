@@ -27,7 +27,7 @@ class ExperimentData:
     ) -> None:
         self._experiment, self._replicate, self._path = experiment, replicate, path
         self._corpora, self._make = corpora, make
-        self._languages = tuple(experiment.languages)
+        self._languages = tuple(experiment.languages or ())
         repeat = experiment.repeat
         self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
         self._made: dict[str, Prepared] = {}

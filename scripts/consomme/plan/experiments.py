@@ -10,6 +10,7 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.languages import base, unspaced
 from consomme.data.sources import TABLE as SOURCES
+from consomme.data.sources.base import LANGUAGES, language_columns, named_languages
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Decoding, Experiment
@@ -73,13 +74,35 @@ def check_normaliser(path: str, names: str, languages: Sequence[str]) -> None:
 
 
 def check_corpus(corpus: Corpus, task: str, languages: Sequence[str], path: str) -> None:
-    """ConfigurationError unless the source fits the task, and the normaliser the languages."""
-    check_normaliser(f"{path}.normaliser", corpus.normaliser, languages)
+    """ConfigurationError unless the source fits the task, and the normaliser the corpus's languages, which must be known.
+    languages: the default."""
+    check_normaliser(f"{path}.normaliser", corpus.normaliser, named_languages(corpus.model_dump(), task) or languages)
     if unfit := SOURCES[corpus.source].unfit(corpus.model_dump(by_alias=True), task):
         fail(f"{path}.{unfit[0]}", unfit[1])
+    _languages(corpus, task, languages, path)
     if corpus.missing == "source" and task != "nmt":
         fail(f"{path}.missing", "what recordings can lack is their transcripts: target")
     if corpus.join and task != "asr":
         fail(f"{path}.join", "joins recordings, and the experiment's task is nmt")
     if corpus.join and corpus.join.length[0] > corpus.join.length[1]:
         fail(f"{path}.join.length", f"fewest and most, in this order; given: {list(corpus.join.length)}")
+
+
+def _languages(corpus: Corpus, task: str, default: tuple[str, ...], path: str) -> None:
+    """ConfigurationError unless each row's languages are named once: by the corpus, by columns, or by the experiment."""
+    wrong, right = ("languages", "language: CODE") if task == "asr" else ("language", "languages: [SOURCE, TARGET]")
+    if getattr(corpus, wrong) is not None:
+        fail(f"{path}.{wrong}", f"the experiment's task is {task}; write {right}")
+    settings = corpus.model_dump()
+    given, columns = named_languages(settings, task), language_columns(settings, task)
+    if given and len(columns) == len(LANGUAGES[task]):
+        named = ", ".join(columns)
+        fail(
+            path,
+            f"the languages are given by {right.partition(':')[0]} and by columns ({named}); leave one of them out",
+        )
+    if not given and not default and len(columns) < len(LANGUAGES[task]):
+        fail(
+            path,
+            f"the experiment names no languages, so the corpus must: {right}, or columns: {{{LANGUAGES[task][0]}: NAME}}",
+        )

@@ -21,7 +21,8 @@ from consomme.common.provenance import weights_hash
 from consomme.common.stage import build_once
 from consomme.data.check import Text
 from consomme.data.prepare import Skipped
-from consomme.data.prepared import AUDIO, RELABELLED, VERSION, Corpus, Rows, Writer
+from consomme.data.prepared import AUDIO, MADE, VERSION, Corpus, Rows, Writer, schema_of
+from consomme.data.sources.base import LANGUAGES
 from consomme.evaluate.evaluator import Evaluator
 from consomme.evaluate.identity import processor_key
 from consomme.evaluate.left_out import share
@@ -99,7 +100,7 @@ def build(job: Job, folder: Path) -> None:
     about = {
         "task": corpus.about["task"],
         "name": name,
-        "fingerprint": writer.fingerprint(corpus.about.get("sampling_rate")),
+        "fingerprint": writer.fingerprint(corpus.about.get("sampling_rate"), corpus.about.get("languages") or ()),
         "rows": writer.rows,
         "seconds": round(writer.seconds, 3),
         "read": len(rows),
@@ -115,6 +116,8 @@ def build(job: Job, folder: Path) -> None:
             "quality": quality,
         },
     }
+    if "languages" in corpus.about:
+        about["languages"] = corpus.about["languages"]
     if corpus.about["task"] == "asr":
         whose = corpus.audio or corpus
         about["sampling_rate"] = corpus.about["sampling_rate"]
@@ -214,8 +217,10 @@ def _write(
     """rows.arrow: the kept rows, in their old order, with the new text and how sure the model was of it."""
     task = corpus.about["task"]
     tag = f"{settings['tag']} " if settings["tag"] else ""
-    columns = {n: corpus.column(n) for n in RELABELLED[task].names if n not in ("row", "confidence")}
-    with Writer(folder / "rows.arrow", task, RELABELLED[task]) as writer:
+    by_column = LANGUAGES[task][0] in corpus.table.column_names
+    schema = schema_of(task, languages=by_column, relabelled=True)
+    columns = {n: corpus.column(n) for n in schema.names if n not in dict(MADE[task])}
+    with Writer(folder / "rows.arrow", task, schema) as writer:
         for i in kept:
             row = {n: values[i] for n, values in columns.items()} | {"confidence": float(confidence[i])}
             if task == "asr":

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 CACHE = Path("results/cache")
+LANGUAGES = {"asr": ("language",), "nmt": ("source_language", "target_language")}  # roles of columns
 SETTLED = 2.0  # seconds: a file younger than that may change again without a new time stamp
 
 
@@ -40,8 +41,9 @@ class Audible(Protocol):
 class Raw:
     """One row as the source has it. asr: `audio` (a file, an encoded file's bytes, or something audible) and `target`
     (the transcript); nmt: `source` and `target`. `start` and `end`, in seconds, cut the row out of `audio`; an `end` of
-    None is that of the recording. `fields` are the columns that `where` can ask for. A row that the source itself found
-    unusable says so in `problem`, as (reason, detail)."""
+    None is that of the recording. `fields` are the columns that `where` can ask for. `languages` has the cells of the
+    columns that name the row's languages, by role (`LANGUAGES`), where the corpus has such columns. A row that the source
+    itself found unusable says so in `problem`, as (reason, detail)."""
 
     id: str
     target: str | None = None
@@ -52,6 +54,7 @@ class Raw:
     speaker: str | None = None
     document: str | None = None
     recordings: tuple[str, ...] = ()
+    languages: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     problem: tuple[str, str] | None = None
 
@@ -192,6 +195,20 @@ def on_disk(path: Path) -> Path:
 def _spellings(folder: str, _changed: int) -> dict[str, str]:
     """NFC -> name, of a folder's names that aren't plain ASCII."""
     return {nfc(name): name for name in os.listdir(folder) if not name.isascii()}
+
+
+def language_columns(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
+    """Role -> the table's column, for the columns of languages that the corpus names: only those count, because a table's
+    own `language` may hold anything."""
+    named = corpus.get("columns") or {}
+    return {role: column for role in LANGUAGES[task] if (column := named.get(role))}
+
+
+def named_languages(corpus: Mapping[str, Any], task: str) -> list[str]:
+    """The languages that the corpus names for all of its rows; empty where it names none."""
+    if task == "nmt":
+        return list(corpus.get("languages") or ())
+    return [corpus["language"]] if corpus.get("language") else []
 
 
 class NotText(Exception):

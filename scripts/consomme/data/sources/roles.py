@@ -14,7 +14,7 @@ from consomme.common.errors import nearest
 from consomme.common.settings import shown
 from consomme.common.values import Text
 from consomme.data.audio import Samples
-from consomme.data.sources.base import Audible, NotText, Numbered, Raw, text_of
+from consomme.data.sources.base import LANGUAGES, Audible, NotText, Numbered, Raw, text_of
 from consomme.data.text import nfc
 
 TIMES = ("start", "end", "duration")
@@ -26,7 +26,8 @@ NEEDED = {"asr": ("audio", "text"), "nmt": ("source", "target")}
 
 
 def _known(columns: dict[str, str]) -> dict[str, str]:
-    allowed = list(dict.fromkeys(role for roles in ROLES.values() for role in roles))
+    every = (*ROLES.values(), *LANGUAGES.values())
+    allowed = list(dict.fromkeys(role for roles in every for role in roles))
     for role in columns:
         if role not in allowed:
             raise ValueError(f"'{role}' is no role of a column{nearest(role, allowed)}; allowed: {', '.join(allowed)}")
@@ -38,9 +39,11 @@ Columns = Annotated[dict[Text, Text], AfterValidator(_known)]
 
 
 def columns_of(corpus: Mapping[str, Any], task: str) -> dict[str, str]:
-    """Role -> column for `task`, with the corpus's own names laid over the defaults. A role named "" has no column."""
+    """Role -> column for `task`, with the corpus's own names laid over the defaults. A role named "" has no column, and a
+    language has one only if it is named."""
     named = named_of(corpus)
-    return {role: column for role in ROLES[task] if (column := named.get(role, role))}
+    usual = dict(zip(ROLES[task], ROLES[task], strict=True)) | dict.fromkeys(LANGUAGES[task], "")
+    return {role: column for role in usual if (column := named.get(role, usual[role]))}
 
 
 def named_of(corpus: Mapping[str, Any]) -> dict[str, str]:
@@ -100,6 +103,7 @@ class Reader:
         cell = {role: cells.get(column) for role, column in self.columns.items()}
         row.id = self._text(cell, "id") or ""
         row.document = self._text(cell, "document")
+        row.languages = {role: cell.get(role) for role in LANGUAGES[self.task] if role in self.columns}
         if self.task == "nmt":
             row.source, row.target = self._text(cell, "source"), self._text(cell, "target")
             return

@@ -50,7 +50,12 @@ class Experiment(Section):
     """One task, its corpora, a graph of models, its claims."""
 
     task: Literal["asr", "nmt"] = Field(description="speech recognition (asr) or translation (nmt)")
-    languages: list[Text] = Field(min_length=1, max_length=2, description="asr: [spoken]; nmt: [source, target]")
+    languages: list[Text] | None = Field(
+        None,
+        min_length=1,
+        max_length=2,
+        description="asr: [spoken]; nmt: [source, target]; of all corpora that name no languages of their own",
+    )
     metric: Text | None = Field(
         None,
         description="default: wer for asr (cer for languages that are written without spaces), bleu for nmt; wer counts "
@@ -82,7 +87,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _two_languages(self) -> Experiment:
-        if len(self.languages) != (2 if self.task == "nmt" else 1):
+        if self.languages is not None and len(self.languages) != (2 if self.task == "nmt" else 1):
             wanted = "two languages, such as [en, fr]" if self.task == "nmt" else "one language, such as [en]"
             raise ValueError(f"languages: {self.task} needs {wanted}")
         return self

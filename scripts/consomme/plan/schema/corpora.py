@@ -48,6 +48,10 @@ class Corpus(Chosen):
         default_factory=dict,
         description="keep rows by a column (or a field of the pattern): a list of values, or {from: 0, to: 9}",
     )
+    language: Text | None = Field(None, description="asr: of the recordings, such as fr; default: the experiment's")
+    languages: tuple[Text, Text] | None = Field(
+        None, description="nmt: [source, target], such as [en, fr]; default: the experiment's"
+    )
     missing: Literal["target", "source"] | None = Field(
         None,
         description="the side that the corpus lacks, to be relabelled: target (translations or transcripts) or source",
@@ -78,6 +82,12 @@ class Data(Section):
     )
     share: Number = Field(
         1.0, gt=0, le=1, description="fraction of the training rows in use; smaller subsets are part of larger ones"
+    )
+    temperature: Number | None = Field(
+        None,
+        ge=1,
+        description="draw training rows of a language with n rows in proportion to n^(1/temperature), so that languages with "
+        "few rows come more often (Arivazhagan et al. 2019, arXiv 1907.05019); an epoch stays as long; 1: as the data lies",
     )
 
     @field_validator("train", mode="before", json_schema_input_type=str | list[str] | dict[str, float | str] | None)
