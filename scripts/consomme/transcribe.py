@@ -45,7 +45,9 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcri
     )
     parser.add_argument("model", type=Path, help="a model folder")
     parser.add_argument("audio", type=Path, nargs="+", help="audio files: wav, flac, ogg, opus, mp3")
-    parser.add_argument("--language", help="spoken language, such as en (default: the model's own)")
+    parser.add_argument(
+        "--language", help="spoken language, such as en (default: the model's own; one of several languages detects it)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     parser.add_argument("--num-beams", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -67,7 +69,7 @@ def _run(given: argparse.Namespace) -> bool:
     if family.task != "asr":
         raise ConsommeError(f"{given.model}: a model of family {family.name} translates; use consomme.translate")
     model, processor = load(given.model, given.device), family.processor(given.model)
-    languages = [given.language] if given.language else _languages(given.model)
+    languages = [given.language] if given.language else _languages(family, given.model)
     size, short, answered = 1 if family.padding_matters(model.config) else BATCH, is_short(family, model.config), 0
     heard = _heard(family, model, processor, given.audio)
     while some := list(itertools.islice(heard, size)):
@@ -101,17 +103,14 @@ def _heard(
             yield path, features
 
 
-def _languages(model: Path) -> list[str]:
-    """The languages that the model was trained for, from its folder."""
-    if (model / "provenance.json").is_file():
-        known = read_json(model / "provenance.json").get("languages")
-        if known:
-            return list(known)
-    if (model / "generation_config.json").is_file():
-        known = read_json(model / "generation_config.json").get("language")
-        if known:
-            return [known.strip("<|>")]
-    return ["en"]
+def _languages(family: Family, model: Path) -> list[str]:
+    """The language that the model was trained for, from its folder; none if it was for several, and can tell them apart."""
+    config, record = model / "generation_config.json", model / "provenance.json"
+    if config.is_file() and (named := read_json(config).get("language")):
+        return [named.strip("<|>")]
+    if family.known_languages(model):
+        return []
+    return list(read_json(record).get("languages") or []) if record.is_file() else []
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str]]:
     for i, line in enumerate(lines):
         if line.strip():
             try:
-                features[i] = family.features(processor, line)
+                features[i] = family.features(processor, line, languages)
             except Unusable as error:
                 problems[i] = str(error)
     order = sorted(features, key=lambda i: -len(features[i]))  # sort by length: less padding

@@ -14,12 +14,12 @@ PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{in
 class Frames:
     """Stands for a family: ten samples a frame, and a count of what it was asked for."""
 
-    name = "frames"
+    name, languages = "frames", False
 
     def __init__(self, pause=0.0):
         self.calls, self.pause = 0, pause
 
-    def features(self, processor, source):
+    def features(self, processor, source, languages=()):
         self.calls += 1
         time.sleep(self.pause)
         if isinstance(source, str):
@@ -63,7 +63,7 @@ def test_processes_that_want_the_same_wait_for_each_other(rows, tmp_path):
 
 def test_nothing_is_left_by_a_failure(rows, tmp_path):
     family = Frames()
-    family.features = lambda processor, source: 1 / 0
+    family.features = lambda processor, source, languages: 1 / 0
     with pytest.raises(ZeroDivisionError):
         features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
     assert not [p for p in (tmp_path / "cache" / "features").iterdir() if p.is_dir()]
@@ -78,7 +78,7 @@ def test_token_ids(tmp_path, prepare):
 
 def test_a_row_that_the_family_can_not_take_is_empty_and_known(rows, tmp_path):
     class Choosy(Frames):
-        def features(self, processor, source):
+        def features(self, processor, source, languages=()):
             if len(source) == 880:
                 raise Unusable("too odd", f"{len(source)} samples")
             return super().features(processor, source)
@@ -95,7 +95,7 @@ def test_a_row_that_the_family_can_not_take_is_empty_and_known(rows, tmp_path):
 
 def test_what_goes_wrong_otherwise_names_its_row(rows, tmp_path):
     family = Frames()
-    family.features = lambda processor, source: 1 / 0
+    family.features = lambda processor, source, languages: 1 / 0
     with pytest.raises(ZeroDivisionError) as caught:
         features_of(family, PROCESSOR, rows, tmp_path / "cache", "key")
     assert rows.ids[0] in caught.value.__notes__[0]
@@ -115,3 +115,27 @@ def test_sentences_are_kept_by_what_the_model_takes(tmp_path, prepare):
 def test_a_processor_for_another_rate_is_refused(rows, tmp_path):
     with pytest.raises(ConsommeError, match=r"wants 16000 Hz.*prepared at 8000"):
         features_of(Frames(), types.SimpleNamespace(sampling_rate=16000), rows, tmp_path, "k")
+
+
+class Told(Frames):
+    """Its features begin with the language."""
+
+    languages = True
+
+    def features(self, processor, source, languages=()):
+        self.calls += 1
+        return np.array([ord(c) for c in f"{languages[0]}{source}"], np.int64)
+
+
+def test_features_that_depend_on_languages_are_kept_apart_by_them(tmp_path, prepare):
+    (tmp_path / "pairs.tsv").write_text("ab\tx\nc\ty\n", encoding="utf-8")
+    corpus, family = {"source": "parallel", "path": "pairs.tsv"}, Told()
+
+    def of(rows, languages):
+        return ["".join(map(chr, f)) for f in features_of(family, TOKENIZER, rows, tmp_path / "cache", "k", languages)]
+
+    plain = prepare(corpus, "nmt", name="plain")
+    assert of(plain, ("e", "f")) == ["eab", "ec"] and of(plain, ("g", "f")) == ["gab", "gc"]
+    named = prepare(corpus | {"languages": ["h", "f"]}, "nmt", name="named")
+    assert of(named, ("e", "f")) == ["hab", "hc"]
+    assert of(plain, ("e", "f")) == ["eab", "ec"] and family.calls == 6  # kept from before

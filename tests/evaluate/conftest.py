@@ -15,11 +15,18 @@ from consomme.families.base import Family
 class Rows:
     """A set in memory, with what the evaluator asks of one."""
 
-    def __init__(self, sources, targets, fingerprint="rows", units=None):
+    def __init__(self, sources, targets, fingerprint="rows", units=None, languages=None):
         self.sources, self.targets, self.fingerprint = list(sources), list(targets), fingerprint
         self.ids = [f"row{i}" for i in range(len(self.sources))]
         self.lengths = np.array([len(s) for s in self.sources], dtype=float)
         self.units = np.arange(len(self.sources)) if units is None else np.array(units)
+        self.own = languages
+
+    def written(self, default):
+        return [spoken[-1] for spoken in self.languages(default)]
+
+    def languages(self, default):
+        return self.own or [tuple(default)] * len(self.sources)
 
     def __len__(self):
         return len(self.sources)
@@ -50,7 +57,7 @@ MOST = 12  # tokens
 class Digits(Family):
     """Token ids are written as text: "5 3" is [5, 3]. There are positions for MOST on each side."""
 
-    def features(self, processor, source):
+    def features(self, processor, source, languages=()):
         if len(source.split()) > MOST:
             raise Unusable("source too long", source)
         if self.objective == "seq2seq":
@@ -127,7 +134,7 @@ def marian(seed=0):
 def small(tmp_path, monkeypatch):
     """Builds evaluators whose features are computed on the spot."""
     fake = types.ModuleType("consomme.data.features")
-    fake.features_of = lambda family, processor, rows, cache, key: Inputs(family, processor, rows)
+    fake.features_of = lambda family, processor, rows, *others: Inputs(family, processor, rows)
     monkeypatch.setitem(sys.modules, "consomme.data.features", fake)
 
     def build(sets, objective="seq2seq", record=None, **given):

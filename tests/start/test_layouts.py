@@ -585,7 +585,7 @@ def test_the_target_language_stands_before_a_source(published, tmp_path):
     assert family.features(processor, ">>fr<< the cat")[0] == processor.encoder[">>fr<<"]  # a row may say it itself
     spelled = family.subwords(processor, "source").spell("the cat")[0]
     assert spelled == [">>es<<"] and family.subwords(processor, "target").spell("the cat")[0] == []
-    with pytest.raises(ConsommeError, match=r"'de' is unknown; allowed for this marian: es, fr"):
+    with pytest.raises(ConsommeError, match=r"'de' is unknown: allowed for this marian: es, fr"):
         family.processor(out, ["en", "de"])
     with pytest.raises(ConsommeError, match=r"into several languages, and none is given; allowed: es, fr"):
         family.features(family.processor(out), "the cat")

@@ -3,14 +3,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from consomme.train.sampler import Batches
+from consomme.train.pools import by_corpus, by_language
+from consomme.train.sampler import Batches, draws
 
 LENGTHS = {"a": np.arange(1, 41) * 7 % 41, "b": np.arange(1, 11)}
 
 
 def batches(weights=(1.0, 1.0), size=4, seed=3, epoch=0, lengths=LENGTHS, grouped=False):
     rows = {name: np.arange(len(found)) for name, found in lengths.items()}
-    sampler = Batches(lengths, rows, dict(zip(lengths, weights, strict=True)), size, seed, None, grouped)
+    pools = by_corpus(rows, dict(zip(lengths, weights, strict=True)))
+    sampler = Batches(lengths, pools, size, seed, None, grouped)
     sampler.set_epoch(epoch)
     found = list(sampler)
     assert len(found) == len(sampler)
@@ -75,7 +77,8 @@ LONG = {"a": np.random.default_rng(1).integers(10, 90, 300)}
 
 
 def filled(room=200, epoch=0, lengths=LONG, grouped=False):
-    sampler = Batches(lengths, {"a": np.arange(len(lengths["a"]))}, {"a": 1.0}, None, 3, room, grouped)
+    pools = by_corpus({"a": np.arange(len(lengths["a"]))}, {"a": 1.0})
+    sampler = Batches(lengths, pools, None, 3, room, grouped)
     sampler.set_epoch(epoch)
     return sampler, list(sampler)
 
@@ -110,3 +113,54 @@ def test_a_row_longer_than_the_room_stands_alone(grouped):
     lengths = {"a": np.array([500] + [10] * 63)}
     _, found = filled(room=30, lengths=lengths, grouped=grouped)
     assert [(0, "a", 0)] in found and max(map(len, found)) == 3
+
+
+# -- by language -------------------------------------------------------------------------------------------------------
+ROWS = {"a": np.arange(900), "b": np.arange(160)}
+SPOKEN = {"a": [("en",)] * 840 + [("fr",)] * 60, "b": [("fr",)] * 20 + [("sv",)] * 140}
+
+
+def drawn_by_language(temperature, weights=(1.0, 1.0)):
+    """Rows of each language in an epoch, counted in the sampler's batches."""
+    pools = by_language(ROWS, dict(zip(ROWS, weights, strict=True)), SPOKEN, temperature)
+    found = drawn(Batches({n: np.ones(len(r)) for n, r in ROWS.items()}, pools, 16, 0))
+    languages = Counter()
+    for (name, row), count in found.items():
+        languages[SPOKEN[name][row][0]] += count
+    return languages
+
+
+def test_at_temperature_1_an_epoch_holds_every_row_once():
+    assert drawn_by_language(1.0) == {"en": 840, "fr": 80, "sv": 140}
+
+
+@pytest.mark.parametrize("temperature", [2.0, 5.0, 100.0])
+def test_a_language_gets_its_share_by_the_temperature(temperature):
+    """p ~ n^(1/T), as in the paper's equation; the epoch stays as long."""
+    found, sizes = drawn_by_language(temperature), {"en": 840, "fr": 80, "sv": 140}
+    raised = {name: n ** (1 / temperature) for name, n in sizes.items()}
+    for name in sizes:
+        assert found[name] == pytest.approx(1060 * raised[name] / sum(raised.values()), abs=1)
+    assert found.total() == pytest.approx(1060, abs=2)
+
+
+def test_weights_of_corpora_count_before_the_temperature():
+    assert drawn_by_language(1.0, weights=(0.5, 2.0)) == {"en": 420, "fr": 70, "sv": 280}
+    pools = {pool.name: draws(pool) for pool in by_language(ROWS, {"a": 0.5, "b": 2.0}, SPOKEN, 100.0)}
+    assert pools["a fr"] / pools["b fr"] == pytest.approx(
+        30 / 40, rel=0.05
+    )  # one language, in its corpora's proportions
+    assert pools["a en"] == pytest.approx(pools["b sv"], rel=0.02)
+
+
+def test_a_rare_language_comes_again_only_when_all_of_it_has_come():
+    pools = by_language(ROWS, dict.fromkeys(ROWS, 1.0), SPOKEN, 5.0)
+    turns = Counter(
+        turn
+        for batch in Batches({n: np.ones(len(r)) for n, r in ROWS.items()}, pools, 16, 0)
+        for turn, n, row in batch
+        if SPOKEN[n][row] == ("fr",)
+    )
+    counts = drawn(Batches({n: np.ones(len(r)) for n, r in ROWS.items()}, pools, 16, 0))
+    french = [counts[n, row] for n in ROWS for row in ROWS[n] if SPOKEN[n][row] == ("fr",)]
+    assert max(french) - min(french) <= 1 and len(turns) > 1  # each turn is augmented differently

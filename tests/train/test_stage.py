@@ -219,7 +219,7 @@ def test_augmentation_leaves_the_mark_of_made_sentences_alone(tmp_path, translat
     augment = {"word_dropout": 0.5, "concatenate": {"utterances": 3, "seconds": 30.0, "probability": 0.5}}
     read, plain = [], Marian.features
 
-    def features(self, processor, source):
+    def features(self, processor, source, languages=()):
         read.append(source)
         return plain(self, processor, source)
 

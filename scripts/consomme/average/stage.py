@@ -91,9 +91,20 @@ def build(job: Job, folder: Path) -> None:
 
     tried = settings.get("choose")
     chosen = best_settings(mix, tried, make, folder) if tried else make(mix, folder)
+    _settle_language(mix, chosen, folder)
     if judges and judges[0].cautions:
         chosen["cautions"] = judges[0].cautions
     write_provenance(job, folder, chosen=chosen, **more)
+
+
+def _settle_language(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:
+    """Where the averaged models name different languages for their own decoding, the average names none."""
+    from consomme.families import family_of
+
+    averaged = [name for name in chosen.get("ingredients") or () if name in mix.parents] or mix.ingredients
+    files = [mix.parents[name] / "generation_config.json" for name in averaged]
+    if len({read_json(file).get("language") for file in files if file.is_file()}) > 1:
+        family_of(folder).name_languages(folder, ())
 
 
 def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:

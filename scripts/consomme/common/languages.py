@@ -26,8 +26,13 @@ def spelled_as_in(known: Iterable[str], code: str) -> str:
     """The code among `known` for the same language, such as fra for fr; `code` itself where it is there, or where none or
     several are the same language."""
     known = list(known)
-    same = [other for other in known if base(other) == base(code)]
+    same = same_language(known, code)
     return same[0] if code not in known and len(same) == 1 else code
+
+
+def same_language(known: Iterable[str], code: str) -> list[str]:
+    """The codes among `known` for the same language."""
+    return [other for other in known if base(other) == base(code)]
 
 
 def unspaced(code: str) -> bool:

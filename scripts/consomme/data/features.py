@@ -68,12 +68,15 @@ class Features(Sequence[np.ndarray]):
         return {i: found[place] for i, place in places if place in found}
 
 
-def features_of(family: Family, processor: Any, rows: Rows, cache: Path, processor_key: str) -> Features:
+def features_of(
+    family: Family, processor: Any, rows: Rows, cache: Path, processor_key: str, languages: Sequence[str] = ()
+) -> Features:
     """The model inputs of `rows`, in their order, from `cache`/features; computed where they aren't there yet.
 
-    They are kept by the fingerprint of each corpus, `processor_key` (whatever identifies the processor's files and the
-    family), the most tokens of a sentence and this module's version, always for whole corpora, so that every share and
-    selection of one finds them.
+    languages: of rows without their own. Features are kept by the fingerprint of each corpus, `processor_key` (whatever
+    identifies the processor's files and the family), the corpus's languages if the family's features depend on them, the
+    most tokens of a sentence and this module's version, always for whole corpora, so that every share and selection of one
+    finds them.
     Processes that want the same ones wait for each other. Raises ConsommeError where the sampling rates differ."""
     _check_rate(processor, rows)
     stores, store, number = [], np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
@@ -82,30 +85,34 @@ def features_of(family: Family, processor: Any, rows: Rows, cache: Path, process
             # a model's labels change no waveform
             corpus, rows_of_it = corpus.audio, corpus.numbers[rows_of_it]
         store[at], number[at] = len(stores), rows_of_it
-        stores.append(_open(_store(family, processor, corpus, Path(cache), processor_key)))
+        stores.append(_open(_store(family, processor, corpus, Path(cache), processor_key, languages)))
     return Features(stores, store, number)
 
 
-def _store(family: Family, processor: Any, corpus: Corpus, cache: Path, processor_key: str) -> Path:
+def _store(
+    family: Family, processor: Any, corpus: Corpus, cache: Path, processor_key: str, languages: Sequence[str]
+) -> Path:
     most = [most_tokens(processor, "source")] if corpus.about["task"] == "nmt" else []
-    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION, *most], 16)
+    spoken = corpus.languages(languages) if family.languages else []
+    told = [sorted(set(spoken))] if spoken else []  # which row has which is in the fingerprint
+    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION, *most, *told], 16)
     if place.exists():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if not place.exists():
             with whole_folder(place) as folder:
-                _fill(folder, family, processor, Rows([corpus]))
+                _fill(folder, family, processor, Rows([corpus]), languages)
             say(f"features of '{corpus.name}' for {family.name}: {corpus.table.num_rows} rows in {place}")
     return place
 
 
-def _fill(folder: Path, family: Family, processor: Any, rows: Rows) -> None:
-    sizes, like, problems = [], None, {}
+def _fill(folder: Path, family: Family, processor: Any, rows: Rows, languages: Sequence[str]) -> None:
+    sizes, like, problems, spoken = [], None, {}, rows.languages(languages)
     with open(folder / "values.bin", "wb") as stream:
         for i in range(len(rows)):
             try:
-                value = np.ascontiguousarray(family.features(processor, rows.source(i)))
+                value = np.ascontiguousarray(family.features(processor, rows.source(i), spoken[i]))
             except Unusable as error:
                 problems[i] = error.reason, str(error)
                 sizes.append(0)
@@ -138,11 +145,15 @@ def _open(place: Path) -> Store:
     return Store(np.load(place / "offsets.npy"), np.asarray(values), problems)
 
 
-def usable(family: Family, processor: Any, rows: Rows, numbers: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The model inputs of some rows, computed one by one without a cache; those that the family can't take are left out."""
+def usable(
+    family: Family, processor: Any, rows: Rows, numbers: Iterable[int], languages: Sequence[str]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The model inputs of some rows, computed one by one without a cache; those that the family can't take are left out.
+    languages: of rows without their own."""
+    spoken = rows.languages(languages)
     for i in numbers:
         try:
-            value = family.features(processor, rows.source(i))
+            value = family.features(processor, rows.source(i), spoken[i])
         except Unusable:
             continue
         yield i, value

@@ -56,7 +56,9 @@ class Statistics:
         for name, rows in found.items():
             count = min(len(rows), max(1, round(EXAMPLES * drawn[name] / sum(drawn.values()))))
             drawn_rows = np.random.default_rng(0).choice(len(rows), count, replace=False).tolist()
-            yield from (features for _, features in usable(family, processor, rows, drawn_rows))
+            yield from (
+                features for _, features in usable(family, processor, rows, drawn_rows, job.spec.get("languages") or ())
+            )
 
     def renew(self, model: PreTrainedModel) -> PreTrainedModel:
         """Estimate the running statistics of all batch norms again, in place, in a model in evaluation mode. They are means

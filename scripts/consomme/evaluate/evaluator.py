@@ -25,6 +25,7 @@ from consomme.evaluate.losses import ctc_nll, seq2seq_nll
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.base import Hypothesis
+from consomme.families.codes import unknown_languages
 from consomme.families.windows import alike, fitting, is_short, without
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Label(NamedTuple):
 class Evaluator:
     """Evaluates models of one family on named sets.
 
-    sets: name -> Rows. languages, decoding: as in `Family.generate`. normaliser: for the error rates. cache: the folder of
-    `evaluations/` and `features/`. device: auto, cpu, cuda, ... batch_size: the most utterances in a batch; affects only
-    speed. processor_key: identity of the processor (`identity.processor_key`).
+    sets: name -> Rows. languages: of rows that name none. decoding: as in `Family.generate`. normaliser: for the error
+    rates. cache: the folder of `evaluations/` and `features/`. device: auto, cpu, cuda, ... batch_size: the most utterances
+    in a batch; affects only speed. processor_key: identity of the processor (`identity.processor_key`).
 
     A row that the model can't take stays in its set: its hypothesis is empty, so that all its words are errors. It has no
     part in the loss, and neither has a row whose target is longer than the decoder: their sums are 0 nats of 0 labels.
@@ -95,6 +96,7 @@ class Evaluator:
         self.cache, self.batch_size, self.processor_key = Path(cache), batch_size, processor_key
         self.device = device_named(device)
         self._inputs: dict[str, Features] = {}
+        self._spoken: dict[str, list[tuple[str, ...]]] = {}
         self._labels: dict[str, list[list[int]]] = {}
         self._unwritten: dict[str, dict[int, str]] = {}
         self._told: set[tuple[str, str]] = set()
@@ -122,13 +124,8 @@ class Evaluator:
             cache=job.cache,
             device=job.device,
             batch_size=batch_size,
-            processor_key=processor_key(model_folder, family, languages),
+            processor_key=processor_key(model_folder),
         )
-
-    @property
-    def language(self) -> str:
-        """The language of the hypotheses."""
-        return self.languages[-1] if self.languages else ""
 
     def value(self, model: PreTrainedModel, set_name: str, metric: str, around: Around | None = None) -> float:
         """The metric on the whole set; rates are times 100. around: as in `statistics`."""
@@ -149,7 +146,8 @@ class Evaluator:
             key = self._key(model, set_name, wanted.needs)
             said, fresh = self._said(model, set_name, key, around)
             if (key, metric) not in self._counted:
-                self._counted[key, metric] = wanted.statistics(rows.targets, said.texts, self.normaliser, self.language)
+                written = rows.written(self.languages)
+                self._counted[key, metric] = wanted.of_rows(rows.targets, said.texts, self.normaliser, written)
             counted = self._counted[key, metric]
         if fresh:
             value = float(wanted.value(counted.sum(axis=0)))
@@ -181,8 +179,10 @@ class Evaluator:
     # -- rows that can't be used ---------------------------------------------------------------------------------------
     def unheard(self, model: PreTrainedModel, set_name: str) -> dict[int, str]:
         """The rows that the model can't take, and why, in the order of the rows; the log names them once."""
-        features = self._features(set_name)
+        features, spoken = self._features(set_name), self._languages(set_name)
         found = self.family.unheard(model, features.lengths)
+        if strange := unknown_languages(self.family, self.processor, spoken):
+            found |= {i: strange[own] for i, own in enumerate(spoken) if own in strange}
         found |= {i: reason for i, (reason, _) in features.problems.items()}
         return self._tell(set_name, "count as empty hypotheses and not in the loss", found)
 
@@ -212,11 +212,12 @@ class Evaluator:
     def _targets(self, set_name: str) -> list[list[int]]:
         """The labels of each row; empty for those in `_unwritten`."""
         if set_name not in self._labels:
-            self.family.labels(self.processor, "", self.languages)  # raises if the languages are wrong
+            spoken = self._languages(set_name)
+            unknown_languages(self.family, self.processor, spoken)  # raises if the languages are wrong
             labels, problems = [], {}
             for i, text in enumerate(self._rows(set_name).targets):
                 try:
-                    labels.append(list(self.family.labels(self.processor, text, self.languages)))
+                    labels.append(list(self.family.labels(self.processor, text, spoken[i])))
                 except Unusable as error:
                     labels.append([])
                     problems[i] = error.reason
@@ -241,7 +242,7 @@ class Evaluator:
             "family": self.family.name,
             "weights": hash_model(model),
             "rows": self._rows(set_name).fingerprint,
-            "languages": self.languages,
+            "languages": self._identity_of_languages(set_name),
             "processor": self.processor_key,
         }
         if self.family.windows:
@@ -298,16 +299,18 @@ class Evaluator:
         around: Around | None = None,
     ) -> list[Any]:
         """`ask(model, set_name, which)` of all rows, longest first: batches have little padding, and memory peaks at
-        the start. Rows left out have `nothing` instead."""
+        the start. What `generate` answers is asked for one language after the other. Rows left out have `nothing` instead."""
         import torch
 
         rows = self._rows(set_name)
-        order = np.argsort(-np.asarray(rows.lengths, dtype=np.float64), kind="stable")
+        spoken = self._languages(set_name) if self._one_language(ask) else [()] * len(rows)
+        numbers = {languages: n for n, languages in enumerate(dict.fromkeys(spoken))}
+        order = np.lexsort([-np.asarray(rows.lengths, dtype=np.float64), [numbers[s] for s in spoken]])
         order = [i for i in order.tolist() if i not in left_out]
         results: list[Any] = [nothing] * len(rows)
         # no_grad, not inference_mode: tensors that a model caches (positions) must be usable in later training
         with evaluating(model, self.device), torch.no_grad():
-            for batch in self._batches(model, set_name, order, self._together(ask)):
+            for batch in self._batches(model, set_name, order, self._together(ask), spoken):
                 with around(set_name, batch) if around else nullcontext():
                     try:
                         answers = ask(model, set_name, batch)
@@ -326,12 +329,24 @@ class Evaluator:
         once = ask == self._nll or self.family.objective == "ctc"
         return min(self.batch_size, ONCE) if once and self.device == "cpu" else self.batch_size
 
-    def _batches(self, model: PreTrainedModel, set_name: str, order: Sequence[int], size: int) -> Iterator[list[int]]:
+    def _one_language(self, ask: Callable[..., Sequence[Any]]) -> bool:
+        """Whether the rows of a batch must be in one language: a decoder is told it before its first token."""
+        return ask != self._nll and self.family.objective == "seq2seq"
+
+    def _batches(
+        self,
+        model: PreTrainedModel,
+        set_name: str,
+        order: Sequence[int],
+        size: int,
+        spoken: Sequence[tuple[str, ...]],
+    ) -> Iterator[list[int]]:
         """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
-        changes the output, all rows of a batch have the same length; with short windows, the same window."""
+        changes the output, all rows of a batch have the same length; with short windows, the same window. All of them are
+        alike in `spoken`, too."""
         lengths, features = self._rows(set_name).lengths, self._features(set_name)
         shared = alike(self.family, model.config, self.decoding)
-        for _, group in itertools.groupby(order, key=lambda i: shared(lengths[i], features[i])):
+        for _, group in itertools.groupby(order, key=lambda i: (spoken[i], shared(lengths[i], features[i]))):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
@@ -339,15 +354,16 @@ class Evaluator:
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
         batch = self._collate(model, set_name, which, None)
         decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
-        return self.family.decode(model, self.processor, batch, self.languages, decoding)
+        languages = self._languages(set_name)[which[0]]
+        return self.family.decode(model, self.processor, batch, languages, decoding)
 
     def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
         nll, tokens = self.nll(model, set_name, which)
         return list(zip(nll.tolist(), tokens.tolist(), strict=True))
 
     def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Label]:
-        said = self._generate(model, set_name, which)
-        labels = {i: ids for i, one in zip(which, said, strict=True) if (ids := self._ids(one.text))}
+        said, spoken = self._generate(model, set_name, which), self._languages(set_name)
+        labels = {i: ids for i, one in zip(which, said, strict=True) if (ids := self._ids(one.text, spoken[i]))}
         sure = dict.fromkeys(which, 0.0)
         if labels:
             batch = self._collate(model, set_name, list(labels), list(labels.values()))
@@ -355,10 +371,10 @@ class Evaluator:
             sure |= dict(zip(labels, np.exp(-nll / tokens).tolist(), strict=True))
         return [Label(one.text, sure[i], one.cut) for i, one in zip(which, said, strict=True)]
 
-    def _ids(self, text: str) -> list[int]:
+    def _ids(self, text: str, languages: Sequence[str]) -> list[int]:
         """The labels of a text; empty if the text is empty or too long for the model."""
         try:
-            return list(self.family.labels(self.processor, text, self.languages)) if text else []
+            return list(self.family.labels(self.processor, text, languages)) if text else []
         except Unusable:
             return []
 
@@ -390,9 +406,20 @@ class Evaluator:
             from consomme.data.features import features_of
 
             self._inputs[set_name] = features_of(
-                self.family, self.processor, self._rows(set_name), self.cache, self.processor_key
+                self.family, self.processor, self._rows(set_name), self.cache, self.processor_key, self.languages
             )
         return self._inputs[set_name]
+
+    def _languages(self, set_name: str) -> list[tuple[str, ...]]:
+        """The languages of each row."""
+        if set_name not in self._spoken:
+            self._spoken[set_name] = self._rows(set_name).languages(self.languages)
+        return self._spoken[set_name]
+
+    def _identity_of_languages(self, set_name: str) -> Any:
+        """What a result's key holds of them: those of all rows, or a digest where rows differ."""
+        spoken = self._languages(set_name)
+        return list(spoken[0]) if len(set(spoken)) == 1 else digest(spoken, DIGITS)
 
     def _rows(self, set_name: str) -> Rows:
         if set_name not in self.sets:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,6 @@ from consomme.common.files import hash_file, read_json
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-    from consomme.families.base import Family
 
 # Config keys that do not affect the model's output
 VOLATILE = (
@@ -46,12 +43,9 @@ def hash_model(model: PreTrainedModel) -> str:
     return found.hexdigest()
 
 
-def processor_key(folder: Path | str, family: Family | None = None, languages: Sequence[str] = ()) -> str:
-    """BLAKE2b of the processor's and tokenizer's files in a model folder, without the keys in VOLATILE; also of the languages
-    if the family's features depend on them."""
+def processor_key(folder: Path | str) -> str:
+    """BLAKE2b of the processor's and tokenizer's files in a model folder, without the keys in VOLATILE."""
     found = hashlib.blake2b(digest_size=16)
-    if family and family.languages:
-        found.update(f"{languages}\n".encode())
     for path in sorted(Path(folder).iterdir()):
         if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
             continue

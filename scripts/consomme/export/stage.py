@@ -64,7 +64,7 @@ def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
         [i * len(rows) // EXAMPLES for i in range(EXAMPLES)] if len(rows) > EXAMPLES else range(len(rows))
     )
     family, languages = family_of(parent), job.spec.get("languages") or []
-    taken = usable(family, family.processor(parent, languages), rows, range(len(rows)))
+    taken = usable(family, family.processor(parent, languages), rows, range(len(rows)), languages)
     rows = rows.select([i for i, _ in taken])
     if not len(rows):
         say("agreement: the model can take no development example, so nothing was compared")

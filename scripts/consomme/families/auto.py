@@ -59,7 +59,7 @@ class UnknownSpeech(Unknown):
             raise ConsommeError(f"{path}: its processor, {type(found).__name__}, lacks feature_extractor or tokenizer")
         return bounded(found, path)
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         import numpy as np
 
         from consomme.families.settings import mono

@@ -6,7 +6,7 @@ function that uses it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,13 +121,14 @@ class Subwords:
     """A tokenizer's pieces.
 
     kind: unigram or bpe; scores: piece -> its log probability (unigram), or the higher the earlier it is merged (bpe);
-    spell: a text -> (tokens that stand before it, the text as the pieces spell it); ids: those tokens and the pieces ->
-    token ids with the special tokens. ConsommeError if they are more than the tokenizer's limit."""
+    spell: a text in the row's languages -> (tokens that stand before it, the text as the pieces spell it); ids: those tokens
+    and the pieces, and the languages -> token ids with the special tokens. Unusable if they are more than the model has
+    positions for."""
 
     kind: str
     scores: Mapping[str, float]
-    spell: Callable[[str], tuple[list[str], str]]
-    ids: Callable[[Sequence[str]], list[int]]
+    spell: Callable[[str, Sequence[str]], tuple[list[str], str]]
+    ids: Callable[[Sequence[str], Sequence[str]], list[int]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class Family:
     optional: Sequence[str] = ()
     masks_input: bool = False  # it masks its own input in training unless its config forbids it
     head_hooks: bool = True  # a hook before the output projection sees the heads; scores by data need that
-    languages: bool = False  # features depend on the languages that the processor is for
+    languages: bool = False  # features depend on the languages
+    told: bool = False  # it is told the languages of each row, so that one model can serve several
     batch_norm: bool = False  # it may have running statistics, which are estimated anew for an average
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
@@ -190,8 +192,8 @@ class Family:
         )
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
-        """The processor (or tokenizer) of a checkpoint, from its own files; for these languages where it tells them
-        apart (`languages`), else for those that its files name."""
+        """The processor (or tokenizer) of a checkpoint, from its own files. Where rows have no languages of their own, it
+        is for these, else for those that its files name."""
         raise NotImplementedError
 
     # -- as published ----------------------------------------------------------------------------------------------
@@ -221,19 +223,31 @@ class Family:
         size = next((size for size in sizes if size), None)
         return beyond(getattr(processor, "tokenizer", processor), size) if size else None
 
+    # -- languages -------------------------------------------------------------------------------------------------
+    def known_languages(self, folder: Path) -> Collection[str] | None:
+        """The codes of the languages that the checkpoint in `folder` can be told; None if its files don't say so, or if it
+        is told none. Quick: the plan asks."""
+        return None
+
+    def name_languages(self, folder: Path, languages: Collection[Sequence[str]]) -> None:
+        """Write into the files of the checkpoint in `folder` what programs that decode with its own defaults need to know
+        of the languages that it was trained on: the one, or that there are several (none given: unknown ones)."""
+
     # -- examples --------------------------------------------------------------------------------------------------
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         """The model's input for one example, unpadded.
 
         asr: a float32 waveform [samples] in -1..1 at the processor's rate -> float32 frames [time, bins], or [samples]
         for a model whose input is the waveform.
         nmt: a sentence -> int64 token ids [tokens].
-        Unusable if the model can't take this one: too short, or longer than its window or its positions."""
+        languages: the row's, which count where `languages` of the family; default: the processor's.
+        Unusable if the model can't take this one: too short, longer than its window or its positions, or in a language
+        that it has no code for."""
         raise NotImplementedError
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        """Token ids of the wanted output, with whatever special tokens the loss needs. Unusable if the decoder has no
-        positions for so many."""
+        """Token ids of the wanted output in the row's languages, with whatever special tokens the loss needs. Unusable if
+        the decoder has no positions for so many, or no token stands for a language that the model must be told."""
         raise NotImplementedError
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
@@ -255,7 +269,8 @@ class Family:
         languages: Sequence[str],
         decoding: Mapping[str, Any],
     ) -> list[str]:
-        """Hypotheses as raw text for a collated batch without labels. `decoding` has GenerationConfig's names."""
+        """Hypotheses as raw text for a collated batch without labels, whose rows are all in these languages. Without
+        languages a model that can do so detects them. `decoding` has GenerationConfig's names."""
         raise NotImplementedError
 
     def decode(
@@ -286,9 +301,9 @@ class Family:
         except NotImplementedError:  # an architecture that doesn't tell
             return lengths
 
-    def beginning(self, processor: Any) -> dict[str, Any]:
-        """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation begins
-        with beside the start token."""
+    def beginning(self, processor: Any, languages: Sequence[str] = ()) -> dict[str, Any]:
+        """For nmt: settings of `generate`, GenerationConfig's names -> token ids, for what every translation between these
+        languages (default: the processor's) begins with beside the start token."""
         return {}
 
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:

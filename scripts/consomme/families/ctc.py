@@ -103,7 +103,7 @@ class Ctc(CtcFamily):
             )
         return processor
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         from consomme.families.settings import mono
 
         return _log_mel(processor.feature_extractor, mono(source))

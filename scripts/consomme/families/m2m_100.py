@@ -9,7 +9,8 @@ from typing import Any
 
 from consomme.families import subwords
 from consomme.families.base import BART_STACKS
-from consomme.families.translation import Multilingual, Scratch, code_of
+from consomme.families.codes import code_of
+from consomme.families.translation import Multilingual, Scratch
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
 
@@ -78,4 +79,5 @@ FAMILY = M2M100(
     optional=("embed_positions.weights",),  # sinusoids, computed anew
     exports=("safetensors", "ctranslate2"),
     languages=True,
+    told=True,
 )

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.languages import spelled_as_in
 from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS, Subwords
+from consomme.families.codes import code_of
 from consomme.families.positions import bounded, fits
-from consomme.families.translation import Translator, code_of
+from consomme.families.translation import Translator
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,13 +88,21 @@ class Marian(Translator):
         with warnings.catch_warnings():
             _hush()
             found = bounded(MarianTokenizer.from_pretrained(path, local_files_only=True), path)
-        known = target_codes(found)
-        found.target_code = "" if not known else None
-        if known and languages:
-            found.target_code = f">>{code_of(spelled_as_in(known, languages[-1]), known, self.name)}<< "
+        found.target_code = None if target_codes(found) else ""
+        found.spoken = {}  # language -> its code
+        self.speak(found, languages)
         return found
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def speak(self, processor: Any, languages: Sequence[str]) -> None:
+        if not languages or processor.target_code == "":
+            return
+        target = languages[-1]
+        if target not in processor.spoken:
+            processor.spoken[target] = code_of(target, target_codes(processor), self.name)
+        processor.target_code = f">>{processor.spoken[target]}<< "
+
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
+        self.speak(processor, languages)
         return super().features(processor, marked(processor, str(source)))
 
     def some_languages(self, source: Path) -> list[str]:
@@ -122,7 +130,7 @@ class Marian(Translator):
         # partial and not closures: worker processes may get them pickled
         return Subwords(
             *pieces(spm, vocabulary),
-            partial(_spelled, processor, spm, side),
+            partial(_spelled, self, processor, spm, side),
             partial(_ids, processor, vocabulary, side),
         )
 
@@ -157,13 +165,18 @@ def marked(processor: Any, source: str) -> str:
     return processor.target_code + source
 
 
-def _spelled(processor: Any, spm: Any, side: str, text: str) -> tuple[list[str], str]:
+def _spelled(
+    family: Translator, processor: Any, spm: Any, side: str, text: str, languages: Sequence[str] = ()
+) -> tuple[list[str], str]:
     """The language code before a sentence, as in ">>fr<< Hello", and the text as SentencePiece spells it."""
+    family.speak(processor, languages)
     code, text = processor.remove_language_code(marked(processor, text) if side == "source" else text)
     return code, spm.normalize(text)
 
 
-def _ids(processor: Any, vocabulary: Mapping[str, int], side: str, tokens: Sequence[str]) -> list[int]:
+def _ids(
+    processor: Any, vocabulary: Mapping[str, int], side: str, tokens: Sequence[str], languages: Sequence[str] = ()
+) -> list[int]:
     unknown = vocabulary[processor.unk_token]
     ids = processor.build_inputs_with_special_tokens([vocabulary.get(token, unknown) for token in tokens])
     return fits(processor, ids, "".join(tokens), side)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.families import keys, subwords, translation
 from consomme.families.base import BART_STACKS
-from consomme.families.translation import Multilingual, code_of, codes
+from consomme.families.codes import code_of
+from consomme.families.translation import Multilingual, codes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,8 +64,8 @@ class MBart(Multilingual):
         )
         save(model, processor, out)
 
-    def beginning(self, processor: Any) -> dict[str, Any]:
-        code = self.target(processor)
+    def beginning(self, processor: Any, languages: Sequence[str] = ()) -> dict[str, Any]:
+        code = self.target(processor, languages)
         if processor(text_target="").input_ids[-1] == code:
             return {"decoder_start_token_id": code, "forced_bos_token_id": None}
         return {"forced_bos_token_id": code}
@@ -86,4 +87,5 @@ FAMILY = MBart(
     tokenizer=subwords.Unigram,
     dropouts=("dropout",),
     languages=True,
+    told=True,
 )

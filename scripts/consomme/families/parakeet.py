@@ -104,7 +104,7 @@ class Parakeet(CtcFamily):
 
         return ParakeetProcessor.from_pretrained(path, local_files_only=True)
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         import numpy as np
 
         from consomme.families.settings import mono

@@ -13,10 +13,10 @@ from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS, TOO_SHORT
+from consomme.families.codes import code_of
 from consomme.families.greedy import pad_frames
 from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
-from consomme.families.translation import code_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,7 +114,7 @@ class Speech2Text(Transcriber):
 
         return bounded(Speech2TextProcessor.from_pretrained(path, local_files_only=True), path)
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         import numpy as np
 
         from consomme.families.settings import mono
@@ -159,4 +159,5 @@ FAMILY = Speech2Text(
     tokenizer=Tokenizer,
     dropouts=("dropout",),
     optional=("embed_positions.weights",),  # sinusoids, computed anew
+    told=True,
 )

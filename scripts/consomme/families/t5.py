@@ -78,16 +78,28 @@ class T5(Translator):
         save(model, processor, out)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
-        """The tokenizer; its `task_prefix` is what the checkpoint's config wants before each source of this pair."""
+        """The tokenizer; its `task_prefix` is what the checkpoint's config wants before each source of this pair, and its
+        `task_prefixes` has those of all pairs."""
         from consomme.common.files import read_json
 
         found = super().processor(path)
         tasks = read_json(path / "config.json").get("task_specific_params") or {}
-        found.task_prefix = (tasks.get(f"translation_{'_to_'.join(languages)}") or {}).get("prefix", "")
+        found.task_prefixes = {name: (settings or {}).get("prefix", "") for name, settings in tasks.items()}
+        found.task_prefix = ""
+        self.speak(found, languages)
         return found
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def speak(self, processor: Any, languages: Sequence[str]) -> None:
+        if languages:
+            processor.task_prefix = processor.task_prefixes.get(f"translation_{'_to_'.join(languages)}", "")
+
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
+        self.speak(processor, languages)
         return super().features(processor, processor.task_prefix + str(source))
+
+    def spelled(self, processor: Any, side: str, text: str, languages: Sequence[str] = ()) -> tuple[list[str], str]:
+        self.speak(processor, languages)
+        return super().spelled(processor, side, processor.task_prefix * (side == "source") + text, languages)
 
     def before_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
         for side, chosen in kept.items():
@@ -146,4 +158,5 @@ FAMILY = T5(
     dropouts=("dropout_rate",),
     exports=("safetensors", "ctranslate2"),
     languages=True,
+    told=True,
 )

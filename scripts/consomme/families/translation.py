@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.families import keys
 from consomme.families.base import Subwords
+from consomme.families.codes import code_of, codes_like
 from consomme.families.encoder_decoder import EncoderDecoder
 from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.vocabulary import names_special, spelled
@@ -55,14 +56,20 @@ class Translator(EncoderDecoder):
 
         return bounded(AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False), path)
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def speak(self, processor: Any, languages: Sequence[str]) -> None:
+        """Set the tokenizer to these languages, where it tells languages apart; without any it stays as it is. Unusable if
+        it has no code for one of them."""
+
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         import numpy as np
 
         if not isinstance(source, str):
             raise TypeError("a sentence is needed, not a waveform")
+        self.speak(processor, languages)
         return np.asarray(fits(processor, _whole(processor, source, "source"), source, "source"), dtype=np.int64)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
+        self.speak(processor, languages)
         return fits(processor, _whole(processor, text, "target"), text, "target")
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
@@ -80,9 +87,34 @@ class Translator(EncoderDecoder):
             special = set(processor.all_special_tokens)
             kind, scores = "unigram", {piece: score for piece, score in model["vocab"] if piece not in special}
         # partial and not closures: worker processes may get them pickled
-        before = getattr(processor, "task_prefix", "") if side == "source" else ""
-        spell, frame = partial(_spelled, processor, before), _frame(processor, side)
-        return Subwords(kind, scores, spell, partial(_ids, processor, vocabulary, side, frame))
+        spell, ids = partial(self.spelled, processor, side), partial(self.framed, processor, vocabulary, side, {})
+        return Subwords(kind, scores, spell, ids)
+
+    def spelled(self, processor: Any, side: str, text: str, languages: Sequence[str] = ()) -> tuple[list[str], str]:
+        """The text as the pieces spell it; no tokens stand before it."""
+        if hasattr(processor, "sp_model"):
+            return [], processor.sp_model.normalize(text)
+        backend = processor.backend_tokenizer
+        normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
+        return [], "".join(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised))
+
+    def framed(
+        self,
+        processor: Any,
+        vocabulary: Mapping[str, int],
+        side: str,
+        frames: dict[tuple[str, ...], tuple[list[int], list[int]]],
+        tokens: Sequence[str],
+        languages: Sequence[str] = (),
+    ) -> list[int]:
+        """Token ids of the tokens, between the special tokens of this side. frames: those found before, by languages."""
+        pair = tuple(languages)
+        if pair not in frames:
+            self.speak(processor, languages)
+            frames[pair] = _frame(processor, side)
+        first, last = frames[pair]
+        ids = [*first, *(vocabulary.get(token, processor.unk_token_id) for token in tokens), *last]
+        return fits(processor, ids, "".join(tokens), side)
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -99,10 +131,13 @@ class Translator(EncoderDecoder):
         return batch
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        return self.beginning(processor)
+        return self.beginning(processor, languages)
 
     def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
         return min(super().most_tokens(model, processor), most_tokens(processor, "target"))
+
+
+CODE = "[a-z]{2,3}_[A-Z][A-Za-z]+"  # mBART's and NLLB's, which are the tokens themselves; M2M100's are __en__
 
 
 @dataclass(frozen=True)
@@ -111,34 +146,39 @@ class Multilingual(Translator):
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         found = super().processor(path)
-        if languages:
-            known = codes(found)
-            found.src_lang, found.tgt_lang = (code_of(language, known, self.name) for language in languages)
+        found.spoken = {}  # pairs of languages -> the tokenizer's codes
+        self.speak(found, languages)
         return found
+
+    def speak(self, processor: Any, languages: Sequence[str]) -> None:
+        if not languages:
+            return
+        pair = tuple(languages)
+        if pair not in processor.spoken:
+            known = codes(processor)
+            processor.spoken[pair] = tuple(code_of(language, known, self.name) for language in pair)
+        source, target = processor.spoken[pair]
+        processor.tgt_lang = target
+        if processor.src_lang != source:  # setting it makes the tokenizer's template anew
+            processor.src_lang = source
+
+    def known_languages(self, folder: Path) -> Collection[str] | None:
+        return codes_like(f"({CODE})", folder) or codes_like("__([a-z]{2,3})__", folder) or None
 
     def some_languages(self, source: Path) -> list[str]:
         known = list(codes(super().processor(source)))
         english, french = ([code for code in known if code.startswith(two)] for two in ("en", "fr"))
         return [[*english, *known][0], [*french, *known[::-1]][0]]
 
-    def beginning(self, processor: Any) -> dict[str, Any]:
-        return {"forced_bos_token_id": self.target(processor)}
+    def beginning(self, processor: Any, languages: Sequence[str] = ()) -> dict[str, Any]:
+        return {"forced_bos_token_id": self.target(processor, languages)}
 
-    def target(self, processor: Any) -> int:
-        """The token id of the target's language. ConsommeError if the processor is for none."""
+    def target(self, processor: Any, languages: Sequence[str]) -> int:
+        """The token id of the target's language. ConsommeError if there is none."""
+        self.speak(processor, languages)
         if processor.tgt_lang is None:
             raise ConsommeError(f"{self.name}: the tokenizer's files name no tgt_lang, and no languages are given")
         return codes(processor)[processor.tgt_lang]
-
-
-def _spelled(processor: Any, before: str, text: str) -> tuple[list[str], str]:
-    """`before` and the text as the pieces spell them; no tokens stand before these."""
-    text = before + text
-    if hasattr(processor, "sp_model"):
-        return [], processor.sp_model.normalize(text)
-    backend = processor.backend_tokenizer
-    normalised = backend.normalizer.normalize_str(text) if backend.normalizer else text
-    return [], "".join(word for word, _ in backend.pre_tokenizer.pre_tokenize_str(normalised))
 
 
 def _whole(processor: Any, text: str, side: str) -> list[int]:
@@ -159,31 +199,10 @@ def _frame(processor: Any, side: str) -> tuple[list[int], list[int]]:
     return whole[:start], whole[start + len(bare) :]
 
 
-def _ids(
-    processor: Any,
-    vocabulary: Mapping[str, int],
-    side: str,
-    frame: tuple[list[int], list[int]],
-    tokens: Sequence[str],
-) -> list[int]:
-    first, last = frame
-    ids = [*first, *(vocabulary.get(token, processor.unk_token_id) for token in tokens), *last]
-    return fits(processor, ids, "".join(tokens), side)
-
-
 def codes(tokenizer: Any) -> dict[str, int]:
     """Language code -> token id, as the tokenizer spells them."""
     known = getattr(tokenizer, "lang_code_to_id", None)
     if not known:
-        names = [t for t in tokenizer.all_special_tokens if re.fullmatch("[a-z]{2,3}_[A-Z][A-Za-z]+", t)]
+        names = [t for t in tokenizer.all_special_tokens if re.fullmatch(CODE, t)]
         known = dict(zip(names, tokenizer.convert_tokens_to_ids(names), strict=True))
     return {code: number for code, number in known.items() if number != tokenizer.unk_token_id}
-
-
-def code_of(language: str, known: Mapping[str, int], family: str) -> str:
-    """The tokenizer's code for a language: itself, or the only one that begins with it, as en_XX with en."""
-    found = [code for code in known if code == language] or [code for code in known if code.startswith(f"{language}_")]
-    if len(found) != 1:
-        why = f"means {' or '.join(found)}" if found else f"is unknown{nearest(language, known)}"
-        raise ConsommeError(f"languages: '{language}' {why}; allowed for this {family}: {', '.join(sorted(known))}")
-    return found[0]

@@ -87,7 +87,7 @@ class Waveform(Family):
             found.fewest = receptive(config["conv_kernel"], config["conv_stride"])
         return found
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
         return samples(processor.feature_extractor, source, getattr(processor, "fewest", self.fewest))
 

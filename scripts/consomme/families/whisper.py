@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS
+from consomme.families.codes import code_of
 from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
 
@@ -90,7 +91,6 @@ class Whisper(Transcriber):
         end, start = speech.convert_tokens_to_ids([END, START])
         ids = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
         known = generation_ids(speech)
-        known["lang_to_id"] = {f"<|{code}|>": known["lang_to_id"][f"<|{code}|>"] for code in languages}
         fixed = {
             **ids,
             "vocab_size": len(speech),
@@ -136,11 +136,43 @@ class Whisper(Transcriber):
         write_json(path, {**there, **added})
         return f"generation_config.json lacked {', '.join(sorted(added))}; filled in from the tokenizer"
 
+    def known_languages(self, folder: Path) -> Collection[str] | None:
+        from consomme.common.files import read_json
+
+        path = folder / "generation_config.json"
+        known = (read_json(path) if path.is_file() else {}).get("lang_to_id")
+        return [token.strip("<|>") for token in known] if known else None
+
+    def name_languages(self, folder: Path, languages: Collection[Sequence[str]]) -> None:
+        """generation_config.json names language and task where there is one language. Where there are several it names
+        neither, and the model detects the language and transcribes. English-only models stay as they are."""
+        from consomme.common.files import read_json, write_json
+
+        path = folder / "generation_config.json"
+        given = read_json(path) if path.is_file() else {}
+        known = given.get("lang_to_id")
+        if not known:
+            return
+        # what older checkpoints have instead of language and task
+        told = {key: value for key, value in given.items() if key not in ("language", "task", "forced_decoder_ids")}
+        if len(codes := {spoken[0] for spoken in languages}) == 1:
+            told |= {
+                "language": code_of(*codes, [token.strip("<|>") for token in known], self.name),
+                "task": "transcribe",
+            }
+        config = read_json(folder / "config.json")
+        for file, before, after in (
+            (path, given, told),
+            (folder / "config.json", config, {k: v for k, v in config.items() if k != "forced_decoder_ids"}),
+        ):
+            if after != before:
+                write_json(file, after)
+
     def some_languages(self, source: Path) -> list[str]:
         known = generation_ids(self.processor(source).tokenizer).get("lang_to_id", {"<|en|>": 0})
         return ["en"] if "<|en|>" in known else [next(iter(known)).strip("<|>")]
 
-    def features(self, processor: Any, source: np.ndarray | str) -> np.ndarray:
+    def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         """float32 [time, bins], unpadded: the frames that the audio touches and one of silence, which `collate`
         repeats to the end of the window. Unusable if the audio is longer than the window."""
         from consomme.families.settings import mono
@@ -179,9 +211,11 @@ class Whisper(Transcriber):
         return batch
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
+        """Without languages the model detects that of each example."""
         settings: dict[str, Any] = {"return_timestamps": False, **generation_ids(processor.tokenizer)}
         if not _english_only(processor.tokenizer):
-            settings |= {"language": _language(processor.tokenizer, languages), "task": "transcribe"}
+            language = _language(processor.tokenizer, languages) if languages else None
+            settings |= {"language": language, "task": "transcribe"}
         return settings
 
     def most_tokens(self, model: PreTrainedModel, processor: Any) -> int:
@@ -263,15 +297,11 @@ def _english_only(tokenizer: Any) -> bool:
 
 
 def _language(tokenizer: Any, languages: Sequence[str]) -> str:
-    """The language token of the experiment's first language. ConsommeError if the tokenizer has none."""
-    code = languages[0] if languages else "?"
-    if f"<|{code}|>" not in tokenizer.get_added_vocab():
-        known = sorted(t[2:-2] for t in tokenizer.get_added_vocab() if len(t) in (6, 7) and t.startswith("<|"))
-        raise ConsommeError(
-            f"languages: whisper needs the spoken language first and knows no '{code}'{nearest(code, known)}; "
-            f"allowed here: {', '.join(known)}"
-        )
-    return f"<|{code}|>"
+    """The token of the spoken language. Unusable if the tokenizer has none."""
+    if not languages:
+        raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
+    known = [token.strip("<|>") for token in tokenizer.get_added_vocab() if LANGUAGE.fullmatch(token)]
+    return f"<|{code_of(languages[0], known, 'whisper')}|>"
 
 
 def _prefix(tokenizer: Any, languages: Sequence[str]) -> list[int]:
@@ -370,4 +400,5 @@ FAMILY = Whisper(
     exports=("safetensors", "ctranslate2"),
     windows=True,
     prompted=False,
+    told=True,
 )

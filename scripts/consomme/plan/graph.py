@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from consomme.plan import experiments, relabelled
+from consomme.plan import experiments, languages, relabelled
 from consomme.plan.corpora import Corpora
 from consomme.plan.experiment_data import ExperimentData
 from consomme.plan.items import BEST, Evaluation, Model, Prepared
@@ -94,7 +94,7 @@ class Graph:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        return tuple(self.experiment.languages)
+        return tuple(self.experiment.languages or ())
 
     def node(self, name: str) -> list[Model]:
         """All runs of a node."""
@@ -178,7 +178,7 @@ class Graph:
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))
             swept = {**parent.swept, **own}
-            known = {a: getattr(parent, a) for a in ("family", "depth", "heads", "width")}
+            known = {a: getattr(parent, a) for a in ("family", "codes", "depth", "heads", "width")}
             more = {**known, **more}
         return Model(
             self.name,
@@ -211,7 +211,10 @@ class Graph:
             "decoding_digest": self.decoding_digest,
             "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
-        return [Evaluation(m, settings, corpora) for m in self.models if m.verb != "export" and not m.random]
+        scored = [m for m in self.models if m.verb != "export" and not m.random]
+        for model in scored:
+            languages.check(model, corpora.values(), self.path)
+        return [Evaluation(m, settings, corpora) for m in scored]
 
     @property
     def decoding_digest(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from consomme.common.digest import canonical, digest
 from consomme.common.normalisers import by_language
+from consomme.data.sources.base import language_columns, named_languages
 from consomme.plan.stages import VERSIONS
 
 RESULTS = "results"
@@ -46,7 +47,17 @@ class Prepared:
 
     @property
     def _by_language(self) -> bool:
-        return self.task == "nmt" or by_language(self.settings["normaliser"], self.languages[-1])
+        return self.task == "nmt" or by_language(self.settings["normaliser"], "".join(self.languages))
+
+    @property
+    def named(self) -> bool:
+        """Whether the corpus itself names the languages of its rows."""
+        return bool(named_languages(self.settings, self.task))
+
+    @property
+    def spoken(self) -> tuple[str, ...] | None:
+        """The languages of all rows; None where columns of the table name those of each."""
+        return None if language_columns(self.settings, self.task) else self.languages
 
     @property
     def id(self) -> str:
@@ -113,6 +124,8 @@ class Model:
     swept: dict[str, Any] = field(default_factory=dict)
     # family and shape are None if they aren't known before any job: a checkpoint must be read first, or modules differ
     family: str | None = None
+    # codes of the languages that it can be told; None if that isn't known, or it is told none
+    codes: frozenset[str] | None = None
     # side -> layers
     depth: dict[str, int] | None = None
     # side -> heads of each attention module

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.digest import digest
 from consomme.families import TABLE as FAMILIES
-from consomme.plan import experiments
+from consomme.plan import experiments, languages
 from consomme.plan.items import Model, Prepared, as_spec
+from consomme.plan.languages import ancestors
 from consomme.plan.problems import among, fail
 from consomme.plan.stages import VERSIONS
 
@@ -87,16 +88,17 @@ class RelabelledCorpus(Prepared):
         """The names of all corpora that its rows or labels come from: the relabelled corpus, and those that the models
         and their ancestors were trained or chosen on."""
         names = set(_behind(self.origin)) if self.origin else set()
-        seen: set[int] = set()
-        waiting = list(self.models)
-        while waiting:
-            model = waiting.pop()
-            if id(model) in seen:
-                continue
-            seen.add(id(model))
+        for model in ancestors(self.models):
             names.update(*map(_behind, model.corpora.values()))
-            waiting += [*model.parents.values(), *model.teachers.values(), *model.references.values()]
         return frozenset(names)
+
+    @property
+    def named(self) -> bool:
+        return self.origin is not None and self.origin.named
+
+    @property
+    def spoken(self) -> tuple[str, ...] | None:
+        return self.origin.spoken if self.origin else None
 
 
 def _behind(corpus: Prepared) -> set[str]:
@@ -110,6 +112,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     origin = graph.data.trained_on(settings.corpus, f"{path}.corpus", settings.side)
     _refuse_tests(graph, origin, f"{path}.corpus")
     home, models = _models(graph, settings, path)
+    _speak(graph, home, models, origin, settings, path)
     if home is not graph:
         _refuse_tests(home, origin, f"{path}.corpus")
     decoding = home.experiment.decoding.model_dump()
@@ -191,7 +194,10 @@ def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[
         fail(f"{path}.by", f"an ensemble is of one experiment's models; these are of {', '.join(homes)}")
     (home,) = homes.values()
     models = list(found.values())
-    _speak(graph, home, settings, path)
+    if home.experiment.task != graph.experiment.task:
+        fail(
+            f"{path}.by", f"{home.name} is of the task {home.experiment.task}, {graph.name} of {graph.experiment.task}"
+        )
     for model in models:
         if model.random:
             fail(f"{path}.by", f"'{model.name}' has random weights")
@@ -218,13 +224,20 @@ def _home(graph: Graph, reference: str, path: str) -> tuple[Graph, str]:
     return graph.graphs.get(first, graph.replicate if graph.replicate in replicates else replicates[0]), rest
 
 
-def _speak(graph: Graph, home: Graph, settings: Relabelled, path: str) -> None:
-    """ConfigurationError unless the models do the task, in the right languages and direction."""
-    if home.experiment.task != graph.experiment.task:
-        fail(
-            f"{path}.by", f"{home.name} is of the task {home.experiment.task}, {graph.name} of {graph.experiment.task}"
-        )
-    wanted = graph.languages[::-1] if settings.side == "source" else graph.languages
+def _speak(graph: Graph, home: Graph, models: list[Model], origin: Prepared, settings: Relabelled, path: str) -> None:
+    """ConfigurationError unless the models do the task in the corpus's languages and direction. Where rows have languages of
+    their own, a model that is told the languages of each row can be asked for any that it has a code for; others must have
+    learnt them."""
+    if origin.spoken is None:
+        return
+    wanted = origin.spoken[::-1] if settings.side == "source" else origin.spoken
+    if origin.named:
+        if all(m.family is None or FAMILIES[m.family].told for m in models):
+            for model in models:
+                languages.check(model, [origin], graph.path)
+            return
+        if any(c.spoken in (None, wanted) for m in ancestors(models) for c in m.corpora.values()):
+            return
     if home.languages != wanted:
         what = (
             "its source side is written by a model of an experiment"

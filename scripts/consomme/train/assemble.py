@@ -138,7 +138,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
             share_seed=spec.get("seed", 0),
             languages=spec["languages"],
             cache=job.cache,
-            processor_key=processor_key(parent, family, spec["languages"]),
+            processor_key=processor_key(parent),
             fastest=max(settings["augment"].get("speed") or [1.0]),
             labelled=not label_free(family, settings),
             hybrid=bool(settings.get("ctc_weight")),
@@ -179,7 +179,8 @@ def augmenter_of(
 
 def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int) -> Batches:
     """The batches: of a fixed number of rows, or filled by seconds, or filled by tokens of the longer side."""
-    from consomme.train.sampler import Batches
+    from consomme.train.pools import by_corpus, by_language
+    from consomme.train.sampler import Batches, draws
 
     settings = spec["settings"]
     room = settings.get("batch_seconds") or settings.get("batch_tokens")
@@ -192,7 +193,14 @@ def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int
     usable = {name: corpus.usable for name, corpus in corpora.items()}
     size = None if room else settings["per_device_train_batch_size"]
     grouped = settings["train_sampling_strategy"] == "group_by_length"
-    return Batches(lengths, usable, spec["train"], size, seed, room, grouped)
+    if temperature := spec.get("temperature"):
+        spoken = {name: corpus.languages for name, corpus in corpora.items()}
+        pools = by_language(usable, spec["train"], spoken, temperature)
+        parts = [f"{pool.name} {draws(pool)}" for pool in pools]
+        say(f"at temperature {temperature:g} an epoch draws {', '.join(parts)}")
+    else:
+        pools = by_corpus(usable, spec["train"])
+    return Batches(lengths, pools, size, seed, room, grouped)
 
 
 def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:

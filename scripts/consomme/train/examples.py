@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.log import say
 from consomme.evaluate.left_out import SHOWN, first
+from consomme.families.codes import unknown_languages
 from consomme.families.positions import REASONS, positions
 from consomme.train.augment import Augmenter
 from consomme.train.sampler import Key
@@ -52,7 +53,7 @@ class Corpus:
     usable: np.ndarray  # numbers of the rows to train on
     left_out: Mapping[str, Sequence[str]]  # reason -> ids of the rows
     room: np.ndarray  # most labels of each row [rows], 0 for rows that are not trained on
-    languages: Sequence[str]  # of the experiment
+    languages: Sequence[tuple[str, ...]]  # of each row
     unknown: float = 0.0  # share of unknown tokens in the labels, 0 to 1
     labelled: bool = True  # whether the training uses labels; they are empty otherwise
 
@@ -88,7 +89,8 @@ class Examples(Dataset[Example]):
             if len(together) > 1 or source is not original or "source" in augmenter.encode:
                 front = corpus.rows.tag(row)
                 with suppress(Unusable):  # changed so that the model can't take it: it stays as it was
-                    example["features"] = self._features(augmenter, f"{front}{source}" if front else source, generator)
+                    text = f"{front}{source}" if front else source
+                    example["features"] = self._features(augmenter, text, generator, corpus.languages[row])
         for change in augmenter.features:
             example["features"] = change(example["features"], generator)
         if len(together) > 1 or "target" in augmenter.encode:
@@ -113,8 +115,8 @@ class Examples(Dataset[Example]):
         try:
             if self.family.task != "asr":
                 source = f"{corpus.rows.tag(together[0])}{self._source(corpus, together)}"
-                self.family.features(self.processor, source)
-            labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages)
+                self.family.features(self.processor, source, corpus.languages[together[0]])
+            labels = self.family.labels(self.processor, self._target(corpus, together), corpus.languages[together[0]])
         except Unusable:  # more tokens than the model has positions for
             return False
         if self.family.objective != "ctc":
@@ -132,24 +134,30 @@ class Examples(Dataset[Example]):
     def _target(self, corpus: Corpus, together: Sequence[int]) -> str:
         return " ".join(corpus.rows.targets[row] for row in together) if corpus.labelled else ""
 
-    def _features(self, augmenter: Augmenter, source: np.ndarray | str, generator: np.random.Generator) -> np.ndarray:
+    def _features(
+        self,
+        augmenter: Augmenter,
+        source: np.ndarray | str,
+        generator: np.random.Generator,
+        languages: Sequence[str],
+    ) -> np.ndarray:
         if (encode := augmenter.encode.get("source")) and isinstance(source, str):
             with suppress(Unusable):  # the sampled subwords are more tokens than the model has positions
-                return np.asarray(encode(source, generator), dtype=np.int64)
-        return self.family.features(self.processor, source)
+                return np.asarray(encode(source, generator, languages), dtype=np.int64)
+        return self.family.features(self.processor, source, languages)
 
     def _labels(
         self, augmenter: Augmenter, corpus: Corpus, together: Sequence[int], generator: np.random.Generator
     ) -> Sequence[int]:
-        text = self._target(corpus, together)
+        text, languages = self._target(corpus, together), corpus.languages[together[0]]
         if encode := augmenter.encode.get("target"):
             with suppress(Unusable):
-                labels = encode(text, generator)
+                labels = encode(text, generator, languages)
                 if len(labels) <= corpus.room[together[0]]:
                     return labels
         if len(together) == 1:
             return corpus.labels[together[0]]
-        return self.family.labels(self.processor, text, corpus.languages)
+        return self.family.labels(self.processor, text, languages)
 
     @cached_property
     def _companions(self) -> dict[str, Companions]:
@@ -157,11 +165,12 @@ class Examples(Dataset[Example]):
 
 
 class Companions:
-    """The usable rows of a corpus by speaker. Rows of the same speaker may be joined; without speakers, all rows."""
+    """The usable rows of a corpus by speaker and language. Rows of the same speaker in the same language may be joined;
+    without speakers, all rows in it."""
 
     def __init__(self, corpus: Corpus) -> None:
-        self.speakers = corpus.rows.speakers
-        self.rows: dict[str | None, list[int]] = {}
+        self.speakers = list(zip(corpus.rows.speakers, corpus.languages, strict=True))
+        self.rows: dict[tuple[str | None, tuple[str, ...]], list[int]] = {}
         for row in sorted(map(int, corpus.usable)):
             self.rows.setdefault(self.speakers[row], []).append(row)
 
@@ -189,7 +198,7 @@ def open_corpus(
 ) -> Corpus:
     """Read a prepared corpus for training. ConsommeError if the training uses labels and the corpus has none.
 
-    share: fraction of the rows to train on, 0 to 1; fastest: the largest factor of speed perturbation, which shortens
+    share: fraction of the rows to train on, 0 to 1; languages: of rows that name none; fastest: the largest factor of speed perturbation, which shortens
     audio; labelled: whether the training uses labels; hybrid: whether an encoder-decoder's labels must also fit CTC's
     frames.
 
@@ -207,7 +216,8 @@ def open_corpus(
     if share < 1:
         kept = set(rows.share(share, share_seed).ids)
         chosen = np.array([i for i, identity in enumerate(ids) if identity in kept], dtype=np.int64)
-    features = features_of(family, processor, rows, cache, processor_key)
+    spoken = rows.languages(languages)
+    features = features_of(family, processor, rows, cache, processor_key, languages)
     lengths = features.lengths
     labels: list[Any] = [()] * len(ids)
     reasons: dict[str, list[str]] = {}
@@ -217,14 +227,14 @@ def open_corpus(
 
     unheard = family.unheard(model, lengths) | {i: reason for i, (reason, _) in features.problems.items()}
     fitting = []
-    family.labels(processor, "", languages)  # raises here if the languages are wrong, not in the loop below
+    unknown_languages(family, processor, spoken)  # raises here if the languages are wrong, not in the loop below
     targets = rows.targets if labelled else [""] * len(ids)
     for i in map(int, chosen):
         if i in unheard:
             leave_out(i, unheard[i])
             continue
         try:
-            labels[i] = np.asarray(family.labels(processor, targets[i], languages), dtype=np.int32)
+            labels[i] = np.asarray(family.labels(processor, targets[i], spoken[i]), dtype=np.int32)
         except Unusable as error:  # more tokens than the decoder has positions for
             leave_out(i, error.reason)
             continue
@@ -248,7 +258,7 @@ def open_corpus(
             leave_out(i, TOO_SHORT)
         chosen = chosen[fits]
     seconds = np.asarray(rows.seconds) if family.task == "asr" else np.zeros(len(ids))
-    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, languages, unknown, labelled)
+    return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, spoken, unknown, labelled)
 
 
 def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:

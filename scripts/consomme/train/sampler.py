@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice
 
 import numpy as np
 from torch.utils.data import Sampler
 
+from consomme.train.pools import Pool
+
 MEGABATCH = 50  # batches that are sorted by length together; as in transformers' LengthGroupedSampler
 
-# (turn, corpus, row): number of earlier passes through the corpus, its name, the row's number in it
+# (turn, corpus, row): number of earlier passes through the row's pool, the corpus's name, the row's number in it
 Key = tuple[int, str, int]
 
 
 class Batches(Sampler[list[Key]]):
     """Batches of a training, epoch by epoch.
 
-    An epoch draws round(weight * rows) rows of each corpus. Successive epochs draw from one shuffle of the corpus after
+    An epoch draws round(weight * rows) rows of each pool. Successive epochs draw from one shuffle of the pool after
     the other: with weight 0.5 every row is drawn once in two epochs, with weight 2 twice in one. All drawn rows are
     shuffled and cut into batches. With `grouped`, they are first cut into groups of up to 50 batches and sorted by length
     within each group, and the batches are shuffled; only the last group can have a short batch.
@@ -28,14 +30,13 @@ class Batches(Sampler[list[Key]]):
     row); a row longer than that is a batch by itself. The number of filled batches varies by epoch, and Trainer needs
     one number: each epoch yields as many as the first pass has, and the next epoch continues there.
 
-    lengths: corpus -> length of each row [rows] (frames, tokens, seconds); rows: corpus -> row numbers that may be
-    drawn; weights: corpus -> weight > 0; room: in the unit of the lengths."""
+    lengths: corpus -> length of each row [rows] (frames, tokens, seconds); pools: the rows that may be drawn, and how
+    often; room: in the unit of the lengths."""
 
     def __init__(
         self,
         lengths: Mapping[str, np.ndarray],
-        rows: Mapping[str, np.ndarray],
-        weights: Mapping[str, float],
+        pools: Sequence[Pool],
         size: int | None,
         seed: int,
         room: float | None = None,
@@ -43,13 +44,12 @@ class Batches(Sampler[list[Key]]):
     ) -> None:
         if (size is None) == (room is None):
             raise ValueError("give either size or room")
-        self.lengths, self.rows = lengths, rows
-        self.draws = {name: max(1, round(weights[name] * len(rows[name]))) for name in rows if len(rows[name])}
+        self.lengths, self.pools = lengths, pools
         self.size, self.room = size, math.inf if room is None else room
         self.seed, self.grouped, self.epoch = seed, grouped, 0
         self.batch_size = size  # accelerate reads this and the next
         self.drop_last = False
-        drawn = sum(self.draws.values())
+        drawn = sum(map(draws, pools))
         self.counts: list[int] = []  # batches of each filled pass so far
         self.whole = -(-drawn // size) if size else len(self._epoch(0))
 
@@ -86,7 +86,7 @@ class Batches(Sampler[list[Key]]):
 
     def _epoch(self, number: int) -> list[list[Key]]:
         """The batches of one pass through the drawn rows."""
-        keys = [key for name in self.draws for key in self._drawn(name, number)]
+        keys = [key for pool in self.pools for key in self._drawn(pool, number)]
         lengths = np.array([self.lengths[name][row] for _, name, row in keys])
         generator = np.random.default_rng([self.seed, number])
         order = generator.permutation(len(keys))
@@ -115,13 +115,18 @@ class Batches(Sampler[list[Key]]):
             yield members[start:stop]
             start = stop
 
-    def _drawn(self, name: str, epoch: int) -> Iterator[Key]:
-        """The rows of one corpus in an epoch."""
-        rows, draws = self.rows[name], self.draws[name]
-        start, stop = epoch * draws, (epoch + 1) * draws
+    def _drawn(self, pool: Pool, epoch: int) -> Iterator[Key]:
+        """The rows of one pool in an epoch."""
+        rows, count = pool.rows, draws(pool)
+        start, stop = epoch * count, (epoch + 1) * count
         for turn in range(start // len(rows), (stop - 1) // len(rows) + 1):
-            # seeded by the corpus's name, so that another corpus does not change its shuffles
-            shuffle = np.random.default_rng([self.seed, zlib.crc32(name.encode()), turn]).permutation(rows)
+            # seeded by the pool's name, so that another pool does not change its shuffles
+            shuffle = np.random.default_rng([self.seed, zlib.crc32(pool.name.encode()), turn]).permutation(rows)
             first = max(start - turn * len(rows), 0)
             for row in shuffle[first : stop - turn * len(rows)]:
-                yield turn, name, int(row)
+                yield turn, pool.corpus, int(row)
+
+
+def draws(pool: Pool) -> int:
+    """The rows of a pool that an epoch draws, at least one."""
+    return max(1, round(pool.weight * len(pool.rows)))

@@ -104,6 +104,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     if layers := layers_of_teacher(job):
         record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
+    family.name_languages(folder, {c.languages[row] for c in made.corpora.values() for row in c.usable})
     if made.trainer.parts.kept:
         record["kept"] = made.trainer.parts.kept.finish(folder, made.trainer.state)
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")

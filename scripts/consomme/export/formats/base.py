@@ -16,13 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ask:
-    """Examples for a model, decoded greedily with at most `max_new_tokens` tokens."""
+    """Examples for a model, decoded greedily with at most `max_new_tokens` tokens. languages: of rows that name none."""
 
     family: Family
     rows: Rows
     languages: Sequence[str]
     max_new_tokens: int
     threads: int = 1
+
+    def in_row_order(self, answer: Callable[[Sequence[int], Sequence[str]], list[str]], size: int) -> list[str]:
+        """`answer(which, languages)` of all rows, in batches of at most `size` rows that are all in these languages."""
+        spoken, said = self.rows.languages(self.languages), dict[int, str]()
+        for languages in dict.fromkeys(spoken):
+            some = [i for i, own in enumerate(spoken) if own == languages]
+            for start in range(0, len(some), size):
+                which = some[start : start + size]
+                said |= zip(which, answer(which, languages), strict=True)
+        return [said[i] for i in range(len(spoken))]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -86,14 +86,14 @@ def _stock(model: Path, work: Path) -> Path:
 
 def say(folder: Path, ask: Ask) -> list[str]:
     """The outputs of the converted model on a CPU, decoded greedily. All files, tokenizer included, are read from `folder`."""
-    processor = ask.family.processor(folder, ask.languages)
-    inputs = [ask.family.features(processor, ask.rows.source(i)) for i in range(len(ask.rows))]
-    answer = {"nmt": _translate, "asr": _transcribe}[ask.family.task]
-    said: list[str] = []
-    engine = _engine(folder, ask)
-    for start in range(0, len(inputs), BATCH):
-        said += answer(engine, processor, ask, inputs[start : start + BATCH])
-    return said
+    processor, engine = ask.family.processor(folder, ask.languages), _engine(folder, ask)
+    written = {"nmt": _translate, "asr": _transcribe}[ask.family.task]
+
+    def answer(which: Sequence[int], languages: Sequence[str]) -> list[str]:
+        inputs = [ask.family.features(processor, ask.rows.source(i), languages) for i in which]
+        return written(engine, processor, ask, inputs, languages)
+
+    return ask.in_row_order(answer, BATCH)
 
 
 def _engine(folder: Path, ask: Ask) -> Any:
@@ -103,23 +103,23 @@ def _engine(folder: Path, ask: Ask) -> Any:
     return kind(str(folder), device="cpu", intra_threads=ask.threads)
 
 
-def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
+def _translate(engine: Any, tokenizer: Any, ask: Ask, inputs: list[np.ndarray], languages: Sequence[str]) -> list[str]:
     sentences = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in inputs]
     # the target's first tokens, such as that of its language, if the family has any: CTranslate2 needs them as prefix
-    first = [i for i in ask.family.beginning(tokenizer).values() if i is not None]
+    first = [i for i in ask.family.beginning(tokenizer, languages).values() if i is not None]
     prefix = [tokenizer.convert_ids_to_tokens(first)] * len(sentences) if first else None
     found = engine.translate_batch(sentences, target_prefix=prefix, beam_size=1, max_decoding_length=ask.max_new_tokens)
     ids = [tokenizer.convert_tokens_to_ids(one.hypotheses[0]) for one in found]
     return [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
 
 
-def _transcribe(engine: Any, processor: Any, ask: Ask, inputs: list[np.ndarray]) -> list[str]:
+def _transcribe(engine: Any, processor: Any, ask: Ask, inputs: list[np.ndarray], languages: Sequence[str]) -> list[str]:
     import ctranslate2
     import numpy as np
 
     batch = ask.family.collate(processor, inputs, None)
     features = np.ascontiguousarray(batch["input_features"].numpy(), dtype=np.float32)
-    prompt = _prompt(ask.family, processor, ask.languages)
+    prompt = _prompt(ask.family, processor, languages)
     found = engine.generate(
         ctranslate2.StorageView.from_array(features),
         [prompt] * len(inputs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -83,12 +83,13 @@ def say(folder: Path, ask: Ask) -> list[str]:
 
     model, processor = load(folder), ask.family.processor(folder, ask.languages)
     decoding = {"num_beams": 1, "max_new_tokens": ask.max_new_tokens}
-    said: list[str] = []
-    for start in range(0, len(ask.rows), BATCH):
-        which = range(start, min(start + BATCH, len(ask.rows)))
-        batch = ask.family.collate(processor, [ask.family.features(processor, ask.rows.source(i)) for i in which], None)
-        said += ask.family.generate(model, processor, batch, ask.languages, decoding)
-    return said
+
+    def answer(which: Sequence[int], languages: Sequence[str]) -> list[str]:
+        inputs = [ask.family.features(processor, ask.rows.source(i), languages) for i in which]
+        batch = ask.family.collate(processor, inputs, None)
+        return ask.family.generate(model, processor, batch, languages, decoding)
+
+    return ask.in_row_order(answer, BATCH)
 
 
 SAFETENSORS = Format("safetensors", write, say, Settings)

@@ -266,7 +266,7 @@ def _chosen(
     settings["choose_on"] = chosen.settings
     identity = {"task": graph.experiment.task, "settings": settings, **chosen.identity}
     # models to choose from may have different shapes
-    known = {a: common([getattr(m, a) for m in group]) for a in ("family", "depth", "heads", "width")}
+    known = {a: common([getattr(m, a) for m in group]) for a in ("family", "codes", "depth", "heads", "width")}
     statistics = {}
     if has_statistics(settings["method"], known["family"], graph.experiment.task):
         statistics = trained_on(group)

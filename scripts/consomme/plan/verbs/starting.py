@@ -47,7 +47,13 @@ def read_checkpoint(folder: Path | str) -> dict[str, Any]:
     known = {"depth": depth, "width": width}
     if not config.get("pruned_heads"):
         known["heads"] = {side: value_of(config, stack.heads) for side, stack in family.stacks.items()}
-    return {"family": family.name, **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()}}
+    codes = family.known_languages(Path(folder))
+    told = {"codes": frozenset(codes)} if codes else {}
+    return {
+        "family": family.name,
+        **told,
+        **{k: {n: v for n, v in by.items() if v is not None} for k, by in known.items()},
+    }
 
 
 def _by_language(settings: Mapping[str, Any], root: Path) -> bool:
@@ -128,6 +134,11 @@ def make(graph: Graph, name: str, node: FromNode, own: dict[str, Any], path: str
     start = node.from_
     if start.scratch is None:
         return _fetched(graph, name, node, own, path)
+    if not graph.languages:
+        fail(
+            f"{graph.path}.languages",
+            f"'{name}' is a new model, which is made for the experiment's languages: name them",
+        )
     architecture, tokenizer, family = scratch(start.scratch, start.tokenizer, graph.experiment.task, f"{path}.from")
     identity, corpora = _drawn(graph, {"scratch": architecture, "tokenizer": tokenizer}, node, path)
     stacks = FAMILIES[family].stacks

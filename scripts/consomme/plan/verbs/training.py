@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.families import TABLE as FAMILIES
 from consomme.families import Family
 from consomme.families.parts import no_side
+from consomme.plan import languages
 from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.problems import fail
 from consomme.plan.schema import Augment, TrainNode
@@ -142,6 +143,7 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
             teachers = {teacher.name: teacher}
             check_distilling(node, parent, teacher, corpora, path)
         check(node, settings, parent, graph.experiment.task, path)
+        languages.check(parent, corpora.values(), graph.path)
         chosen = NO_CHOICE
         if node.eval_steps:
             goals = no_constraints(node.choose_on, path)
@@ -153,6 +155,8 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
             "settings": {**settings, "choose_on": chosen.settings},
             "train": weights,
             "share": data.share,
+            # 1 draws rows as they lie, as no temperature does
+            **({"temperature": data.temperature} if data.temperature not in (None, 1) else {}),
             **chosen.identity,
         }
         made.append(

@@ -77,11 +77,12 @@ def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     short, shared = is_short(family, config), alike(family, config)
     for rows, weight in subject.sets:
         order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
-        read = ((rows.lengths[i], family.features(processor, rows.source(i)), rows.target(i)) for i in order)
-        for _, group in itertools.groupby(read, key=lambda row: shared(row[0], row[1])):
+        spoken = rows.languages(subject.languages)
+        read = ((i, family.features(processor, rows.source(i), spoken[i])) for i in order)
+        for _, group in itertools.groupby(read, key=lambda row: shared(rows.lengths[row[0]], row[1])):
             while some := list(itertools.islice(group, BATCH)):
-                inputs = [features for _, features, _ in some]
-                labels = [family.labels(processor, target, subject.languages) for _, _, target in some]
+                inputs = [features for _, features in some]
+                labels = [family.labels(processor, rows.target(i), spoken[i]) for i, _ in some]
                 batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
                 dtype = subject.model.dtype
                 moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}

@@ -8,7 +8,7 @@ the scores come from the tokenizer, and the draws from the utterance's own gener
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from consomme.families.base import Subwords
     from consomme.train.augment.base import Context
 
-# text, generator -> token ids with the special tokens
-Encode = Callable[[str, "np.random.Generator"], list[int]]
+# text, generator, the row's languages -> token ids with the special tokens
+Encode = Callable[..., list[int]]
 UNKNOWN = 10.0  # an unknown character scores this much less than the worst piece, as in SentencePiece
 
 
@@ -59,15 +59,21 @@ def build(settings: Mapping[str, Any], context: Context) -> Mapping[str, Encode]
 
 
 def encode(
-    text: str, generator: np.random.Generator, table: Subwords, settings: Mapping[str, Any], longest: int
+    text: str,
+    generator: np.random.Generator,
+    languages: Sequence[str] = (),
+    *,
+    table: Subwords,
+    settings: Mapping[str, Any],
+    longest: int,
 ) -> list[int]:
     """Token ids of `text` with sampled subwords."""
-    before, spelled = table.spell(text)
+    before, spelled = table.spell(text, languages)
     if table.kind == "unigram":
         pieces = sample(spelled, table.scores, settings["alpha"], generator, longest)
     else:
         pieces = merge(spelled, table.scores, settings["dropout"], generator)
-    return table.ids([*before, *joined(pieces, table.scores)])
+    return table.ids([*before, *joined(pieces, table.scores)], languages)
 
 
 def joined(pieces: list[str], known: Mapping[str, float]) -> list[str]:
