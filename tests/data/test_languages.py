@@ -95,7 +95,7 @@ def test_rows_without_a_language_or_with_two_are_counted(wav, table, prepare, re
 def test_a_column_that_is_not_there_is_an_error_with_the_nearest_one(wav, table, prepare):
     wav("a.wav")
     corpus = table(("audio", "text", "lang"), ("a.wav", "one", "en"))
-    with pytest.raises(ConsommeError, match="no column 'lan' for language .did you mean 'lang'"):
+    with pytest.raises(ConsommeError, match=r"no column 'lan' for language \(did you mean 'lang'"):
         prepare(corpus | {"columns": {"language": "lan"}})
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.evaluate.evaluator import Said
 from consomme.evaluate.identity import hash_model, processor_key
 
@@ -297,3 +297,63 @@ def test_hypotheses_that_were_cut_are_known_from_the_cache_too(small, capsys):
     assert "dev: 1 of 5 (20 %) of the hypotheses were cut" in capsys.readouterr().err
     object.__setattr__(record, "decode", None)
     assert small(rows, record=record).hypotheses(small.marian(), "dev") == said
+
+
+# -- several languages -------------------------------------------------------------------------------------------------
+def test_each_row_is_decoded_in_its_own_language_and_a_batch_is_in_one(small):
+    record, spoken = small.family("seq2seq"), [("en", "fr"), ("fr", "en"), ("en", "fr"), ("de", "en")]
+    asked = []
+
+    def generate(model, processor, batch, languages, decoding):
+        asked.append((languages, len(batch["input_ids"])))
+        return [" ".join(languages)] * len(batch["input_ids"])
+
+    object.__setattr__(record, "generate", generate)
+    rows = small.Rows(["5 6", "7", "8 9 10", "3"], ["1"] * 4, languages=spoken)
+    said = small({"dev": rows}, record=record).hypotheses(small.marian(), "dev")
+    assert said.texts == ["en fr", "fr en", "en fr", "de en"]
+    assert sorted(asked) == [(("de", "en"), 1), (("en", "fr"), 2), (("fr", "en"), 1)]
+
+
+def test_results_of_the_same_rows_in_other_languages_are_kept_apart(small):
+    rows = lambda languages: small.Rows(["5 6", "7"], ["1", "2"], languages=languages)  # noqa: E731
+    model, record = small.marian(), small.family("seq2seq")
+    for languages in (None, [("en", "fr")] * 2, [("en", "fr"), ("fr", "en")], [("fr", "en"), ("en", "fr")]):
+        small({"dev": rows(languages)}, record=record).hypotheses(model, "dev")
+    assert len(record.calls) == 1 + 0 + 2 + 2  # the second is what the default says
+
+
+def test_labels_are_those_of_the_rows_language(small):
+    record = small.family("seq2seq")
+    plain = type(record).labels
+    object.__setattr__(
+        record,
+        "labels",
+        lambda p, text, languages: [{"fr": 4, "en": 5}[languages[1]], *plain(record, p, text, languages)],
+    )
+    rows = lambda spoken: small.Rows(["5 6", "7"], ["1", "2"], languages=spoken)  # noqa: E731
+    model = small.marian()
+    value = lambda spoken: small({"dev": rows(spoken)}, record=record).statistics(model, "dev", "loss")  # noqa: E731
+    french, english = value([("en", "fr")] * 2), value([("fr", "en")] * 2)
+    mixed = value([("en", "fr"), ("fr", "en")])
+    assert np.allclose(mixed[0], french[0]) and np.allclose(mixed[1], english[1]) and not np.allclose(french, english)
+
+
+def test_a_row_in_a_language_that_the_model_can_not_be_told_is_an_empty_hypothesis(small, capsys):
+    record, spoken = small.family("seq2seq"), [("en", "fr"), ("en", "xx"), ("en", "fr")]
+    plain = type(record).labels
+
+    def labels(processor, text, languages):
+        if languages[1] == "xx":
+            raise Unusable("languages: 'xx' is unknown", "allowed: en, fr")
+        return plain(record, processor, text, languages)
+
+    object.__setattr__(record, "labels", labels)
+    sources, targets, model = ["5 6", "7", "8"], ["1", "2", "3"], small.marian()
+    evaluator = small({"dev": small.Rows(sources, targets, languages=spoken)}, record=record)
+    said, loss = evaluator.hypotheses(model, "dev").texts, evaluator.statistics(model, "dev", "loss")
+    assert said[1] == "" and all(said[i] for i in (0, 2)) and loss[:, 1].tolist() == [2, 0, 2]
+    assert "1 row (row1): languages: 'xx' is unknown" in capsys.readouterr().err
+    alone = small({"dev": small.Rows(sources[1:2], ["2"], languages=spoken[1:2])}, record=record)
+    with pytest.raises(ConsommeError, match="'xx' is unknown: allowed: en, fr"):  # a set of nothing else
+        alone.hypotheses(model, "dev")
