@@ -2,7 +2,7 @@
 
 outcomes, lineage, provenance   hypotheses, relations between models, settings and versions
 evidence/                       scores with intervals, claims and their tests
-findings/                       computed from the tables: means, choices, paths, pruning, landscapes
+findings/                       computed from the tables: means, languages, choices, paths, pruning, landscapes
 words/                          claims and the summary in English
 charts/                         Vega-Lite specs and SVG
 page/                           report.html

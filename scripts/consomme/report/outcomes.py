@@ -209,10 +209,9 @@ class Outcomes:
         key = tuple(sorted(several))
         if key not in self._units:
             every = self.rows(dict.fromkeys(name for corpora in several.values() for name in corpora))
-            unit = dict(zip(_row_keys(every), np.asarray(every.units).tolist(), strict=True))
+            unit = dict(zip(row_keys(every), np.asarray(every.units).tolist(), strict=True))
             self._units[key] = {
-                rows: np.array([unit[row] for row in _row_keys(self.rows(corpora))])
-                for rows, corpora in several.items()
+                rows: np.array([unit[row] for row in row_keys(self.rows(corpora))]) for rows, corpora in several.items()
             }
         return [self._units[key][sheet.rows] for sheet in sheets]
 
@@ -245,7 +244,7 @@ class Outcomes:
         return _Count(sheet.path, metric, self.normaliser, self.language, kept)
 
 
-def _row_keys(rows: Any) -> Iterator[tuple[str, str]]:
+def row_keys(rows: Any) -> Iterator[tuple[str, str]]:
     """(corpus, id) of each row, the same in every test set."""
     return ((c, i.removeprefix(f"{c}:")) for c, i in zip(rows.corpora, rows.ids, strict=True))
 

@@ -19,6 +19,7 @@ from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
+from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
     BOUNDS,
     FULL_WINDOW,
@@ -108,6 +109,7 @@ def context(
         "higher": higher,
         "replicates": outcomes.replicates,
         **_model_tables(outcomes, scores, costs, metric, runs),
+        **_language_tables(outcomes, metric, runs),
         "graph": svg(graph_of_models(outcomes.models, _test_means(scores, metric, sets))),
         "pareto": "pareto" in charts,
         "pareto_dev": "pareto_dev" in charts,
@@ -290,6 +292,21 @@ def _model_tables(
         "has_costs": len(costs) > 0,
         "named_rows": [r for r in rows if not r["run"]],
         "run_rows": [r for r in rows if r["run"]],
+    }
+
+
+def _language_tables(outcomes: Outcomes, metric: str, runs: set[str]) -> dict[str, Any]:
+    """Each model's score in each language of the test sets, and their mean; no rows where there is one language."""
+    table = by_language(outcomes, metric)
+    colours = {m["name"]: COLOURS["from" if m["verb"] == "start" else m["verb"]] for m in outcomes.models}
+    rows = [
+        {"name": name, "run": name in runs, "colour": colour, "cells": [f"{value:.2f}" for value in table.loc[name]]}
+        for name, colour in colours.items()
+        if name in table.index
+    ]
+    return {
+        "languages": list(table.columns),
+        "language_rows": [[r for r in rows if r["run"] == run] for run in (False, True)],
     }
 
 
