@@ -137,7 +137,7 @@ def test_bleu_says_what_a_language_needs(monkeypatch, language, module, extra):
     monkeypatch.setattr(bleu, "find_spec", lambda name: None if name == module else object())
     with pytest.raises(ConsommeError, match=rf"{module} is not installed: pip install 'sacrebleu\[{extra}\]'"):
         metric_named("bleu").tokenizer(language)
-    assert [m.name for m in counted_for("nmt", language)] == ["chrf"]
+    assert [m.name for m in counted_for("nmt", [language])] == ["chrf"]
     assert metric_named("bleu-char").tokenizer(language) == "char"
 
 

@@ -296,6 +296,10 @@ class Rows:
                 found[place] = own[number]
         return found
 
+    def written(self, default: Sequence[str] = ()) -> list[str]:
+        """The language of each row's target; empty where it isn't known."""
+        return [spoken[-1] if spoken else "" for spoken in self.languages(default)]
+
     @functools.cached_property
     def untagged(self) -> list[str]:
         """nmt: the sources without the word that tells made rows from others."""

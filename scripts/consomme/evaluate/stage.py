@@ -135,8 +135,8 @@ def _identity(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _scores(job: Job, rows: Any, said: list[str]) -> str:
     scores = []
-    language = job.spec["languages"][-1]
-    for metric in counted_for(job.spec["task"], language):
-        counted = metric.statistics(rows.targets, said, job.spec["normaliser"], language)
+    written = rows.written(job.spec["languages"])
+    for metric in counted_for(job.spec["task"], written):
+        counted = metric.of_rows(rows.targets, said, job.spec["normaliser"], written)
         scores.append(f"{metric.name} {float(metric.value(counted.sum(axis=0))):.2f}")
     return ", ".join(scores)

@@ -46,9 +46,9 @@ def choice(
     dev = graph.data.development(data)
     if not dev:
         fail(f"{graph.path}.data.dev", f"{path} needs a development set to choose on")
-    language = graph.languages[-1]
-    experiments.check_metric(f"{path}.metric", metric, task, language)
-    experiments.check_metric(f"{path}.rank_by", rank_by or metric, task, language)
+    written = graph.data.written
+    experiments.check_metric(f"{path}.metric", metric, task, written)
+    experiments.check_metric(f"{path}.rank_by", rank_by or metric, task, written)
     references: dict[str, Model] = {}
     sets: dict[str, Any] = {}
     used_metrics = {metric, rank_by or metric}
@@ -57,7 +57,7 @@ def choice(
         if isinstance(goal, Constraint):
             references[goal.of] = graph.one(goal.of, f"{path}.choose_on.{name}.of")
             bound = goal.metric or graph.metric
-            experiments.check_metric(f"{path}.choose_on.{name}.metric", bound, task, language)
+            experiments.check_metric(f"{path}.choose_on.{name}.metric", bound, task, written)
             used_metrics.add(bound)
             sets[name] = {"lose_at_most": goal.lose_at_most, "of": goal.of, "metric": bound}
         else:
@@ -79,7 +79,7 @@ def choice(
     }
     if used_metrics - {"loss"}:
         identity |= {"decoding": graph.experiment.decoding.model_dump(), "normaliser": graph.normaliser}
-        identity |= experiments.treatment(used_metrics, graph.normaliser, language)
+        identity |= experiments.treatment(used_metrics, graph.normaliser, written)
     return Choice(identity, {"metric": metric, "sets": sets}, corpora, references)
 
 

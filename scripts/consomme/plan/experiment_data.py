@@ -36,6 +36,13 @@ class ExperimentData:
         self.reported = {c.name: t for t, s in self.test.items() for c in s.values()}
         self.dev = self.development(experiment.data)
 
+    @property
+    def written(self) -> list[str]:
+        """The languages of the development and test sets' references, as far as they are known."""
+        corpora = [c for sets in (self.test, self.dev) for found in sets.values() for c in found.values()]
+        spoken = [c.spoken for c in corpora if c.spoken] or [self._languages] * bool(self._languages)
+        return list(dict.fromkeys(languages[-1] for languages in spoken))
+
     def of(self, override: Data | None) -> Data:
         """The experiment's data, overridden by a node's own."""
         given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}

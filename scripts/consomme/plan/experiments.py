@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any
 
 from consomme.common import normalisers
@@ -13,7 +14,7 @@ from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import LANGUAGES, language_columns, named_languages
 from consomme.evaluate.metrics import TABLE as METRICS
 from consomme.plan.problems import among, fail
-from consomme.plan.schema import Corpus, Decoding, Experiment
+from consomme.plan.schema import Corpus, Decoding
 
 
 def metrics(task: str) -> list[str]:
@@ -21,19 +22,23 @@ def metrics(task: str) -> list[str]:
     return [name for name, metric in METRICS.items() if task in metric.tasks]
 
 
-def default_metrics(task: str, language: str) -> list[str]:
-    """Those that are reported if none is asked for, the main one first. language: of the hypotheses."""
+def default_metrics(task: str, languages: Sequence[str]) -> list[str]:
+    """Those that are reported if none is asked for, the main one first. languages: of the hypotheses."""
     if task == "nmt":
         return ["bleu", "chrf"]
-    return ["cer", "wer"] if unspaced(language) else ["wer", "cer"]
+    return ["cer", "wer"] if languages and all(map(unspaced, languages)) else ["wer", "cer"]
 
 
-def treatment(names: Iterable[str], normaliser: str, language: str) -> dict[str, Any]:
-    """How metrics and normaliser treat a language, for digests; empty if they treat it like most languages."""
-    cuts = {name: METRICS[name].tokenizer for name in sorted(names)}
-    own = {name: cut(language) for name, cut in cuts.items() if cut(language) != cut("")}
-    found: dict[str, Any] = {"tokenizers": own} if own else {}
-    return found | ({"normalised_as": base(language)} if normalisers.by_language(normaliser, language) else {})
+def treatment(names: Iterable[str], normaliser: str, languages: Sequence[str]) -> dict[str, Any]:
+    """How metrics and normaliser treat languages, for digests; empty if they treat them like most languages."""
+    one, cuts = len(languages) == 1, dict[str, str]()
+    for name, language in product(sorted(names), languages):
+        cut = METRICS[name].tokenizer
+        if cut(language) != cut(""):
+            cuts[name if one else f"{name} {language}"] = cut(language)
+    own = [base(language) for language in languages if normalisers.by_language(normaliser, language)]
+    found: dict[str, Any] = {"tokenizers": cuts} if cuts else {}
+    return found | ({"normalised_as": own[0] if one else own} if own else {})
 
 
 def decoding_digest(decoding: Decoding) -> str:
@@ -41,25 +46,25 @@ def decoding_digest(decoding: Decoding) -> str:
     return digest(decoding.model_dump(exclude_none=True), 8)
 
 
-def check(experiment: Experiment, metric: str, reported: list[str], normaliser: str, path: str) -> None:
-    """ConfigurationError unless metric and normaliser exist and fit the task and the language."""
-    task, language = experiment.task, experiment.languages[-1]
-    check_metric(f"{path}.metric", metric, task, language)
+def check(task: str, languages: Sequence[str], metric: str, reported: list[str], normaliser: str, path: str) -> None:
+    """ConfigurationError unless metric and normaliser exist and fit the task and the languages of the hypotheses."""
+    check_metric(f"{path}.metric", metric, task, languages)
     for name in reported:
         among(f"{path}.metrics", name, [m for m in metrics(task) if m != "loss"], f"reported {task} metric")
-        check_metric(f"{path}.metrics", name, task, language)
+        check_metric(f"{path}.metrics", name, task, languages)
     if metric not in (*reported, "loss"):
         fail(
             f"{path}.metrics", f"the experiment's metric '{metric}' is not among those reported: {', '.join(reported)}"
         )
-    check_normaliser(f"{path}.normaliser", normaliser, [language])
+    check_normaliser(f"{path}.normaliser", normaliser, languages)
 
 
-def check_metric(path: str, name: str, task: str, language: str) -> None:
-    """ConfigurationError unless there is such a metric for the task, and it can cut the language's text here."""
+def check_metric(path: str, name: str, task: str, languages: Sequence[str]) -> None:
+    """ConfigurationError unless there is such a metric for the task, and it can cut the languages' text here."""
     among(path, name, metrics(task), f"{task} metric")
     try:
-        METRICS[name].tokenizer(language)
+        for language in languages:
+            METRICS[name].tokenizer(language)
     except ConsommeError as error:
         fail(path, str(error))
 
@@ -88,7 +93,7 @@ def check_corpus(corpus: Corpus, task: str, languages: Sequence[str], path: str)
         fail(f"{path}.join.length", f"fewest and most, in this order; given: {list(corpus.join.length)}")
 
 
-def _languages(corpus: Corpus, task: str, default: tuple[str, ...], path: str) -> None:
+def _languages(corpus: Corpus, task: str, default: Sequence[str], path: str) -> None:
     """ConfigurationError unless each row's languages are named once: by the corpus, by columns, or by the experiment."""
     wrong, right = ("languages", "language: CODE") if task == "asr" else ("language", "languages: [SOURCE, TARGET]")
     if getattr(corpus, wrong) is not None:

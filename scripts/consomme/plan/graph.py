@@ -72,11 +72,12 @@ class Graph:
         self.written: Mapping[str, Any] = experiment.models  # the nodes as the configuration gives them
         self.graphs = graphs
         self.data_root = graphs.corpora.data_root
-        usual = experiments.default_metrics(experiment.task, experiment.languages[-1])
-        self.metric, self.metrics = experiment.metric or usual[0], experiment.metrics or usual
-        self.normaliser = experiment.normaliser or ("basic" if experiment.task == "asr" else "verbatim")
-        experiments.check(experiment, self.metric, self.metrics, self.normaliser, self.path)
         self.data = ExperimentData(experiment, replicate, self.path, graphs.corpora, self._relabelled)
+        task, written = experiment.task, self.data.written
+        usual = experiments.default_metrics(task, written)
+        self.metric, self.metrics = experiment.metric or usual[0], experiment.metrics or usual
+        self.normaliser = experiment.normaliser or ("basic" if task == "asr" else "verbatim")
+        experiments.check(task, written, self.metric, self.metrics, self.normaliser, self.path)
         self._nodes: dict[str, list[Model]] = {}
 
     def complete(self) -> Graph:

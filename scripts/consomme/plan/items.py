@@ -47,7 +47,7 @@ class Prepared:
 
     @property
     def _by_language(self) -> bool:
-        return self.task == "nmt" or by_language(self.settings["normaliser"], "".join(self.languages))
+        return self.task == "nmt" or by_language(self.settings["normaliser"], "".join(self.languages[-1:]))
 
     @property
     def named(self) -> bool:

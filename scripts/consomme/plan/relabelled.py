@@ -42,7 +42,7 @@ class RelabelledCorpus(Prepared):
         # these are used only if `keep` filters rows by their errors
         limits = LIMITS & set(self.settings["keep"])
         normaliser = self.normaliser if limits else None
-        treatment = experiments.treatment(limits, normaliser or "verbatim", self.languages[-1])
+        treatment = experiments.treatment(limits, normaliser or "verbatim", self.written)
         return digest(
             {
                 **treatment,
@@ -100,6 +100,11 @@ class RelabelledCorpus(Prepared):
     def spoken(self) -> tuple[str, ...] | None:
         return self.origin.spoken if self.origin else None
 
+    @property
+    def written(self) -> list[str]:
+        """The language of the models' texts; none if rows differ in it."""
+        return [self.spoken[0 if self.settings["side"] == "source" else -1]] if self.spoken else []
+
 
 def _behind(corpus: Prepared) -> set[str]:
     return {corpus.name, *(corpus.behind if isinstance(corpus, RelabelledCorpus) else ())}
@@ -142,6 +147,8 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
         decoding=decoding,
         normaliser=graph.normaliser,
     )
+    if settings.normaliser is not None:
+        experiments.check_normaliser(f"{path}.normaliser", settings.normaliser, made.written)
     for model in models:
         if model.family and FAMILIES[model.family].objective == "ctc" and decoding["num_beams"] != 1:
             fail(
@@ -159,9 +166,6 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
 def _fits(graph: Graph, settings: Relabelled, path: str) -> None:
     """ConfigurationError for keys that the task can't use."""
     task = graph.experiment.task
-    if settings.normaliser is not None:
-        language = graph.languages[0 if settings.side == "source" else -1]
-        experiments.check_normaliser(f"{path}.normaliser", settings.normaliser, [language])
     for key, given in (("side", settings.side == "source"), ("tag", settings.tag), ("max_ratio", settings.max_ratio)):
         if given and task != "nmt":
             fail(f"{path}.{key}", "is only for sentence pairs (nmt), and the experiment's task is asr")

@@ -19,7 +19,7 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import weights_hash
 from consomme.common.stage import build_once
-from consomme.data.check import Text
+from consomme.data.check import Texts
 from consomme.data.prepare import Skipped
 from consomme.data.prepared import AUDIO, MADE, VERSION, Corpus, Rows, Writer, schema_of
 from consomme.data.sources.base import LANGUAGES
@@ -58,14 +58,16 @@ def build(job: Job, folder: Path) -> None:
     corpus, settings, name = Corpus.open(source), job.spec["settings"], job.spec["name"]
     rows = Rows([corpus])
     side, keep = settings["side"], settings["keep"]
-    said, confidence, cut = labels(job, rows.swapped() if side == "source" else rows)
-    made, problems = _stored(rows, said, settings, job.spec["languages"][-1])
+    asked = rows.swapped() if side == "source" else rows
+    said, confidence, cut = labels(job, asked)
+    written = asked.written(job.spec["languages"])
+    made, problems = _stored(rows, said, settings, written)
     references: Sequence[str] = []  # a corpus without that side has nothing to compare with
     if corpus.about.get("missing") != side:
         references = rows.targets if side == "target" else rows.untagged
-    normaliser, language = job.spec.get("normaliser", "verbatim"), job.spec["languages"][-1]
+    normaliser = job.spec.get("normaliser", "verbatim")
     scores = {
-        metric: _values(metric, references, said, normaliser, language)
+        metric: _values(metric, references, said, normaliser, written)
         for metric in keep
         if metric not in ("confidence", "share")
     }
@@ -91,8 +93,8 @@ def build(job: Job, folder: Path) -> None:
     writer = _write(folder, corpus, rows, made, confidence, kept, settings)
     skipped.write(folder / "skipped.tsv")
     quality = {}
-    for metric in counted_for(corpus.about["task"], language) if references else []:
-        counted = metric.statistics(references, said, normaliser, language)
+    for metric in counted_for(corpus.about["task"], written) if references else []:
+        counted = metric.of_rows(references, said, normaliser, written)
         quality[metric.name] = {
             which: round(float(metric.value(counted[chosen].sum(axis=0))), 4)
             for which, chosen in (("all", slice(None)), ("kept", kept))
@@ -184,11 +186,11 @@ def _chunks(rows: Rows) -> Iterator[tuple[str, Rows]]:
 
 
 def _stored(
-    rows: Rows, said: list[str], settings: Mapping[str, Any], language: str
+    rows: Rows, said: list[str], settings: Mapping[str, Any], written: list[str]
 ) -> tuple[list[str], list[Problem | None]]:
-    """The model's texts as they are stored, and what is wrong with any of them."""
-    text, ratio = Text(settings, language), settings.get("max_ratio")
-    made, problems = zip(*map(text, said), strict=True)
+    """The model's texts as they are stored, and what is wrong with any of them. written: their languages."""
+    text, ratio = Texts(settings), settings.get("max_ratio")
+    made, problems = zip(*map(text, said, written), strict=True)
     found = list(problems)
     if ratio is not None:
         others = rows.untagged if settings["side"] == "target" else rows.targets
@@ -199,10 +201,10 @@ def _stored(
     return list(made), found
 
 
-def _values(metric: str, references: Sequence[str], said: list[str], normaliser: str, language: str) -> np.ndarray:
+def _values(metric: str, references: Sequence[str], said: list[str], normaliser: str, written: list[str]) -> np.ndarray:
     """The metric on each row alone, [rows], in points."""
     found = metric_named(metric)
-    return np.asarray(found.value(found.statistics(references, said, normaliser, language)), dtype=np.float64)
+    return np.asarray(found.value(found.of_rows(references, said, normaliser, written)), dtype=np.float64)
 
 
 def _write(

@@ -64,6 +64,7 @@ class Outcomes:
     _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     _units: dict[tuple[str, ...], dict[str, NDArray[np.int64]]] = field(default_factory=dict)
     _rows: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[dict[str, Any]]:
@@ -171,14 +172,25 @@ class Outcomes:
         """The normalisers of references and hypotheses."""
         return self.spec.get("normaliser", "verbatim")
 
-    @property
-    def language(self) -> str:
-        """The language of references and hypotheses."""
-        return (self.spec.get("languages") or [""])[-1]
+    def languages(self, sheet: Sheet) -> tuple[str, ...]:
+        """The language of each reference and hypothesis; one, where all are in it."""
+        if sheet.rows not in self._languages:
+            written = self.rows(sheet.corpora).written(self.spec.get("languages") or ())
+            self._languages[sheet.rows] = tuple(written if len(set(written)) > 1 else written[:1])
+        return self._languages[sheet.rows]
 
-    def signature(self, metric: str) -> str:
-        """The metric's exact version and options, with its tokenizer and the normaliser."""
-        return self.metric(metric).signature(self.normaliser, self.language)
+    @cached_property
+    def written(self) -> list[str]:
+        """All languages of references and hypotheses."""
+        every = (self.languages(sheet) for sheet in self.sheets.values())
+        return list(dict.fromkeys(language for languages in every for language in languages))
+
+    def signature(self, metric: str, sheet: Sheet | None = None) -> str:
+        """The metric's exact version and options, with its tokenizer and the normaliser, as they are for a sheet (default:
+        for all). Where languages differ in them, one after the other."""
+        languages = self.languages(sheet) if sheet else self.written
+        found = dict.fromkeys(self.metric(metric).signature(self.normaliser, language) for language in languages)
+        return " and ".join(found)
 
     def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
         """Sufficient statistics [n, k], one row per utterance or sentence."""
@@ -239,9 +251,11 @@ class Outcomes:
                 list(pool.map(_keep, todo, chunksize=4))
 
     def _count(self, sheet: Sheet, metric: str) -> _Count:
-        identity = [sheet.content, metric, self.normaliser, self.language, self.signature(metric), CACHE_VERSION]
+        languages = self.languages(sheet)
+        told = languages[0] if len(languages) == 1 else list(languages)
+        identity = [sheet.content, metric, self.normaliser, told, self.signature(metric, sheet), CACHE_VERSION]
         kept = self.cache / "scores" / f"{digest(identity)}.npy"
-        return _Count(sheet.path, metric, self.normaliser, self.language, kept)
+        return _Count(sheet.path, metric, self.normaliser, languages, kept)
 
 
 def row_keys(rows: Any) -> Iterator[tuple[str, str]]:
@@ -269,7 +283,8 @@ class _Count:
     path: Path
     metric: str
     normaliser: str
-    language: str
+    # of each row, or one of all
+    languages: tuple[str, ...]
     # where they are kept; the name holds a digest of all that they depend on
     kept: Path
 
@@ -278,7 +293,8 @@ def _statistics(count: _Count) -> NDArray[np.float64]:
     if count.kept.exists():
         return np.load(count.kept, allow_pickle=False).astype(np.float64)
     _, references, hypotheses = read_hypotheses(count.path)
-    found = metric_named(count.metric).statistics(references, hypotheses, count.normaliser, count.language)
+    languages = count.languages * len(references) if len(count.languages) == 1 else count.languages
+    found = metric_named(count.metric).of_rows(references, hypotheses, count.normaliser, languages)
     counted = np.asarray(found, dtype=np.float64)
     small = counted.astype(np.uint32)
     with whole_file(count.kept, "wb") as stream:

@@ -3,6 +3,8 @@ the group `consomme.metrics` that loads to a `Metric`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from consomme.common.errors import ConsommeError
 from consomme.common.table import Table
 from consomme.evaluate.metrics.base import Metric
@@ -20,9 +22,10 @@ def metrics_of(task: str, needs: str | None = None) -> list[Metric]:
     return [m for m in TABLE.values() if m.usual and task in m.tasks and needs in (None, m.needs)]
 
 
-def counted_for(task: str, language: str) -> list[Metric]:
-    """The usual metrics of hypotheses that this machine can count for a language."""
-    return [m for m in metrics_of(task, "hypotheses") if _cuts(m, language)]
+def counted_for(task: str, languages: Iterable[str]) -> list[Metric]:
+    """The usual metrics of hypotheses that this machine can count for these languages."""
+    every = set(languages)
+    return [m for m in metrics_of(task, "hypotheses") if all(_cuts(m, language) for language in every)]
 
 
 def _cuts(metric: Metric, language: str) -> bool:

@@ -40,6 +40,23 @@ class Metric:
     tokenizer: Callable[[str], str] = whole
     usual: bool = True  # whether logs have it without being asked for
 
+    def of_rows(
+        self,
+        references: Sequence[str],
+        hypotheses: Sequence[str],
+        normaliser: str | Function,
+        languages: Sequence[str],
+    ) -> np.ndarray:
+        """The statistics [n, k] of rows that are each in a language of their own [n]."""
+        import numpy as np
+
+        counted = np.zeros((len(references), self.size))
+        for language in dict.fromkeys(languages):
+            some = [i for i, own in enumerate(languages) if own == language]
+            sides = ([texts[i] for i in some] for texts in (references, hypotheses))
+            counted[some] = self.statistics(*sides, normaliser, language)
+        return counted
+
     def gain(self, value: V) -> V:
         """The value, with its sign changed if lower is better, so that higher is better."""
         return value if self.higher_is_better else -value

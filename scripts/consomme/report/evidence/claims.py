@@ -235,6 +235,7 @@ def _answer(
             assert question.margin is not None  # `keeps` has a margin, as checked in declared()
             p = bootstrap.non_inferiority(resampled[i], question.margin, units)
             method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
+        sheet = outcomes.sheet(question.model, replicates[0], "test", question.set)
         found.append(
             Comparison(
                 claim=question.claim,
@@ -243,7 +244,7 @@ def _answer(
                 replicates=len(replicates),
                 split="test",
                 set=question.set,
-                decoding=outcomes.sheet(question.model, replicates[0], "test", question.set).decoding,
+                decoding=sheet.decoding,
                 metric=metric,
                 hypothesis=question.hypothesis,
                 margin=question.margin,
@@ -257,7 +258,7 @@ def _answer(
                 units=units,
                 detectable=float(smallest[i]),
                 joint=joint,
-                signature=outcomes.signature(metric),
+                signature=outcomes.signature(metric, sheet),
             )
         )
     return found

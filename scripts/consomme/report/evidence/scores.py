@@ -33,7 +33,7 @@ def scores(outcomes: Outcomes) -> pd.DataFrame:
                 numbers = {"value": value(sums.sum(1)), "ci_low": low, "ci_high": high}
                 measured.append(
                     pd.DataFrame({"content": [s.content for s in part], **numbers}).assign(
-                        rows=rows, metric=metric, signature=outcomes.signature(metric)
+                        rows=rows, metric=metric, signature=outcomes.signature(metric, part[0])
                     )
                 )
     if not measured:

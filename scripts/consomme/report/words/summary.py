@@ -70,11 +70,12 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
 def _cut(outcomes: Outcomes) -> list[str]:
     """A line for each metric that cuts the text in another way than most languages'."""
     cuts = {name: outcomes.metric(name).tokenizer for name in outcomes.metrics}
-    own = {name: cut(outcomes.language) for name, cut in cuts.items() if cut(outcomes.language) != cut("")}
     return [
-        f"{metric_title(name)} cuts {outcomes.language} "
+        f"{metric_title(name)} cuts {language} "
         f"{'into characters' if how == 'char' else f'with the tokenizer {how}'}, not at spaces."
-        for name, how in own.items()
+        for name, cut in cuts.items()
+        for language in outcomes.written
+        if (how := cut(language)) != cut("")
     ]
 
 
