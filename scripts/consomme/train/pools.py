@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -40,7 +40,7 @@ def by_language(
     for corpus, found in rows.items():
         for row in found.tolist():
             parts.setdefault((corpus, languages[corpus][row]), []).append(row)
-    sizes: Counter[Languages] = Counter()
+    sizes: defaultdict[Languages, float] = defaultdict(float)
     for (corpus, spoken), found in parts.items():
         sizes[spoken] += weights[corpus] * len(found)
     shares = {spoken: size ** (1 / temperature) for spoken, size in sizes.items()}
