@@ -118,9 +118,12 @@ def _experiment(folder: Path) -> dict[str, Any]:
     check_head(folder, {}, "--model")
     known = read_checkpoint(folder)
     languages = family.some_languages(folder)
+    short = (
+        {"window": "short"} if family.windows else {}
+    )  # a minute instead of many; the export is asked in the full window
     models: dict[str, Any] = {
         "base": {"from": {"folder": str(folder)}},
-        "tuned": {"train": "base", "max_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-6},
+        "tuned": {"train": "base", "max_steps": 2, "per_device_train_batch_size": 2, "learning_rate": 1e-6, **short},
         "mean": {"average": ["base", "tuned"]},
         "deployed": {"export": "base", "format": _format(family, folder)},
     }
@@ -134,7 +137,7 @@ def _experiment(folder: Path) -> dict[str, Any]:
         "languages": languages,
         "normaliser": "verbatim",
         "data": {"train": "train", "dev": {"d": "dev"}, "test": {"t": "test"}},
-        "decoding": {"max_new_tokens": 16},
+        "decoding": {"max_new_tokens": 16, **short},
         "models": models,
     }
     plan = Plan({"corpora": _corpora(family, folder, languages), "experiments": {NAME: experiment}})
