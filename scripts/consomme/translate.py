@@ -36,9 +36,11 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.translat
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(argv)
     with exit_on_error():
-        lines, problems = _translated(given)
+        lines, problems, cut = _translated(given)
         for line in lines:
             print(line)
+        for number in sorted(cut):
+            print(f"warning: {_place(given, number)}: cut, no end came within --max-new-tokens", file=sys.stderr)
         for number, problem in sorted(problems.items()):
             print(f"error: {_place(given, number)}: {problem}", file=sys.stderr)
         if problems:
@@ -49,8 +51,9 @@ def _place(given: argparse.Namespace, number: int) -> str:
     return f"{given.file or 'standard input'}, line {number + 1}"
 
 
-def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str]]:
-    """The translation of each line, and what is wrong with those lines that have none: number, from 0 -> words."""
+def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str], set[int]]:
+    """The translation of each line, what is wrong with those lines that have none (number, from 0 -> words), and the numbers
+    of those whose translation was cut."""
     import torch
 
     from consomme.families import family_of, load
@@ -74,7 +77,7 @@ def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str]]:
             except Unusable as error:
                 problems[i] = str(error)
     order = sorted(features, key=lambda i: -len(features[i]))  # sort by length: less padding
-    results = [""] * len(lines)
+    results, cut = [""] * len(lines), set[int]()
     decoding = {"num_beams": given.num_beams, "max_new_tokens": given.max_new_tokens}
     for start in range(0, len(order), given.batch_size):
         chosen = order[start : start + given.batch_size]
@@ -83,8 +86,8 @@ def _translated(given: argparse.Namespace) -> tuple[list[str], dict[int, str]]:
         for i, hypothesis in zip(chosen, said, strict=True):
             results[i] = " ".join(hypothesis.text.split())
             if hypothesis.cut:
-                print(f"warning: {_place(given, i)}: cut; --max-new-tokens allows more", file=sys.stderr)
-    return results, problems
+                cut.add(i)
+    return results, problems, cut
 
 
 def _lines(data: bytes) -> tuple[list[str], dict[int, str]]:

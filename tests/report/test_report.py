@@ -418,7 +418,7 @@ def test_rows_not_taken_and_hypotheses_cut_are_told_with_their_share(tree):
     report(tree)
     (n,) = sizes
     text = (OUT / "summary.md").read_text()
-    assert f"test set medical: 2 of {n} ({200 / n:.1f} %) of soup (a, b) and no more of 1 other." in text
+    assert f"test set medical: 2 of {n} ({200 / n:.1f} %) of soup, the most of 2 models." in text
     assert f"counted as empty hypotheses: test set medical: 1 of {n} ({100 / n:.1f} %) of soup (c)." in text
     assert "of soup (c)." in (OUT / "report.html").read_text()
 

@@ -261,9 +261,10 @@ class Evaluator:
         found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
         said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut])
         if said.cut:
+            most = self._most(set_name)
+            within = f"{most} tokens or the model's positions" if most else "the model's positions"
             say(
-                f"{set_name}: {share(len(said.cut), len(found))} of the hypotheses were cut at the most tokens that were "
-                f"allowed ({self._most(set_name) or 'as many as the model has positions for'}); decoding.max_new_tokens allows more"
+                f"{set_name}: {share(len(said.cut), len(found))} of the hypotheses were cut: no end came within {within}"
             )
         write_json(path, said._asdict())
         return said, True

@@ -147,7 +147,7 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
 
     fewest = FRAME + HOP * (extractor.stride - 1)
     if len(wave) < fewest:
-        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
+        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
     samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
     frames = samples.unfold(0, FRAME, HOP)
     frames = frames - frames.mean(1, keepdim=True)

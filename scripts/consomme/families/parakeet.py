@@ -112,7 +112,7 @@ class Parakeet(CtcFamily):
         extractor, wave = processor.feature_extractor, mono(source)
         fewest = 2 * extractor.hop_length  # one frame alone has no variance to be divided by
         if len(wave) < fewest:
-            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
+            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
         return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
 

@@ -40,6 +40,9 @@ def bounded(processor: P, folder: Path) -> P:
     config, said = read_json(folder / "config.json"), tokenizer.model_max_length
     own = said if said < KNOWN else UNBOUNDED
     tokenizer.most_tokens = {side: min(said, positions(config, side) or own) for side in KEYS}
+    # transformers would warn of too many tokens by what the tokenizer says; `fits` refuses them by what is so
+    if hasattr(tokenizer, "deprecation_warnings"):
+        tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
     return processor
 
 
@@ -53,8 +56,5 @@ def fits(processor: Any, ids: list[int], text: str, side: str) -> list[int]:
     """The token ids of a text. Unusable if there are more than the model has positions for."""
     most = most_tokens(processor, side)
     if len(ids) > most:
-        raise Unusable(
-            REASONS[side],
-            f"{len(ids)} tokens, the model has positions for {most}: '{text[:60]}...'; set max_characters on the corpus",
-        )
+        raise Unusable(REASONS[side], f"{len(ids)} tokens, the model has positions for {most}: '{text[:60]}...'")
     return ids

@@ -121,7 +121,7 @@ class Speech2Text(Transcriber):
 
         extractor, wave = processor.feature_extractor, mono(source)
         if len(wave) < FRAME + HOP:  # one frame alone has no variance to be divided by
-            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {FRAME + HOP} are needed; set min_seconds")
+            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {FRAME + HOP} are needed")
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"]
         return np.ascontiguousarray(found[0], dtype=np.float32)
 

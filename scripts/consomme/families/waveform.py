@@ -169,7 +169,7 @@ def samples(extractor: Any, source: Any, fewest: int) -> np.ndarray:
 
     wave = mono(source)
     if len(wave) < fewest:
-        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed; set min_seconds")
+        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
     if extractor.do_normalize:
         (wave,) = extractor.zero_mean_unit_var_norm([wave], None)
     return np.asarray(wave, dtype=np.float32)

@@ -366,9 +366,7 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     window = int(extractor.n_samples)
     if len(wave) > window:
         raise Unusable(
-            "audio longer than the model's window",
-            f"{len(wave) / rate:.2f} s, the window is {window / rate:g} s; "
-            "set max_seconds on the corpus, or start from a model with a longer window",
+            "audio longer than the model's window", f"{len(wave) / rate:.2f} s, the window is {window / rate:g} s"
         )
     # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
     frames = (len(wave) + size // 2 + hop - 1) // hop + 1

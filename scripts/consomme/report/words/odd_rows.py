@@ -9,7 +9,7 @@ from consomme.report.outcomes import Outcomes, Sheet
 
 TITLES: Mapping[str, str] = {
     "unheard": "Rows that a model can't take, counted as empty hypotheses",
-    "cut": "Hypotheses cut at the most tokens that were allowed (decoding: {max_new_tokens: N} allows more)",
+    "cut": "Hypotheses cut, because no end came within decoding.max_new_tokens or the model's positions",
 }
 
 
@@ -27,8 +27,9 @@ def odd_rows(outcomes: Outcomes) -> list[str]:
 
 
 def _of_set(kind: str, sheets: Sequence[Sheet]) -> str:
-    """As in `test set t: 6 of 40 (15 %) of base (a, b, ...) and no more of 3 others`."""
+    """As in `test set t: 6 of 40 (15 %) of base, the most of 3 models`, with the first ids of those not taken."""
     most = max(sheets, key=lambda sheet: len(getattr(sheet, kind)))
-    rows, others = getattr(most, kind), len({sheet.model for sheet in sheets}) - 1
-    more = f" and no more of {others} other{'s' if others > 1 else ''}" if others else ""
-    return f"{most.split} set {most.set}: {share(len(rows), most.n)} of {most.model} ({first(rows)}){more}"
+    rows, models = getattr(most, kind), len({sheet.model for sheet in sheets})
+    ids = f" ({first(rows)})" if kind == "unheard" else ""
+    among = f", the most of {models} models" if models > 1 else ""
+    return f"{most.split} set {most.set}: {share(len(rows), most.n)} of {most.model}{ids}{among}"
