@@ -47,6 +47,9 @@ class Wrong:
 
     lengths = np.ones(len(PAIRS))
 
+    def languages(self, default):
+        return [tuple(default)] * len(PAIRS)
+
     def __len__(self):
         return len(PAIRS)
 
@@ -107,6 +110,9 @@ class Noise:
 
     def target(self, i):
         return ["ab ba", "a b", "bab a", "ba"][i % 4]
+
+    def languages(self, default):
+        return [tuple(default)] * len(self)
 
 
 @pytest.mark.parametrize(("name", "settings", "tokenizer"), [
