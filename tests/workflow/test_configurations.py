@@ -22,7 +22,9 @@ TRAININGS = {
     "digits": 3 * (19 + 19),
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
+    "nllb-six-directions": 4,
     "translator-depth": 3 * (1 + 1 + 3 + 1),
+    "whisper-french": 9 + 1,
     "whisper-swedish": 16 + 2,
 }
 
@@ -39,15 +41,20 @@ def as_editors_read(value: Any) -> Any:
     return [as_editors_read(v) for v in value] if isinstance(value, list) else value
 
 
-def make_sources(corpora: dict[str, Any], languages: set[str], root: Path) -> None:
-    """The least that each corpus needs on the disk for a plan to be made."""
-    for corpus in corpora.values():
+def make_sources(raw: dict[str, Any], root: Path) -> None:
+    """The least that each corpus and each given checkpoint needs on the disk for a plan to be made."""
+    for node in (node for e in raw["experiments"].values() for node in e["models"].values()):
+        if folder := node.get("from", {}).get("folder"):
+            (root / folder).mkdir(parents=True)
+            (root / folder / "config.json").write_text('{"model_type": "whisper"}', encoding="utf-8")
+    usual = {language for e in raw["experiments"].values() for language in e.get("languages", ())}
+    for corpus in raw["corpora"].values():
         if "path" not in corpus:
             continue
         path = root / corpus["path"]
         if corpus["source"] == "parallel":
             path.parent.mkdir(parents=True, exist_ok=True)
-            for language in languages:
+            for language in {*usual, *corpus.get("languages", ())}:
                 path.with_name(f"{path.name}.{language}").write_text("one\n", encoding="utf-8")
         elif corpus["source"] == "common_voice":
             (path / "clips").mkdir(parents=True, exist_ok=True)
@@ -55,6 +62,9 @@ def make_sources(corpora: dict[str, Any], languages: set[str], root: Path) -> No
         elif corpus["source"] == "folder":
             path.mkdir(parents=True, exist_ok=True)
             (path / re.sub(r"\{\w+\}", "0", corpus["pattern"])).touch()
+        elif corpus["source"] == "manifest":
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("id\taudio\ttext\tspeaker\tfold\n", encoding="utf-8")
         else:
             raise AssertionError(f"a {corpus['source']} corpus with a path: say here what it needs")
 
@@ -71,8 +81,7 @@ def test_names_its_schema_and_keeps_to_it(file, validator):
 @pytest.mark.parametrize("file", CONFIGURATIONS, ids=lambda file: file.stem)
 def test_a_dry_run_finds_its_trainings(file, tmp_path):
     raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    languages = {language for e in raw["experiments"].values() for language in e["languages"]}
-    make_sources(raw["corpora"], languages, tmp_path / "data")
+    make_sources(raw, tmp_path / "data")
     overlay = tmp_path / "here.yaml"
     overlay.write_text(yaml.safe_dump({"data_root": str(tmp_path / "data")}), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--quiet", "rules", "reason", "host"]
