@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -156,3 +157,16 @@ def test_a_bar_on_a_terminal_and_nothing_elsewhere(tmp_path, checkpoint, termina
     assert job.wait() == 0
     assert (b"task_arithmetic" in said) == terminal and b"made" in said
     assert terminal or said.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(("languages", "named"), [(["fr", "fr"], "fr"), (["fr", "es"], None), (["fr", None], None)])
+def test_an_average_names_a_language_only_if_all_its_models_name_it(tmp_path, folders, languages, named):
+    models = []
+    for number, language in enumerate(languages):
+        models.append(shutil.copytree(folders("whisper"), tmp_path / str(number)))
+        path = models[-1] / "generation_config.json"
+        config = json.loads(path.read_text()) | {"language": language, "task": "transcribe"}
+        path.write_text(json.dumps(config))
+    entry(["--method", "uniform", "--out", str(tmp_path / "out"), *map(str, models)])
+    config = json.loads((tmp_path / "out" / "generation_config.json").read_text())
+    assert (config.get("language"), config.get("task")) == (named, "transcribe" if named else None)

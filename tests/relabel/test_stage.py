@@ -339,3 +339,23 @@ def test_a_killed_job_goes_on_and_a_new_threshold_asks_no_model(relabel, monkeyp
     assert asked == [5, 5, "killed", 2] and 0 < len(fewer) < len(rows)
     relabel(out="beams", decoding={"num_beams": 2})
     assert len(asked) == 7
+
+
+# -- several languages -------------------------------------------------------------------------------------------------
+def test_each_row_is_written_in_its_own_language_and_keeps_it(folders, relabel, tmp_path):
+    """Back-translation by a model of several languages: it is asked in the opposite direction of each row."""
+    (tmp_path / "pairs.tsv").write_text("source\ttarget\tfrom\tto\nthe cat\tle chat\ten\tfr\nhello\thej\ten\tsv\n")
+    columns = {"source_language": "from", "target_language": "to"}
+    spec = {"task": "nmt", "languages": [], "name": "c", "label": {}, "data_root": str(tmp_path), "inputs": [],
+            "corpus": {"source": "manifest", "path": "pairs.tsv", "columns": columns}}  # fmt: skip
+    corpus = tmp_path / "corpus"
+    prepare(Job(spec, {}, corpus, tmp_path / "s", tmp_path / "cache", 1, "cpu"))
+    model = folders("m2m_100")
+    rows, _, _ = relabel(models=[model], corpus=corpus, languages=["de", "en"], side="source")
+    assert rows.languages() == [("en", "fr"), ("en", "sv")] and rows.targets == ["le chat", "hej"]
+    family, loaded = family_named("m2m_100"), load(model)
+    processor = family.processor(model)
+    for text, pair, made in zip(rows.targets, rows.languages(), rows.sources, strict=True):
+        batch = family.collate(processor, [family.features(processor, text, pair[::-1])], None)
+        said = family.generate(loaded, processor, batch, pair[::-1], {"num_beams": 1, "max_new_tokens": 12})
+        assert [made] == clean(said)

@@ -267,3 +267,30 @@ def test_every_good_file_is_transcribed_and_a_bad_one_named(checkpoint, recognis
         assert f"error: {places[name]}: " in err and message in err
     assert by_hand(main, checkpoint, places["a.wav"]) == 2
     assert "use consomme.translate" in capsys.readouterr().err
+
+
+def test_a_recogniser_of_several_languages_is_asked_in_one_or_detects_it(recogniser, tmp_path, monkeypatch, capsys):
+    import soundfile
+
+    from consomme.families.base import Hypothesis
+    from consomme.families.whisper import Whisper
+    from consomme.transcribe import main
+
+    model, clip, asked = tmp_path / "several", tmp_path / "a.wav", []
+    shutil.copytree(recogniser, model)
+    family_named("whisper").name_languages(model, {("en",), ("fr",)})
+    soundfile.write(clip, 0.1 * np.random.default_rng(0).standard_normal(8000), 16000)
+    assert by_hand(main, model, clip) == 0 and by_hand(main, model, clip, "--language", "fr") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+    def decode(family, model, processor, batch, languages, decoding):
+        asked.append(list(languages))
+        return [Hypothesis("")]
+
+    monkeypatch.setattr(Whisper, "decode", decode)
+    family_named("whisper").name_languages(tmp_path / "several", {("fr",)})
+    for more in ([], ["--language", "sv"]):
+        by_hand(main, model, clip, *more)
+    family_named("whisper").name_languages(tmp_path / "several", ())
+    by_hand(main, model, clip)
+    assert asked == [["fr"], ["sv"], []]
