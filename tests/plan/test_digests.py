@@ -66,6 +66,15 @@ def test_keys_of_corpora_that_came_later_are_no_identity_until_they_are_used(cha
     assert settings(streaming=False) == settings() and settings(streaming=True)["streaming"]
 
 
+def test_timestamps_and_previous_text_are_no_identity_until_they_are_used(small, change, digests):
+    raw = {"experiments.e.models.raw.from": {"scratch": {"family": "whisper"}}, "experiments.e.models.half": None}
+    raw |= {f"experiments.e.models.{name}": None for name in ("healed", "out")} | {"experiments.e.claims": []}
+    without = digests(change(raw))
+    assert digests(change(raw | {"experiments.e.models.base.previous_text": 0})) == without
+    found = digests(change(raw | {"experiments.e.models.base.previous_text": 0.2}))
+    assert {name for name in found if found[name] != without[name]} == found.keys() - {"1/raw"}
+
+
 def test_spelling_order_and_labels_are_no_identity(small, change, digests):
     respelt = change({
         "experiments.e.models.tuned.sweep": {"grid": {"data.share": ["1/2", 1], "learning_rate": ["0.00001", "3.0e-5"]}},

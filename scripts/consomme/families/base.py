@@ -158,6 +158,7 @@ class Family:
     batch_norm: bool = False  # it may have running statistics, which are estimated anew for an average
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
+    timed: bool = False  # transcripts may have timestamps and follow earlier text: `timed_labels`, `earlier`
     published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
     adapted: Sequence[str] = ()  # likewise of those whose weights depend on the language (`by_language`)
 
@@ -249,6 +250,19 @@ class Family:
         """Token ids of the wanted output in the row's languages, with whatever special tokens the loss needs. Unusable if
         the decoder has no positions for so many, or no token stands for a language that the model must be told."""
         raise NotImplementedError
+
+    def timed_labels(
+        self, processor: Any, segments: Sequence[tuple[float, float, str]], languages: Sequence[str]
+    ) -> list[int]:
+        """Where `timed`: as `labels`, of segments (start, end, text), in seconds from the beginning of the audio and in
+        their order, with timestamp tokens around each. ConsommeError if the model has no such tokens."""
+        raise NotImplementedError(f"{self.name} has no timestamps")
+
+    def earlier(self, processor: Any, text: str, room: int) -> tuple[list[int], bool]:
+        """Where `timed`: the token ids that stand before the start token, for what was said before the audio, and whether
+        it was cut: at most `room` of them, and at most half of the decoder's positions; the text's end stays. Empty for
+        no text, or where there is no room."""
+        raise NotImplementedError(f"{self.name} takes no earlier text")
 
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         """For nmt: the tokenizer's pieces for "source" or "target" as a table, so that others can be drawn; None where

@@ -18,11 +18,14 @@ class Transcriber(EncoderDecoder):
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         """The text and the end token: the model puts the start token before them itself."""
         tokenizer = processor.tokenizer
-        plain = not names_special(tokenizer, text)
-        said = tokenizer(text, add_special_tokens=False).input_ids if plain else spelled(tokenizer, text)
-        ids = [*self.prefix(tokenizer, languages), *said]
-        ids.append(self.end(tokenizer))
+        ids = [*self.prefix(tokenizer, languages), *self.said(tokenizer, text), self.end(tokenizer)]
         return fits(tokenizer, ids, text, "target")
+
+    def said(self, tokenizer: Any, text: str) -> list[int]:
+        """Token ids of a text, none of them special."""
+        if names_special(tokenizer, text):
+            return spelled(tokenizer, text)
+        return tokenizer(text, add_special_tokens=False).input_ids
 
     def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
         """Token ids before a transcript."""

@@ -14,7 +14,7 @@ from consomme.common.settings import Section
 from consomme.families import keys, subwords
 from consomme.families.base import BART_STACKS
 from consomme.families.codes import code_of
-from consomme.families.positions import bounded
+from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.transcription import Transcriber
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ GENERATION = (
 )
 ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
 PREFIX = 4  # START, language, task, SILENT
+TICK = 0.02  # seconds between two timestamps
 MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
 
 
@@ -119,7 +120,13 @@ class Whisper(Transcriber):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import WhisperProcessor
 
-        return bounded(WhisperProcessor.from_pretrained(path, local_files_only=True), path)
+        from consomme.common.model_files import config
+
+        made = bounded(WhisperProcessor.from_pretrained(path, local_files_only=True), path)
+        # timestamps are the model's last tokens, whether the tokenizer's files name them or not
+        first = made.tokenizer.convert_tokens_to_ids(SILENT) + 1
+        made.tokenizer.timestamps = range(first, max(first, config(path).get("vocab_size", 0)))
+        return made
 
     def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
         """Checkpoints of before 2023, and what was trained from them, name the ids of languages and tasks nowhere, and have
@@ -179,6 +186,33 @@ class Whisper(Transcriber):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
+    def timed_labels(
+        self, processor: Any, segments: Sequence[tuple[float, float, str]], languages: Sequence[str]
+    ) -> list[int]:
+        """<|0.00|>text<|1.50|><|1.74|> more text<|4.02|>: timestamps on a grid of 20 ms, the last one at most the window's
+        end. They stand in place of the no-timestamps token."""
+        tokenizer = processor.tokenizer
+        if not tokenizer.timestamps:
+            raise ConsommeError(
+                "timestamps: the model has no tokens for them, as none that is made from scratch has; start from a published "
+                "Whisper, or leave `timestamps` out"
+            )
+        ids = _prefix(tokenizer, languages)[1:-1]
+        for number, (start, end, text) in enumerate(segments):
+            said = self.said(tokenizer, f" {text}" if number else text)
+            ids += [_timestamp(tokenizer, start), *said, _timestamp(tokenizer, end)]
+        ids.append(self.end(tokenizer))
+        return fits(tokenizer, ids, " ".join(text for *_, text in segments), "target")
+
+    def earlier(self, processor: Any, text: str, room: int) -> tuple[list[int], bool]:
+        """<|startofprev|> and the text with a space before it, as transformers' `get_prompt_ids` has them."""
+        tokenizer = processor.tokenizer
+        room = min(room, most_tokens(processor, "target") // 2) - 1
+        said = self.said(tokenizer, f" {text.strip()}") if text.strip() and room > 0 else []
+        if not said:
+            return [], bool(text.strip())
+        return [tokenizer.convert_tokens_to_ids(PREVIOUS), *said[-room:]], len(said) > room
+
     def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
         """Language, task and no-timestamps tokens: <|startoftranscript|> is not among them, as the model puts it before
         the labels itself."""
@@ -193,8 +227,11 @@ class Whisper(Transcriber):
         features: Sequence[np.ndarray],
         labels: Sequence[Sequence[int]] | None,
         frames: int | None = None,
+        earlier: Sequence[Sequence[int]] = (),
     ) -> dict[str, Tensor]:
-        """frames: of the window, even, at least as long as any feature; None: the processor's own."""
+        """frames: of the window, even, at least as long as any feature; None: the processor's own. earlier: for each
+        example the tokens before its start token, which are no labels; where any has some, the batch has the decoder's
+        inputs."""
         import torch
 
         from consomme.families.settings import padded
@@ -206,8 +243,14 @@ class Whisper(Transcriber):
             inputs[i, :, : rows.shape[1]] = rows
             inputs[i, :, rows.shape[1] :] = rows[:, -1:]  # silence, as loud as the floor that this audio sets
         batch = {"input_features": inputs}
-        if labels is not None:
-            batch["labels"] = padded(labels, -100)
+        if labels is None:
+            return batch
+        if any(map(len, earlier)):
+            start, end = processor.tokenizer.convert_tokens_to_ids([START, END])
+            pairs = list(zip(earlier, labels, strict=True))
+            batch["decoder_input_ids"] = padded([[*before, start, *ids[:-1]] for before, ids in pairs], end)
+            labels = [[*[-100] * len(before), *ids] for before, ids in pairs]
+        batch["labels"] = padded(labels, -100)
         return batch
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
@@ -302,6 +345,11 @@ def _language(tokenizer: Any, languages: Sequence[str]) -> str:
         raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
     known = [token.strip("<|>") for token in tokenizer.get_added_vocab() if LANGUAGE.fullmatch(token)]
     return f"<|{code_of(languages[0], known, 'whisper')}|>"
+
+
+def _timestamp(tokenizer: Any, seconds: float) -> int:
+    """The id of the token for a time."""
+    return tokenizer.timestamps[min(max(round(seconds / TICK), 0), len(tokenizer.timestamps) - 1)]
 
 
 def _prefix(tokenizer: Any, languages: Sequence[str]) -> list[int]:
@@ -399,4 +447,5 @@ FAMILY = Whisper(
     windows=True,
     prompted=False,
     told=True,
+    timed=True,
 )

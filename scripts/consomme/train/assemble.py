@@ -53,6 +53,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.microbatches import PASS
+    from consomme.train.timestamps_and_prompts import TimestampsAndPrompts
     from consomme.train.trainer import AsrNmtTrainer, TrainerParts
 
     spec, settings, seed = job.spec, job.spec["settings"], seed_of(job.spec)
@@ -65,6 +66,13 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
     augmenter = augmenter_of(job, family, processor, corpora, seed)
+    timestamps, previous_text = settings.get("timestamps") or 0.0, settings.get("previous_text") or 0.0
+    if timestamps:
+        # raises here if the model has no tokens for them
+        family.timed_labels(processor, [], next(iter(corpora.values())).languages[0])
+    more = None
+    if timestamps or previous_text:
+        more = TimestampsAndPrompts(family, processor, corpora, timestamps, previous_text, seed)
     batches = batches_of(spec, corpora, seed)
     total = arguments.steps(settings, len(batches))
     # trainable: everything, or adapters; plus the head for hybrid CTC
@@ -80,7 +88,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     full = settings.get("full_windows")
     parts = TrainerParts(
         family=family,
-        examples=examples.Examples(family, processor, corpora, augmenter),
+        examples=examples.Examples(family, processor, corpora, augmenter, more),
         batches=batches,
         collator=Collator(
             family,

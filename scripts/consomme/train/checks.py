@@ -17,6 +17,10 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
     for key in ("window", "full_windows"):
         if settings.get(key) is not None and not family.windows:
             yield key, f"'{family.name}' takes audio of any length and has no window"
+    for key in ("timestamps", "previous_text"):
+        if settings.get(key) and not family.timed:
+            does = "writes no timestamps" if key == "timestamps" else "takes no earlier text"
+            yield key, f"'{family.name}' {does}; this is for whisper"
     if settings.get("ctc_weight") is not None and ctc:
         yield "ctc_weight", f"'{family.name}' is trained with CTC alone; ctc_weight is for encoder-decoders"
     elif settings.get("ctc_weight") is not None and type(family).output_frames is Family.output_frames:

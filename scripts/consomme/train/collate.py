@@ -36,7 +36,8 @@ class Collator:
         room: float | None = None,
     ) -> None:
         self.family, self.processor, self.short, self.full = family, processor, short, full
-        self.special = set(getattr(processor, "tokenizer", processor).all_special_ids) if ctc else None
+        tokenizer = getattr(processor, "tokenizer", processor)
+        self.special = {*tokenizer.all_special_ids, *getattr(tokenizer, "timestamps", ())} if ctc else None
         self.per_pass, self.room = per_pass, room
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -50,6 +51,9 @@ class Collator:
             "tokens": sum(len(e["labels"]) for e in examples),
             "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source, without padding
             "room": sum(room for _, room in made),  # the same with padding
+            "timestamps": sum(e.get("timed", False) for e in examples),
+            "prompts": sum(len(e.get("earlier", ())) > 0 for e in examples),
+            "cut_prompts": sum(e.get("cut", False) for e in examples),
         }
         return {"microbatches": [batch for batch, _ in made], "counts": counts}
 
@@ -67,7 +71,8 @@ class Collator:
         features, labels = [e["features"] for e in examples], [e["labels"] for e in examples]
         lengths = [len(f) for f in features]
         window = fitting(self.family, True, max(lengths)) if short else {}
-        batch: dict[str, Any] = dict(self.family.collate(self.processor, features, labels, **window))
+        earlier = {"earlier": [e.get("earlier", ()) for e in examples]} if any("earlier" in e for e in examples) else {}
+        batch: dict[str, Any] = dict(self.family.collate(self.processor, features, labels, **window, **earlier))
         if self.special is not None:
             batch |= self._for_ctc(labels, lengths, self.special)
         longest = batch["input_features"].shape[-1] if self.family.windows else max(lengths)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -38,6 +38,13 @@ class Example(TypedDict):
     features: np.ndarray  # [time, bins], [samples] or [tokens]
     labels: Sequence[int]  # token ids
     seconds: float  # of audio, 0 for text
+    timed: NotRequired[bool]  # whether the labels have timestamps
+    earlier: NotRequired[Sequence[int]]  # token ids before the start token
+    cut: NotRequired[bool]  # whether the earlier text is longer than what is left of the positions
+
+
+# an example, its turn, corpus and rows, how many times as long as theirs its audio is -> what it gets beside the words
+More = Callable[[Example, int, str, Sequence[int], float], None]
 
 
 @dataclass(frozen=True)
@@ -67,9 +74,15 @@ class Examples(Dataset[Example]):
     """Examples by key (turn, corpus, row)."""
 
     def __init__(
-        self, family: Family, processor: Any, corpora: Mapping[str, Corpus], augmenter: Augmenter | None = None
+        self,
+        family: Family,
+        processor: Any,
+        corpora: Mapping[str, Corpus],
+        augmenter: Augmenter | None = None,
+        more: More | None = None,
     ) -> None:
-        self.family, self.processor, self.corpora, self.augmenter = family, processor, corpora, augmenter
+        self.family, self.processor, self.corpora = family, processor, corpora
+        self.augmenter, self.more = augmenter, more
 
     def __len__(self) -> int:
         return sum(len(corpus.usable) for corpus in self.corpora.values())
@@ -78,10 +91,26 @@ class Examples(Dataset[Example]):
         turn, name, row = index
         corpus = self.corpora[name]
         example = Example(features=corpus.features[row], labels=corpus.labels[row], seconds=float(corpus.seconds[row]))
-        if self.augmenter is None:
-            return example
-        augmenter, generator = self.augmenter, self.augmenter.generator(turn, name, corpus.ids[row])
-        together = self._together(augmenter, name, row, generator) if augmenter.others else [row]
+        together, stretch = [row], 1.0
+        if self.augmenter is not None:
+            generator = self.augmenter.generator(turn, name, corpus.ids[row])
+            together = self._together(self.augmenter, name, row, generator) if self.augmenter.others else [row]
+            stretch = self._augment(self.augmenter, example, corpus, together, generator)
+        if self.more is not None:
+            self.more(example, turn, name, together, stretch)
+        return example
+
+    def _augment(
+        self,
+        augmenter: Augmenter,
+        example: Example,
+        corpus: Corpus,
+        together: Sequence[int],
+        generator: np.random.Generator,
+    ) -> float:
+        """Change an example into that of the rows `together`, augmented. Returns how many times as long its audio is as
+        theirs."""
+        row, stretch = together[0], 1.0
         if len(together) > 1 or augmenter.source or "source" in augmenter.encode:
             source = original = self._source(corpus, together)
             for change in augmenter.source:
@@ -91,12 +120,13 @@ class Examples(Dataset[Example]):
                 with suppress(Unusable):  # changed so that the model can't take it: it stays as it was
                     text = f"{front}{source}" if front else source
                     example["features"] = self._features(augmenter, text, generator, corpus.languages[row])
+                    stretch = len(source) / len(original)
         for change in augmenter.features:
             example["features"] = change(example["features"], generator)
         if len(together) > 1 or "target" in augmenter.encode:
             example["labels"] = self._labels(augmenter, corpus, together, generator)
         example["seconds"] = float(np.sum(corpus.seconds[together]))
-        return example
+        return stretch
 
     def _together(self, augmenter: Augmenter, name: str, row: int, generator: np.random.Generator) -> list[int]:
         """The rows of one example: `row`, then as many of the drawn ones as fit the model."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from consomme.train.trackers import Run, Trackers
 
 SECONDS = 5.0  # between two lines
+# examples since the last line: with timestamps, after earlier text, and with earlier text that was cut
+BESIDE = ("timestamps", "prompts", "cut_prompts")
 
 
 class Progress(TrainerCallback):
@@ -66,6 +68,7 @@ class Progress(TrainerCallback):
             "seconds": now - self.began,
             **speed,
         }
+        entry |= {name: held[name] for name in BESIDE if held.get(name)}
         if self.trainer.loss_scale is not None:
             entry["loss_scale"] = self.trainer.loss_scale
         self.write(entry)

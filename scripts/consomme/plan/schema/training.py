@@ -260,6 +260,18 @@ class TrainNode(Chosen, Node):
         le=1,
         description="with short windows: fraction of batches with the full window, so that the model also works in other software; default: 0.05",
     )
+    timestamps: Number | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Whisper: fraction of examples whose labels have timestamps: where each joined row begins and ends, else the row; 0 trains without and measures both as any value does; default: none",
+    )
+    previous_text: Number | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Whisper: fraction of examples that follow earlier text, as behind an initial prompt: what their document says before them, else another row of the speaker or corpus. It takes at most half of the decoder's positions, is cut from the left, and has no part in the loss; default: none",
+    )
     max_loss: Number | None = Field(
         None,
         gt=0,

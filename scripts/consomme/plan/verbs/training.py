@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16  # utterances or sentences
 EXECUTION = ("gradient_checkpointing", "track")  # settings that change no result
+LATER = ("timestamps", "previous_text")  # left out where they are 0 or not given, so that no older digest changes
 
 
 def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, path: str) -> None:
@@ -36,6 +37,12 @@ def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, p
         return
     for key, what in problems(settings, family, parent.depth):
         fail(f"{path}.{key}", what)
+    if settings.get("timestamps") and _from_scratch(parent):
+        fail(
+            f"{path}.timestamps",
+            f"'{parent.name}' goes back to a model made from scratch, which has no tokens for timestamps; start from a "
+            "published Whisper, or leave it out",
+        )
 
 
 def check_distilling(
@@ -84,6 +91,13 @@ def recordings(augment: Mapping[str, Any], root: Path) -> tuple[str, ...]:
     )
 
 
+def _from_scratch(model: Model) -> bool:
+    """Whether a model, or the first ancestor of it, was made from scratch."""
+    while model.parents:
+        model = next(iter(model.parents.values()))
+    return model.verb == "from" and "scratch" in model.identity["settings"]
+
+
 def _ancestors(model: Model) -> set[str]:
     """The digests of a model and of all its ancestors."""
     found, waiting = set(), [model]
@@ -127,6 +141,9 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     execution = {key: value for key in EXECUTION if (value := getattr(node, key))}
     # momentum used to be a key of every optimizer; keep it, so that no digest changes
     settings.setdefault("momentum", None)
+    for key in LATER:
+        if not settings[key]:
+            del settings[key]
     if not (node.batch_seconds or node.batch_tokens) and node.per_device_train_batch_size is None:
         settings["per_device_train_batch_size"] = BATCH_SIZE
     augment = node.augment or graph.experiment.augment

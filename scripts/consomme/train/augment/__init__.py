@@ -30,7 +30,7 @@ from consomme.train.augment.base import Change, Context, Kind
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["TABLE", "Augmenter", "Change", "Context", "Kind", "folders"]
+__all__ = ["TABLE", "Augmenter", "Change", "Context", "Kind", "folders", "generator_of"]
 
 _KINDS = (
     *(concatenate.CONCATENATE, speed.SPEED, pitch.PITCH, gain.GAIN, reverb.REVERB, noise.NOISE),
@@ -57,10 +57,15 @@ class Augmenter:
 
     def generator(self, turn: int, corpus: str, identity: str) -> np.random.Generator:
         """The random generator of one utterance in one turn."""
-        import numpy as np
+        return generator_of(self.seed, turn, corpus, identity)
 
-        text = f"{self.seed}\0{turn}\0{corpus}\0{identity}"
-        return np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
+
+def generator_of(seed: int, turn: int, corpus: str, identity: str, *purpose: str) -> np.random.Generator:
+    """A random generator of one utterance in one turn, of its own for each purpose."""
+    import numpy as np
+
+    text = "\0".join([str(seed), str(turn), corpus, identity, *purpose])
+    return np.random.default_rng(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()))
 
 
 def folders(augment: Mapping[str, Any], root: Path) -> dict[str, list[Path]]:
