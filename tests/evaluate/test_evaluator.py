@@ -186,7 +186,7 @@ def test_the_training_mode_comes_back(small):
 def test_an_empty_set(small):
     evaluator = small({"dev": small.Rows([], [])})
     model = small.marian()
-    assert evaluator.hypotheses(model, "dev") == ([], [])
+    assert evaluator.hypotheses(model, "dev") == ([], [], ())
     assert evaluator.statistics(model, "dev", "loss").shape == (0, 2)
     assert evaluator.statistics(model, "dev", "bleu").shape == (0, 10)
     assert evaluator.value(model, "dev", "bleu") == 0

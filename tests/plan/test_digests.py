@@ -75,6 +75,20 @@ def test_timestamps_and_previous_text_are_no_identity_until_they_are_used(small,
     assert {name for name in found if found[name] != without[name]} == found.keys() - {"1/raw"}
 
 
+def test_what_trainings_use_beside_the_words_is_measured(change):
+    def besides(**more):
+        raw = {"experiments.e.models.raw.from": {"scratch": {"family": "whisper"}}, "experiments.e.models.half": None}
+        raw |= {f"experiments.e.models.{name}": None for name in ("healed", "out")} | {"experiments.e.claims": []}
+        evaluations = Plan(change(raw | more)).studies["e"].evaluations
+        (found,) = {tuple(e.settings.get("besides", ())) for e in evaluations}
+        return found
+
+    assert besides() == ()
+    assert besides(**{"experiments.e.models.base.previous_text": 0}) == ("previous_text",)
+    grid = {"grid": {"previous_text": [0.1, 0.2]}}
+    assert besides(**{"experiments.e.models.tuned.sweep": grid}) == ("previous_text",)
+
+
 def test_spelling_order_and_labels_are_no_identity(small, change, digests):
     respelt = change({
         "experiments.e.models.tuned.sweep": {"grid": {"data.share": ["1/2", 1], "learning_rate": ["0.00001", "3.0e-5"]}},

@@ -18,6 +18,8 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
+from consomme.data.earlier import Earlier
+from consomme.data.limit import rank
 from consomme.evaluate.evaluation_mode import evaluating
 from consomme.evaluate.identity import hash_model, processor_key, stable
 from consomme.evaluate.left_out import in_words, share
@@ -26,6 +28,7 @@ from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.base import Hypothesis
 from consomme.families.codes import unknown_languages
+from consomme.families.positions import most_tokens
 from consomme.families.windows import alike, fitting, is_short, without
 
 if TYPE_CHECKING:
@@ -51,10 +54,12 @@ NO_LABELS = "no labels"
 
 
 class Said(NamedTuple):
-    """What a model says to a set. cut: the rows whose hypothesis had no end token at the most tokens that were allowed."""
+    """What a model says to a set. cut: the rows whose hypothesis had no end token at the most tokens that were allowed;
+    segments: [start, end, text] of each row, where timestamps were asked for."""
 
     texts: list[str]
     cut: list[int]
+    segments: Sequence[Sequence[Sequence[Any]]] = ()
 
 
 class Label(NamedTuple):
@@ -68,7 +73,8 @@ class Label(NamedTuple):
 class Evaluator:
     """Evaluates models of one family on named sets.
 
-    sets: name -> Rows. languages: of rows that name none. decoding: as in `Family.generate`. normaliser: for the error
+    sets: name -> Rows. languages: of rows that name none. decoding: as in `Family.generate`, `window`, and `previous_text`:
+    each row is decoded behind earlier text, that of the corpora's own transcripts. normaliser: for the error
     rates. cache: the folder of `evaluations/` and `features/`. device: auto, cpu, cuda, ... batch_size: the most utterances
     in a batch; affects only speed. processor_key: identity of the processor (`identity.processor_key`).
 
@@ -98,6 +104,7 @@ class Evaluator:
         self._inputs: dict[str, Features] = {}
         self._spoken: dict[str, list[tuple[str, ...]]] = {}
         self._labels: dict[str, list[list[int]]] = {}
+        self._before: dict[str, list[list[int]]] = {}
         self._unwritten: dict[str, dict[int, str]] = {}
         self._told: set[tuple[str, str]] = set()
         self._counted: dict[tuple[str, str], np.ndarray] = {}
@@ -259,14 +266,15 @@ class Evaluator:
             return Said(**read_json(path)), False
         unheard = self.unheard(model, set_name)
         found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
-        said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut])
+        timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
+        said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
         if said.cut:
             most = self._most(set_name)
             within = f"{most} tokens or the model's positions" if most else "the model's positions"
             say(
                 f"{set_name}: {share(len(said.cut), len(found))} of the hypotheses were cut: no end came within {within}"
             )
-        write_json(path, said._asdict())
+        write_json(path, {key: value for key, value in said._asdict().items() if value or key != "segments"})
         return said, True
 
     def _most(self, set_name: str) -> int | None:
@@ -306,12 +314,14 @@ class Evaluator:
         rows = self._rows(set_name)
         spoken = self._languages(set_name) if self._one_language(ask) else [()] * len(rows)
         numbers = {languages: n for n, languages in enumerate(dict.fromkeys(spoken))}
-        order = np.lexsort([-np.asarray(rows.lengths, dtype=np.float64), [numbers[s] for s in spoken]])
+        before = [len(ids) for ids in self._earlier(set_name)] if ask == self._generate else [0] * len(rows)
+        order = np.lexsort([-np.asarray(rows.lengths, dtype=np.float64), before, [numbers[s] for s in spoken]])
         order = [i for i in order.tolist() if i not in left_out]
+        shared = list(zip(spoken, before, strict=True))
         results: list[Any] = [nothing] * len(rows)
         # no_grad, not inference_mode: tensors that a model caches (positions) must be usable in later training
         with evaluating(model, self.device), torch.no_grad():
-            for batch in self._batches(model, set_name, order, self._together(ask), spoken):
+            for batch in self._batches(model, set_name, order, self._together(ask), shared):
                 with around(set_name, batch) if around else nullcontext():
                     try:
                         answers = ask(model, set_name, batch)
@@ -340,22 +350,40 @@ class Evaluator:
         set_name: str,
         order: Sequence[int],
         size: int,
-        spoken: Sequence[tuple[str, ...]],
+        shared: Sequence[Any],
     ) -> Iterator[list[int]]:
         """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
         changes the output, all rows of a batch have the same length; with short windows, the same window. All of them are
-        alike in `spoken`, too."""
+        alike in `shared`, too."""
         lengths, features = self._rows(set_name).lengths, self._features(set_name)
-        shared = alike(self.family, model.config, self.decoding)
-        for _, group in itertools.groupby(order, key=lambda i: (spoken[i], shared(lengths[i], features[i]))):
+        own = alike(self.family, model.config, self.decoding)
+        for _, group in itertools.groupby(order, key=lambda i: (shared[i], own(lengths[i], features[i]))):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
 
+    def _earlier(self, set_name: str) -> list[list[int]]:
+        """The tokens of the earlier text of each row, which is drawn by a hash of the row's id; none without
+        `previous_text`."""
+        rows = self._rows(set_name)
+        if not self.decoding.get("previous_text"):
+            return [[]] * len(rows)
+        if set_name not in self._before:
+            earlier, room = Earlier(rows, self._languages(set_name)), most_tokens(self.processor, "target")
+            texts = [earlier.of(i, np.random.default_rng(rank(name))) for i, name in enumerate(rows.ids)]
+            self._before[set_name] = [self.family.earlier(self.processor, text, room)[0] for text in texts]
+        return self._before[set_name]
+
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
+        import torch
+
         batch = self._collate(model, set_name, which, None)
         decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
         languages = self._languages(set_name)[which[0]]
+        if self.decoding.get("previous_text"):
+            earlier = self._earlier(set_name)
+            told = [self.family.opening(self.processor, earlier[i], languages) for i in which]
+            batch["decoder_input_ids"] = torch.tensor(told, device=self.device)
         return self.family.decode(model, self.processor, batch, languages, decoding)
 
     def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,7 +19,8 @@ from consomme.common.provenance import weights_hash
 from consomme.evaluate.evaluator import Evaluator, Said, rows_of
 from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for
-from consomme.families.windows import FULL, KEY, SHORT
+from consomme.evaluate.ways import TIMESTAMPS, sane, ways
+from consomme.families.base import Segment
 
 
 def run(job: Job) -> None:
@@ -27,7 +29,9 @@ def run(job: Job) -> None:
     A set's entry in the index names, by id, the rows that the model could not take, `unheard`: id -> reason, and those whose
     hypothesis was cut at the most tokens that were allowed, `cut`. Neither key is there where there are none.
 
-    A model trained on short windows decodes the test sets a second time with the full window, which other software uses.
+    Test sets are decoded in the other `ways`, too: a model trained on short windows, with the full window; where the
+    experiment's trainings use them, behind previous text and with timestamps. Such an entry names its `way`, and that of
+    timestamps has in `sane` the number of rows whose timestamps can be right, and its file the segments of each row.
     A set is skipped if its file was written for the same weights, rows and decoding by this version of the stage and has
     not changed; if that holds for all sets, no model is loaded. If the spec has `apart` (replicates evaluate the same
     model on different rows), the files are one folder deeper, in a folder named like `job.out`."""
@@ -39,9 +43,10 @@ def run(job: Job) -> None:
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
     known = _known(state, weights, job.spec["version"])
-    decodings = {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
-    if stock := _stock(job, model):
-        decodings[digest(stock, 8)] = _Lazy(replace(job, spec={**job.spec, "decoding": stock}), model, rows)
+    names, decodings = {job.spec["decoding_digest"]: ""}, {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
+    for way, given in ways(job.spec["decoding"], job.spec.get("besides", ()), model).items():
+        names[digest(given, 8)] = way
+        decodings[digest(given, 8)] = _Lazy(replace(job, spec={**job.spec, "decoding": given}), model, rows)
     index = []
     for (split, name), decoding in product(sets, decodings):
         if split == "dev" and decoding != job.spec["decoding_digest"]:
@@ -58,39 +63,40 @@ def run(job: Job) -> None:
             "corpora": list(corpora),
             "fingerprint": found.fingerprint,
         }
+        if way := names[decoding]:
+            entry["way"] = way
         earlier = known.get((split, name, decoding))
         if earlier and _identity(earlier) == _identity(entry):
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
             lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
-            entry |= {key: earlier[key] for key in ("unheard", "cut") if key in earlier}
+            entry |= {key: earlier[key] for key in ("unheard", "cut", "sane") if key in earlier}
         else:
-            (said, cut), unheard = asked.answers(split, name)
+            (said, cut, segments), unheard = asked.answers(split, name)
             if unheard:
                 entry["unheard"] = {found.ids[i]: reason for i, reason in unheard.items()}
             if cut:
                 entry["cut"] = [found.ids[i] for i in cut]
+            more: Sequence[dict[str, Any]] = [{}] * len(found)
+            if way == TIMESTAMPS:
+                timed = [[Segment(*one) for one in row] for row in segments]
+                entry["sane"] = sum(map(sane, timed, found.seconds.tolist()))
+                more = [{"segments": row} for row in timed]
             text = "".join(
-                json.dumps({"id": i, "reference": r, "hypothesis": h}, ensure_ascii=False) + "\n"
-                for i, r, h in zip(found.ids, found.targets, said, strict=True)
+                json.dumps({"id": i, "reference": r, "hypothesis": h, **m}, ensure_ascii=False) + "\n"
+                for i, r, h, m in zip(found.ids, found.targets, said, more, strict=True)
             )
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 write_text(path, text)
-        how = "" if decoding == job.spec["decoding_digest"] else " in the full window"
+        how = f" ({way})" if way else ""
         odd = [f", {share(len(entry[key]), len(found))} {key}" for key in ("unheard", "cut") if key in entry]
+        if "sane" in entry:
+            odd.append(f", sane timestamps in {share(entry['sane'], len(found))}")
         say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances{''.join(odd)})")
         index.append(entry)
     for path in (job.out, state / "index.json"):
         write_json(path, {"weights": weights, "version": job.spec["version"], "sets": index})
     write_json(state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
-
-
-def _stock(job: Job, model: Path) -> dict[str, Any] | None:
-    """The decoding with the full window, for a model trained on short windows; None for other models."""
-    given, config = job.spec["decoding"], model / "config.json"
-    if given.get("window") or not config.is_file() or read_json(config).get(KEY) != SHORT:
-        return None
-    return {**{k: v for k, v in given.items() if v is not None}, "window": FULL}
 
 
 class _Lazy:

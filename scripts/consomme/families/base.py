@@ -109,11 +109,22 @@ BART_STACKS: Mapping[str, Stack] = {
 }
 
 
+class Segment(NamedTuple):
+    """A part of a hypothesis with its times, in seconds from the beginning of the audio. end: None where the model wrote
+    none."""
+
+    start: float
+    end: float | None
+    text: str
+
+
 class Hypothesis(NamedTuple):
-    """What a model says to one example. cut: it had no end token when it reached the most tokens that were allowed."""
+    """What a model says to one example. cut: it had no end token when it reached the most tokens that were allowed;
+    segments: in which it says it, where it was asked for timestamps."""
 
     text: str
     cut: bool = False
+    segments: Sequence[Segment] = ()
 
 
 @dataclass(frozen=True)
@@ -264,6 +275,11 @@ class Family:
         no text, or where there is no room."""
         raise NotImplementedError(f"{self.name} takes no earlier text")
 
+    def opening(self, processor: Any, earlier: Sequence[int], languages: Sequence[str]) -> list[int]:
+        """Where `timed`: what the decoder is given before a transcript, after the tokens of `earlier`: a batch without
+        labels may have it as its `decoder_input_ids`, of the same length for all of its rows."""
+        raise NotImplementedError(f"{self.name} takes no earlier text")
+
     def subwords(self, processor: Any, side: str) -> Subwords | None:
         """For nmt: the tokenizer's pieces for "source" or "target" as a table, so that others can be drawn; None where
         the family can't say."""
@@ -284,7 +300,8 @@ class Family:
         decoding: Mapping[str, Any],
     ) -> list[str]:
         """Hypotheses as raw text for a collated batch without labels, whose rows are all in these languages. Without
-        languages a model that can do so detects them. `decoding` has GenerationConfig's names."""
+        languages a model that can do so detects them. `decoding` has GenerationConfig's names, and `timestamps` (true)
+        where the family is `timed`."""
         raise NotImplementedError
 
     def decode(

@@ -38,18 +38,35 @@ class EncoderDecoder(Family):
         languages: Sequence[str],
         decoding: Mapping[str, Any],
     ) -> list[Hypothesis]:
+        found, limit, generation = self.generated(model, processor, batch, languages, decoding)
+        ids = found.tolist()
+        tokenizer = getattr(processor, "tokenizer", processor)
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        cut = self._cut(ids, limit, generation)
+        return [Hypothesis(text.strip(), at_end) for text, at_end in zip(texts, cut, strict=True)]
+
+    def generated(
+        self,
+        model: Any,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+        own: Mapping[str, Any] | None = None,
+        **asked: Any,
+    ) -> tuple[Any, int, Any]:
+        """What transformers' `generate` returns, the most new tokens that it was allowed, and its GenerationConfig.
+        own: settings over those of the family; asked: further arguments of `generate`."""
         import torch
 
         from consomme.families.settings import capped, options_for, to_model
 
-        settings = {"num_beams": 1, **capped(decoding, self.most_tokens(model, processor))}
-        options = options_for(model, settings, self.generation_settings(processor, languages))
+        told = batch["decoder_input_ids"].shape[1] if "decoder_input_ids" in batch else 0
+        settings = {"num_beams": 1, **capped(decoding, self.most_tokens(model, processor) - told)}
+        options = options_for(model, settings, {**self.generation_settings(processor, languages), **(own or {})})
         with torch.inference_mode(), self.fitted(model, batch):
-            ids = model.generate(**to_model(model, batch), **options).tolist()
-        tokenizer = getattr(processor, "tokenizer", processor)
-        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        cut = self._cut(ids, settings["max_new_tokens"], options["generation_config"])
-        return [Hypothesis(text.strip(), at_end) for text, at_end in zip(texts, cut, strict=True)]
+            found = model.generate(**to_model(model, batch), **options, **asked)
+        return found, settings["max_new_tokens"], options["generation_config"]
 
     def _cut(self, ids: Sequence[Sequence[int]], limit: int, generation: Any) -> list[bool]:
         """Whether each row of token ids has as many as were allowed and no end among them. Where the checkpoint's own

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import BART_STACKS
+from consomme.families.base import BART_STACKS, Hypothesis, Segment
 from consomme.families.codes import code_of
 from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.transcription import Transcriber
@@ -213,6 +213,26 @@ class Whisper(Transcriber):
             return [], bool(text.strip())
         return [tokenizer.convert_tokens_to_ids(PREVIOUS), *said[-room:]], len(said) > room
 
+    def opening(self, processor: Any, earlier: Sequence[int], languages: Sequence[str]) -> list[int]:
+        return [*earlier, *_prefix(processor.tokenizer, languages)]
+
+    def decode(
+        self,
+        model: Any,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[Hypothesis]:
+        """With `timestamps` a hypothesis has segments, and may take several calls of the model: what follows the last whole
+        segment is heard again from there."""
+        decoding = dict(decoding)
+        if not decoding.pop("timestamps", False):
+            return super().decode(model, processor, batch, languages, decoding)
+        own = {"return_timestamps": True}
+        found, limit, _ = self.generated(model, processor, batch, languages, decoding, own, return_segments=True)
+        return [_timed(processor.tokenizer, segments, limit) for segments in found["segments"]]
+
     def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
         """Language, task and no-timestamps tokens: <|startoftranscript|> is not among them, as the model puts it before
         the labels itself."""
@@ -345,6 +365,22 @@ def _language(tokenizer: Any, languages: Sequence[str]) -> str:
         raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
     known = [token.strip("<|>") for token in tokenizer.get_added_vocab() if LANGUAGE.fullmatch(token)]
     return f"<|{code_of(languages[0], known, 'whisper')}|>"
+
+
+def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hypothesis:
+    """A hypothesis from the segments that transformers' `generate` returns. limit: the most new tokens of a call."""
+    segments, end, cut = [], tokenizer.convert_tokens_to_ids(END), False
+    for segment in found:
+        tokens, whole = segment["tokens"].tolist(), segment["result"].tolist()
+        times = [token for token in tokens if token in tokenizer.timestamps]
+        # the end that `generate` names where the model wrote none is that of the window
+        ended = len(times) > 1 and tokens[-1] in tokenizer.timestamps
+        text = tokenizer.decode(
+            [token for token in tokens if token not in tokenizer.timestamps], skip_special_tokens=True
+        )
+        segments.append(Segment(float(segment["start"]), float(segment["end"]) if ended else None, text.strip()))
+        cut = cut or (len(whole) > limit and end not in whole)
+    return Hypothesis(" ".join(s.text for s in segments if s.text), cut, segments)
 
 
 def _timestamp(tokenizer: Any, seconds: float) -> int:

@@ -41,5 +41,6 @@ def alike(
 
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:
-    """The decoding settings for `Family.generate`: all that are given except the window, which the batch already has."""
-    return {k: v for k, v in decoding.items() if k != "window" and v is not None}
+    """The decoding settings for `Family.generate`: all that are given except those that the batch already has, the window and
+    the previous text."""
+    return {k: v for k, v in decoding.items() if k not in ("window", "previous_text") and v is not None}

@@ -212,10 +212,19 @@ class Graph:
             "decoding_digest": self.decoding_digest,
             "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
+        if besides := self._besides():
+            settings["besides"] = besides
         scored = [m for m in self.models if m.verb != "export" and not m.random]
         for model in scored:
             languages.check(model, corpora.values(), self.path)
         return [Evaluation(m, settings, corpora) for m in scored]
+
+    def _besides(self) -> list[str]:
+        """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them
+        is measured, too."""
+        trainings = [(name, raw) for name, raw in self.written.items() if "train" in raw]
+        given = [s for name, raw in trainings for _, s in expand(raw, f"{self.path}.models.{name}")]
+        return [key for key in ("timestamps", "previous_text") if any(s.get(key) is not None for s in given)]
 
     @property
     def decoding_digest(self) -> str:

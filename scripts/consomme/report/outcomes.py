@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,7 @@ from consomme.common.files import hash_file, read_json, whole_file
 from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
 from consomme.evaluate.metrics import metric_named
+from consomme.evaluate.ways import FULL_WINDOW
 
 CACHE_VERSION = 2
 _POOL_FROM = 24  # sheets to count before a second process pays for its start
@@ -47,6 +49,10 @@ class Sheet:
     # ids of the rows that the model could not take, and of those whose hypothesis was cut at the most tokens allowed
     unheard: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
+    # how it was decoded if not as the experiment says: full window, previous text, timestamps
+    way: str = ""
+    # percent of rows whose timestamps can be right
+    sane_timestamps: float = math.nan
 
 
 @dataclass
@@ -105,13 +111,13 @@ class Outcomes:
 
     @cached_property
     def others(self) -> list[Sheet]:
-        """The sheets in another decoding: the full window, for models trained on short windows."""
+        """The sheets of the further ways of decoding."""
         main = list(self.sheets.values())
         return [s for s in self._all if s not in main]
 
     @cached_property
     def _all(self) -> list[Sheet]:
-        found = []
+        found, main = [], self.spec.get("decoding_digest")
         hashes: dict[Path, str] = {}
         for model in self.models:
             if not model.get("evaluation"):
@@ -130,6 +136,9 @@ class Outcomes:
                     *(model["name"], model["verb"], model["replicate"], split, name, entry["decoding"]),
                     *(path, hashes[path], rows, tuple(entry["corpora"]), int(entry["n"])),
                     *(tuple(entry.get(key, ())) for key in ("unheard", "cut")),
+                    # before there were other ways, this one had no name
+                    way=entry.get("way", "" if main in (None, entry["decoding"]) else FULL_WINDOW),
+                    sane_timestamps=100 * entry["sane"] / max(int(entry["n"]), 1) if "sane" in entry else math.nan,
                 )
                 found.append(sheet)
         return found

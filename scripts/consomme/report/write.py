@@ -29,7 +29,7 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     outcomes, table, comparisons, costs = measured(spec, cache, threads)
     write(out / "scores.tsv", table)
     write(out / "comparisons.tsv", frame(COMPARISONS, map(vars, comparisons)))
-    table = by_decoding(outcomes, table)
+    table = by_decoding(table)
     text = summary(outcomes, comparisons, table, costs)
     write_text(out / "summary.md", text)
     write_page(out / "report.html", outcomes, table, comparisons, costs)

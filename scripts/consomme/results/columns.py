@@ -63,7 +63,11 @@ SCORES = Table(
     | {"value": (NUMBER, "the score over the whole set; rates in percent")}
     | INTERVAL
     | {"n": (COUNT, "rows of the set"), "path": (TEXT, "the file of its hypotheses")}
-    | SIGNATURE,
+    | SIGNATURE
+    | {
+        "way": (TEXT, "full window, previous text or timestamps; empty for the experiment's own decoding"),
+        "sane_timestamps": (NUMBER, "percent of rows whose timestamps can be right, of the way timestamps"),
+    },
     "scores.tsv",
 )
 COMPARISONS = Table(

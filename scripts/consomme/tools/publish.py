@@ -86,7 +86,7 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     from consomme.report.write import measured
 
     outcomes, scores, comparisons, costs = measured(study.report, CACHE)
-    shown = context(outcomes, by_decoding(outcomes, scores), comparisons, costs)
+    shown = context(outcomes, by_decoding(scores), comparisons, costs)
     words = {c.claim: VERDICTS[c.verdict] for c in comparisons if c.declared}
     kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
     return {k: shown[k] for k in kept} | {

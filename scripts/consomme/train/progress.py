@@ -58,7 +58,7 @@ class Progress(TrainerCallback):
             speed["audio_seconds_per_second"] = held.get("seconds", 0) / passed
         else:
             speed["tokens_per_second"] = held.get("tokens", 0) / passed
-        entry = {
+        entry: dict[str, Any] = {
             "step": state.global_step,
             "loss": logs["loss"],
             "learning_rate": logs["learning_rate"],

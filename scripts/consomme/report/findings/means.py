@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
+from consomme.evaluate.ways import FULL_WINDOW, PREVIOUS_TEXT, TIMESTAMPS
 from consomme.report.lineage import swept_nodes
 from consomme.report.outcomes import Outcomes
 
-FULL_WINDOW = "full window"  # a split: the test sets decoded with the full window, as in software without short windows
+SANE = "sane timestamps, %"  # a split: the share of a test set's rows whose timestamps can be right
 BOUNDS = ["value", "ci_low", "ci_high"]
+WAYS = (FULL_WINDOW, PREVIOUS_TEXT, TIMESTAMPS, SANE)  # the splits of test sets in other ways, in their order
 # columns of costs.tsv: sizes and speeds are averaged like scores, and the speed range covers all replicates
 COMBINED = {
     **dict.fromkeys(("parameters", "bytes", "flops", "speed", "memory"), "mean"),
@@ -21,10 +25,14 @@ COMBINED = {
 }
 
 
-def by_decoding(outcomes: Outcomes, scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores for a page, with decodings other than the experiment's as a separate split."""
-    main = {s.decoding for s in outcomes.sheets.values()}
-    return scores.assign(split=scores["split"].where(scores["decoding"].isin(main), FULL_WINDOW))
+def by_decoding(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores for a page, with each further way of decoding as a separate split, and the share of sane timestamps as
+    another."""
+    table = scores.assign(split=scores["split"].where(scores["way"] == "", scores["way"]))
+    timed = table[table["sane_timestamps"].notna()]
+    return pd.concat(
+        [table, timed.assign(split=SANE, value=timed["sane_timestamps"], ci_low=math.nan, ci_high=math.nan)]
+    )
 
 
 def mean_scores(scores: pd.DataFrame, metric: str, split: str | None = "test") -> pd.DataFrame:

@@ -22,7 +22,7 @@ from consomme.report.findings.landscape import BARRIER, basin_words, landscapes,
 from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
     BOUNDS,
-    FULL_WINDOW,
+    WAYS,
     cost_per_model,
     mean_scores,
     median_runs,
@@ -259,11 +259,15 @@ def _model_tables(
     outcomes: Outcomes, scores: pd.DataFrame, costs: pd.DataFrame, metric: str, runs: set[str]
 ) -> dict[str, Any]:
     columns = [(split, name) for split in ("test", "dev") for name in outcomes.sets(split)]
-    columns += [(FULL_WINDOW, name) for name in dict.fromkeys(s.set for s in outcomes.others)]
+    for way in WAYS:
+        columns += [(way, name) for name in dict.fromkeys(scores["set"][scores["split"] == way])]
     verbs = {m["name"]: m["verb"] for m in outcomes.models}
     means = mean_scores(scores, metric, split=None)
     cells = {
-        (model, split, name): {"value": f"{value:.2f}", "interval": f"{low:.1f} – {high:.1f}"}
+        (model, split, name): {
+            "value": f"{value:.2f}",
+            "interval": "" if math.isnan(low) else f"{low:.1f} – {high:.1f}",
+        }
         for model, split, name, value, low, high in means[["model", "split", "set", *BOUNDS]].itertuples(index=False)
     }
     cost = cost_per_model(costs).reindex(list(verbs))
