@@ -22,7 +22,11 @@ def card(model: Path, about: dict[str, Any]) -> str:
         pipeline_tag=pipeline,
         tags=["consomme", settings["model_type"]],
     )
-    lines = [f"---\n{data.to_yaml()}\n---", f"# {about['name']}", f"{', '.join(filter(None, [word, ' to '.join(about['languages'])]))}."]
+    lines = [
+        f"---\n{data.to_yaml()}\n---",
+        f"# {about['name']}",
+        f"{', '.join(filter(None, [word, ' to '.join(about['languages'])]))}.",
+    ]
     lines.append("How it was made, from which models and data, and with which versions stands in `provenance.json`.")
     if settings.get("pruned_heads"):
         lines.append(
