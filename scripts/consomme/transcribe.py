@@ -72,7 +72,7 @@ def _run(given: argparse.Namespace) -> bool:
     languages = [given.language] if given.language else _languages(family, given.model)
     size, short, answered = 1 if family.padding_matters(model.config) else BATCH, is_short(family, model.config), 0
     heard = _heard(family, model, processor, given.audio)
-    while some := list(itertools.islice(heard, size)):
+    for some in _batches(heard, family, processor, size):
         features = [one for _, one in some]
         batch = family.collate(processor, features, None, **fitting(family, short, max(map(len, features))))
         said = family.decode(model, processor, batch, languages, {"num_beams": given.num_beams})
@@ -82,6 +82,15 @@ def _run(given: argparse.Namespace) -> bool:
                 print(f"warning: {path}: cut where the model has no more positions", file=sys.stderr)
         answered += len(some)
     return answered == len(given.audio)
+
+
+def _batches(
+    heard: Iterator[tuple[Path, np.ndarray]], family: Family, processor: Any, size: int
+) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Files in batches; those longer than the model's window, which are decoded in another way, by themselves."""
+    for _, kind in itertools.groupby(heard, key=lambda one: family.long(processor, len(one[1]))):
+        while some := list(itertools.islice(kind, size)):
+            yield some
 
 
 def _heard(
@@ -94,7 +103,7 @@ def _heard(
         try:
             if not path.is_file():
                 raise Unusable("no such file")
-            features = family.features(processor, read_audio(path, processor.feature_extractor.sampling_rate))
+            features = family.whole(processor, read_audio(path, processor.feature_extractor.sampling_rate))
             for reason in family.unheard(model, np.array([len(features)])).values():
                 raise Unusable(reason)
         except Unusable as error:

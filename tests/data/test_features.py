@@ -26,6 +26,9 @@ class Frames:
             return np.array([ord(c) for c in source], np.int64)
         return source[: len(source) // 10 * 10].reshape(-1, 10) * np.float32(processor.scale)
 
+    def whole(self, *given):
+        return self.features(*given)
+
 
 TOKENIZER = types.SimpleNamespace(model_max_length=512)
 PROCESSOR = types.SimpleNamespace(scale=2.0, sampling_rate=8000)
@@ -125,6 +128,9 @@ class Told(Frames):
     def features(self, processor, source, languages=()):
         self.calls += 1
         return np.array([ord(c) for c in f"{languages[0]}{source}"], np.int64)
+
+    def whole(self, *given):
+        return self.features(*given)
 
 
 def test_features_that_depend_on_languages_are_kept_apart_by_them(tmp_path, prepare):

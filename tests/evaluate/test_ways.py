@@ -155,6 +155,70 @@ def test_the_stage_tries_the_test_sets_in_each_way(whisper, corpus, tmp_path, fo
     assert list(short) == ["full window", "previous text"]  # it has no tokens for timestamps
 
 
+# -- recordings longer than the window (2 s) -----------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Noise of 5, 1, 3.5 and 2 s."""
+    folder = tmp_path_factory.mktemp("recordings") / "r"
+    folder.mkdir()
+    with Writer(folder / "rows.arrow", "asr") as writer:
+        for n, seconds in enumerate((5, 1, 3.5, 2)):
+            audio = (3000 * np.random.default_rng(n).standard_normal(int(16000 * seconds))).astype(np.int16)
+            origin = {"id": f"r{n}", "speaker": None, "document": None, "recordings": []}
+            writer.add({**origin, "seconds": seconds, "text": TEXTS[n], "audio_hash": str(n), "audio": audio})
+    about = {"task": "asr", "name": "r", "sampling_rate": 16000, "fingerprint": writer.fingerprint(16000)}
+    write_json(folder / "prepared.json", about)
+    return folder
+
+
+def test_long_recordings_are_decoded_as_transformers_does_it(whisper, recordings, tmp_path):
+    model, processor = load(whisper), WHISPER.processor(whisper)
+    evaluator = evaluator_of(whisper, recordings, tmp_path)
+    said = evaluator.hypotheses(model, "t").texts
+    for row in (0, 2):
+        stock = processor(
+            audio=evaluator.sets["t"].audio(row),
+            sampling_rate=16000,
+            return_tensors="pt",
+            truncation=False,
+            padding="longest",
+        )
+        features = WHISPER.whole(processor, evaluator.sets["t"].audio(row))
+        np.testing.assert_allclose(features.T, stock.input_features[0], atol=1e-5)
+        found = model.generate(
+            **stock, language="en", task="transcribe", return_timestamps=True, return_segments=True, max_new_tokens=5
+        )
+        words = [processor.decode(s["tokens"], skip_special_tokens=True).strip() for s in found["segments"][0]]
+        assert said[row] == " ".join(filter(None, words)) != ""
+    one_by_one = evaluator_of(whisper, recordings, tmp_path / "b", 1).hypotheses(model, "t").texts
+    plain = Evaluator.hypotheses(
+        evaluator_of(whisper, recordings, tmp_path / "c", previous_text=True), model, "t"
+    ).texts
+    assert one_by_one == said and [plain[0], plain[2]] == [said[0], said[2]]
+
+
+def test_long_recordings_have_no_loss_and_are_left_out_of_training(whisper, recordings, tmp_path):
+    from consomme.train.examples import left_out, open_corpus
+
+    model, processor = load(whisper), WHISPER.processor(whisper)
+    evaluator = evaluator_of(whisper, recordings, tmp_path)
+    reason = "audio longer than the model's window"
+    assert evaluator.unmeasured(model, "t") == {0: reason, 2: reason} and evaluator.unheard(model, "t") == {}
+    loss = evaluator.statistics(model, "t", "loss")
+    assert [tokens > 0 for _, tokens in loss] == [False, True, False, True] and evaluator.usable("t") == [1, 3]
+    assert [label.confidence > 0 for label in evaluator.labels(model, "t")][::2] == [False, False]
+    corpus = open_corpus(
+        *(WHISPER, processor, model, Rows.open({"c": recordings})),
+        share=1.0,
+        share_seed=0,
+        languages=["en"],
+        cache=tmp_path,
+        processor_key="w",
+    )
+    assert corpus.usable.tolist() == [1, 3]
+    assert left_out({"c": corpus}) == {"c": {reason: {"rows": 2, "first": ["r0", "r2"]}}}
+
+
 def test_each_way_is_a_column_of_its_own():
     table = pd.DataFrame(
         {

@@ -19,7 +19,7 @@ from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
 from consomme.families.positions import most_tokens
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _fill(folder: Path, family: Family, processor: Any, rows: Rows, languages: S
     with open(folder / "values.bin", "wb") as stream:
         for i in range(len(rows)):
             try:
-                value = np.ascontiguousarray(family.features(processor, rows.source(i), spoken[i]))
+                value = np.ascontiguousarray(family.whole(processor, rows.source(i), spoken[i]))
             except Unusable as error:
                 problems[i] = error.reason, str(error)
                 sizes.append(0)

@@ -26,7 +26,7 @@ from consomme.evaluate.left_out import in_words, share
 from consomme.evaluate.losses import ctc_nll, seq2seq_nll
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
-from consomme.families.base import Hypothesis
+from consomme.families.base import BEYOND_WINDOW, Hypothesis
 from consomme.families.codes import unknown_languages
 from consomme.families.positions import most_tokens
 from consomme.families.windows import alike, fitting, is_short, without
@@ -79,7 +79,8 @@ class Evaluator:
     in a batch; affects only speed. processor_key: identity of the processor (`identity.processor_key`).
 
     A row that the model can't take stays in its set: its hypothesis is empty, so that all its words are errors. It has no
-    part in the loss, and neither has a row whose target is longer than the decoder: their sums are 0 nats of 0 labels.
+    part in the loss, and neither has a row whose target is longer than the decoder, nor one whose audio is longer than the
+    model's window, which is decoded in several: their sums are 0 nats of 0 labels.
 
     A model is moved to the device and stays there; its training mode is not changed."""
 
@@ -176,7 +177,8 @@ class Evaluator:
 
         The confidence is exp(-nll / tokens) of the hypothesis, 0..1: the geometric mean of its token probabilities.
         Tokens are those of the training loss, so an end token counts if the model has one; with CTC all alignments of
-        the text count. It is 0 for an empty hypothesis, and for one that is too long to be a training target."""
+        the text count. It is 0 for an empty hypothesis, for one that is too long to be a training target, and for audio
+        longer than the model's window."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
         if not path.exists():
             unheard = self.unheard(model, set_name)
@@ -221,7 +223,7 @@ class Evaluator:
         if set_name not in self._labels:
             spoken = self._languages(set_name)
             unknown_languages(self.family, self.processor, spoken)  # raises if the languages are wrong
-            labels, problems = [], {}
+            labels, problems = [], dict[int, str]()
             for i, text in enumerate(self._rows(set_name).targets):
                 try:
                     labels.append(list(self.family.labels(self.processor, text, spoken[i])))
@@ -230,6 +232,8 @@ class Evaluator:
                     problems[i] = error.reason
                 if not labels[-1] and self.family.objective == "seq2seq":
                     problems.setdefault(i, NO_LABELS)
+                if self._long(set_name, i):
+                    problems[i] = BEYOND_WINDOW
             self._labels[set_name], self._unwritten[set_name] = labels, problems
         return self._labels[set_name]
 
@@ -254,6 +258,8 @@ class Evaluator:
         }
         if self.family.windows:
             content["short"] = is_short(self.family, model.config, self.decoding)
+            if any(self._long(set_name, i) for i in range(len(self._rows(set_name)))):
+                content["long"] = True  # before there was long-form decoding, such rows had no hypotheses
         if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = stable(getattr(model, "generation_config", None))
@@ -357,7 +363,11 @@ class Evaluator:
         alike in `shared`, too."""
         lengths, features = self._rows(set_name).lengths, self._features(set_name)
         own = alike(self.family, model.config, self.decoding)
-        for _, group in itertools.groupby(order, key=lambda i: (shared[i], own(lengths[i], features[i]))):
+
+        def kind(i: int) -> tuple[Any, ...]:
+            return (shared[i], *((None,) if self._long(set_name, i) else (True, own(lengths[i], features[i]))))
+
+        for _, group in itertools.groupby(order, key=kind):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
@@ -380,7 +390,7 @@ class Evaluator:
         batch = self._collate(model, set_name, which, None)
         decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
         languages = self._languages(set_name)[which[0]]
-        if self.decoding.get("previous_text"):
+        if self.decoding.get("previous_text") and not self._long(set_name, which[0]):
             earlier = self._earlier(set_name)
             told = [self.family.opening(self.processor, earlier[i], languages) for i in which]
             batch["decoder_input_ids"] = torch.tensor(told, device=self.device)
@@ -392,7 +402,8 @@ class Evaluator:
 
     def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Label]:
         said, spoken = self._generate(model, set_name, which), self._languages(set_name)
-        labels = {i: ids for i, one in zip(which, said, strict=True) if (ids := self._ids(one.text, spoken[i]))}
+        heard = [] if self._long(set_name, which[0]) else zip(which, said, strict=True)
+        labels = {i: ids for i, one in heard if (ids := self._ids(one.text, spoken[i]))}
         sure = dict.fromkeys(which, 0.0)
         if labels:
             batch = self._collate(model, set_name, list(labels), list(labels.values()))
@@ -429,6 +440,10 @@ class Evaluator:
             name: tensor.to(self.device, model.dtype if tensor.is_floating_point() else None)
             for name, tensor in batch.items()
         }
+
+    def _long(self, set_name: str, row: int) -> bool:
+        """Whether the audio of a row is longer than the model's window."""
+        return self.family.windows and self.family.long(self.processor, len(self._features(set_name)[row]))
 
     def _features(self, set_name: str) -> Features:
         if set_name not in self._inputs:

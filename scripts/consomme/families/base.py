@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 TOO_SHORT = "too short for the model"  # why an example is unusable
+BEYOND_WINDOW = "audio longer than the model's window"  # why one can be decoded at most
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,15 @@ class Family:
         Unusable if the model can't take this one: too short, longer than its window or its positions, or in a language
         that it has no code for."""
         raise NotImplementedError
+
+    def whole(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
+        """As `features`, also of audio that is `long`."""
+        return self.features(processor, source, languages)
+
+    def long(self, processor: Any, length: int) -> bool:
+        """Whether features of this length are more than the model's window. Such audio is decoded in several windows, one
+        after the other, in batches of its kind; it has no loss, and nothing is trained on it."""
+        return False
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
         """Token ids of the wanted output in the row's languages, with whatever special tokens the loss needs. Unusable if

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import BART_STACKS, Hypothesis, Segment
+from consomme.families.base import BART_STACKS, BEYOND_WINDOW, Hypothesis, Segment
 from consomme.families.codes import code_of
 from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.transcription import Transcriber
@@ -184,7 +184,22 @@ class Whisper(Transcriber):
         repeats to the end of the window. Unusable if the audio is longer than the window."""
         from consomme.families.settings import mono
 
+        extractor, wave = processor.feature_extractor, mono(source)
+        if len(wave) > extractor.n_samples:
+            rate = extractor.sampling_rate
+            raise Unusable(
+                BEYOND_WINDOW,
+                f"{len(wave) / rate:.2f} s, the window is {extractor.n_samples / rate:g} s",
+            )
+        return _log_mel(extractor, wave)
+
+    def whole(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
+        from consomme.families.settings import mono
+
         return _log_mel(processor.feature_extractor, mono(source))
+
+    def long(self, processor: Any, length: int) -> bool:
+        return length > processor.feature_extractor.nb_max_frames
 
     def timed_labels(
         self, processor: Any, segments: Sequence[tuple[float, float, str]], languages: Sequence[str]
@@ -224,10 +239,13 @@ class Whisper(Transcriber):
         languages: Sequence[str],
         decoding: Mapping[str, Any],
     ) -> list[Hypothesis]:
-        """With `timestamps` a hypothesis has segments, and may take several calls of the model: what follows the last whole
-        segment is heard again from there."""
+        """With `timestamps`, and where the audio is `long`, a hypothesis has segments and takes several calls of the model:
+        what follows the last whole segment is heard again from there, as Whisper itself does it (Radford et al. 2022,
+        arXiv 2212.04356, section 3.8), without its fallbacks to sampling and without the text so far. The most tokens are
+        those of one call."""
         decoding = dict(decoding)
-        if not decoding.pop("timestamps", False):
+        long = self.long(processor, batch["input_features"].shape[-1])
+        if not decoding.pop("timestamps", False) and not long:
             return super().decode(model, processor, batch, languages, decoding)
         own = {"return_timestamps": True}
         found, limit, _ = self.generated(model, processor, batch, languages, decoding, own, return_segments=True)
@@ -251,18 +269,22 @@ class Whisper(Transcriber):
     ) -> dict[str, Tensor]:
         """frames: of the window, even, at least as long as any feature; None: the processor's own. earlier: for each
         example the tokens before its start token, which are no labels; where any has some, the batch has the decoder's
-        inputs."""
+        inputs. Where any feature is `long`, the batch is as long as the longest, and has an attention mask."""
         import torch
 
         from consomme.families.settings import padded
 
-        frames = min(frames or 10**9, int(processor.feature_extractor.nb_max_frames))
+        longest, most = max(map(len, features)), int(processor.feature_extractor.nb_max_frames)
+        frames = longest if longest > most else min(frames or most, most)
         inputs = torch.empty(len(features), features[0].shape[1], frames)
         for i, feature in enumerate(features):
             rows = torch.tensor(feature).T
             inputs[i, :, : rows.shape[1]] = rows
             inputs[i, :, rows.shape[1] :] = rows[:, -1:]  # silence, as loud as the floor that this audio sets
         batch = {"input_features": inputs}
+        if longest > most:
+            lengths = torch.tensor([len(feature) for feature in features])
+            batch["attention_mask"] = (torch.arange(frames) < lengths[:, None]).long()
         if labels is None:
             return batch
         if any(map(len, earlier)):
@@ -297,7 +319,7 @@ class Whisper(Transcriber):
         short = batch["input_features"].shape[-1] // 2
         models = list(getattr(model, "members", None) or [model])  # those of an ensemble
         positions = [m.config.max_source_positions for m in models]
-        _set_positions(models, [short] * len(models))
+        _set_positions(models, [min(short, own) for own in positions])
         try:
             yield
         finally:
@@ -442,16 +464,13 @@ def _tokenizer(
 
 
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
-    """What WhisperFeatureExtractor gives for audio padded with silence, [time, bins], up to its first silent frame."""
+    """What WhisperFeatureExtractor gives for audio padded with silence, [time, bins], up to its first silent frame, or for the
+    whole of audio that is longer than its window."""
     import numpy as np
     import torch
 
-    rate, hop, size = extractor.sampling_rate, extractor.hop_length, extractor.n_fft
-    window = int(extractor.n_samples)
-    if len(wave) > window:
-        raise Unusable(
-            "audio longer than the model's window", f"{len(wave) / rate:.2f} s, the window is {window / rate:g} s"
-        )
+    hop, size = extractor.hop_length, extractor.n_fft
+    window = max(int(extractor.n_samples), len(wave))
     # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
     frames = (len(wave) + size // 2 + hop - 1) // hop + 1
     samples = frames * hop + size

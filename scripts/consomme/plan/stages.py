@@ -13,9 +13,9 @@ VERSIONS: dict[str, int] = {
     "train": 6,
     "average": 3,
     "prune": 3,
-    "evaluate": 2,
+    "evaluate": 3,
     "landscape": 1,
     "relabel": 2,
     "export": 1,
-    "report": 8,
+    "report": 9,
 }

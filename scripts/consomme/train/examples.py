@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.log import say
 from consomme.evaluate.left_out import SHOWN, first
+from consomme.families.base import BEYOND_WINDOW
 from consomme.families.codes import unknown_languages
 from consomme.families.positions import REASONS, positions
 from consomme.train.augment import Augmenter
@@ -256,6 +257,7 @@ def open_corpus(
         reasons.setdefault(reason, []).append(ids[row])
 
     unheard = family.unheard(model, lengths) | {i: reason for i, (reason, _) in features.problems.items()}
+    unheard |= {i: BEYOND_WINDOW for i, length in enumerate(lengths.tolist()) if family.long(processor, length)}
     fitting = []
     unknown_languages(family, processor, spoken)  # raises here if the languages are wrong, not in the loop below
     targets = rows.targets if labelled else [""] * len(ids)
