@@ -63,7 +63,11 @@ class Corpus(Chosen):
     sampling_rate: Integer = Field(16000, ge=4000, description="Hz; audio is resampled to it")
     normaliser: Text = Field("verbatim", description=f"applied to the text: {NORMALISERS}")
     min_seconds: Number = Field(0.0, ge=0, description="asr: shorter utterances are left out")
-    max_seconds: Number = Field(30.0, gt=0, description="asr: longer utterances are left out")
+    max_seconds: Number = Field(
+        30.0,
+        gt=0,
+        description="asr: longer utterances are left out; above 30 s, Whisper decodes those of test and development sets in several windows",
+    )
     min_characters: Integer = Field(1, ge=1, description="shorter texts are left out")
     max_characters: Integer | None = Field(None, ge=1, description="longer texts are left out")
     max_ratio: Number | None = Field(None, gt=1, description="nmt: longer over shorter side, in characters")
