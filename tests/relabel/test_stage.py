@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -350,7 +351,8 @@ def test_each_row_is_written_in_its_own_language_and_keeps_it(folders, relabel, 
             "corpus": {"source": "manifest", "path": "pairs.tsv", "columns": columns}}  # fmt: skip
     corpus = tmp_path / "corpus"
     prepare(Job(spec, {}, corpus, tmp_path / "s", tmp_path / "cache", 1, "cpu"))
-    model = folders("m2m_100")
+    model = shutil.copytree(folders("m2m_100"), tmp_path / "model")
+    loud(model, 3)
     rows, _, _ = relabel(models=[model], corpus=corpus, languages=["de", "en"], side="source")
     assert rows.languages() == [("en", "fr"), ("en", "sv")] and rows.targets == ["le chat", "hej"]
     family, loaded = family_named("m2m_100"), load(model)

@@ -73,7 +73,7 @@ def test_a_tuned_whisper_names_its_one_language_and_else_none(tmp_path, job, spe
     assert tokens == [f"<|{language}|>" for language in spoken]
     run(made)
     config = read_json(tmp_path / "out" / "generation_config.json")
-    assert (config.get("language"), config.get("task")) == (named, "transcribe" if named else None)
+    assert (config.get("language"), config["task"]) == (named, "transcribe")
 
 
 def test_what_old_checkpoints_force_gives_way(tmp_path, folders):
@@ -86,7 +86,7 @@ def test_what_old_checkpoints_force_gives_way(tmp_path, folders):
     )
     whisper.name_languages(tmp_path, {("fr",), ("en",)})
     assert read_json(tmp_path / "config.json") == {"model_type": "whisper"}
-    assert set(read_json(tmp_path / "generation_config.json")) == {"lang_to_id", "num_beams"}
+    assert set(read_json(tmp_path / "generation_config.json")) == {"lang_to_id", "num_beams", "task"}
     whisper.name_languages(tmp_path, {("fr",)})
     assert read_json(tmp_path / "generation_config.json")["language"] == "fr"
     whisper.name_languages(tmp_path, ())
@@ -133,3 +133,21 @@ def test_a_batch_draws_by_temperature_from_the_languages_of_the_rows(tmp_path, j
         for _, _, row in batch
     ]
     assert abs(drawn.count(("fr",)) - 20) <= 1 and abs(len(drawn) - 40) <= 1
+
+
+def test_a_whisper_of_several_languages_is_asked_by_others_as_it_was_trained(tmp_path, folders):
+    """transformers' own first tokens: a language that it detects, then the task. It leaves the task out if none is named."""
+    import shutil
+
+    import transformers
+
+    folder = tmp_path / "several"
+    shutil.copytree(folders("whisper"), folder)
+    family_named("whisper").name_languages(folder, {("fr",), ("en",)})
+    model = transformers.WhisperForConditionalGeneration.from_pretrained(folder)
+    processor = transformers.WhisperProcessor.from_pretrained(folder)
+    heard = processor(torch.randn(16000).numpy(), sampling_rate=16000, return_tensors="pt").input_features
+    first = model._retrieve_init_tokens(heard, 1, model.generation_config, model.config, heard.shape[-1], {})
+    tokens = processor.tokenizer.convert_ids_to_tokens(first[0])
+    assert tokens[0] == "<|startoftranscript|>" and tokens[2:] == ["<|transcribe|>", "<|notimestamps|>"]
+    assert tokens[1] in model.generation_config.lang_to_id

@@ -151,8 +151,9 @@ class Whisper(Transcriber):
         return [token.strip("<|>") for token in known] if known else None
 
     def name_languages(self, folder: Path, languages: Collection[Sequence[str]]) -> None:
-        """generation_config.json names language and task where there is one language. Where there are several it names
-        neither, and the model detects the language and transcribes. English-only models stay as they are."""
+        """generation_config.json names the task, and the language where there is one. Where there are several, transformers'
+        `generate` detects it. Without a named task it would then leave the task's token out, and a model answers with
+        nonsense. English-only models stay as they are."""
         from consomme.common.files import read_json, write_json
 
         path = folder / "generation_config.json"
@@ -162,11 +163,9 @@ class Whisper(Transcriber):
             return
         # what older checkpoints have instead of language and task
         told = {key: value for key, value in given.items() if key not in ("language", "task", "forced_decoder_ids")}
+        told["task"] = "transcribe"
         if len(codes := {spoken[0] for spoken in languages}) == 1:
-            told |= {
-                "language": code_of(*codes, [token.strip("<|>") for token in known], self.name),
-                "task": "transcribe",
-            }
+            told["language"] = code_of(*codes, [token.strip("<|>") for token in known], self.name)
         config = read_json(folder / "config.json")
         for file, before, after in (
             (path, given, told),
