@@ -19,6 +19,8 @@ SETTINGS = {
     "hubert": (WAVEFORM, {}),
     "wavlm": (WAVEFORM, {}),
     "parakeet": ({**CTC, "subsampling_conv_channels": 8}, SMALL),
+    "parakeet_rnnt": ({**CTC, "subsampling_conv_channels": 8, "decoder_hidden_size": 16}, SMALL),
+    "parakeet_tdt": ({**CTC, "subsampling_conv_channels": 8, "decoder_hidden_size": 16}, SMALL),
     "whisper": ({"window": 2, **BART}, {}),
     "speech2text": ({**BART, "conv_channels": 16}, SMALL),
     "moonshine": ({"hidden_size": 32, "intermediate_size": 32, "decoder_num_hidden_layers": 3}, SMALL),
@@ -102,14 +104,19 @@ def bundle(name, folder):
     sources = [noise(16000, 1), noise(9000, 2)] if family.task == "asr" else ["the cat sat on a mat", "hello"]
     features = [family.features(processor, source) for source in sources]
     labels = [family.labels(processor, text, LANGUAGES[name]) for text in ("le chat", "hello")]
+    model, batch = load(folder), family.collate(processor, features, labels)
+    forward = dict(batch)
+    if family.objective == "transducer":  # other models make what their decoder reads of the labels
+        forward["decoder_input_ids"] = family.decoder_inputs(model, forward.pop("labels"))
     return SimpleNamespace(
         family=family,
         folder=folder,
-        model=load(folder),
+        model=model,
         processor=processor,
         languages=LANGUAGES[name],
         features=features,
-        batch=family.collate(processor, features, labels),
+        batch=batch,
+        forward=forward,
         inputs=family.collate(processor, features, None),
     )
 

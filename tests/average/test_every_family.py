@@ -16,6 +16,8 @@ FAMILIES = [
     "hubert",
     "wavlm",
     "parakeet",
+    "parakeet_rnnt",
+    "parakeet_tdt",
     "whisper",
     "speech2text",
     "moonshine",
@@ -46,7 +48,7 @@ def test_the_mean_of_two_loads_and_answers(tmp_path, folders, bundle, name):
         assert np.array_equal(made[n], exact.astype(np.float32)), n
     found = bundle(name, one)
     batch = {k: v for k, v in found.batch.items() if k != "labels"}
-    if found.family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+    if found.family.objective != "ctc" and "decoder_input_ids" not in batch:
         batch["decoder_input_ids"] = found.family.decoder_inputs(found.model, found.batch["labels"])
     with torch.no_grad():
         logits = load(out)(**batch).logits

@@ -16,11 +16,11 @@ def without(base, layer):
 
 def logits(model, tiny, context=None):
     model.eval()
-    with torch.no_grad(), tiny.family.fitted(model, tiny.batch):
+    with torch.no_grad(), tiny.family.fitted(model, tiny.forward):
         if context is None:
-            return model(**tiny.batch).logits
+            return model(**tiny.forward).logits
         with context:
-            return model(**tiny.batch).logits
+            return model(**tiny.forward).logits
 
 
 def counted(model, stack):
@@ -75,7 +75,7 @@ def test_another_batch_is_another_answer(bundle, folders):
     replay = Replay(tiny.family, "encoder")
     replay.near(range(4))
     logits(tiny.model, tiny, replay.playing(tiny.model, range(4), PLACE))
-    tiny.batch["input_features"] = tiny.batch["input_features"] + 1
+    tiny.forward["input_features"] = tiny.forward["input_features"] + 1
     plain = logits(tiny.model, tiny)
     assert torch.equal(logits(tiny.model, tiny, replay.playing(tiny.model, range(4), ("dev", (2, 3)))), plain)
     assert not torch.equal(logits(tiny.model, tiny, replay.playing(tiny.model, range(4), PLACE)), plain)

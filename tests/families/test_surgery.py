@@ -53,8 +53,8 @@ def test_keeping_layers_equals_skipping_the_others(tiny, chosen):
         for i, layer in enumerate(surgery.layers(whole, tiny.family.stacks[side])):
             if i not in chosen:
                 layer.forward = skipped(layer)
-    assert torch.equal(logits(whole, tiny.batch), logits(pruned, tiny.batch))
-    assert not torch.equal(logits(tiny.model, tiny.batch), logits(pruned, tiny.batch))
+    assert torch.equal(logits(whole, tiny.forward), logits(pruned, tiny.forward))
+    assert not torch.equal(logits(tiny.model, tiny.forward), logits(pruned, tiny.forward))
 
 
 @pytest.mark.parametrize("chosen", [[0, 2], [1, 2]])
@@ -65,8 +65,8 @@ def test_a_pruned_checkpoint_is_plain(tiny, tmp_path, chosen):
     )
     pruned.save_pretrained(tmp_path)
     plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path).eval()
-    assert torch.equal(logits(plain, tiny.batch), logits(pruned, tiny.batch))
-    decoding = {} if tiny.family.objective == "ctc" else {"max_new_tokens": 8, "num_beams": 2}
+    assert torch.equal(logits(plain, tiny.forward), logits(pruned, tiny.forward))
+    decoding = {} if tiny.family.objective != "seq2seq" else {"max_new_tokens": 8, "num_beams": 2}
     said = [tiny.family.generate(m, tiny.processor, tiny.inputs, tiny.languages, decoding) for m in (pruned, plain)]
     assert said[0] == said[1]  # layer numbers in memory serve the cache as those of a fresh load do
     assert tiny.model.config.to_dict() == before
@@ -91,23 +91,23 @@ def test_cut_heads_compute_what_zeroed_heads_compute(tiny, tmp_path):
         return
     sliced = surgery.slice_heads(copy.deepcopy(tiny.model), tiny.family, gone)
     zeroed = surgery.zero_heads(copy.deepcopy(tiny.model), tiny.family, gone)
-    torch.testing.assert_close(logits(sliced, tiny.batch), logits(zeroed, tiny.batch), rtol=1e-4, atol=1e-4)
-    assert (logits(sliced, tiny.batch) - logits(tiny.model, tiny.batch)).abs().max() > 1e-3
+    torch.testing.assert_close(logits(sliced, tiny.forward), logits(zeroed, tiny.forward), rtol=1e-4, atol=1e-4)
+    assert (logits(sliced, tiny.forward) - logits(tiny.model, tiny.forward)).abs().max() > 1e-3
     assert all(counts[:2] == [3, 2] for counts in surgery.heads(sliced, tiny.family).values())
     assert sum(p.numel() for p in sliced.parameters()) < sum(p.numel() for p in zeroed.parameters())
 
     sliced.save_pretrained(tmp_path / "sliced")
     again = load(tmp_path / "sliced")
-    assert torch.equal(logits(again, tiny.batch), logits(sliced, tiny.batch))
+    assert torch.equal(logits(again, tiny.forward), logits(sliced, tiny.forward))
     assert again.config.pruned_heads == sliced.config.pruned_heads
-    decoding = {} if tiny.family.objective == "ctc" else {"max_new_tokens": 8}
+    decoding = {} if tiny.family.objective != "seq2seq" else {"max_new_tokens": 8}
     said = [tiny.family.generate(m, tiny.processor, tiny.inputs, tiny.languages, decoding) for m in (again, zeroed)]
     assert said[0] == said[1]
 
     zeroed = surgery.zeroed_copy(tmp_path / "sliced", tiny.family)
     zeroed.save_pretrained(tmp_path / "zeroed")
     plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "zeroed").eval()
-    assert torch.equal(logits(plain, tiny.batch), logits(zeroed, tiny.batch))
+    assert torch.equal(logits(plain, tiny.forward), logits(zeroed, tiny.forward))
     assert "pruned_heads" not in read_json(tmp_path / "zeroed" / "config.json")
 
 
@@ -116,8 +116,8 @@ def check_zeroed_heads_are_silent(tiny, gone):
     with pytest.raises(ConsommeError, match="can't be cut out"):
         surgery.slice_heads(tiny.model, tiny.family, gone)
     zeroed = surgery.zero_heads(copy.deepcopy(tiny.model), tiny.family, gone)
-    before = logits(zeroed, tiny.batch)
-    assert (before - logits(tiny.model, tiny.batch)).abs().max() > 1e-3
+    before = logits(zeroed, tiny.forward)
+    assert (before - logits(tiny.model, tiny.forward)).abs().max() > 1e-3
     for name, modules in surgery.attentions(zeroed, tiny.family).items():
         attention = next(a for n, _, a in surgery.groups(tiny.family) if n == name)
         for layer, heads in gone[name].items():
@@ -125,7 +125,7 @@ def check_zeroed_heads_are_silent(tiny, gone):
             size = len(weight) // surgery.sub(modules[layer], attention.heads)
             for head in heads:
                 weight.data[head * size : (head + 1) * size] = 1.0
-    assert torch.equal(logits(zeroed, tiny.batch), before)
+    assert torch.equal(logits(zeroed, tiny.forward), before)
 
 
 def test_cutting_twice_and_dropping_layers_keep_the_numbers_right(tiny, tmp_path):
@@ -138,7 +138,7 @@ def test_cutting_twice_and_dropping_layers_keep_the_numbers_right(tiny, tmp_path
     surgery.keep_layers(model, tiny.family, kept(tiny))
     assert model.config.pruned_heads == {n: {"1": [0, 2, 3]} for n in names}
     model.save_pretrained(tmp_path)
-    assert torch.equal(logits(load(tmp_path), tiny.batch), logits(model, tiny.batch))
+    assert torch.equal(logits(load(tmp_path), tiny.forward), logits(model, tiny.forward))
 
 
 def test_impossible_selections_are_refused(tiny):
@@ -155,7 +155,7 @@ def test_impossible_selections_are_refused(tiny):
     for wrong in ([], [1, 0], [0, 0], [99], [-1]):
         with pytest.raises(ConsommeError, match="can't keep layers"):
             surgery.keep_layers(model, tiny.family, {"encoder": wrong})
-    assert torch.equal(logits(model, tiny.batch), logits(tiny.model, tiny.batch))
+    assert torch.equal(logits(model, tiny.forward), logits(tiny.model, tiny.forward))
 
 
 def test_alignment_heads_follow_layers_and_heads(folders, bundle, tmp_path):
@@ -178,7 +178,7 @@ def test_position_embeddings_of_ctc(folders, bundle, kind):
     zeroed = surgery.zero_heads(copy.deepcopy(tiny.model), tiny.family, {"encoder.self": {0: [1]}})
     if kind == "relative_key":
         sliced = surgery.slice_heads(tiny.model, tiny.family, {"encoder.self": {0: [1]}})
-        torch.testing.assert_close(logits(sliced, tiny.batch), logits(zeroed, tiny.batch), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(logits(sliced, tiny.forward), logits(zeroed, tiny.forward), rtol=1e-4, atol=1e-4)
     else:
         with pytest.raises(ConsommeError, match=f"position_embeddings_type is {kind}"):
             surgery.slice_heads(tiny.model, tiny.family, {"encoder.self": {0: [1]}})
@@ -197,13 +197,13 @@ def test_layers_left_out_for_a_step_are_those_that_pruning_takes(tiny):
         stacks = {side: list(surgery.layers(tiny.model, tiny.family.stacks[side])) for side in sides}
         with drop.dropping(step):
             there = {side: list(surgery.layers(tiny.model, tiny.family.stacks[side])) for side in sides}
-            found = logits(tiny.model, tiny.batch)
+            found = logits(tiny.model, tiny.forward)
         stay = {side: [i for i, layer in enumerate(stacks[side]) if layer in there[side]] for side in sides}
         if tiny.family.stacks[sides[0]].anchored:
             assert all(0 in layers for layers in stay.values())
         if all(stay.values()):
             pruned = surgery.keep_layers(copy.deepcopy(tiny.model), tiny.family, stay)
-            assert torch.equal(found, logits(pruned, tiny.batch))
+            assert torch.equal(found, logits(pruned, tiny.forward))
             seen.add(str(stay))
     assert len(seen) > 1
 
@@ -234,13 +234,13 @@ def test_a_narrowed_checkpoint_is_plain(tiny, tmp_path):
     assert {group.partition(".")[0] for group in gone} == set(tiny.family.stacks)
     narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
     quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
-    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
-    assert (logits(narrow, tiny.batch) - logits(tiny.model, tiny.batch)).abs().max() > 1e-3
+    torch.testing.assert_close(logits(narrow, tiny.forward), logits(quiet, tiny.forward), rtol=1e-4, atol=1e-4)
+    assert (logits(narrow, tiny.forward) - logits(tiny.model, tiny.forward)).abs().max() > 1e-3
 
     narrow.save_pretrained(tmp_path)
     plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path).eval()
-    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
-    decoding = {} if tiny.family.objective == "ctc" else {"max_new_tokens": 8, "num_beams": 2}
+    assert torch.equal(logits(plain, tiny.forward), logits(narrow, tiny.forward))
+    decoding = {} if tiny.family.objective != "seq2seq" else {"max_new_tokens": 8, "num_beams": 2}
     said = [tiny.family.generate(m, tiny.processor, tiny.inputs, tiny.languages, decoding) for m in (narrow, plain)]
     assert said[0] == said[1]
     config = read_json(tmp_path / "config.json")
@@ -257,12 +257,12 @@ def test_a_narrowed_model_without_heads_and_layers_loads(tiny, tmp_path):
         surgery.slice_heads(model, tiny.family, some_heads(tiny))
     units.narrow(model, tiny.family, some_neurons(tiny, model))
     model.save_pretrained(tmp_path)
-    assert torch.equal(logits(load(tmp_path), tiny.batch), logits(model, tiny.batch))
+    assert torch.equal(logits(load(tmp_path), tiny.forward), logits(model, tiny.forward))
     if tiny.family.no_slicing(model.config):
         return
     surgery.zeroed_copy(tmp_path, tiny.family).save_pretrained(tmp_path / "zeroed")
     plain = getattr(transformers, tiny.family.architecture).from_pretrained(tmp_path / "zeroed").eval()
-    torch.testing.assert_close(logits(plain, tiny.batch), logits(model, tiny.batch), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(plain, tiny.forward), logits(model, tiny.forward), rtol=1e-4, atol=1e-4)
 
 
 def test_parts_of_one_width_lose_equally_many_neurons(tiny):
@@ -292,6 +292,9 @@ class Two:
     def target(self, i):
         return ["le chat", "hello"][i]
 
+    def languages(self, default):
+        return [tuple(default)] * 2
+
 
 def test_neurons_that_nobody_hears_score_zero(tiny, noise):
     """In every family, those whose heads can't be masked included; the scores leave the model as it was."""
@@ -301,11 +304,11 @@ def test_neurons_that_nobody_hears_score_zero(tiny, noise):
     gone = some_neurons(tiny, tiny.model)
     quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
     subject = Subject(quiet, tiny.family, tiny.processor, [(rows, 1.0)], tiny.languages, of="neurons")
-    before, scores = logits(quiet, tiny.batch), TABLE["taylor"].score(subject)
+    before, scores = logits(quiet, tiny.forward), TABLE["taylor"].score(subject)
     for group, by in gone.items():
         for lost, values in zip(by, scores[group], strict=True):
             assert all(values[n] == 0 for n in lost) and sum(v > 0 for v in values) > 8
-    assert torch.equal(logits(quiet, tiny.batch), before)
+    assert torch.equal(logits(quiet, tiny.forward), before)
 
 
 def test_gated_feed_forward_parts(folders, bundle, tmp_path):
@@ -316,10 +319,10 @@ def test_gated_feed_forward_parts(folders, bundle, tmp_path):
     ] * 3
     narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
     quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
-    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(narrow, tiny.forward), logits(quiet, tiny.forward), rtol=1e-4, atol=1e-4)
     narrow.save_pretrained(tmp_path)
     plain = transformers.T5ForConditionalGeneration.from_pretrained(tmp_path).eval()
-    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
+    assert torch.equal(logits(plain, tiny.forward), logits(narrow, tiny.forward))
 
 
 def test_an_adapter_is_as_wide_as_the_layers_below_it(folders, bundle, tmp_path):
@@ -331,10 +334,10 @@ def test_an_adapter_is_as_wide_as_the_layers_below_it(folders, bundle, tmp_path)
         "encoder.feed_forward1": 4, "encoder.feed_forward2": 4, "encoder.before_adapter": 1, "encoder.adapter": 2}  # fmt: skip
     narrow = units.narrow(copy.deepcopy(tiny.model), tiny.family, gone)
     quiet = silenced(tiny, copy.deepcopy(tiny.model), gone)
-    torch.testing.assert_close(logits(narrow, tiny.batch), logits(quiet, tiny.batch), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(narrow, tiny.forward), logits(quiet, tiny.forward), rtol=1e-4, atol=1e-4)
     narrow.save_pretrained(tmp_path)
     plain = transformers.Wav2Vec2BertForCTC.from_pretrained(tmp_path).eval()
-    assert torch.equal(logits(plain, tiny.batch), logits(narrow, tiny.batch))
+    assert torch.equal(logits(plain, tiny.forward), logits(narrow, tiny.forward))
 
 
 def states_past(model, stack, batch):
@@ -366,26 +369,26 @@ def test_a_sublayer_without_its_last_projection_adds_nothing(tiny):
                     if module.bias is not None:
                         torch.nn.init.zeros_(module.bias)
     for stack in tiny.family.stacks.values():
-        for before, after in states_past(still, stack, tiny.batch)[1:]:
+        for before, after in states_past(still, stack, tiny.forward)[1:]:
             torch.testing.assert_close(before, after, rtol=1e-3, atol=1e-3)
 
 
 def test_each_sublayer_goes_by_itself_and_a_layer_with_all_of_its(tiny):
-    whole = logits(tiny.model, tiny.batch)
+    whole = logits(tiny.model, tiny.forward)
     for side, stack in tiny.family.stacks.items():
         count, depth = len(stack.sublayers), len(surgery.layers(tiny.model, stack))
         for kind in range(count):
             lone = shared_copy(tiny.model)
             there = [n for n in range(depth * count) if n != count + kind]
             assert keep_sublayers(lone, tiny.family, {side: there}) == ({side: list(range(depth))}, {side: 1})
-            assert not torch.equal(logits(lone, tiny.batch), whole)
+            assert not torch.equal(logits(lone, tiny.forward), whole)
         gone = shared_copy(tiny.model)
         there = [n for n in range(depth * count) if n // count != 1]
         stay = [n for n in range(depth) if n != 1]
         assert keep_sublayers(gone, tiny.family, {side: there}) == ({side: stay}, {side: 0})
         cut = surgery.keep_layers(copy.deepcopy(tiny.model), tiny.family, {side: stay})
-        assert torch.equal(logits(gone, tiny.batch), logits(cut, tiny.batch))
-    assert torch.equal(logits(tiny.model, tiny.batch), whole)  # though the others share its tensors
+        assert torch.equal(logits(gone, tiny.forward), logits(cut, tiny.forward))
+    assert torch.equal(logits(tiny.model, tiny.forward), whole)  # though the others share its tensors
 
 
 def silence(linear):
@@ -421,7 +424,7 @@ def test_pruned_checkpoints_answer_and_generate_without_this_package(every_famil
         found, place = bundle(name, folders(name)), tmp_path / name
         pruned = surgery.keep_layers(found.model, found.family, {side: [0, 2] for side in found.family.stacks})
         pruned.save_pretrained(place)
-        batch = {k: v for k, v in found.batch.items() if isinstance(v, torch.Tensor)}
+        batch = {k: v for k, v in found.forward.items() if isinstance(v, torch.Tensor)}
         if found.family.objective == "seq2seq" and "decoder_input_ids" not in batch:
             batch["decoder_input_ids"] = found.family.decoder_inputs(pruned, batch["labels"])
         batch.pop("labels")

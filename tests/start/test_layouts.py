@@ -15,7 +15,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_json
 from consomme.common.job import parse
 from consomme.doctor.trial import Trial
-from consomme.evaluate.losses import ctc_nll, seq2seq_nll
+from consomme.evaluate import losses
 from consomme.families import family_of, load
 from consomme.plan.verbs.starting import read_checkpoint
 from consomme.start.stage import run
@@ -503,9 +503,8 @@ def answers(folder, languages):
     said = [family.generate(model, processor, batch, languages, {"max_new_tokens": 8}) for _ in range(2)]
     assert said[0] == said[1]  # nothing is drawn
     labels = [family.labels(processor, text, languages) for text in TEXTS]
-    measure = ctc_nll if family.objective == "ctc" else seq2seq_nll
     with torch.no_grad():
-        nll, tokens = measure(family, model, family.collate(processor, features, labels))
+        nll, tokens = losses.nll(family, model, family.collate(processor, features, labels))
     assert torch.isfinite(nll).all() and (nll > 0).all() and (tokens > 0).all()
     return said[0], nll
 

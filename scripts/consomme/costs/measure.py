@@ -70,7 +70,7 @@ def measure(
         if count_flops:
             batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
             wanted = batch.pop("labels")
-            if family.objective == "seq2seq" and "decoder_input_ids" not in batch:
+            if family.objective != "ctc" and "decoder_input_ids" not in batch:
                 batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
             with flop_counter() as counter, family.fitted(model, batch):
                 model(**batch)

@@ -20,10 +20,10 @@ from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
 from consomme.data.earlier import Earlier
 from consomme.data.limit import rank
+from consomme.evaluate import losses
 from consomme.evaluate.evaluation_mode import evaluating
 from consomme.evaluate.identity import hash_model, processor_key, stable
 from consomme.evaluate.left_out import in_words, share
-from consomme.evaluate.losses import ctc_nll, seq2seq_nll
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.base import BEYOND_WINDOW, Hypothesis
@@ -285,7 +285,7 @@ class Evaluator:
 
     def _most(self, set_name: str) -> int | None:
         """The most tokens of a hypothesis; None: as many as the model has positions for."""
-        if self.family.objective == "ctc":
+        if self.family.objective != "seq2seq":  # the audio's length says when it ends
             return None
         return self.decoding.get("max_new_tokens") or self.longest(set_name)
 
@@ -425,8 +425,7 @@ class Evaluator:
         return self._measure(model, self._collate(model, set_name, which, [labels[i] for i in which]))
 
     def _measure(self, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[self.family.objective]
-        return measure(self.family, model, batch)
+        return losses.nll(self.family, model, batch)
 
     def _collate(
         self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None

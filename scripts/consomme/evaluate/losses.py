@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 LABEL_PAD = -100
 
 
+def nll(family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The summed negative log likelihood of each example [b], float32 nats, and its label counts [b], by the family's
+    objective."""
+    measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll, "transducer": transducer_nll}[family.objective]
+    return measure(family, model, batch)
+
+
 def seq2seq_nll(
     family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,3 +70,16 @@ def ctc_nll(
             zero_infinity=True,
         )
     return nll, tokens
+
+
+def transducer_nll(
+    family: Family, model: PreTrainedModel, batch: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A transducer's negative log likelihood of each example [b], float32 nats, and its label counts [b]."""
+    inputs = dict(batch)
+    labels = inputs.pop("labels")
+    if "decoder_input_ids" not in inputs:
+        inputs["decoder_input_ids"] = family.decoder_inputs(model, labels)
+    frames = family.frames(model, inputs).to(labels.device)
+    found = family.lattice_nll(model, model(**inputs).logits.float(), labels, frames)
+    return found, (labels != LABEL_PAD).sum(dim=1)

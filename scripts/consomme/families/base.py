@@ -151,7 +151,7 @@ class Family:
 
     name: str  # the word in configurations
     task: str  # asr or nmt
-    objective: str  # ctc or seq2seq
+    objective: str  # ctc, seq2seq or transducer
     model_type: str  # config.json's
     architecture: str  # class name in transformers
     config: str  # class name of its config in transformers
@@ -348,7 +348,7 @@ class Family:
         return {}
 
     def decoder_inputs(self, model: PreTrainedModel, labels: Tensor) -> Tensor:
-        """For seq2seq: the labels [batch, tokens], padded with -100, shifted right behind the start token.
+        """For a decoder: the labels [batch, tokens], padded with -100, shifted right behind the start token.
         ConsommeError if the checkpoint names no start token."""
         start = value_of(model.config, "decoder_start_token_id")
         if start is None:
@@ -365,7 +365,7 @@ class Family:
         return False
 
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
-        """For ctc: the number of output frames of each example [batch], int64."""
+        """For ctc and transducers: the number of output frames of each example [batch], int64."""
         raise NotImplementedError(f"{self.name} has no frames")
 
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
@@ -376,6 +376,12 @@ class Family:
         """For ctc: the output layers applied to any layer's hidden states [batch, time, width], dropout included: logits
         [batch, time, vocabulary]. batch: the arguments of the forward pass that gave these states."""
         raise NotImplementedError(f"{self.name} has no CTC head")
+
+    def lattice_nll(self, model: PreTrainedModel, logits: Tensor, labels: Tensor, frames: Tensor) -> Tensor:
+        """For transducers: the negative log likelihood of each transcript [batch], nats, over all its alignments.
+
+        logits: what the model's forward gives; labels [batch, tokens], padded with -100; frames: as `frames` counts them."""
+        raise NotImplementedError(f"{self.name} is no transducer")
 
     def window(self, longest: int) -> int:
         """Where `windows`: the frames of the window that an example of `longest` frames is given."""

@@ -43,10 +43,7 @@ class CtcFamily(Family):
         new_head.write(self, source, out, processor, seed)
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        tokenizer, text = processor.tokenizer, " ".join(text.split())
-        if names_special(tokenizer, text):
-            return spelled(tokenizer, text)
-        return tokenizer(text, add_special_tokens=False).input_ids
+        return words(processor.tokenizer, text)
 
     def misfit(self, config: Any, processor: Any) -> str | None:
         """Beside labels that the head lacks: outputs that no token names, and another blank in the config, which the loss
@@ -101,6 +98,14 @@ class CtcFamily(Family):
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
+
+
+def words(tokenizer: Any, text: str) -> list[int]:
+    """The token ids of a transcript without special tokens, one space between words."""
+    text = " ".join(text.split())
+    if names_special(tokenizer, text):
+        return spelled(tokenizer, text)
+    return tokenizer(text, add_special_tokens=False).input_ids
 
 
 def head_misfit(config: Any, tokenizer: Any) -> str | None:

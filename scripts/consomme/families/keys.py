@@ -70,6 +70,16 @@ Furthest = Annotated[Integer, Field(ge=1, description="distance from which relat
 Subsampling = Annotated[Integer, Field(ge=1, description="frames of 10 ms that become one")]
 SubsamplingChannels = Annotated[Integer, Field(ge=1, description="channels of the convolutions that join them")]
 ScaledInput = Annotated[Flag, Field(description="whether embeddings are multiplied by the square root of the width")]
+PredictorWidth = Annotated[
+    Integer, Field(ge=1, description="width of the network that reads the tokens so far, and of the joint network")
+]
+PredictorLayers = Annotated[
+    Integer, Field(ge=1, le=1000, description="LSTM layers of the network that reads the tokens so far")
+]
+SymbolsPerStep = Annotated[Integer, Field(ge=1, description="tokens that are decoded at most in a frame")]
+Durations = Annotated[
+    list[Integer], Field(min_length=2, description="frames that a token may last; 0 and 1 must be among them")
+]
 Window = Annotated[Number, Field(ge=1, le=30, description="seconds of audio that the encoder takes, a whole number")]
 MostTokens = Annotated[Integer, Field(ge=1, description="tokens that the decoder has positions for")]
 MostFrames = Annotated[Integer, Field(ge=1, description="frames that the encoder has positions for")]

@@ -12,6 +12,7 @@ HEADS = (
     "lm_head.*",
     "proj_out.*",
     "ctc_head.*",
+    "joint.head.*",
     "hybrid_head.*",
 )  # what transformers calls the last layer; train.hybrid
 

@@ -109,7 +109,11 @@ def activations(
         whole = hidden * here * number
         kept += _value(config, stack.count) * (whole if checkpointing else layer)
         largest = max(largest, layer)
-    places = lengths["encoder"] if family.objective == "ctc" else batch.tokens
+    places = {
+        "ctc": lengths["encoder"],
+        "seq2seq": batch.tokens,
+        "transducer": lengths["encoder"] * (batch.tokens + 1),
+    }[family.objective]
     logits = LOGITS * batch.rows * places * config.get("vocab_size", 0) * FLOAT32
     # computed again is one layer while the one above it is in use
     return BACKWARD * (kept + 2 * largest * checkpointing) + logits

@@ -150,7 +150,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     if settings.normaliser is not None:
         experiments.check_normaliser(f"{path}.normaliser", settings.normaliser, made.written)
     for model in models:
-        if model.family and FAMILIES[model.family].objective == "ctc" and decoding["num_beams"] != 1:
+        if model.family and FAMILIES[model.family].objective != "seq2seq" and decoding["num_beams"] != 1:
             fail(
                 f"{path}.decoding.num_beams", f"{decoding['num_beams']} given; '{model.family}' decodes greedily, so 1"
             )

@@ -13,7 +13,7 @@ from consomme.families.parts import no_side
 def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None) -> Iterator[tuple[str, str]]:
     """(key, what is wrong with it) for every setting of a train node that the family can't use. depth: side -> layers of
     the parent, where they are known."""
-    ctc = family.objective == "ctc"
+    ctc, transducer = family.objective == "ctc", family.objective == "transducer"
     for key in ("window", "full_windows"):
         if settings.get(key) is not None and not family.windows:
             yield key, f"'{family.name}' takes audio of any length and has no window"
@@ -23,10 +23,20 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
             yield key, f"'{family.name}' {does}; this is for whisper"
     if settings.get("ctc_weight") is not None and ctc:
         yield "ctc_weight", f"'{family.name}' is trained with CTC alone; ctc_weight is for encoder-decoders"
+    elif settings.get("ctc_weight") is not None and transducer:
+        yield "ctc_weight", f"'{family.name}' is a transducer; ctc_weight is for encoder-decoders"
     elif settings.get("ctc_weight") is not None and type(family).output_frames is Family.output_frames:
         yield "ctc_weight", f"the number of output frames of the encoder of '{family.name}' is unknown"
     if settings.get("label_smoothing_factor") and ctc:
         yield "label_smoothing_factor", f"'{family.name}' is trained with CTC, which has no label smoothing"
+    if settings.get("label_smoothing_factor") and transducer:
+        yield "label_smoothing_factor", f"'{family.name}' is a transducer, whose loss has no label smoothing"
+    if settings.get("distil") and transducer:
+        yield (
+            "distil_from",
+            f"the alignments of '{family.name}', a transducer, can't be distilled; let the teacher write the texts of "
+            "data.train instead (a corpus of source relabelled)",
+        )
     for side in ("encoder", "decoder"):
         if settings.get(f"{side}_layerdrop") and side not in family.stacks:
             yield f"{side}_layerdrop", no_side(family, side)
@@ -43,6 +53,9 @@ def problems(settings: Mapping[str, Any], family: Family, depth: Mapping[str, in
 def _intermediate_ctc(
     intermediate: Mapping[str, Any], settings: Mapping[str, Any], family: Family, depth: Mapping[str, int] | None
 ) -> Iterator[tuple[str, str]]:
+    if family.objective == "transducer":
+        yield "intermediate_ctc", f"'{family.name}' is a transducer and not trained with CTC"
+        return
     if family.objective != "ctc" and settings.get("ctc_weight") is None:
         yield "intermediate_ctc", f"'{family.name}' is not trained with CTC unless ctc_weight is given"
     if not family.stacks:

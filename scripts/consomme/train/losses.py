@@ -34,6 +34,15 @@ def ctc(logits: Tensor, labels: Tensor, frames: Tensor, blank: int, utterances: 
     return (found / counts.clamp_min(1)).sum() / utterances
 
 
+def transducer(nll: Tensor, labels: Tensor, utterances: int) -> Tensor:
+    """A transducer's negative log likelihood per label of each transcript, summed over the batch, divided by `utterances`:
+    scalar, nats.
+
+    nll: of each transcript [batch]; labels [batch, longest], padded with -100; utterances: number in all batches of the
+    step."""
+    return (nll / (labels != IGNORED).sum(-1).clamp_min(1)).sum() / utterances
+
+
 def frame_weights(frames: Tensor, longest: int) -> Tensor:
     """The weight of each frame [batch, longest]: 1 / frames of its utterance, 0 for padding."""
     valid = torch.arange(longest, device=frames.device) < frames[:, None]

@@ -188,6 +188,11 @@ class AsrNmtTrainer(Trainer):
                     logits, labels, frames, lower_states, lambda s: self.family.head(self.model, s, inputs)
                 )
             weights, items = losses.frame_weights(frames, logits.shape[1]), self.utterances
+        elif self.family.objective == "transducer":
+            frames = self.family.frames(self.model, inputs).to(logits.device)
+            nll = self.family.lattice_nll(self.model, logits.float(), labels, frames)
+            loss = losses.transducer(nll, labels, self.utterances)
+            return (loss, outputs) if return_outputs else loss
         else:
             weights, items = (labels != losses.IGNORED).float(), num_items_in_batch
             loss = losses.seq2seq(logits, labels, self.parts.smoothing, items)

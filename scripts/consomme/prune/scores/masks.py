@@ -91,8 +91,7 @@ def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
 
 def losses(subject: Subject, batch: dict[str, Tensor]) -> Tensor:
     """The loss per token of each utterance, nats [utterances]."""
-    from consomme.evaluate.losses import ctc_nll, seq2seq_nll
+    from consomme.evaluate.losses import nll
 
-    measure = {"ctc": ctc_nll, "seq2seq": seq2seq_nll}[subject.family.objective]
-    nll, tokens = measure(subject.family, subject.model, batch)
-    return nll / tokens.clamp(min=1)
+    summed, tokens = nll(subject.family, subject.model, batch)
+    return summed / tokens.clamp(min=1)
