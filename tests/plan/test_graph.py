@@ -8,6 +8,7 @@ import yaml
 
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
+from consomme.plan.problems import ConfigurationError
 
 HERE = Path(__file__).parent
 CONFIGURATIONS = sorted((HERE.parents[1] / "config").glob("*.yaml"))
@@ -335,3 +336,18 @@ def test_the_smallest_is_chosen_among_models_of_any_shape(change):
     assert changed.digest != model.digest
     # it is no mix: nothing lies between its models
     assert all(landscape.node != "depths" for landscape in study.landscapes)
+
+
+def test_a_vocabulary_is_trimmed_to_the_texts_of_training_and_choosing_and_then_differs_from_the_whole_one(change):
+    raw = {"experiments/e/models/raw/from/scratch": {"family": "whisper"},
+           "experiments/e/models/half": {"prune": "line", "vocabulary": {"keep": "used"}},
+           "experiments/e/models/healed": {"train": "half", "max_steps": 3}}  # fmt: skip
+    node = next(m for m in Plan(change(raw)).models.values() if m.node == "half")
+    assert node.identity["texts"] == ["a-dev", "b-dev", "b-train"] == list(node.corpora)
+    assert node.vocabulary == "trimmed to a-dev, b-dev, b-train"
+    for more, what in (
+        ({"experiments/e/models/mixed": {"average": ["line", "healed"]}}, "different vocabularies"),
+        ({"experiments/e/models/healed/distil_from": "line"}, "trim it first, in a node of its own"),
+    ):
+        with pytest.raises(ConfigurationError, match=what):
+            Plan(change({**raw, **more}))

@@ -35,6 +35,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/layers": {"encoder": {"keep": [1, 2, 3, 4, 5, 6]}}}, ["all 6 layers of the encoder", "nothing would be pruned"]),
         ({f"{MODELS}/half": {"prune": "mean", "heads": {"drop": 5}}}, ["strictly between 0 and 1", "1/4"]),
         ({f"{MODELS}/half": {"prune": "mean", "width": {"drop": [2]}}}, ["a fraction is needed here"]),
+        ({f"{MODELS}/half": {"prune": "mean", "vocabulary": {"keep": "used"}}}, ["vocabulary", "CTC head", "possible: ", "whisper"]),
+        ({f"{MODELS}/half": {"prune": "mean", "vocabulary": {"keep": "all"}}}, ["vocabulary.keep", "used"]),
         (
             {f"{MODELS}/half": {"prune": "mean", "layers": {"encoder": {"drop": "1/2", "by": "learned"}}, "metric": "wer"}},
             ["half.metric", "only these need a metric", "greedy"],

@@ -83,14 +83,23 @@ def job(tmp_path, corpus, translator):
     """job(layers=..., heads=..., **spec) -> the arguments of the prune command; the result is `tmp_path / name`."""
 
     def arguments(
-        name="pruned", parent=translator, layers=None, heads=None, width=None, choose_on=None, cache=None, **spec
+        name="pruned",
+        parent=translator,
+        layers=None,
+        heads=None,
+        width=None,
+        vocabulary=None,
+        choose_on=None,
+        cache=None,
+        **spec,
     ):
         sides = {"encoder": None, "decoder": None, **(layers or {})}
         spec = {
-            "stage": "prune", "version": 1, "digest": f"d{abs(hash(str((sides, heads, width))))}", "label": {}, "task": "nmt",
+            "stage": "prune", "version": 1, "digest": f"d{abs(hash(str((sides, heads, width, vocabulary))))}", "label": {}, "task": "nmt",
             "languages": ["en", "fr"], "metric": "bleu", "normaliser": "basic", "seed": 1,
             "decoding": {"num_beams": 1, "max_new_tokens": 16},
-            "settings": {"layers": sides, "heads": heads, "width": width, "choose_on": choose_on}, "dev": {"d": ["dev"]},
+            "settings": {"layers": sides, "heads": heads, "width": width, "vocabulary": vocabulary,
+                         "choose_on": choose_on}, "dev": {"d": ["dev"]},
             "inputs": ["parent/base", "corpus/dev"], **spec,
         }  # fmt: skip
         return ["--spec", json.dumps(spec), "--inputs", str(parent), str(corpus), "--out", str(tmp_path / name),

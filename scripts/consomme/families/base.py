@@ -171,6 +171,7 @@ class Family:
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
     timed: bool = False  # transcripts may have timestamps and follow earlier text: `timed_labels`, `earlier`
+    trimmed: bool = False  # its vocabulary can be trimmed: a decoder of text with a tokenizer of subwords
     published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
     adapted: Sequence[str] = ()  # likewise of those whose weights depend on the language (`by_language`)
 

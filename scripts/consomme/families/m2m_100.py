@@ -80,4 +80,5 @@ FAMILY = M2M100(
     exports=("safetensors", "ctranslate2"),
     languages=True,
     told=True,
+    trimmed=True,
 )

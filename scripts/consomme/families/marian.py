@@ -196,4 +196,5 @@ FAMILY = Marian(
     dropouts=("dropout",),
     exports=("safetensors", "ctranslate2"),
     languages=True,
+    trimmed=True,
 )

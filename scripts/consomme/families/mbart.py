@@ -88,4 +88,5 @@ FAMILY = MBart(
     dropouts=("dropout",),
     languages=True,
     told=True,
+    trimmed=True,
 )

@@ -142,4 +142,5 @@ FAMILY = Moonshine(
     tokenizer=subwords.BytePairs,
     dropouts=("attention_dropout",),
     fewest=127 + 6 * 64 + 2 * 192,
+    trimmed=True,
 )

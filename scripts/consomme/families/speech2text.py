@@ -160,4 +160,5 @@ FAMILY = Speech2Text(
     dropouts=("dropout",),
     optional=("embed_positions.weights",),  # sinusoids, computed anew
     told=True,
+    trimmed=True,
 )

@@ -159,4 +159,5 @@ FAMILY = T5(
     exports=("safetensors", "ctranslate2"),
     languages=True,
     told=True,
+    trimmed=True,
 )

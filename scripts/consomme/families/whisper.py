@@ -118,6 +118,7 @@ class Whisper(Transcriber):
         return 50.0, 50.0 * 7 * config["d_model"]
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        """The processor. Its tokenizer's `english_only` is whether the model is told no language."""
         from transformers import WhisperProcessor
 
         from consomme.common.model_files import config
@@ -126,6 +127,7 @@ class Whisper(Transcriber):
         # timestamps are the model's last tokens, whether the tokenizer's files name them or not
         first = made.tokenizer.convert_tokens_to_ids(SILENT) + 1
         made.tokenizer.timestamps = range(first, max(first, config(path).get("vocab_size", 0)))
+        made.tokenizer.english_only = _trimmed_english(path)
         return made
 
     def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
@@ -377,7 +379,15 @@ def generation_ids(tokenizer: Any) -> dict[str, Any]:
 
 
 def _english_only(tokenizer: Any) -> bool:
-    return tokenizer.convert_tokens_to_ids(END) == ENGLISH_ONLY_END
+    return getattr(tokenizer, "english_only", False) or tokenizer.convert_tokens_to_ids(END) == ENGLISH_ONLY_END
+
+
+def _trimmed_english(path: Path) -> bool:
+    """Whether the generation config says that the model is English-only: ids say nothing in a trimmed vocabulary."""
+    from consomme.common.files import read_json
+
+    file = path / "generation_config.json"
+    return file.is_file() and read_json(file).get("is_multilingual") is False
 
 
 def _language(tokenizer: Any, languages: Sequence[str]) -> str:
@@ -502,4 +512,5 @@ FAMILY = Whisper(
     prompted=False,
     told=True,
     timed=True,
+    trimmed=True,
 )

@@ -179,7 +179,7 @@ class Graph:
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))
             swept = {**parent.swept, **own}
-            known = {a: getattr(parent, a) for a in ("family", "codes", "depth", "heads", "width")}
+            known = {a: getattr(parent, a) for a in ("family", "codes", "depth", "heads", "width", "vocabulary")}
             more = {**known, **more}
         return Model(
             self.name,

@@ -132,6 +132,8 @@ class Model:
     heads: dict[str, int] | None = None
     # the config's key -> width of the feed-forward blocks
     width: dict[str, int] | None = None
+    # whose tokens the vocabulary has, in words
+    vocabulary: str | None = "whole"
     data_root: str = "."
     # the user's own files that the job reads
     sources: tuple[str, ...] = ()

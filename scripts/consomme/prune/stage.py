@@ -1,4 +1,5 @@
-"""The prune stage: layers first, then heads of the remaining layers, then neurons of their feed-forward parts."""
+"""The prune stage: layers first, then heads of the remaining layers, then neurons of their feed-forward parts, and at last
+the vocabulary, so that searches use the parent's."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from consomme.prune.scores import score_named
 from consomme.prune.scores.scored import scored
 from consomme.prune.search import Search
 from consomme.prune.sublayers import prune_sublayers
+from consomme.prune.vocabulary import Vocabulary, cut, finish, no_trimming, size_of, vocabulary
 from consomme.prune.width import prune_width
 
 if TYPE_CHECKING:
@@ -69,10 +71,13 @@ def build(job: Job, folder: Path) -> None:
         chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
     if settings.get("width"):
         chosen["width"] = prune_width(model, family, settings["width"], judge, seed)
-    if not chosen:
-        raise ConsommeError("prune: nothing to do: give layers, heads or width")
+    words = trimmed(model, family, parent, job) if settings.get("vocabulary") else None
+    if not chosen and not words:
+        raise ConsommeError("prune: nothing to do: give layers, heads, width or vocabulary")
     copy_inherited(parent, folder)
     save(model, folder, precision(parent))
+    if words:
+        chosen["vocabulary"] = finish(family, folder, words, job.spec["languages"])
     if getattr(model.config, "pruned_heads", None):
         write_zeroed_copy(folder)
     write_provenance(job, folder, chosen=chosen)
@@ -195,3 +200,16 @@ def prune_heads(model: PreTrainedModel, family: Family, plan: Mapping[str, Any],
         slice_heads(model, family, gone)
     digits = {g: [[float(f"{v:.6g}") for v in values] for values in by] for g, by in scores.items()}
     return {"by": plan["by"], "removed": heads.describe(gone), "of": total, "scores": digits, "sliced": not reason}
+
+
+# -- vocabulary --------------------------------------------------------------------------------------------------------
+def trimmed(model: PreTrainedModel, family: Family, parent: Path, job: Job) -> Vocabulary:
+    """Cut the tokens out of `model`, in place, that the texts of the job's `texts` corpora don't use."""
+    from consomme.data.prepared import Rows
+
+    if not family.trimmed:
+        raise ConsommeError(no_trimming(family))
+    sets = [Rows.open({name: job.inputs[f"corpus/{name}"]}) for name in job.spec["texts"]]
+    found = vocabulary(family, parent, size_of(model), sets, job.spec["languages"])
+    cut(model, found.kept)
+    return found

@@ -96,9 +96,9 @@ def check(models: Sequence[Weights]) -> None:
     first = models[0]
     for other in models[1:]:
         _same_architecture(first, other)
+        _same_vocabulary(first, other)  # before the ids in the configs, which follow from it
         _same_computation(first, other)
         _same_parts(first, other)
-        _same_vocabulary(first, other)
         _same_preprocessing(first, other)
         _same_tensors(first, other)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import (
     Field,
@@ -90,6 +90,14 @@ class Width(Chosen):
         return sorted(value) if value else None
 
 
+class Vocabulary(Section):
+    """Tokens to remove."""
+
+    keep: Literal["used"] = Field(
+        description="used: the tokens that the training and development texts use, special tokens, single characters and bytes"
+    )
+
+
 class PruneNode(Node):
     """A smaller model."""
 
@@ -97,6 +105,7 @@ class PruneNode(Node):
     layers: Sides | None = Field(None, description="layers to remove or to keep, by side")
     heads: SerializeAsAny[Heads] | None = Field(None, description="attention heads to remove")
     width: SerializeAsAny[Width] | None = Field(None, description="feed-forward neurons to remove")
+    vocabulary: Vocabulary | None = Field(None, description="tokens to remove, with their rows of the embeddings")
     choose_on: dict[Name, Goal] | None = Field(None, description="development sets that a search is judged on")
     metric: Text = Field("loss", description="metric that a search is judged by")
 
@@ -105,7 +114,8 @@ class PruneNode(Node):
         if (
             self.heads is None
             and self.width is None
+            and self.vocabulary is None
             and (self.layers is None or (self.layers.encoder is None and self.layers.decoder is None))
         ):
-            raise ValueError("nothing to prune: give layers, heads or width")
+            raise ValueError("nothing to prune: give layers, heads, width or vocabulary")
         return self

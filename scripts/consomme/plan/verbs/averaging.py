@@ -135,7 +135,13 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"{len(weights)} given for {len(group)} models: {names}")
         if not sum(weights) > 0 and node.method == "weighted":
             fail(f"{path}.weights{'.' * bool(key)}{key}", f"their sum is {sum(weights):g}; it must be more than 0")
-    shapes = (("family", "families"), ("depth", "depths"), ("heads", "numbers of heads"), ("width", "widths"))
+    shapes = (
+        ("family", "families"),
+        ("depth", "depths"),
+        ("heads", "numbers of heads"),
+        ("width", "widths"),
+        ("vocabulary", "vocabularies"),
+    )
     for attribute, word in shapes if not is_choice(node.method) else ():
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
@@ -266,7 +272,8 @@ def _chosen(
     settings["choose_on"] = chosen.settings
     identity = {"task": graph.experiment.task, "settings": settings, **chosen.identity}
     # models to choose from may have different shapes
-    known = {a: common([getattr(m, a) for m in group]) for a in ("family", "codes", "depth", "heads", "width")}
+    shape = ("family", "codes", "depth", "heads", "width", "vocabulary")
+    known = {a: common([getattr(m, a) for m in group]) for a in shape}
     statistics = {}
     if has_statistics(settings["method"], known["family"], graph.experiment.task):
         statistics = trained_on(group)

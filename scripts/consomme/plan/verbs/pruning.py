@@ -17,10 +17,11 @@ from consomme.prune.choosers.base import Question
 from consomme.prune.heads import choose
 from consomme.prune.layers import layers_to_drop, listed, to_drop
 from consomme.prune.scores import TABLE as SCORES
+from consomme.prune.vocabulary import no_trimming
 from consomme.prune.width import neurons_to_drop
 
 if TYPE_CHECKING:
-    from consomme.plan.items import Model
+    from consomme.plan.items import Model, Prepared
     from consomme.plan.schema.pruning import Layers
     from consomme.plan.view import Graph
     from consomme.prune.choosers import Chooser
@@ -178,11 +179,38 @@ def _ranked(plan: Layers, depth: int, drop: int, path: str) -> None:
         fail(f"{path}.rank", f"{settings.rank} given; the search tries at most {tried} sets of {depth - drop} layers")
 
 
+def texts(graph: Graph, node: PruneNode, path: str) -> dict[str, Prepared]:
+    """The corpora whose texts say which tokens stay: those for training that have texts, and the development sets."""
+    if node.vocabulary is None:
+        return {}
+    data = graph.data.of(None)
+    found = {c.name: c for corpora in graph.data.development(data).values() for c in corpora.values()}
+    if data.train:
+        _, corpora = graph.data.training(data, f"{graph.path}.data.train", "target")
+        found |= {name: c for name, c in corpora.items() if not c.settings.get("missing")}
+    if not found:
+        fail(
+            f"{path}.vocabulary",
+            "there are no texts to say which tokens stay; name corpora under data.train or data.dev",
+        )
+    return {name: found[name] for name in sorted(found)}
+
+
+def vocabulary_left(read: dict[str, Prepared], parent: Model, path: str) -> str | None:
+    """Whose tokens the vocabulary has. ConfigurationError if the family's can't be trimmed. read: the corpora of `texts`."""
+    if not read:
+        return parent.vocabulary
+    family = FAMILIES[parent.family] if parent.family else None
+    if family and not family.trimmed:
+        fail(f"{path}.vocabulary", no_trimming(family))
+    return f"trimmed to {', '.join(read)}"
+
+
 # -- making -----------------------------------------------------------------------------------------------------------
 def make(graph: Graph, name: str, node: PruneNode, own: dict[str, Any], path: str) -> list[Model]:
     """A smaller model of each parent."""
     settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
-    made = []
+    made, read = [], texts(graph, node, path)
     for parent in graph.resolve(node.prune, f"{path}.prune"):
         depth = depth_left(node, parent, path, swept=bool(own))
         heads = heads_left(node, parent, depth, path)
@@ -196,6 +224,8 @@ def make(graph: Graph, name: str, node: PruneNode, own: dict[str, Any], path: st
             "settings": {**settings, "choose_on": chosen.settings},
             **chosen.identity,
         }
+        if read:
+            identity |= {"texts": list(read), "languages": graph.languages}
         if draws(node):
             identity["seed"] = graph.replicate
         made.append(
@@ -205,11 +235,12 @@ def make(graph: Graph, name: str, node: PruneNode, own: dict[str, Any], path: st
                 "prune",
                 identity,
                 parents={parent.name: parent},
-                corpora=chosen.corpora,
+                corpora={**read, **chosen.corpora},
                 references=chosen.references,
                 depth=depth,
                 heads=heads,
                 width=width,
+                vocabulary=vocabulary_left(read, parent, path),
                 inherit=True,
             )
         )

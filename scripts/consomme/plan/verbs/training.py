@@ -57,6 +57,12 @@ def check_distilling(
                 f"'{corpus.name}' has no transcripts, and the decoder of '{family.name}' is given them: have a model write "
                 f"them (a corpus of source relabelled, corpus: {corpus.name})",
             )
+    if student.vocabulary and teacher.vocabulary and student.vocabulary != teacher.vocabulary:
+        fail(
+            f"{path}.distil_from",
+            f"the vocabulary of '{student.name}' is {student.vocabulary} and that of '{teacher.name}' {teacher.vocabulary}: trim "
+            "it first, in a node of its own, and prune and distil from that model",
+        )
     if not (node.distil and node.distil.hidden):
         return
     where = f"{path}.distil.hidden"
