@@ -351,3 +351,16 @@ def test_a_vocabulary_is_trimmed_to_the_texts_of_training_and_choosing_and_then_
     ):
         with pytest.raises(ConfigurationError, match=what):
             Plan(change({**raw, **more}))
+
+
+def test_pruning_in_rounds_counts_the_layers_that_are_left(change):
+    raw, parent = {}, "line"
+    for number, drop in enumerate(("1/6", "1/5", "1/4"), 1):
+        raw[f"experiments/e/models/less{number}"] = {
+            "prune": parent,
+            "layers": {"encoder": {"drop": drop, "by": "greedy"}},
+        }
+        parent = f"healed{number}"
+        raw[f"experiments/e/models/{parent}"] = {"train": f"less{number}", "distil_from": "line", "max_steps": 3}
+    models = {m.node: m for m in Plan(change(raw)).models.values()}
+    assert [models[f"healed{n}"].depth for n in (1, 2, 3)] == [{"encoder": 5}, {"encoder": 4}, {"encoder": 3}]

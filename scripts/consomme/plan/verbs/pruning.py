@@ -210,6 +210,8 @@ def vocabulary_left(read: dict[str, Prepared], parent: Model, path: str) -> str 
 def make(graph: Graph, name: str, node: PruneNode, own: dict[str, Any], path: str) -> list[Model]:
     """A smaller model of each parent."""
     settings = node.model_dump(by_alias=True, exclude={"prune", "sweep", "choose_on", "metric"})
+    if node.vocabulary is None:
+        del settings["vocabulary"]  # it came later: without it, specs are as they were
     made, read = [], texts(graph, node, path)
     for parent in graph.resolve(node.prune, f"{path}.prune"):
         depth = depth_left(node, parent, path, swept=bool(own))
