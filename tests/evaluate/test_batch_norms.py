@@ -129,6 +129,14 @@ def test_a_soups_statistics_are_those_of_the_training_data_in_its_own_layers(job
     assert record["statistics"] == {"examples": ROWS, "corpora": ["speech"]}
 
 
+@pytest.mark.parametrize("name", ["parakeet_rnnt", "parakeet_tdt"])
+def test_the_norms_below_a_decoder_are_renewed(job, folders, name):
+    one = load(folders(name))
+    again = Statistics(job(method="uniform"), folders(name)).renew(load(folders(name)))
+    changed = [n for n, t in again.state_dict().items() if not torch.equal(t, one.state_dict()[n])]
+    assert changed and all(n.endswith((".running_mean", ".running_var")) for n in changed)
+
+
 def test_what_is_tried_in_memory_is_what_is_written(job, models):
     given = job(method="interpolate", alpha=0.25)
     written = made(given)

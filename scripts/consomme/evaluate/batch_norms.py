@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from consomme.families.base import Family
 
 EXAMPLES, BATCH = 512, 16  # rows
+LABEL_PAD = -100
 RUNNING = (".running_mean", ".running_var")
 
 
@@ -36,7 +37,7 @@ class Statistics:
         from consomme.families import device_named, family_of
 
         self.device, self.corpora = device_named(job.device), job.labelled("statistics")
-        family = family_of(donor)
+        self.family = family = family_of(donor)
         processor = family.processor(donor, job.spec.get("languages") or ())
         features = sorted(self._features(job, family, processor), key=len)
         self.rows = len(features)
@@ -78,13 +79,23 @@ class Statistics:
                 norm.train()
             with torch.no_grad():
                 for batch in self.batches:
-                    model(**to_model(model, batch))
+                    model(**self._with_decoder(model, to_model(model, batch)))
         finally:
             for norm, (momentum, counter) in zip(norms, before, strict=True):
                 norm.eval()
                 norm.momentum = momentum
                 norm.num_batches_tracked.copy_(counter)
         return model
+
+    def _with_decoder(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with the least that a decoder reads, where there is one: the norms are in the encoder."""
+        import torch
+
+        if self.family.objective == "ctc":
+            return batch
+        rows = len(next(iter(batch.values())))
+        nothing = torch.full((rows, 1), LABEL_PAD, device=model.device)
+        return batch | {"decoder_input_ids": self.family.decoder_inputs(model, nothing)}
 
     def rewrite(self, folder: Path) -> dict[str, Any]:
         """Rewrite the model in `folder` with newly estimated statistics; other tensors keep their bits. Returns the number of
