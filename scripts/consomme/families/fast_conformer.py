@@ -49,12 +49,12 @@ class Tokenizer(subwords.BytePairs):
 
 @dataclass(frozen=True)
 class FastConformer(Family):
-    """See `Family`. special: the tokens before the subwords; decoder_type: what ParakeetProcessor is told of the head; whole:
+    """See `Family`. special: the tokens before the subwords; decoder_type: what ParakeetProcessor is told of the head; outer:
     those settings of `scratch` that belong to the model's config and not to the encoder's part of it."""
 
     special: Sequence[str] = (PADDING, UNKNOWN)
     decoder_type: str | None = None
-    whole: Sequence[str] = ()
+    outer: Sequence[str] = ()
 
     def create(
         self,
@@ -70,7 +70,7 @@ class FastConformer(Family):
         from consomme.families.settings import merged, new_model, save, typed
 
         settings = merged("scratch", self.scratch, settings, more=list(ParakeetEncoderConfig().to_dict()))
-        encoder = {key: value for key, value in settings.items() if key not in self.whole}
+        encoder = {key: value for key, value in settings.items() if key not in self.outer}
         extractor = ParakeetFeatureExtractor(feature_size=settings["num_mel_bins"])
         processor = self.make_processor(extractor, self.make_tokenizer(out, tokenizer, texts))
         fixed = {
@@ -78,7 +78,7 @@ class FastConformer(Family):
             "vocab_size": len(processor.tokenizer),
             **self.ids(processor.tokenizer),
         }
-        model = new_model(self, {key: settings[key] for key in self.whole}, fixed, seed)
+        model = new_model(self, {key: settings[key] for key in self.outer}, fixed, seed)
         self.complete(model)
         save(model, processor, out)
 

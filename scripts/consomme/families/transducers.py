@@ -157,7 +157,7 @@ RNNT = Transducer(
     dropouts=DROPOUTS,
     special=(PADDING, UNKNOWN, BLANK),
     decoder_type="rnnt",
-    whole=("decoder_hidden_size", "num_decoder_layers", "max_symbols_per_step"),
+    outer=("decoder_hidden_size", "num_decoder_layers", "max_symbols_per_step"),
 )
 TDT = DurationTransducer(
     name="parakeet_tdt",
@@ -174,5 +174,5 @@ TDT = DurationTransducer(
     dropouts=DROPOUTS,
     special=(PADDING, UNKNOWN, BLANK),
     decoder_type="tdt",
-    whole=("decoder_hidden_size", "num_decoder_layers", "max_symbols_per_step", "durations"),
+    outer=("decoder_hidden_size", "num_decoder_layers", "max_symbols_per_step", "durations"),
 )

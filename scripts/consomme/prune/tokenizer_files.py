@@ -169,7 +169,7 @@ def _renumber_processors(part: Any, new: Mapping[int, int]) -> None:
 def _read(path: Path) -> Any:
     from sentencepiece import sentencepiece_model_pb2
 
-    found = sentencepiece_model_pb2.ModelProto()
+    found = sentencepiece_model_pb2.ModelProto()  # ty: ignore[missing-attribute]
     found.ParseFromString(path.read_bytes())
     return found
 
