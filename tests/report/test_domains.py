@@ -55,7 +55,11 @@ def study(wer=WER, **more):
         sets=lambda split: ["fr", "es", "out"],
         sign=lambda metric: -1.0,
     )
-    return outcomes, {("merged", ""): {"settings": {"base": True}}}, frame(SCORES, rows)
+    return (
+        outcomes,
+        {("merged", ""): {"settings": {"base": True}}},
+        frame(SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in rows]),
+    )
 
 
 def test_each_domain_before_and_after():

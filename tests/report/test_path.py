@@ -87,7 +87,7 @@ def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
     ]
     for sets in found.spec["sets"].values():
         sets["dev"] = {"medical": []}
-    scores = frame(SCORES, scores)
+    scores = frame(SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in scores])
     found.__dict__["sheets"] = {
         row[0]: SimpleNamespace(model=row[1], replicate=row[3], split=row[4], set=row[5], content="")
         for row in scores.itertuples()
@@ -115,7 +115,7 @@ def test_on_test_the_swept_shares_stand_between_their_ends():
         for name, at in (("base", 0), ("path/alpha=0.2", 2), ("path/alpha=0.8", 8), ("soup", 10))
         for s, v in (("medical", at), ("everyday", 40 - at))
     ]
-    scores = frame(SCORES, scores)
+    scores = frame(SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in scores])
     points = path.on_test(found, settings, scores, "bleu", ["medical", "everyday"])
     assert [(p["share"], p["x"], p["y"]) for p in plain(points)] == [
         (0, 1.5, 41.5),

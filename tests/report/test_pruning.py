@@ -50,7 +50,8 @@ def test_recovered_models_belong_to_the_pruned_one_behind_them():
 
 
 def scored(**values):
-    return frame(SCORES, ((n, "", "", "test", "t", "d", "wer", v, v - 1, v + 1, 9, "", "") for n, v in values.items()))
+    rows = ((n, "", "", "test", "t", "d", "wer", v, v - 1, v + 1, 9) for n, v in values.items())
+    return frame(SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in rows])
 
 
 def costed(**sizes):

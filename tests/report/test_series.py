@@ -28,7 +28,9 @@ def study(key="data.share", values=(0.1, 1.0)):
             found.append(score(soup, replicate, "general", 99.0, split="dev"))
         for model in models:
             model.setdefault("replicate", replicate)
-    return SimpleNamespace(models=models, spec={"decoding_digest": "d"}), frame(SCORES, found)
+    return SimpleNamespace(models=models, spec={"decoding_digest": "d"}), frame(
+        SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in found]
+    )
 
 
 def test_an_average_stands_beside_the_mean_of_its_own_runs():

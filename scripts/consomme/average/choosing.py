@@ -56,9 +56,8 @@ def best_settings(mix: Mix, tried: Sequence[Mapping[str, Any]], make: Make, fold
             )
         for path in kept.iterdir():
             os.replace(path, folder / path.name)
-    for row in curve:
-        row["chosen"] = row["candidate"] == in_words(chosen)
-    names = list(dict.fromkeys(key for settings in tried for key in settings))
+    names = dict.fromkeys(key for settings in tried for key in settings)  # points may name other keys than their like
+    curve = [{**names, **row, "chosen": row["candidate"] == in_words(chosen)} for row in curve]
     write_curve(folder, (*names, *COLUMNS), curve)
     say(f"choose: {in_words(chosen)}")
     return {**made, "settings": dict(chosen), "metric": judge.choice.metric, "curve": curve}
