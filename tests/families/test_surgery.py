@@ -422,6 +422,8 @@ def test_pruned_checkpoints_answer_and_generate_without_this_package(every_famil
     expected = {}
     for name in every_family:
         found, place = bundle(name, folders(name)), tmp_path / name
+        if found.family.objective == "transducer":
+            continue  # its forward pass is over states of the decoder that only its own loss and search make
         pruned = surgery.keep_layers(found.model, found.family, {side: [0, 2] for side in found.family.stacks})
         pruned.save_pretrained(place)
         batch = {k: v for k, v in found.forward.items() if isinstance(v, torch.Tensor)}

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
-VERSION = 2  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
+VERSION = 3  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
 # what the files of a kind hold, which is part of their names; files with hypotheses alone have an older one
 KINDS = {"loss": "loss", "hypotheses": "hypotheses, cut", "labels": "labels, cut"}
 DIGITS = 24
