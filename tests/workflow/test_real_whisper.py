@@ -1,0 +1,82 @@
+"""The whole path of real Whisper checkpoints: start, tune, soup, prune, recover, evaluate, export.
+
+CONSOMME_REAL names a folder with `whisper-tiny.en`, `whisper-base` and `prompts/LANGUAGE.tsv` (columns audio, text, fold);
+without it the tests skip."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+from transformers import pipeline
+
+from consomme.common.files import read_json
+
+REAL = Path(os.environ.get("CONSOMME_REAL", "../real")).resolve()
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+CONFIG = """
+.rows: &rows {source: manifest, path: prompts/LANGUAGE.tsv, max_seconds: 6, max_skipped: 1}
+corpora:
+  train: {<<: *rows, where: {fold: {from: 0, to: 5}}, limit: 24}
+  dev:   {<<: *rows, where: {fold: {from: 6, to: 7}}, limit: 8}
+  test:  {<<: *rows, where: {fold: {from: 8, to: 9}}, limit: 12}
+experiments:
+  e:
+    task: asr
+    languages: [LANGUAGE]
+    data: {train: train, dev: {d: dev}, test: {t: test}}
+    models:
+      base: {from: {folder: FOLDER}}
+      tuned:
+        train: base
+        sweep: {grid: {learning_rate: [1e-5, 2e-5]}}
+        max_steps: 3
+        per_device_train_batch_size: 4
+        window: short
+        full_windows: 0
+        timestamps: 0.3
+        previous_text: 0.3
+        choose_on: {d: best}
+        metric: loss
+      soup: {average: tuned}
+      half: {prune: soup, layers: {decoder: {drop: 1/2, by: uniform}}}
+      healed: {train: half, distil_from: soup, max_steps: 3, per_device_train_batch_size: 4, window: short, full_windows: 0}
+      small: {export: soup, format: ctranslate2, quantization: int8}
+    claims:
+      - {model: soup, keeps: base, on: t, margin: 20}
+"""
+
+
+@pytest.mark.parametrize(("checkpoint", "language"), [("whisper-tiny.en", "en"), ("whisper-base", "fr")])
+def test_a_published_whisper_goes_the_whole_path(empty, checkpoint, language):
+    if not (REAL / checkpoint / "config.json").is_file():
+        pytest.skip(f"no {checkpoint} in {REAL}; CONSOMME_REAL names its folder")
+    text = CONFIG.replace("LANGUAGE", language).replace("FOLDER", str(REAL / checkpoint))
+    empty.write(f"data_root: {REAL}\n{text}")
+    empty.run()
+    results = empty.folder / "results/e"
+    scores = pd.read_csv(results / "scores.tsv", sep="\t", keep_default_na=False)
+    rates = scores[(scores.split == "test") & (scores.metric == "wer")].groupby("model").value.min()
+    assert {"base", "tuned/best", "soup", "half", "healed"} <= set(rates.index)
+    # it hears the language: another one, digits for words or a cut text would be far off
+    assert rates["base"] < 60 and rates["soup"] < 60
+    # CTranslate2's copy says what the soup says
+    exported = read_json(results / "current/small/provenance.json")
+    assert exported["verb"] == "export" and (results / "current/small/model.bin").is_file()
+    # and so does the stock pipeline, told nothing but the folder
+    hears = pipeline("automatic-speech-recognition", model=str(results / "current/soup"), device="cpu")
+    said = [
+        row
+        for file in (results / "hypotheses").glob("soup-*/test/*.jsonl")
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    ]
+    clips = pd.read_csv(REAL / f"prompts/{language}.tsv", sep="\t", quoting=3).set_index("id").audio
+    one = said[0]["id"]
+    wave, rate = soundfile.read(REAL / "prompts" / clips[one], dtype="float32")
+    heard = hears({"raw": wave, "sampling_rate": rate})["text"].strip()
+    assert heard in {row["hypothesis"].strip() for row in said if row["id"] == one}
