@@ -33,7 +33,7 @@ def test_the_seq2seq_loss_is_that_of_float64(small):
         assert found[row, 1] == len(labels)
     assert evaluator.value(model, "dev", "loss") == pytest.approx(found[:, 0].sum() / found[:, 1].sum())
     with torch.no_grad():  # and the mean is transformers' own
-        batch = evaluator._collate(model, "dev", range(5), evaluator._labels["dev"])
+        batch = evaluator._collate(model, "dev", range(5), evaluator.inputs("dev").labels)
         assert evaluator.value(model, "dev", "loss") == pytest.approx(model.eval()(**batch).loss.item(), rel=1e-5)
 
 
@@ -237,7 +237,7 @@ def test_a_row_that_the_model_can_not_take_is_an_empty_hypothesis_and_the_others
     assert said[2] == "" and loss[2].tolist() == [0, 0]
     length = evaluator.statistics(model, "dev", "bleu")[2, :2]
     assert length.tolist() == [0, 2]  # nothing said of two words: it counts against the model
-    assert evaluator.unheard(model, "dev") == {2: "source too long"}
+    assert evaluator.inputs("dev").unheard(model) == {2: "source too long"}
     log = capsys.readouterr().err
     assert log.count("1 row (row2): source too long") == 1  # said once
 
@@ -247,10 +247,10 @@ def test_a_target_longer_than_the_decoder_has_no_part_in_the_loss_and_is_scored(
     evaluator, model = small({"dev": rows}), small.marian()
     loss = evaluator.statistics(model, "dev", "loss")
     assert loss[4].tolist() == [0, 0] and (loss[:4, 1] > 0).all()
-    assert evaluator.unmeasured(model, "dev") == {4: "labels too long"}
-    assert evaluator.hypotheses(model, "dev").texts[4] != "" and evaluator.unheard(model, "dev") == {}
+    assert evaluator.inputs("dev").unmeasured(model) == {4: "labels too long"}
+    assert evaluator.hypotheses(model, "dev").texts[4] != "" and evaluator.inputs("dev").unheard(model) == {}
     assert "not counted in the loss: 1 row (row4): labels too long" in capsys.readouterr().err
-    assert evaluator.usable("dev") == [0, 1, 2, 3]
+    assert evaluator.inputs("dev").usable() == [0, 1, 2, 3]
 
 
 def test_no_model_wins_with_a_set_of_which_it_can_take_nothing(small):
@@ -258,7 +258,7 @@ def test_no_model_wins_with_a_set_of_which_it_can_take_nothing(small):
     with pytest.raises(ConsommeError, match="none of its 1 rows has a loss"):
         evaluator.value(small.marian(), "dev", "loss")
     with pytest.raises(ConsommeError, match="dev: the model can use none of its rows"):
-        evaluator.usable("dev")
+        evaluator.inputs("dev").usable()
     assert evaluator.hypotheses(small.marian(), "dev").texts == [""]
 
 

@@ -68,7 +68,7 @@ def test_each_row_is_decoded_behind_its_own_earlier_text(whisper, corpus, tmp_pa
     evaluator = evaluator_of(whisper, corpus, tmp_path, previous_text=True)
     model, processor = load(whisper), WHISPER.processor(whisper)
     found = evaluator.hypotheses(model, "t").texts
-    prompts = evaluator._earlier("t")
+    prompts = evaluator.inputs("t").earlier
     assert processor.decode(prompts[2][1:]).strip() == "the cat sat on"
     assert all(prompts) and len({len(ids) for ids in prompts}) > 1
     for i, prompt in enumerate(prompts):
@@ -203,9 +203,11 @@ def test_long_recordings_have_no_loss_and_are_left_out_of_training(whisper, reco
     model, processor = load(whisper), WHISPER.processor(whisper)
     evaluator = evaluator_of(whisper, recordings, tmp_path)
     reason = "audio longer than the model's window"
-    assert evaluator.unmeasured(model, "t") == {0: reason, 2: reason} and evaluator.unheard(model, "t") == {}
+    assert (
+        evaluator.inputs("t").unmeasured(model) == {0: reason, 2: reason} and evaluator.inputs("t").unheard(model) == {}
+    )
     loss = evaluator.statistics(model, "t", "loss")
-    assert [tokens > 0 for _, tokens in loss] == [False, True, False, True] and evaluator.usable("t") == [1, 3]
+    assert [tokens > 0 for _, tokens in loss] == [False, True, False, True] and evaluator.inputs("t").usable() == [1, 3]
     assert [label.confidence > 0 for label in evaluator.labels(model, "t")][::2] == [False, False]
     corpus = open_corpus(
         *(WHISPER, processor, model, Rows.open({"c": recordings})),

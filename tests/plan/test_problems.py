@@ -12,6 +12,7 @@ MODELS = "experiments/e/models"
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [
+        ({"experiments/e/data": {"train": "a-train"}, "experiments/e/claims": [], MODELS: {"raw": {"from": {"scratch": {"family": "ctc"}}}}}, ["experiments.e.data: no set to score models on", "dev, test"]),
         ({f"{MODELS}/tuned/bf16": True}, ["models.tuned.bf16: unknown key; write precision: bfloat16"]),
         ({f"{MODELS}/tuned/fp16": True}, ["models.tuned.fp16: unknown key; write precision: float16"]),
         ({f"{MODELS}/tuned/track": "wandbs"}, ["models.tuned.track", "did you mean 'wandb'"]),

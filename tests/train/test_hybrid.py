@@ -1,10 +1,14 @@
 """CTC on the encoder of an encoder-decoder."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from consomme.common.files import read_json, write_json
 from consomme.families import family_named, load
+from consomme.families.vocabulary import special_ids
 from consomme.train import hybrid, losses
 from consomme.train.collate import Collator
 from consomme.train.stage import run
@@ -34,6 +38,21 @@ def test_ctc_reads_the_text_without_special_tokens_and_the_frames_of_the_audio(w
     frames = WHISPER.output_frames(None, batch["lengths"]).tolist()
     # 20 ms a frame, and one frame of silence at the end
     assert all(n * 50 <= f <= n * 50 + 2 for n, f in zip((1, 0.5), frames, strict=True))
+
+
+def test_tokens_that_only_the_tokenizers_own_file_calls_special_are_no_text(whisper, tmp_path):
+    """As in the published checkpoints."""
+    shutil.copytree(whisper, tmp_path / "as-published")
+    path = tmp_path / "as-published/tokenizer_config.json"
+    config = read_json(path)
+    lists = {key for key in config if key in ("extra_special_tokens", "additional_special_tokens")}
+    assert lists
+    write_json(path, {key: value for key, value in config.items() if key not in lists})
+    processor = WHISPER.processor(tmp_path / "as-published")
+    labels = WHISPER.labels(processor, "abcd", ["en"])
+    assert len(processor.tokenizer.all_special_ids) == 1 and len(labels) > 4
+    said = [token for token in labels if token not in special_ids(processor.tokenizer)]
+    assert said == processor.tokenizer("abcd", add_special_tokens=False).input_ids
 
 
 def test_the_head_does_not_depend_on_what_was_drawn_before_and_goes_without_a_trace(whisper):

@@ -18,17 +18,14 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
-from consomme.data.earlier import Earlier
-from consomme.data.limit import rank
 from consomme.evaluate import losses
 from consomme.evaluate.evaluation_mode import evaluating
 from consomme.evaluate.identity import hash_model, processor_key, stable
-from consomme.evaluate.left_out import in_words, share
+from consomme.evaluate.inputs import Inputs
+from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
-from consomme.families.base import BEYOND_WINDOW, Hypothesis
-from consomme.families.codes import unknown_languages
-from consomme.families.positions import most_tokens
+from consomme.families.base import Hypothesis
 from consomme.families.windows import alike, fitting, is_short, without
 
 if TYPE_CHECKING:
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.common.job import Job
-    from consomme.data.features import Features
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
@@ -44,13 +40,8 @@ Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
 VERSION = 3  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
-# what the files of a kind hold, which is part of their names; files with hypotheses alone have an older one
-KINDS = {"loss": "loss", "hypotheses": "hypotheses, cut", "labels": "labels, cut"}
 DIGITS = 24
 ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
-# Without max_new_tokens: so much longer than the longest reference of the set may a hypothesis be, and so many tokens more
-HEADROOM, MORE = 1.5, 16
-NO_LABELS = "no labels"
 
 
 class Said(NamedTuple):
@@ -102,12 +93,7 @@ class Evaluator:
         self.languages, self.decoding, self.normaliser = list(languages), dict(decoding), normaliser
         self.cache, self.batch_size, self.processor_key = Path(cache), batch_size, processor_key
         self.device = device_named(device)
-        self._inputs: dict[str, Features] = {}
-        self._spoken: dict[str, list[tuple[str, ...]]] = {}
-        self._labels: dict[str, list[list[int]]] = {}
-        self._before: dict[str, list[list[int]]] = {}
-        self._unwritten: dict[str, dict[int, str]] = {}
-        self._told: set[tuple[str, str]] = set()
+        self._inputs: dict[str, Inputs] = {}
         self._counted: dict[tuple[str, str], np.ndarray] = {}
 
     @classmethod
@@ -181,85 +167,23 @@ class Evaluator:
         longer than the model's window."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
         if not path.exists():
-            unheard = self.unheard(model, set_name)
+            unheard = self.inputs(set_name).unheard(model)
             write_json(path, self._in_row_order(model, set_name, self._label, unheard, Label("", 0.0)))
         return [Label(*label) for label in read_json(path)]
-
-    # -- rows that can't be used ---------------------------------------------------------------------------------------
-    def unheard(self, model: PreTrainedModel, set_name: str) -> dict[int, str]:
-        """The rows that the model can't take, and why, in the order of the rows; the log names them once."""
-        features, spoken = self._features(set_name), self._languages(set_name)
-        found = self.family.unheard(model, features.lengths)
-        if strange := unknown_languages(self.family, self.processor, spoken):
-            found |= {i: strange[own] for i, own in enumerate(spoken) if own in strange}
-        found |= {i: reason for i, (reason, _) in features.problems.items()}
-        return self._tell(set_name, "count as empty hypotheses and not in the loss", found)
-
-    def unmeasured(self, model: PreTrainedModel, set_name: str) -> dict[int, str]:
-        """The rows that have no part in the loss, and why: those that the model can't take, and those whose target is too
-        long for the decoder."""
-        self._targets(set_name)
-        unwritten = self._tell(set_name, "not counted in the loss", self._unwritten[set_name])
-        return self.unheard(model, set_name) | unwritten
-
-    def usable(self, set_name: str) -> list[int]:
-        """The rows whose features and labels the family can make."""
-        self._targets(set_name)
-        left_out = self._unwritten[set_name].keys() | self._features(set_name).problems.keys()
-        found = [i for i in range(len(self._rows(set_name))) if i not in left_out]
-        if not found:
-            raise ConsommeError(f"{set_name}: the model can use none of its rows, so nothing can be measured there")
-        return found
-
-    def longest(self, set_name: str) -> int | None:
-        """The most tokens of a hypothesis, by the set's longest reference in the model's tokens. None, which is as many as
-        the model has positions for, if a reference has more than these, or the set has none."""
-        texts, labels = self._rows(set_name).targets, self._targets(set_name)
-        longest = max((len(ids) for text, ids in zip(texts, labels, strict=True) if text), default=0)
-        return int(HEADROOM * longest) + MORE if longest and not self._unwritten[set_name] else None
-
-    def _targets(self, set_name: str) -> list[list[int]]:
-        """The labels of each row; empty for those in `_unwritten`."""
-        if set_name not in self._labels:
-            spoken = self._languages(set_name)
-            unknown_languages(self.family, self.processor, spoken)  # raises if the languages are wrong
-            labels, problems = [], dict[int, str]()
-            for i, text in enumerate(self._rows(set_name).targets):
-                try:
-                    labels.append(list(self.family.labels(self.processor, text, spoken[i])))
-                except Unusable as error:
-                    labels.append([])
-                    problems[i] = error.reason
-                if not labels[-1] and self.family.objective == "seq2seq":
-                    problems.setdefault(i, NO_LABELS)
-                if self._long(set_name, i):
-                    problems[i] = BEYOND_WINDOW
-            self._labels[set_name], self._unwritten[set_name] = labels, problems
-        return self._labels[set_name]
-
-    def _tell(self, set_name: str, what: str, found: Mapping[int, str]) -> dict[int, str]:
-        """Log the rows, in the same words only once. Returns them in order."""
-        if found and (set_name, what) not in self._told:
-            self._told.add((set_name, what))
-            ids = self._rows(set_name).ids
-            say(f"{set_name}: {what}: {in_words({ids[i]: found[i] for i in sorted(found)})}")
-        return {i: found[i] for i in sorted(found)}
 
     # -- cached results ----------------------------------------------------------------------------------------------
     def _key(self, model: PreTrainedModel, set_name: str, kind: str) -> str:
         content: dict[str, Any] = {
             "version": VERSION,
-            "kind": KINDS[kind],
+            "kind": kind,
             "family": self.family.name,
             "weights": hash_model(model),
             "rows": self._rows(set_name).fingerprint,
-            "languages": self._identity_of_languages(set_name),
+            "languages": digest(self.inputs(set_name).languages, DIGITS),
             "processor": self.processor_key,
         }
         if self.family.windows:
             content["short"] = is_short(self.family, model.config, self.decoding)
-            if any(self._long(set_name, i) for i in range(len(self._rows(set_name)))):
-                content["long"] = True  # before there was long-form decoding, such rows had no hypotheses
         if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = stable(getattr(model, "generation_config", None))
@@ -270,7 +194,7 @@ class Evaluator:
         path = self.cache / "evaluations" / f"{key}.json"
         if path.exists():
             return Said(**read_json(path)), False
-        unheard = self.unheard(model, set_name)
+        unheard = self.inputs(set_name).unheard(model)
         found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
         timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
         said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
@@ -287,14 +211,14 @@ class Evaluator:
         """The most tokens of a hypothesis; None: as many as the model has positions for."""
         if self.family.objective != "seq2seq":  # the audio's length says when it ends
             return None
-        return self.decoding.get("max_new_tokens") or self.longest(set_name)
+        return self.decoding.get("max_new_tokens") or self.inputs(set_name).longest
 
     def _loss(self, model: PreTrainedModel, set_name: str, around: Around | None = None) -> tuple[np.ndarray, bool]:
         """[nll, tokens] of each row, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
         if path.exists():
             return np.load(path, allow_pickle=False), False
-        left_out = self.unmeasured(model, set_name)
+        left_out = self.inputs(set_name).unmeasured(model)
         if left_out and len(left_out) == len(self._rows(set_name)):
             raise ConsommeError(f"{set_name}: none of its {len(left_out)} rows has a loss, so none is the least")
         found = self._in_row_order(model, set_name, self._nll, left_out, (0.0, 0), around)
@@ -317,10 +241,11 @@ class Evaluator:
         the start. What `generate` answers is asked for one language after the other. Rows left out have `nothing` instead."""
         import torch
 
-        rows = self._rows(set_name)
-        spoken = self._languages(set_name) if self._one_language(ask) else [()] * len(rows)
+        rows, inputs = self._rows(set_name), self.inputs(set_name)
+        spoken = inputs.languages if self._one_language(ask) else [()] * len(rows)
         numbers = {languages: n for n, languages in enumerate(dict.fromkeys(spoken))}
-        before = [len(ids) for ids in self._earlier(set_name)] if ask == self._generate else [0] * len(rows)
+        told = ask == self._generate and self.decoding.get("previous_text")
+        before = [len(ids) for ids in inputs.earlier] if told else [0] * len(rows)
         order = np.lexsort([-np.asarray(rows.lengths, dtype=np.float64), before, [numbers[s] for s in spoken]])
         order = [i for i in order.tolist() if i not in left_out]
         shared = list(zip(spoken, before, strict=True))
@@ -361,38 +286,25 @@ class Evaluator:
         """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
         changes the output, all rows of a batch have the same length; with short windows, the same window. All of them are
         alike in `shared`, too."""
-        lengths, features = self._rows(set_name).lengths, self._features(set_name)
+        lengths, inputs = self._rows(set_name).lengths, self.inputs(set_name)
         own = alike(self.family, model.config, self.decoding)
 
         def kind(i: int) -> tuple[Any, ...]:
-            return (shared[i], *((None,) if self._long(set_name, i) else (True, own(lengths[i], features[i]))))
+            return shared[i], inputs.long[i], None if inputs.long[i] else own(lengths[i], inputs.features[i])
 
         for _, group in itertools.groupby(order, key=kind):
             rows = list(group)
             for start in range(0, len(rows), size):
                 yield rows[start : start + size]
 
-    def _earlier(self, set_name: str) -> list[list[int]]:
-        """The tokens of the earlier text of each row, which is drawn by a hash of the row's id; none without
-        `previous_text`."""
-        rows = self._rows(set_name)
-        if not self.decoding.get("previous_text"):
-            return [[]] * len(rows)
-        if set_name not in self._before:
-            earlier, room = Earlier(rows, self._languages(set_name)), most_tokens(self.processor, "target")
-            texts = [earlier.of(i, np.random.default_rng(rank(name))) for i, name in enumerate(rows.ids)]
-            self._before[set_name] = [self.family.earlier(self.processor, text, room)[0] for text in texts]
-        return self._before[set_name]
-
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
         import torch
 
-        batch = self._collate(model, set_name, which, None)
+        batch, inputs = self._collate(model, set_name, which, None), self.inputs(set_name)
         decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
-        languages = self._languages(set_name)[which[0]]
-        if self.decoding.get("previous_text") and not self._long(set_name, which[0]):
-            earlier = self._earlier(set_name)
-            told = [self.family.opening(self.processor, earlier[i], languages) for i in which]
+        languages = inputs.languages[which[0]]
+        if self.decoding.get("previous_text") and not inputs.long[which[0]]:
+            told = [self.family.opening(self.processor, inputs.earlier[i], languages) for i in which]
             batch["decoder_input_ids"] = torch.tensor(told, device=self.device)
         return self.family.decode(model, self.processor, batch, languages, decoding)
 
@@ -401,9 +313,9 @@ class Evaluator:
         return list(zip(nll.tolist(), tokens.tolist(), strict=True))
 
     def _label(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Label]:
-        said, spoken = self._generate(model, set_name, which), self._languages(set_name)
-        heard = [] if self._long(set_name, which[0]) else zip(which, said, strict=True)
-        labels = {i: ids for i, one in heard if (ids := self._ids(one.text, spoken[i]))}
+        said, inputs = self._generate(model, set_name, which), self.inputs(set_name)
+        heard = [] if inputs.long[which[0]] else zip(which, said, strict=True)
+        labels = {i: ids for i, one in heard if (ids := self._ids(one.text, inputs.languages[i]))}
         sure = dict.fromkeys(which, 0.0)
         if labels:
             batch = self._collate(model, set_name, list(labels), list(labels.values()))
@@ -421,7 +333,7 @@ class Evaluator:
     def nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """The summed negative log likelihood of some rows [b], nats, and their label counts [b], on the device, with
         gradients if the caller enabled them. The model must be on the device already, and the rows `usable`."""
-        labels = self._targets(set_name)
+        labels = self.inputs(set_name).labels
         return self._measure(model, self._collate(model, set_name, which, [labels[i] for i in which]))
 
     def _measure(self, model: PreTrainedModel, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -430,8 +342,7 @@ class Evaluator:
     def _collate(
         self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None
     ) -> dict[str, torch.Tensor]:
-        inputs = self._features(set_name)
-        features = [inputs[int(i)] for i in which]
+        features = [self.inputs(set_name).features[int(i)] for i in which]
         short = is_short(self.family, model.config, self.decoding)
         window = fitting(self.family, short, max(map(len, features)))
         batch = self.family.collate(self.processor, features, labels, **window)
@@ -440,29 +351,14 @@ class Evaluator:
             for name, tensor in batch.items()
         }
 
-    def _long(self, set_name: str, row: int) -> bool:
-        """Whether the audio of a row is longer than the model's window."""
-        return self.family.windows and self.family.long(self.processor, len(self._features(set_name)[row]))
-
-    def _features(self, set_name: str) -> Features:
+    def inputs(self, set_name: str) -> Inputs:
+        """The set as this family's models take it."""
         if set_name not in self._inputs:
-            from consomme.data.features import features_of
-
-            self._inputs[set_name] = features_of(
-                self.family, self.processor, self._rows(set_name), self.cache, self.processor_key, self.languages
+            rows = self._rows(set_name)
+            self._inputs[set_name] = Inputs(
+                set_name, rows, self.family, self.processor, self.languages, self.cache, self.processor_key
             )
         return self._inputs[set_name]
-
-    def _languages(self, set_name: str) -> list[tuple[str, ...]]:
-        """The languages of each row."""
-        if set_name not in self._spoken:
-            self._spoken[set_name] = self._rows(set_name).languages(self.languages)
-        return self._spoken[set_name]
-
-    def _identity_of_languages(self, set_name: str) -> Any:
-        """What a result's key holds of them: those of all rows, or a digest where rows differ."""
-        spoken = self._languages(set_name)
-        return list(spoken[0]) if len(set(spoken)) == 1 else digest(spoken, DIGITS)
 
     def _rows(self, set_name: str) -> Rows:
         if set_name not in self.sets:

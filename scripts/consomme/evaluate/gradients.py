@@ -28,7 +28,7 @@ def shuffled(judge: Judge, seed: int) -> Iterator[tuple[str, int]]:
     while True:
         name = names[random.choice(len(names), p=share / share.sum())]
         if not waiting[name]:
-            usable = judge.evaluator().usable(name)
+            usable = judge.evaluator().inputs(name).usable()
             waiting[name] = [usable[i] for i in random.permutation(len(usable))]
         yield name, waiting[name].pop()
 

@@ -118,7 +118,7 @@ class _Lazy:
             self.loaded = evaluator, load(self.folder, evaluator.device)
         evaluator, model = self.loaded
         asked = f"{split} {name}"
-        return evaluator.hypotheses(model, asked), evaluator.unheard(model, asked)
+        return evaluator.hypotheses(model, asked), evaluator.inputs(asked).unheard(model)
 
 
 def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:

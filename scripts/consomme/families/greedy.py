@@ -71,10 +71,7 @@ class CtcFamily(Family):
 
         from consomme.families.settings import to_model
 
-        if int(decoding.get("num_beams") or 1) != 1:
-            raise ConsommeError(
-                f"decoding.num_beams: {decoding['num_beams']} given; {self.name} decodes greedily, so 1"
-            )
+        only_greedy(decoding, self.name)
         batch = to_model(model, batch)
         with torch.inference_mode():
             best = model(**batch).logits.argmax(-1)
@@ -128,6 +125,12 @@ def head_misfit(config: Any, tokenizer: Any) -> str | None:
         if meant.isalnum():
             return f"the space between words has the id {space}, which is that of '{meant}' in its vocabulary"
     return None
+
+
+def only_greedy(decoding: Mapping[str, Any], family: str) -> None:
+    """ConsommeError if beams are asked for."""
+    if int(decoding.get("num_beams") or 1) != 1:
+        raise ConsommeError(f"decoding.num_beams: {decoding['num_beams']} given; {family} decodes greedily, so 1")
 
 
 def lengths_of(batch: Mapping[str, Tensor]) -> Tensor:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from consomme.common.errors import ConsommeError
 from consomme.families import fast_conformer, keys
 from consomme.families.fast_conformer import DROPOUTS, PADDING, STACKS, UNKNOWN, FastConformer, Tokenizer
-from consomme.families.greedy import lengths_of, pad_frames, words
+from consomme.families.greedy import lengths_of, only_greedy, pad_frames, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,10 +77,7 @@ class Transducer(FastConformer):
 
         from consomme.families.settings import options_for, to_model
 
-        if int(decoding.get("num_beams") or 1) != 1:
-            raise ConsommeError(
-                f"decoding.num_beams: {decoding['num_beams']} given; {self.name} decodes greedily, so 1"
-            )
+        only_greedy(decoding, self.name)
         batch, blank = to_model(model, batch), model.config.blank_token_id
         frames = self.frames(model, batch)
         most = frames * model.config.max_symbols_per_step

@@ -23,6 +23,13 @@ def _special(tokenizer: Any) -> frozenset[str]:
 
 
 @lru_cache(maxsize=8)
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """The ids in labels that are no text: of special tokens, the unknown one among them, and of timestamps."""
+    named = tokenizer.convert_tokens_to_ids(sorted(_special(tokenizer)))
+    return frozenset({*named, *tokenizer.all_special_ids, *getattr(tokenizer, "timestamps", ())})
+
+
+@lru_cache(maxsize=8)
 def _names(tokenizer: Any) -> re.Pattern[str]:
     names = sorted({*_special(tokenizer), tokenizer.unk_token} - {None}, key=len, reverse=True)
     return re.compile("|".join(re.escape(name) for name in names if len(name) > 1) or "(?!)")

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, Unusable, nearest
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.settings import Section
-from consomme.families import keys, subwords
+from consomme.families import keys, subwords, whisper_tokens
 from consomme.families.base import BART_STACKS, BEYOND_WINDOW, Hypothesis, Segment
 from consomme.families.codes import code_of
 from consomme.families.positions import bounded, fits, most_tokens
 from consomme.families.transcription import Transcriber
+from consomme.families.whisper_tokens import END, PREFIX, PREVIOUS, SILENT, START
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
 
-END, START, SILENT = "<|endoftext|>", "<|startoftranscript|>", "<|notimestamps|>"
-TASKS = ("<|translate|>", "<|transcribe|>")
-PREVIOUS = "<|startofprev|>"
-OTHERS = ("<|startoflm|>", PREVIOUS, "<|nospeech|>")
-LANGUAGE = re.compile(r"<\|[a-z]{2,3}\|>")
 # what config.json said of decoding before generation_config.json existed
 GENERATION = (
     "bos_token_id",
@@ -37,9 +32,6 @@ GENERATION = (
     "begin_suppress_tokens",
     "max_length",
 )
-ENGLISH_ONLY_END = 50256  # the id of END in OpenAI's English-only vocabulary; 50257 in the multilingual one
-PREFIX = 4  # START, language, task, SILENT
-TICK = 0.02  # seconds between two timestamps
 MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
 
 
@@ -87,11 +79,11 @@ class Whisper(Transcriber):
         if window != int(window) or not 1 <= window <= 30:
             raise ConsommeError(f"scratch.window: {window} given; whole seconds from 1 to 30 are allowed")
         tokens = merged("tokenizer", self.tokenizer, tokenizer)
-        speech = _tokenizer(texts, tokens, languages, settings["max_target_positions"])
+        speech = whisper_tokens.new_tokenizer(texts, tokens, languages, settings["max_target_positions"])
         extractor = WhisperFeatureExtractor(feature_size=settings["num_mel_bins"], chunk_length=int(window))
         end, start = speech.convert_tokens_to_ids([END, START])
         ids = {"pad_token_id": end, "bos_token_id": end, "eos_token_id": end, "decoder_start_token_id": start}
-        known = generation_ids(speech)
+        known = whisper_tokens.generation_ids(speech)
         fixed = {
             **ids,
             "vocab_size": len(speech),
@@ -127,7 +119,7 @@ class Whisper(Transcriber):
         # timestamps are the model's last tokens, whether the tokenizer's files name them or not
         first = made.tokenizer.convert_tokens_to_ids(SILENT) + 1
         made.tokenizer.timestamps = range(first, max(first, config(path).get("vocab_size", 0)))
-        made.tokenizer.english_only = _trimmed_english(path)
+        made.tokenizer.english_only = whisper_tokens.trimmed_english(path)
         return made
 
     def settle(self, source: Path, folder: Path, languages: Sequence[str]) -> str:
@@ -139,7 +131,11 @@ class Whisper(Transcriber):
         path = folder / "generation_config.json"
         old = config(folder)
         there = json_mapping(path) if path.is_file() else {key: old[key] for key in GENERATION if key in old}
-        added = {k: v for k, v in generation_ids(self.processor(folder).tokenizer).items() if there.get(k) is None}
+        added = {
+            k: v
+            for k, v in whisper_tokens.generation_ids(self.processor(folder).tokenizer).items()
+            if there.get(k) is None
+        }
         if not added:
             return ""
         write_json(path, {**there, **added})
@@ -177,7 +173,7 @@ class Whisper(Transcriber):
                 write_json(file, after)
 
     def some_languages(self, source: Path) -> list[str]:
-        known = generation_ids(self.processor(source).tokenizer).get("lang_to_id", {"<|en|>": 0})
+        known = whisper_tokens.generation_ids(self.processor(source).tokenizer).get("lang_to_id", {"<|en|>": 0})
         return ["en"] if "<|en|>" in known else [next(iter(known)).strip("<|>")]
 
     def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
@@ -213,10 +209,10 @@ class Whisper(Transcriber):
                 "timestamps: the model has no tokens for them, as none that is made from scratch has; start from a published "
                 "Whisper, or leave `timestamps` out"
             )
-        ids = _prefix(tokenizer, languages)[1:-1]
+        ids = whisper_tokens.prefix(tokenizer, languages)[1:-1]
         for number, (start, end, text) in enumerate(segments):
             said = self.said(tokenizer, f" {text}" if number else text)
-            ids += [_timestamp(tokenizer, start), *said, _timestamp(tokenizer, end)]
+            ids += [whisper_tokens.timestamp(tokenizer, start), *said, whisper_tokens.timestamp(tokenizer, end)]
         ids.append(self.end(tokenizer))
         return fits(tokenizer, ids, " ".join(text for *_, text in segments), "target")
 
@@ -230,7 +226,7 @@ class Whisper(Transcriber):
         return [tokenizer.convert_tokens_to_ids(PREVIOUS), *said[-room:]], len(said) > room
 
     def opening(self, processor: Any, earlier: Sequence[int], languages: Sequence[str]) -> list[int]:
-        return [*earlier, *_prefix(processor.tokenizer, languages)]
+        return [*earlier, *whisper_tokens.prefix(processor.tokenizer, languages)]
 
     def decode(
         self,
@@ -255,7 +251,7 @@ class Whisper(Transcriber):
     def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
         """Language, task and no-timestamps tokens: <|startoftranscript|> is not among them, as the model puts it before
         the labels itself."""
-        return _prefix(tokenizer, languages)[1:]
+        return whisper_tokens.prefix(tokenizer, languages)[1:]
 
     def end(self, tokenizer: Any) -> int:
         return tokenizer.convert_tokens_to_ids(END)
@@ -298,9 +294,9 @@ class Whisper(Transcriber):
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
         """Without languages the model detects that of each example."""
-        settings: dict[str, Any] = {"return_timestamps": False, **generation_ids(processor.tokenizer)}
-        if not _english_only(processor.tokenizer):
-            language = _language(processor.tokenizer, languages) if languages else None
+        settings: dict[str, Any] = {"return_timestamps": False, **whisper_tokens.generation_ids(processor.tokenizer)}
+        if not whisper_tokens.english_only(processor.tokenizer):
+            language = whisper_tokens.language_token(processor.tokenizer, languages) if languages else None
             settings |= {"language": language, "task": "transcribe"}
         return settings
 
@@ -355,49 +351,6 @@ def _align(model: Any, moved: Callable[[int, int], list[int] | None]) -> None:
         model.generation_config.alignment_heads = left or None
 
 
-def generation_ids(tokenizer: Any) -> dict[str, Any]:
-    """What transformers' `generate` has to know of the tokenizer, by the keys of generation_config.json. ConsommeError if
-    the tokenizer lacks a token that every Whisper has."""
-    known = tokenizer.get_added_vocab()
-    english = _english_only(tokenizer)
-    spoken = {} if english else {token: number for token, number in known.items() if LANGUAGE.fullmatch(token)}
-    needed = [START, SILENT, *([] if english else TASKS)]
-    lost = [token for token in needed if token not in known] or (
-        [] if english or spoken else ["a language, such as <|en|>"]
-    )
-    if lost:
-        raise ConsommeError(
-            f"its tokenizer has no token for {lost[0]}, which Whisper is asked with; copy the tokenizer's files from the "
-            "checkpoint that this one was trained from"
-        )
-    ids: dict[str, Any] = {"is_multilingual": not english, "no_timestamps_token_id": known[SILENT]}
-    if PREVIOUS in known:
-        ids["prev_sot_token_id"] = known[PREVIOUS]
-    if not english:
-        ids |= {"lang_to_id": spoken, "task_to_id": {token.strip("<|>"): known[token] for token in TASKS}}
-    return ids
-
-
-def _english_only(tokenizer: Any) -> bool:
-    return getattr(tokenizer, "english_only", False) or tokenizer.convert_tokens_to_ids(END) == ENGLISH_ONLY_END
-
-
-def _trimmed_english(path: Path) -> bool:
-    """Whether the generation config says that the model is English-only: ids say nothing in a trimmed vocabulary."""
-    from consomme.common.files import read_json
-
-    file = path / "generation_config.json"
-    return file.is_file() and read_json(file).get("is_multilingual") is False
-
-
-def _language(tokenizer: Any, languages: Sequence[str]) -> str:
-    """The token of the spoken language. Unusable if the tokenizer has none."""
-    if not languages:
-        raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
-    known = [token.strip("<|>") for token in tokenizer.get_added_vocab() if LANGUAGE.fullmatch(token)]
-    return f"<|{code_of(languages[0], known, 'whisper')}|>"
-
-
 def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hypothesis:
     """A hypothesis from the segments that transformers' `generate` returns. limit: the most new tokens of a call."""
     segments, end, cut = [], tokenizer.convert_tokens_to_ids(END), False
@@ -412,64 +365,6 @@ def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hy
         segments.append(Segment(float(segment["start"]), float(segment["end"]) if ended else None, text.strip()))
         cut = cut or (len(whole) > limit and end not in whole)
     return Hypothesis(" ".join(s.text for s in segments if s.text), cut, segments)
-
-
-def _timestamp(tokenizer: Any, seconds: float) -> int:
-    """The id of the token for a time."""
-    return tokenizer.timestamps[min(max(round(seconds / TICK), 0), len(tokenizer.timestamps) - 1)]
-
-
-def _prefix(tokenizer: Any, languages: Sequence[str]) -> list[int]:
-    """The tokens before a transcript, as the stock tokenizer's set_prefix_tokens puts them."""
-    names = [START, SILENT]
-    if not _english_only(tokenizer):
-        names[1:1] = [_language(tokenizer, languages), "<|transcribe|>"]
-    return tokenizer.convert_tokens_to_ids(names)
-
-
-def _tokenizer(
-    texts: Callable[[], Iterator[str]], settings: Mapping[str, Any], languages: Sequence[str], positions: int
-) -> Any:
-    """Byte-level BPE of at most `vocab_size` pieces (256 of them bytes), then Whisper's special tokens."""
-    import json
-
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import WhisperTokenizer
-    from transformers.models.whisper.tokenization_whisper import LANGUAGES
-
-    if settings["type"] != "bpe":
-        raise ConsommeError(f"tokenizer.type: '{settings['type']}' given; allowed for whisper: bpe")
-    if settings["vocab_size"] < 256:
-        raise ConsommeError(
-            f"tokenizer.vocab_size: {settings['vocab_size']} given; at least 256, one a byte, are needed"
-        )
-    if not languages:
-        raise ConsommeError("languages: whisper needs the spoken language; give its code, such as [en]")
-    for code in languages:
-        if code not in LANGUAGES:
-            raise ConsommeError(
-                f"languages: whisper knows no '{code}'{nearest(code, LANGUAGES)}; allowed: {', '.join(sorted(LANGUAGES))}"
-            )
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings["vocab_size"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
-    )
-    bpe.train_from_iterator(texts(), trainer)
-    trained = json.loads(bpe.to_str())["model"]
-    # all languages in their order: the stock tokenizer counts their ids from START
-    special = [START, *(f"<|{code}|>" for code in LANGUAGES), *TASKS, *OTHERS, SILENT]
-    return WhisperTokenizer(
-        vocab=trained["vocab"] | {END: len(trained["vocab"])},
-        merges=[tuple(m) for m in trained["merges"]],
-        additional_special_tokens=special,
-        pad_token=END,
-        model_max_length=positions,
-        clean_up_tokenization_spaces=False,
-        language=languages[0],
-        task="transcribe",
-    )
 
 
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:

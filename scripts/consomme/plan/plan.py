@@ -173,7 +173,10 @@ class Study:
     def costs(self) -> dict[str, Any]:
         """The spec of the job that measures size and speed."""
         g = self.first
-        corpora = next(iter((g.data.dev or g.data.test).values()))
+        sets = g.data.dev or g.data.test
+        if not sets:
+            fail(f"experiments.{self.name}.data", "no set to score models on: give dev, test or both")
+        corpora = next(iter(sets.values()))
         return {
             "stage": "report",
             "version": VERSIONS["report"],
@@ -243,7 +246,7 @@ class Plan:
                 if not replicates or len(set(replicates)) < len(replicates):
                     fail(f"experiments.{name}.repeat", f"the seeds must differ; given: {replicates}")
                 study = Study(name, {str(r): graphs.get(name, r).complete() for r in replicates})
-                _ = study.claims
+                _ = study.claims, study.costs
                 self.studies[name] = study
             except ConfigurationError as error:
                 problems.append(str(error))

@@ -41,7 +41,7 @@ def cosines(model: PreTrainedModel, family: Family, side: str, judge: Judge) -> 
     try:
         with evaluating(model, judge.device), torch.no_grad():
             for name, weight in weights.items():
-                rows = judge.evaluator().usable(name)[:ROWS]
+                rows = judge.evaluator().inputs(name).usable()[:ROWS]
                 share = weight / sum(weights.values()) / len(rows)
                 for row in rows:
                     states.clear()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from consomme.families.vocabulary import special_ids
 from consomme.families.windows import fitting
 from consomme.train.microbatches import PASS, microbatches
 
@@ -37,7 +38,7 @@ class Collator:
     ) -> None:
         self.family, self.processor, self.short, self.full = family, processor, short, full
         tokenizer = getattr(processor, "tokenizer", processor)
-        self.special = {*tokenizer.all_special_ids, *getattr(tokenizer, "timestamps", ())} if ctc else None
+        self.special = special_ids(tokenizer) if ctc else None
         self.per_pass, self.room = per_pass, room
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -78,7 +79,9 @@ class Collator:
         longest = batch["input_features"].shape[-1] if self.family.windows else max(lengths)
         return batch, longest * len(lengths)
 
-    def _for_ctc(self, labels: Sequence[Sequence[int]], lengths: Sequence[int], special: set[int]) -> dict[str, Any]:
+    def _for_ctc(
+        self, labels: Sequence[Sequence[int]], lengths: Sequence[int], special: Collection[int]
+    ) -> dict[str, Any]:
         import torch
 
         from consomme.families.settings import padded

@@ -20,6 +20,7 @@ from consomme.evaluate.left_out import SHOWN, first
 from consomme.families.base import BEYOND_WINDOW
 from consomme.families.codes import unknown_languages
 from consomme.families.positions import REASONS, positions
+from consomme.families.vocabulary import special_ids
 from consomme.train.augment import Augmenter
 from consomme.train.sampler import Key
 
@@ -282,7 +283,7 @@ def open_corpus(
         leave_out(i, TOO_SHORT if family.objective == "ctc" else TOO_LONG)
     chosen, shortened = chosen[fits], shortened[fits]
     if hybrid and len(chosen):
-        special = set(getattr(processor, "tokenizer", processor).all_special_ids)
+        special = special_ids(getattr(processor, "tokenizer", processor))
         frames = family.output_frames(model, torch.as_tensor(np.maximum(shortened, 1))).numpy()
         said = [[token for token in labels[i].tolist() if token not in special] for i in chosen]
         fits = np.array([needed(s, True) <= f for s, f in zip(said, frames, strict=True)], dtype=bool)

@@ -33,7 +33,10 @@ def scored(
     if score.searches:
         at = judge()
         weights = {name: weight for name, weight in at.choice.weights.items() if weight}
-        sets = [(at.rows_of_set(name).select(at.evaluator().usable(name)), weight) for name, weight in weights.items()]
+        sets = [
+            (at.rows_of_set(name).select(at.evaluator().inputs(name).usable()), weight)
+            for name, weight in weights.items()
+        ]
         languages = at.job.spec["languages"]
         processor = at.evaluator().processor
         subject = Subject(model, family, processor, sets, languages, at.device, seed, of, sides, plan)
