@@ -18,7 +18,7 @@ def test_an_optimizer_without_its_package_stops_a_run_once_for_each_node(change,
     plan = Plan(change({"experiments.e.models.tuned.optim": "adamw_8bit"}))
     with pytest.raises(ConfigurationError) as error:
         plan.need_sources()
-    line = "experiments.e.models.tuned.optim: 'adamw_8bit' needs the package bitsandbytes: pip install 'consomme[bitsandbytes]'"
+    line = "experiments.e.models.tuned.optim: 'adamw_8bit' needs the package bitsandbytes: pip install -e '.[bitsandbytes]'"
     assert str(error.value).splitlines()[0] == line and "optim" not in str(error.value).split(line)[1]
 
 
@@ -27,6 +27,6 @@ def test_a_tracker_without_its_package_is_a_caution(change, absent, capsys):
     plan.need_sources()
     look.overview(plan)
     assert (
-        "experiments.e.models.tuned.track: wandb isn't installed (pip install 'consomme[wandb]'); without it the training goes "
+        "experiments.e.models.tuned.track: wandb isn't installed (pip install -e '.[wandb]'); without it the training goes "
         "on untracked" in capsys.readouterr().out
     )

@@ -13,8 +13,8 @@ def installed(extra: str) -> bool:
 
 
 def command(extra: str) -> str:
-    """The command that installs it."""
-    return f"pip install 'consomme[{extra}]'"
+    """The command that installs it, in the clone."""
+    return f"pip install -e '.[{extra}]'"
 
 
 def require(extra: str, who: str) -> None:
