@@ -86,8 +86,10 @@ def dropped_by_rank(density: float, epsilon: float, seed: int) -> Thinning:
         def thin(vectors: np.ndarray) -> np.ndarray:
             sizes = np.abs(vectors).reshape(len(vectors), -1, row)
             falling = np.argsort(-sizes, axis=-1, kind="stable")
-            ranks = np.argsort(falling, axis=-1).reshape(vectors.shape)
-            chance = density + epsilon / 2 - epsilon * ranks / row
+            chance = np.empty_like(sizes)
+            by_rank = density + epsilon / 2 - epsilon * np.arange(row) / row
+            np.put_along_axis(chance, falling, np.broadcast_to(by_rank, falling.shape), axis=-1)
+            chance = chance.reshape(vectors.shape)
             stays = np.stack([g.random(vectors.shape[1]) for g in generators]) < chance
             return np.divide(vectors, chance, out=np.zeros_like(vectors), where=stays)
 
