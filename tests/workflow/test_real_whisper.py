@@ -61,22 +61,25 @@ def test_a_published_whisper_goes_the_whole_path(empty, checkpoint, language):
     empty.run()
     results = empty.folder / "results/e"
     scores = pd.read_csv(results / "scores.tsv", sep="\t", keep_default_na=False)
-    rates = scores[(scores.split == "test") & (scores.metric == "wer")].groupby("model").value.min()
-    assert {"base", "tuned/best", "soup", "half", "healed"} <= set(rates.index)
-    # it hears the language: another one, digits for words or a cut text would be far off
-    assert rates["base"] < 60 and rates["soup"] < 60
-    # CTranslate2's copy says what the soup says
-    exported = read_json(results / "current/small/provenance.json")
-    assert exported["verb"] == "export" and (results / "current/small/model.bin").is_file()
-    # and so does the stock pipeline, told nothing but the folder
+    words = scores[(scores.split == "test") & (scores.metric == "wer")]
+    assert {"base", "tuned/best", "soup", "half", "healed"} <= set(words.model)
+    # it hears the language: another one, digits for words or a cut text would be far off. After so few steps this holds
+    # for tuned models in full windows alone
+    base, soup = (
+        words[words.way == ""].set_index("model").value,
+        words[words.way == "full window"].set_index("model").value,
+    )
+    assert base["base"] < 60 and soup["soup"] < 60
+    # CTranslate2's copy in 8 bits says nearly what the soup says
+    agreement = read_json(results / "current/small/provenance.json")["agreement"]
+    assert agreement["same"] >= agreement["examples"] / 2
+    # and the stock pipeline, told nothing but the folder, says it to the letter. By itself it searches with five beams
     hears = pipeline("automatic-speech-recognition", model=str(results / "current/soup"), device="cpu")
-    said = [
-        row
-        for file in (results / "hypotheses").glob("soup-*/test/*.jsonl")
-        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines())
-    ]
+    (index,) = (results / "hypotheses").glob("soup-*/*.json")
+    path = next(e["path"] for e in read_json(index)["sets"] if e["split"] == "test" and e.get("way") == "full window")
+    rows = [json.loads(line) for line in (empty.folder / path).read_text(encoding="utf-8").splitlines()][:4]
     clips = pd.read_csv(REAL / f"prompts/{language}.tsv", sep="\t", quoting=3).set_index("id").audio
-    one = said[0]["id"]
-    wave, rate = soundfile.read(REAL / "prompts" / clips[one], dtype="float32")
-    heard = hears({"raw": wave, "sampling_rate": rate})["text"].strip()
-    assert heard in {row["hypothesis"].strip() for row in said if row["id"] == one}
+    for row in rows:
+        wave, rate = soundfile.read(REAL / "prompts" / clips[row["id"]], dtype="float32")
+        heard = hears({"raw": wave, "sampling_rate": rate}, generate_kwargs={"num_beams": 1})
+        assert heard["text"].strip() == row["hypothesis"]
