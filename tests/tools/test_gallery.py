@@ -20,7 +20,7 @@ experiments:
   e:
     task: asr
     languages: [en]
-    data: {train: a}
+    data: {train: a, dev: a}
     models:
       raw: {from: {scratch: {family: ctc}}}
       one: {train: raw, max_steps: 3, augment: {spec_augment: SM, speed: [0.9]}}
