@@ -62,7 +62,7 @@ def _run(given: argparse.Namespace) -> bool:
     import torch
 
     from consomme.families import family_of, load
-    from consomme.families.windows import fitting, is_short
+    from consomme.families.windows import Window
 
     torch.set_num_threads(given.threads)
     family = family_of(given.model)
@@ -70,11 +70,11 @@ def _run(given: argparse.Namespace) -> bool:
         raise ConsommeError(f"{given.model}: a model of family {family.name} translates; use consomme.translate")
     model, processor = load(given.model, given.device), family.processor(given.model)
     languages = [given.language] if given.language else _languages(family, given.model)
-    size, short, answered = 1 if family.padding_matters(model.config) else BATCH, is_short(family, model.config), 0
+    size, window, answered = 1 if family.padding_matters(model.config) else BATCH, Window.of(family, model.config), 0
     heard = _heard(family, model, processor, given.audio)
     for some in _batches(heard, family, processor, size):
         features = [one for _, one in some]
-        batch = family.collate(processor, features, None, **fitting(family, short, max(map(len, features))))
+        batch = family.collate(processor, features, None, **window.fitting(features))
         said = family.decode(model, processor, batch, languages, {"num_beams": given.num_beams})
         for (path, _), hypothesis in zip(some, said, strict=True):
             print(f"{path}\t{hypothesis.text}", flush=True)

@@ -1,6 +1,7 @@
 """Further ways of decoding: behind previous text, with timestamps; and what of the times can be right."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,12 @@ def test_the_stage_tries_the_test_sets_in_each_way(whisper, corpus, tmp_path, fo
     before = job.out.read_bytes()
     run(job)  # nothing is decoded again
     assert job.out.read_bytes() == before
+    alone = replace(job, spec={**spec, "ways": False}, out=tmp_path / "run.json")  # one of a sweep's runs
+    run(alone)
+    assert [(e["split"], e.get("way")) for e in json.loads(alone.out.read_text())["sets"]] == [
+        ("dev", None),
+        ("test", None),
+    ]
     assert ways({}, ["timestamps", "previous_text"], folders("ctc")) == {}
     short = ways({}, ["timestamps", "previous_text"], folders("whisper"))
     assert list(short) == ["full window", "previous text"]  # it has no tokens for timestamps

@@ -89,6 +89,20 @@ def test_what_trainings_use_beside_the_words_is_measured(change):
     assert besides(**{"experiments.e.models.tuned.sweep": grid}) == ("previous_text",)
 
 
+def test_other_ways_of_decoding_are_left_to_what_is_no_run_of_a_sweep(small):
+    evaluations = Plan(small).studies["e"].evaluations
+    without = {e.model.name for e in evaluations if e.settings.get("ways") is False}
+    assert without and without == {e.model.name for e in evaluations if e.model.run and e.model.run != "best"}
+
+
+def test_a_precision_that_is_not_given_is_no_identity(small, change, digests):
+    def decodings(**more):
+        return {e.settings["decoding_digest"] for e in Plan(change(more)).studies["e"].evaluations}
+
+    assert "precision" not in Plan(small).studies["e"].evaluations[0].settings["decoding"]
+    assert len(decodings() | decodings(**{"experiments.e.decoding": {"precision": "bfloat16"}})) == 2
+
+
 def test_spelling_order_and_labels_are_no_identity(small, change, digests):
     respelt = change({
         "experiments.e.models.tuned.sweep": {"grid": {"data.share": ["1/2", 1], "learning_rate": ["0.00001", "3.0e-5"]}},

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consomme.families import family_named, load
-from consomme.families.windows import is_short
+from consomme.families.windows import RARE, Window
 from consomme.train.collate import Collator, draw
 from consomme.train.stage import run
 
@@ -83,10 +83,34 @@ def test_from_scratch_short_is_the_default_and_stays_with_the_model(tmp_path, wh
     made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=2)
     run(made)
     assert "short windows" in capfd.readouterr().err
-    assert is_short(WHISPER, load(made.out).config)
+    config = load(made.out).config
+    assert Window.of(WHISPER, config).short
     full = job(tmp_path / "b", made.out, {"tones": tones}, max_steps=2, window="full")
     run(full)
-    assert not is_short(WHISPER, load(full.out).config) and load(full.out).config.max_source_positions == 200
+    assert not Window.of(WHISPER, load(full.out).config).short and load(full.out).config.max_source_positions == 200
+
+
+def test_a_window_is_never_shorter_than_those_of_the_training(tmp_path, whisper, tones, job):
+    """Whisper repeats its words to the last position in a window that is shorter than all it was trained on."""
+    from consomme.data.prepared import Rows
+
+    made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=1)
+    run(made)
+    frames = sorted(
+        len(WHISPER.features(WHISPER.processor(whisper), wave)) for wave in map(Rows.open([tones]).source, range(48))
+    )
+    window = Window.of(WHISPER, load(made.out).config)
+    assert window.least == WHISPER.window(frames[int(48 * RARE)]) > WHISPER.window(1)
+    assert window.fitting([np.zeros((1, 80))]) == {"frames": window.least}
+    assert window.fitting([np.zeros((1, 80)), np.zeros((390, 80))]) == {"frames": WHISPER.window(390)}
+    alike = window.alike(load(made.out).config)
+    assert (
+        alike(0, np.zeros((1, 80)))
+        == alike(0, np.zeros((frames[0], 80)))
+        == window.least
+        < alike(0, np.zeros((390, 80)))
+    )
+    assert Window.of(WHISPER, load(whisper).config).least == 0  # from scratch: not trained yet
 
 
 def test_what_is_said_to_a_row_does_not_depend_on_the_rows_beside_it(tmp_path, whisper, tones):

@@ -41,7 +41,9 @@ def measure(
     from consomme.data.features import usable
     from consomme.data.prepared import Rows
     from consomme.families import family_of, load
-    from consomme.families.windows import FULL, SHORT, fitting, is_short, without
+    from consomme.families.precision import at_precision
+    from consomme.families.settings import to_model
+    from consomme.families.windows import Window, without
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
@@ -64,11 +66,11 @@ def measure(
     amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
     # no_grad: in inference mode torch's counter misses weights that are computed from others, such as those of weight norm
     with torch.no_grad():
-        short = is_short(family, model.config, spec.get("decoding"))
-        window = fitting(family, short, max(map(len, features)))
+        window = Window.of(family, model.config, spec.get("decoding"))
+        fitting = window.fitting(features)
         flops = None
         if count_flops:
-            batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **window).items()}
+            batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **fitting).items()}
             wanted = batch.pop("labels")
             if family.objective != "ctc" and "decoder_input_ids" not in batch:
                 batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
@@ -76,9 +78,11 @@ def measure(
                 model(**batch)
             flops = float(counter.get_total_flops()) / amount
             del batch
-    with torch.inference_mode():
-        batch = {k: v.to(device) for k, v in family.collate(processor, features, None, **window).items()}
-        decoding = without(spec.get("decoding") or {})
+    asked = spec.get("decoding") or {}
+    precision = {k: v for k, v in asked.items() if k == "precision" and v}
+    with at_precision(model, asked.get("precision")), torch.inference_mode():
+        batch = to_model(model, family.collate(processor, features, None, **fitting))
+        decoding = without(asked)
         if family.objective == "seq2seq":
             decoding = as_long(decoding, max(map(len, labels)))
         times: list[float] = []
@@ -99,8 +103,8 @@ def measure(
         "rounds": [written / seconds for seconds in times[1:] or times],
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
-        "window": (SHORT if short else FULL) if family.windows else "",
-        "decoding": written_as(decoding, speech) if family.objective == "seq2seq" else "",
+        "window": window.name,
+        "decoding": written_as(decoding | precision, speech) if family.objective == "seq2seq" else "",
     }
 
 
@@ -121,7 +125,8 @@ def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def written_as(decoding: Mapping[str, Any], speech: bool) -> str:
     """Decoding settings in a line. For speech without the number of tokens, because speed is measured in seconds of audio."""
     hidden = {"min_new_tokens", *(["max_new_tokens"] if speech else [])}
-    return ", ".join(f"{key}={value:g}" for key, value in sorted(decoding.items()) if key not in hidden)
+    shown = {key: value for key, value in sorted(decoding.items()) if key not in hidden}
+    return ", ".join(f"{key}={value if isinstance(value, str) else format(value, 'g')}" for key, value in shown.items())
 
 
 def as_long(decoding: Mapping[str, Any], tokens: int) -> dict[str, Any]:

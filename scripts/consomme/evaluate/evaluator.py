@@ -26,7 +26,8 @@ from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named, family_of
 from consomme.families.base import Hypothesis
-from consomme.families.windows import alike, fitting, is_short, without
+from consomme.families.precision import at_precision
+from consomme.families.windows import Window, without
 
 if TYPE_CHECKING:
     import torch
@@ -183,7 +184,7 @@ class Evaluator:
             "processor": self.processor_key,
         }
         if self.family.windows:
-            content["short"] = is_short(self.family, model.config, self.decoding)
+            content["short"] = Window.of(self.family, model.config, self.decoding).short
         if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = stable(getattr(model, "generation_config", None))
@@ -195,7 +196,8 @@ class Evaluator:
         if path.exists():
             return Said(**read_json(path)), False
         unheard = self.inputs(set_name).unheard(model)
-        found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
+        with at_precision(model, self.decoding.get("precision")):
+            found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
         timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
         said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
         if said.cut:
@@ -287,7 +289,7 @@ class Evaluator:
         changes the output, all rows of a batch have the same length; with short windows, the same window. All of them are
         alike in `shared`, too."""
         lengths, inputs = self._rows(set_name).lengths, self.inputs(set_name)
-        own = alike(self.family, model.config, self.decoding)
+        own = Window.of(self.family, model.config, self.decoding).alike(model.config)
 
         def kind(i: int) -> tuple[Any, ...]:
             return shared[i], inputs.long[i], None if inputs.long[i] else own(lengths[i], inputs.features[i])
@@ -343,9 +345,8 @@ class Evaluator:
         self, model: PreTrainedModel, set_name: str, which: Sequence[int], labels: list[list[int]] | None
     ) -> dict[str, torch.Tensor]:
         features = [self.inputs(set_name).features[int(i)] for i in which]
-        short = is_short(self.family, model.config, self.decoding)
-        window = fitting(self.family, short, max(map(len, features)))
-        batch = self.family.collate(self.processor, features, labels, **window)
+        window = Window.of(self.family, model.config, self.decoding)
+        batch = self.family.collate(self.processor, features, labels, **window.fitting(features))
         return {
             name: tensor.to(self.device, model.dtype if tensor.is_floating_point() else None)
             for name, tensor in batch.items()

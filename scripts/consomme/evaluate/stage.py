@@ -44,7 +44,8 @@ def run(job: Job) -> None:
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
     known = _known(state, weights, job.spec["version"])
     names, decodings = {job.spec["decoding_digest"]: ""}, {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
-    for way, given in ways(job.spec["decoding"], job.spec.get("besides", ()), model).items():
+    others = ways(job.spec["decoding"], job.spec.get("besides", ()), model) if job.spec.get("ways", True) else {}
+    for way, given in others.items():
         names[digest(given, 8)] = way
         decodings[digest(given, 8)] = _Lazy(replace(job, spec={**job.spec, "decoding": given}), model, rows)
     index = []

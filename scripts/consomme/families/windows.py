@@ -1,46 +1,67 @@
 """Short windows: a model whose input has one fixed length (Whisper: 30 s) gets only the length that its batch needs.
 
-`trained_window` in config.json records how a model was trained. Other code doesn't read it and uses the full window, so
-both windows are scored."""
+`trained_window` in config.json records how a model was trained, and `shortest_window` the shortest window it then saw. In a
+shorter one Whisper doesn't find the end: it repeats the words until its positions are used up. Other code reads neither
+key and uses the full window, so both windows are scored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from consomme.families.base import Family
 
-KEY = "trained_window"
+KEY, SHORTEST = "trained_window", "shortest_window"
 FULL, SHORT = "full", "short"
+RARE = 0.05  # share of the training rows whose windows are too few to have taught anything
 
 
-def is_short(family: Family, config: Any, decoding: Mapping[str, Any] | None = None) -> bool:
-    """Whether a model with this config is to be run on short windows: as `decoding.window` says, else as trained."""
-    if not family.windows:
-        return False
-    return ((decoding or {}).get("window") or getattr(config, KEY, None) or FULL) == SHORT
+@dataclass(frozen=True)
+class Window:
+    """The window of a model's inputs. short: whether it is that of the batch; least: frames that it then has at least."""
+
+    family: Family
+    short: bool
+    least: int
+
+    @classmethod
+    def of(cls, family: Family, config: Any, decoding: Mapping[str, Any] | None = None) -> Window:
+        """That of a model with this config: as `decoding.window` says, else as trained."""
+        wanted = (decoding or {}).get("window") or getattr(config, KEY, None) or FULL
+        return cls(family, family.windows and wanted == SHORT, getattr(config, SHORTEST, None) or 0)
+
+    @property
+    def name(self) -> str:
+        """short or full; empty where a family has no windows."""
+        return (SHORT if self.short else FULL) if self.family.windows else ""
+
+    def frames(self, longest: int) -> int | None:
+        """Frames of the window for an example of `longest` frames; None: the model's own."""
+        return max(self.family.window(longest), self.least) if self.short else None
+
+    def fitting(self, features: Sequence[Sized]) -> dict[str, int]:
+        """The argument of `Family.collate` that makes the window fit the examples, or none."""
+        frames = self.frames(max(map(len, features)))
+        return {} if frames is None else {"frames": frames}
+
+    def alike(self, config: Any) -> Callable[[float, Sized], float | None]:
+        """The grouping key for batches, a function of a row's length and features: rows with equal keys can share a batch
+        without padding changing their output. It is the length where padding matters, the window where windows are short,
+        and None, the same for all, elsewhere."""
+        if self.family.padding_matters(config):
+            return lambda length, features: length
+        return lambda length, features: self.frames(len(features))
 
 
-def fitting(family: Family, short: bool, longest: int) -> dict[str, int]:
-    """The argument of `Family.collate` that makes the window fit an example of `longest` frames, or none."""
-    return {"frames": family.window(longest)} if short else {}
-
-
-def alike(
-    family: Family, config: Any, decoding: Mapping[str, Any] | None = None
-) -> Callable[[float, Sized], float | None]:
-    """The grouping key for batches, a function of a row's length and features: rows with equal keys can share a batch
-    without padding changing their output. It is the length where padding matters, the window where windows are short,
-    and None, the same for all, elsewhere."""
-    if family.padding_matters(config):
-        return lambda length, features: length
-    if is_short(family, config, decoding):
-        return lambda length, features: family.window(len(features))
-    return lambda length, features: None
+def shortest(family: Family, lengths: Sequence[int]) -> int:
+    """The shortest window that training on examples of these frames teaches: all but the RARE shortest have it or a longer
+    one."""
+    return family.window(sorted(lengths)[int(len(lengths) * RARE)])
 
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:
     """The decoding settings for `Family.generate`: all that are given except those that the batch already has, the window and
-    the previous text."""
-    return {k: v for k, v in decoding.items() if k not in ("window", "previous_text") and v is not None}
+    the previous text, and that the model already has, its precision."""
+    return {k: v for k, v in decoding.items() if k not in ("window", "previous_text", "precision") and v is not None}

@@ -217,7 +217,9 @@ class Graph:
         scored = [m for m in self.models if m.verb != "export" and not m.random]
         for model in scored:
             languages.check(model, corpora.values(), self.path)
-        return [Evaluation(m, settings, corpora) for m in scored]
+        # other ways of decoding cost as much again, and of the runs of a sweep nobody deploys more than the best
+        chosen = {m.digest for m in scored if m.run in ("", BEST)}
+        return [Evaluation(m, settings | ({} if m.digest in chosen else {"ways": False}), corpora) for m in scored]
 
     def _besides(self) -> list[str]:
         """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them

@@ -10,7 +10,7 @@ from __future__ import annotations
 VERSIONS: dict[str, int] = {
     "data": 2,
     "start": 4,
-    "train": 6,
+    "train": 7,
     "average": 3,
     "prune": 3,
     "evaluate": 3,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from consomme.families.vocabulary import special_ids
-from consomme.families.windows import fitting
 from consomme.train.microbatches import PASS, microbatches
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class Collator:
         """The inputs of a microbatch, and its frames or tokens of the source with padding."""
         features, labels = [e["features"] for e in examples], [e["labels"] for e in examples]
         lengths = [len(f) for f in features]
-        window = fitting(self.family, True, max(lengths)) if short else {}
+        window = {"frames": self.family.window(max(lengths))} if short else {}
         earlier = {"earlier": [e.get("earlier", ()) for e in examples]} if any("earlier" in e for e in examples) else {}
         batch: dict[str, Any] = dict(self.family.collate(self.processor, features, labels, **window, **earlier))
         if self.special is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from consomme.common.settings import Section
 from consomme.common.values import Integer, Number, Text
@@ -39,3 +39,13 @@ class Decoding(Section):
         None,
         description="Whisper: always 30 s (full), or as long as the audio (short); default: as the model was trained",
     )
+    precision: Literal["float32", "bfloat16", "float16"] | None = Field(
+        None,
+        description="precision of the weights while hypotheses and speeds are made; losses are always those of the stored "
+        "weights; default: that of the stored weights",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a precision that isn't given, so that no older digest changes."""
+        return {key: value for key, value in made(self).items() if key != "precision" or value is not None}

@@ -71,10 +71,11 @@ def masked(subject: Subject) -> Generator[Masks]:
 def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
     """The rows of all sets, longest first: (batch on the device, how many rows, the weight of each row). The weights of a
     set's rows add up to the set's. Rows are batched so that padding doesn't change their losses."""
-    from consomme.families.windows import alike, fitting, is_short
+    from consomme.families.windows import Window
 
     family, processor, config = subject.family, subject.processor, subject.model.config
-    short, shared = is_short(family, config), alike(family, config)
+    window = Window.of(family, config)
+    shared = window.alike(config)
     for rows, weight in subject.sets:
         order = sorted(range(len(rows)), key=lambda i: -float(rows.lengths[i]))
         spoken = rows.languages(subject.languages)
@@ -83,7 +84,7 @@ def batches(subject: Subject) -> Iterator[tuple[dict[str, Tensor], int, float]]:
             while some := list(itertools.islice(group, BATCH)):
                 inputs = [features for _, features in some]
                 labels = [family.labels(processor, rows.target(i), spoken[i]) for i, _ in some]
-                batch = family.collate(processor, inputs, labels, **fitting(family, short, max(map(len, inputs))))
+                batch = family.collate(processor, inputs, labels, **window.fitting(inputs))
                 dtype = subject.model.dtype
                 moved = {k: v.to(subject.device, dtype if v.is_floating_point() else None) for k, v in batch.items()}
                 yield moved, len(some), weight / len(rows)
