@@ -139,7 +139,7 @@ def measured(models: int, runs: int, rounds: int) -> tuple[list[Run], float]:
         for _ in range(rounds + 1):
             began = time.process_time()
             # what a report keeps in memory from the scores is there, as it is in a report
-            write_page(root / "report.html", context(outcomes, table, comparisons, frame(COSTS)))
+            write_page(root / "report.html", context(outcomes, table, comparisons, frame(COSTS)), root / "cache")
             found.append(Run(time.process_time() - began, 0.0, 0.0))
         os.chdir("/")
         return found[1:], (root / "report.html").stat().st_size / 1e6

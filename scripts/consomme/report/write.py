@@ -36,7 +36,7 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     write_text(out / "summary.md", text)
     shown = context(outcomes, table, comparisons, costs)
     write_tables(out / "tables", shown)
-    write_page(out / "report.html", shown)
+    write_page(out / "report.html", shown, Path(cache))
     for line in text.splitlines():
         say(line)
 

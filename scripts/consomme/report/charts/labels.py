@@ -110,6 +110,9 @@ def placed(rows: Sequence[Mapping[str, Any]], name: str, x: Axis, y: Axis, heigh
         label = _joined([str(row[name]) for row in together])
         best = None
         for corner, align, dx, dy in _places():
+            far = 0.0 if corner in CORNERS else math.hypot(dx, dy)
+            if best is not None and best[0] <= far:
+                continue
             box = _box(align, right + dx, down + dy, LETTER * len(label))
             line = () if corner in CORNERS else _line(right, down, dx, dy)
             # a name beyond the values would make the axis longer
@@ -122,7 +125,7 @@ def placed(rows: Sequence[Mapping[str, Any]], name: str, x: Axis, y: Axis, heigh
             if any(_cover(box, piece) for other in lines for piece in other):
                 continue
             # a covered dot is worse than a name further off
-            cost = sum(_cover(box, dot) for dot in dots) + (math.hypot(dx, dy) if line else 0)
+            cost = sum(_cover(box, dot) for dot in dots) + far
             if best is None or cost < best[0]:
                 best = cost, corner, dx, dy, box, line
         if best is None:

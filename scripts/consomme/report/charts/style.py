@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from consomme.common.files import write_text
 from consomme.report.charts.dag import COLOURS
 from consomme.report.numbers import metric_title
 from consomme.results.frames import plain
@@ -50,11 +52,17 @@ def finish(chart: Any, height: int) -> dict[str, Any]:
     return spec
 
 
-def library() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that works offline."""
-    import vl_convert
+def library(cache: Path) -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that works offline. Joining them takes seconds, so it is kept in
+    `cache`."""
+    from importlib.metadata import version
 
-    version = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
-    script = vl_convert.javascript_bundle(vl_version=version)  # ty: ignore[missing-argument]  # its default isn't in the stub
-    # a closing tag inside a string of the script would end it
-    return script.replace("</script", "<\\/script")
+    vega = alt.VEGALITE_VERSION.removeprefix("v").rsplit(".", 1)[0]
+    kept = cache / "charts" / f"vega-lite-{vega}-{version('vl-convert-python')}.js"
+    if not kept.is_file():
+        import vl_convert
+
+        script = vl_convert.javascript_bundle(vl_version=vega)  # ty: ignore[missing-argument]  # its default isn't in the stub
+        # a closing tag inside a string of the script would end it
+        write_text(kept, script.replace("</script", "<\\/script"))
+    return kept.read_text(encoding="utf-8")

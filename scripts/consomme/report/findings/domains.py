@@ -112,8 +112,9 @@ def _merges(outcomes: Outcomes, provenance: Records) -> list[tuple[str, str | No
         base, specialists = (parents[0], parents[1:]) if settings.get("base") else (None, parents)
         data = {s: frozenset(c for run in runs(s) for c in trained.get(models[run]["node"], ())) for s in specialists}
         apart = len({node_of(outcomes, s) for s in specialists}) == len(set(data.values())) == len(specialists)
-        related = any(s in ancestors(outcomes, other) for s in specialists for other in specialists)
-        if len(specialists) < 2 or not apart or not all(data.values()) or related:
+        if len(specialists) < 2 or not apart or not all(data.values()):
+            continue
+        if any(s in ancestors(outcomes, other) for s in specialists for other in specialists):
             continue
         origins = {p for s in specialists for run in runs(s) for p in models[run].get("parents", [])}
         found.append((name, base or (origins.pop() if len(origins) == 1 else None), tuple(specialists)))

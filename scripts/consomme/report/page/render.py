@@ -23,8 +23,8 @@ SCRIPTS = ("sections.js", "tables.js", "curves.js", "sentences.js", "charts.js")
 DATA = ("curves", "sentences", "charts")  # values of the context that the scripts read
 
 
-def write_page(path: Path, shown: Mapping[str, Any]) -> None:
-    """Render the page of `context()`. Equal inputs give equal bytes."""
+def write_page(path: Path, shown: Mapping[str, Any], cache: Path) -> None:
+    """Render the page of `context()`. Equal inputs give equal bytes. cache: keeps the library of charts."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -35,7 +35,7 @@ def write_page(path: Path, shown: Mapping[str, Any]) -> None:
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["marked"] = marked
-    scripts = [library()] if shown["charts"] else []
+    scripts = [library(cache)] if shown["charts"] else []
     scripts.append("\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS))
     more = {
         "policy": policy(scripts),

@@ -15,7 +15,6 @@ from consomme.report.lineage import final_model, named, root
 from consomme.report.numbers import metric_title, short, signed
 from consomme.report.outcomes import Outcomes
 
-HOLDS = "holds"
 LIGHTER = 0.99  # of the other's parameters or bytes, at most
 REASONS = 3  # claims in the sentence
 
@@ -48,6 +47,16 @@ def advice(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.Dat
     return f"Take {taken}: {'; '.join(parts)}."
 
 
+def _holds(c: Comparison) -> bool:
+    """Whether the claim was shown."""
+    return c.verdict == "holds"
+
+
+def _worse(c: Comparison) -> bool:
+    """Whether the model is measured worse, by the whole interval."""
+    return c.ci_high < 0
+
+
 def _sound(
     claims: Sequence[Comparison], comparisons: Sequence[Comparison], base: str, cost: pd.DataFrame
 ) -> dict[str, list[Comparison]]:
@@ -61,10 +70,10 @@ def _sound(
         own = of[model]
         kept = {c.against for c in own if c.hypothesis == "keeps"}
         allowed = {c.set for c in own if c.hypothesis == "keeps" and c.against == base}
-        worse = {c.set for c in comparisons if (c.model, c.against) == (model, base) and c.ci_high < 0} - allowed
+        worse = {c.set for c in comparisons if (c.model, c.against) == (model, base) and _worse(c)} - allowed
         seen = (*seen, model)
         return (
-            all(c.verdict == HOLDS for c in own)
+            all(map(_holds, own))
             and not worse & {c.set for c in own}
             and all(shown(other, seen) for other in kept if other in of and other not in (base, *seen))
         )
@@ -127,7 +136,7 @@ def _losses(comparisons: Sequence[Comparison], base: str, taken: str) -> list[st
     worse = {
         c.set: f"{c.set} ({signed(c.difference)} {metric_title(c.metric)})"
         for c in comparisons
-        if (c.model, c.against) == (taken, base) and not c.declared and c.ci_high < 0
+        if (c.model, c.against) == (taken, base) and not c.declared and _worse(c)
     }
     return [f"but it looks worse than {base} on {_listed(list(worse.values()))}"] if worse else []
 
