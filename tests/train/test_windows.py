@@ -79,6 +79,17 @@ def test_a_share_of_the_batches_has_the_full_window(whisper):
     assert counted["filled"] == 200 and counted["room"] == 4 * WHISPER.window(50)
 
 
+def test_a_batch_filled_by_seconds_stays_within_them_in_full_windows_too(whisper):
+    """A row of half a second costs four in the window of four seconds."""
+    batch = [{"features": np.zeros((50, 80), np.float32), "seconds": 0.5, "labels": [n]} for n in range(10)]
+    pieces = Collator(WHISPER, WHISPER.processor(whisper), short=True, full=1.0, room=13.0)(batch)["microbatches"]
+    shapes = [tuple(piece["input_features"].shape[::2]) for piece in pieces]
+    assert sum(rows for rows, _ in shapes) == 10 and all(rows <= 3 and frames == 400 for rows, frames in shapes)
+    assert sorted(int(n) for piece in pieces for n in piece["labels"][:, 0]) == list(range(10))
+    (whole,) = Collator(WHISPER, WHISPER.processor(whisper), short=True, full=1.0)(batch)["microbatches"]
+    assert len(whole["input_features"]) == 10
+
+
 def test_from_scratch_short_is_the_default_and_stays_with_the_model(tmp_path, whisper, tones, job, capfd):
     made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=2)
     run(made)
