@@ -11,7 +11,7 @@ VERSIONS: dict[str, int] = {
     "data": 2,
     "start": 4,
     "train": 7,
-    "average": 3,
+    "average": 4,
     "prune": 3,
     "evaluate": 3,
     "landscape": 1,
