@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consomme.families import family_named, load
-from consomme.families.windows import RARE, Window
+from consomme.families.windows import Window
 from consomme.train.collate import Collator, draw
 from consomme.train.stage import run
 
@@ -101,27 +101,16 @@ def test_from_scratch_short_is_the_default_and_stays_with_the_model(tmp_path, wh
     assert not Window.of(WHISPER, load(full.out).config).short and load(full.out).config.max_source_positions == 200
 
 
-def test_a_window_is_never_shorter_than_those_of_the_training(tmp_path, whisper, tones, job):
-    """Whisper repeats its words to the last position in a window that is shorter than all it was trained on."""
-    from consomme.data.prepared import Rows
-
-    made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=1)
-    run(made)
-    frames = sorted(
-        len(WHISPER.features(WHISPER.processor(whisper), wave)) for wave in map(Rows.open([tones]).source, range(48))
-    )
-    window = Window.of(WHISPER, load(made.out).config)
-    assert window.least == WHISPER.window(frames[int(48 * RARE)]) > WHISPER.window(1)
-    assert window.fitting([np.zeros((1, 80))]) == {"frames": window.least}
+def test_a_model_is_run_on_a_third_of_its_window_at_least(whisper):
+    """Whisper repeats a word to the last position in a window of that word's length."""
+    config = load(whisper).config
+    window = Window.of(WHISPER, config)
+    assert WHISPER.full_window(config) == 400 and window.least == WHISPER.window(133) == 160
+    assert window.fitting([np.zeros((1, 80))]) == {"frames": 160}
     assert window.fitting([np.zeros((1, 80)), np.zeros((390, 80))]) == {"frames": WHISPER.window(390)}
-    alike = window.alike(load(made.out).config)
-    assert (
-        alike(0, np.zeros((1, 80)))
-        == alike(0, np.zeros((frames[0], 80)))
-        == window.least
-        < alike(0, np.zeros((390, 80)))
-    )
-    assert Window.of(WHISPER, load(whisper).config).least == 0  # from scratch: not trained yet
+    alike = window.alike(config)
+    assert alike(0, np.zeros((1, 80))) == alike(0, np.zeros((140, 80))) == 160 < alike(0, np.zeros((390, 80)))
+    assert Window.of(WHISPER, config, {"window": "full"}).fitting([np.zeros((1, 80))]) == {}
 
 
 def test_what_is_said_to_a_row_does_not_depend_on_the_rows_beside_it(tmp_path, whisper, tones):

@@ -108,15 +108,12 @@ def _averaged(mix: Mix, chosen: Mapping[str, Any]) -> list[Path]:
 
 def _settle_window(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:
     """Where all averaged models were trained on short windows, the average is run on them, too, also if its files are those
-    of a base that was not; none is shorter than those of any of the models."""
+    of a base that was not."""
     averaged = [config(path) for path in _averaged(mix, chosen)]
     if any(one.get(windows.KEY) != windows.SHORT for one in averaged):
         return
-    settled = config(folder) | {windows.KEY: windows.SHORT}
-    if least := [one[windows.SHORTEST] for one in averaged if one.get(windows.SHORTEST)]:
-        settled[windows.SHORTEST] = max(least)
-    if settled != config(folder):
-        write_json(folder / "config.json", settled)
+    if (own := config(folder)).get(windows.KEY) != windows.SHORT:
+        write_json(folder / "config.json", own | {windows.KEY: windows.SHORT})
 
 
 def _settle_language(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:

@@ -13,7 +13,7 @@ VERSIONS: dict[str, int] = {
     "train": 7,
     "average": 4,
     "prune": 3,
-    "evaluate": 3,
+    "evaluate": 4,
     "landscape": 1,
     "relabel": 2,
     "export": 1,
