@@ -376,11 +376,12 @@ def _detail(model: Model, best: bool) -> str:
 
 def _words(plan: dict[str, Any]) -> str:
     """A pruning plan in short: −1/2 greedy, keep 1 4 6."""
+    merged = f" merge {plan['merge']}" if plan.get("merge") else ""
     if plan["keep"] is not None:
-        return "keep " + " ".join(map(str, plan["keep"]))
+        return "keep " + " ".join(map(str, plan["keep"])) + merged
     drop = plan["drop"]
     if not isinstance(drop, str):
-        return "−" + " ".join(map(str, drop))
+        return "−" + " ".join(map(str, drop)) + merged
     what = f"{drop} of sublayers" if plan.get("of") == "sublayers" else drop
     options = [k if v is True else f"{k} {v}" for k, v in plan.items() if k not in ("keep", "drop", "by", "of") and v]
     return " ".join([f"−{what} {plan['by']}", *options])
