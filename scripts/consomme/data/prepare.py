@@ -24,7 +24,7 @@ from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
-from consomme.data.prepared import VERSION, Rows, Writer, schema_of
+from consomme.data.prepared import VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import language_columns, meets, named_languages, where_of
@@ -231,7 +231,7 @@ def prepare(
         about["missing"] = corpus["missing"]
     if task == "asr":
         about["sampling_rate"] = corpus.get("sampling_rate", 16000)
-    write_json(folder / "prepared.json", about)
+    write_json(folder / "prepared.json", about | extent(folder / "rows.arrow", about))
     speech = f", {writer.seconds / 3600:.2f} h" if task == "asr" else ""
     say(f"corpus '{name}': {writer.rows} rows{speech}; {total} read" + (f"; left out: {left_out}" if left_out else ""))
     return about

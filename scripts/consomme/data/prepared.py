@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
+from consomme.common.evidence import KINDS
 from consomme.common.files import read_json
 from consomme.data.sources.base import LANGUAGES
 
@@ -342,15 +343,27 @@ class Rows:
 
     @functools.cached_property
     def units(self) -> np.ndarray:
+        """Rows that a choice doesn't take as independent of each other: `units_by("document")`."""
+        return self.units_by("document")
+
+    def units_by(self, kind: str) -> np.ndarray:
         """Rows that aren't independent of each other, int64 [rows]: the cluster of each row, numbered from 0 in order
-        of first appearance. Rows that share a source recording or a document, directly or through other rows, are one
-        cluster; every other row is its own. What resamples has to resample clusters."""
-        return clusters(
-            [
-                [("r", r) for r in recordings] + ([("d", document)] if document is not None else [])
-                for recordings, document in zip(self.recordings, self.documents, strict=True)
-            ]
-        )
+        of first appearance. Rows that share a source recording, from the kind `document` on a document, and for the kind
+        `speaker` a speaker, directly or through other rows, are one cluster; every other row is its own. What resamples has
+        to resample clusters."""
+        shared = [[("recording", name) for name in names] for names in self.recordings]
+        for other in KINDS[1 : KINDS.index(kind) + 1]:
+            for keys, name in zip(shared, self._of(other), strict=True):
+                keys += [(other, name)] if name is not None else []
+        return clusters(shared)
+
+    def unit_word(self, kind: str) -> str:
+        """What the clusters are, in the plural: the widest kind that is known of any row."""
+        known = KINDS[1 : KINDS.index(kind) + 1]
+        return next((f"{k}s" for k in reversed(known) if any(name is not None for name in self._of(k))), "rows")
+
+    def _of(self, kind: str) -> list[str | None]:
+        return self.speakers if kind == "speaker" else self.documents
 
     # -- fewer rows ------------------------------------------------------------------------------------------------
     def swapped(self) -> Rows:
@@ -376,6 +389,17 @@ class Rows:
         # the small number undoes what floating point adds: 0.3 of 10 is 3
         count = max(1, math.ceil(fraction * len(self) - 1e-9)) if len(self) else 0
         return self.select(np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count], dtype=np.int64)))
+
+
+def extent(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """How much a corpus tells of models, for the plan, which can't open it: independent units by kind, words and characters
+    of the targets. path: rows.arrow; about: what prepared.json will hold of it."""
+    rows = Rows([Corpus._read(path, about, about["name"])])
+    return {
+        "units": {kind: int(rows.units_by(kind).max(initial=-1)) + 1 for kind in KINDS},
+        "words": sum(len(target.split()) for target in rows.targets),
+        "characters": sum(map(len, rows.targets)),
+    }
 
 
 def clusters(keys: Sequence[Sequence[Any]]) -> np.ndarray:

@@ -156,6 +156,7 @@ class Study:
             "metrics": g.metrics,
             "normaliser": g.normaliser,
             "decoding_digest": g.decoding_digest,
+            "units": g.experiment.units,
             "replicates": list(key.values()),
             "sets": sets,
             "train": train,

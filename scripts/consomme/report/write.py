@@ -10,12 +10,14 @@ import pandas as pd
 
 from consomme.common.files import write_text
 from consomme.common.log import say
-from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
+from consomme.report.evidence.claims import Comparison, compare
+from consomme.report.evidence.questions import declared, exploratory
 from consomme.report.evidence.scores import scores
 from consomme.report.findings.means import by_decoding
 from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.render import write_page
+from consomme.report.words.claims import word
 from consomme.report.words.summary import summary
 from consomme.results.columns import COMPARISONS, COSTS
 from consomme.results.frames import frame, read, write
@@ -28,7 +30,8 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     write(out / "runs.tsv", runs(spec["models"]))
     outcomes, table, comparisons, costs = measured(spec, cache, threads)
     write(out / "scores.tsv", table)
-    write(out / "comparisons.tsv", frame(COMPARISONS, map(vars, comparisons)))
+    rows = (vars(c) | {"each": c.each, "verdict": word(c) if c.declared else ""} for c in comparisons)
+    write(out / "comparisons.tsv", frame(COMPARISONS, rows))
     table = by_decoding(table)
     text = summary(outcomes, comparisons, table, costs)
     write_text(out / "summary.md", text)

@@ -82,18 +82,18 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     if not (Path(study.folder) / "report.html").exists():
         return {"name": study.name, "finished": False}
     from consomme.report.page.context import context
-    from consomme.report.words.claims import VERDICTS
     from consomme.report.write import measured
 
     outcomes, scores, comparisons, costs = measured(study.report, CACHE)
     shown = context(outcomes, by_decoding(scores), comparisons, costs)
-    words = {c.claim: VERDICTS[c.verdict] for c in comparisons if c.declared}
     kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
     return {k: shown[k] for k in kept} | {
         "name": study.name,
         "finished": True,
         "models": models(study),
-        "claims": [c | {"word": words[c["claim"]]} for c in shown["claims"]],
+        "claims": shown["claims"],
+        "signatures": shown["signatures"],
+        "prospects": shown["prospects"],
         "pictures": [
             {"words": caption, "path": f"{pictures.name}/{draw(shown['charts'][key], pictures, f'{study.name}-{key}')}"}
             for key, caption in captions(shown).items()

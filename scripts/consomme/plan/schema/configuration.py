@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SkipValidation, model_validator
 
+from consomme.common.evidence import KINDS
 from consomme.common.settings import Name, Section
 from consomme.common.values import Integer, Number, Text
 from consomme.plan.schema.augmentation import Augment
@@ -72,6 +73,12 @@ class Experiment(Section):
     repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
         default_factory=lambda: [1],
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
+    )
+    units: Literal["recording", "document", "speaker"] = Field(
+        KINDS[-1],
+        description="what is independent in the report's tests, and so whom claims speak of. speaker: other speakers; rows "
+        "that share a speaker, a document or a recording are one unit, where these are known. document: other documents, of "
+        "these speakers if they have spoken more than one. recording: other recordings, of these documents and speakers",
     )
     data: Data = Field(description="training, development and test data")
     augment: Augment | None = Field(

@@ -35,8 +35,8 @@ from consomme.report.lineage import final_model, is_run, root, swept_nodes
 from consomme.report.numbers import metric_title, short, shown_speed, signed
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.examples import examples
-from consomme.report.page.verdicts import evidence, verdict
-from consomme.report.words.claims import headline, standing
+from consomme.report.page.verdicts import evidence, prospects, verdict
+from consomme.report.words.claims import headline, interval, standing
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
 
@@ -141,6 +141,7 @@ def context(
         "last": last,
         "claims": [evidence(c) for c in claims],
         "explored": [evidence(c) for c in explored],
+        "prospects": prospects(claims),
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         **_overlaps(outcomes),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
@@ -159,7 +160,7 @@ def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dic
         for c in row["sets"].values():
             state, words = standing(c) if c else ("", "")
             claim = f" (claim {c.claim})" if c and c.declared else ""
-            numbers = c and f"{signed(c.difference)}, {signed(c.ci_low)} to {signed(c.ci_high)}"
+            numbers = c and f"{signed(c.difference)}, {interval(c)}"
             cells.append(c and {"state": state, "words": words + claim, "numbers": numbers})
         rows.append({"average": row["average"], "best": row["best"], "cells": cells})
     return rows
