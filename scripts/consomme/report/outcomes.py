@@ -20,7 +20,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, whole_file
 from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
-from consomme.evaluate.metrics import metric_named
+from consomme.evaluate.metrics import details_of, metric_named
 from consomme.evaluate.ways import FULL_WINDOW
 
 CACHE_VERSION = 2
@@ -168,6 +168,11 @@ class Outcomes:
         names = dict.fromkeys([self.spec["metric"], *self.spec.get("metrics", [])])
         return [name for name in names if metric_named(name).needs == "hypotheses"]
 
+    @cached_property
+    def details(self) -> list[str]:
+        """The metrics that are reported unasked: in which ways hypotheses are wrong."""
+        return [name for name in details_of(self.spec.get("task", "")) if name not in self.metrics]
+
     def metric(self, name: str) -> Any:
         """The record of a metric."""
         return metric_named(name)
@@ -203,7 +208,7 @@ class Outcomes:
 
     def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
         """Sufficient statistics [n, k], one row per utterance or sentence."""
-        key = (sheet.content, metric)
+        key = (sheet.content, self.metric(metric).counted_as)
         if key not in self._statistics:
             self._statistics[key] = _statistics(self._count(sheet, metric))
         return self._statistics[key]
@@ -250,7 +255,8 @@ class Outcomes:
 
     def count_all(self, metrics: Iterable[str]) -> None:
         """Count the statistics that aren't cached, in several processes if there are many."""
-        wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in metrics}
+        once = {self.metric(metric).counted_as: metric for metric in metrics}
+        wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in once.values()}
         counts = [self._count(sheet, metric) for (_, metric), sheet in sorted(wanted.items())]
         todo = [count for count in counts if not count.kept.exists()]
         if todo:
@@ -262,7 +268,8 @@ class Outcomes:
     def _count(self, sheet: Sheet, metric: str) -> _Count:
         languages = self.languages(sheet)
         told = languages[0] if len(languages) == 1 else list(languages)
-        identity = [sheet.content, metric, self.normaliser, told, self.signature(metric, sheet), CACHE_VERSION]
+        called, exactly = self.metric(metric).counted_as, self.signature(metric, sheet)
+        identity = [sheet.content, called, self.normaliser, told, exactly, CACHE_VERSION]
         kept = self.cache / "scores" / f"{digest(identity)}.npy"
         return _Count(sheet.path, metric, self.normaliser, languages, kept)
 

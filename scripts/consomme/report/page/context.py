@@ -18,6 +18,7 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
+from consomme.report.findings.error_types import error_types
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
@@ -110,6 +111,7 @@ def context(
         "replicates": outcomes.replicates,
         **_model_tables(outcomes, scores, costs, metric, runs),
         **_language_tables(outcomes, metric, runs),
+        "error_types": error_types(outcomes, scores),
         "graph": svg(graph_of_models(outcomes.models, _test_means(scores, metric, sets))),
         "pareto": "pareto" in charts,
         "pareto_dev": "pareto_dev" in charts,
