@@ -165,6 +165,7 @@ class Study:
                 for s in self.landscapes
             ],
             "claims": self.claims,
+            **({"by": g.experiment.by} if g.experiment.by else {}),
             "corpora": needed,
             "costs": f"{self.folder}/costs.tsv",
         }

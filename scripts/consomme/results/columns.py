@@ -94,6 +94,21 @@ COMPARISONS = Table(
     | SIGNATURE,
     "comparisons.tsv",
 )
+GROUPS = Table(
+    "groups",
+    "scores of the models that claims name, the best runs and the bases, on the rows of a test set that have one value of a column",
+    MODEL
+    | {
+        "set": SET["set"],
+        "by": (TEXT, "the column: of `by` in the configuration, speaker or language"),
+        "group": (TEXT, "its value, or a quarter of its numbers; (missing) for rows without one"),
+        "metric": SET["metric"],
+        "value": (NUMBER, "the score over these rows"),
+    }
+    | INTERVAL
+    | {"n": (COUNT, "rows"), "units": (COUNT, "what is resampled; of one unit there is no interval")},
+    "groups.tsv",
+)
 COSTS = Table(
     "costs",
     "what models cost, measured on a few rows of a development set",
@@ -152,4 +167,4 @@ CURVES = Table(
         "objective": (NUMBER, "on the development sets of choose_on, at evaluations during training; higher is better"),
     },
 )
-TABLES = {table.name: table for table in (RUNS, SCORES, COMPARISONS, COSTS, SEARCHES, CURVES)}
+TABLES = {table.name: table for table in (RUNS, SCORES, GROUPS, COMPARISONS, COSTS, SEARCHES, CURVES)}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SkipValidation, model_validator
 
 from consomme.common.settings import Name, Section
-from consomme.common.values import Integer, Number, Text
+from consomme.common.values import Integer, Number, Text, Texts
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
@@ -81,6 +81,11 @@ class Experiment(Section):
     models: Annotated[
         dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
     ] = Field(description="name: node; each has one verb (from, train, average, prune, export)")
+    by: Texts = Field(
+        default_factory=list,
+        description="columns of the test sets' tables, such as [age, gender, snr]: errors are reported for each of their values, "
+        "of numbers with more than 12 values for each quarter; speaker and language are reported where they are known",
+    )
     claims: list[Claim] = Field(
         default_factory=list, description="comparisons declared before the run; Holm's correction runs over all of them"
     )

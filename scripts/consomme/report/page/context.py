@@ -19,6 +19,8 @@ from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
 from consomme.report.findings.error_types import error_types
+from consomme.report.findings.groups import absent
+from consomme.report.findings.groups import shown as shown_groups
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
@@ -47,6 +49,7 @@ def context(
     scores: pd.DataFrame,
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
+    groups: pd.DataFrame,
 ) -> dict[str, Any]:
     """The values of `page.html`; `charts`: key -> Vega-Lite spec."""
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
@@ -112,6 +115,8 @@ def context(
         **_model_tables(outcomes, scores, costs, metric, runs),
         **_language_tables(outcomes, metric, runs),
         "error_types": error_types(outcomes, scores),
+        "groups": shown_groups(outcomes, groups),
+        "absent_groups": absent(outcomes, groups),
         "graph": svg(graph_of_models(outcomes.models, _test_means(scores, metric, sets))),
         "pareto": "pareto" in charts,
         "pareto_dev": "pareto_dev" in charts,
