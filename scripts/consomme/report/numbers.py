@@ -32,7 +32,16 @@ def metric_title(metric: str) -> str:
     name, *kind = metric.split("-", 1)
     return "-".join(
         [
-            {"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "cer": "CER", "mer": "MER", "ser": "SER"}.get(name, name),
+            {
+                "bleu": "BLEU",
+                "chrf": "chrF",
+                "wer": "WER",
+                "cer": "CER",
+                "chrf++": "chrF++",
+                "ter": "TER",
+                "mer": "MER",
+                "ser": "SER",
+            }.get(name, name),
             *kind,
         ]
     )

@@ -10,11 +10,15 @@ from consomme.common.table import Table
 from consomme.evaluate.metrics.base import Metric
 from consomme.evaluate.metrics.bleu import BLEU, FIXED
 from consomme.evaluate.metrics.chrf import CHRF
+from consomme.evaluate.metrics.chrf_plus_plus import CHRF_PLUS_PLUS
 from consomme.evaluate.metrics.error_types import ERROR_TYPES
 from consomme.evaluate.metrics.loss import LOSS
+from consomme.evaluate.metrics.ter import TER
 from consomme.evaluate.metrics.word_errors import CER, WER, WER_WORDS
 
-TABLE: Table[Metric] = Table("metric", "consomme.metrics", WER, WER_WORDS, CER, *ERROR_TYPES, BLEU, *FIXED, CHRF, LOSS)
+TABLE: Table[Metric] = Table(
+    "metric", "consomme.metrics", WER, WER_WORDS, CER, *ERROR_TYPES, BLEU, *FIXED, CHRF, CHRF_PLUS_PLUS, TER, LOSS
+)
 metric_named = TABLE.named
 
 
