@@ -12,6 +12,7 @@ from consomme.common.files import write_text
 from consomme.common.log import say
 from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
 from consomme.report.evidence.scores import scores
+from consomme.report.findings.effects import effect_of
 from consomme.report.findings.groups import groups
 from consomme.report.findings.means import by_decoding
 from consomme.report.links import runs, write_links
@@ -29,7 +30,9 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     write(out / "runs.tsv", runs(spec["models"]))
     outcomes, table, comparisons, costs = measured(spec, cache, threads)
     write(out / "scores.tsv", table)
-    write(out / "comparisons.tsv", frame(COMPARISONS, map(vars, comparisons)))
+    write(
+        out / "comparisons.tsv", frame(COMPARISONS, [vars(c) | effect_of(outcomes, c)._asdict() for c in comparisons])
+    )
     grouped = groups(outcomes)
     write(out / "groups.tsv", grouped)
     table = by_decoding(table)

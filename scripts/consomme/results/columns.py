@@ -91,7 +91,16 @@ COMPARISONS = Table(
         "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
         "method": (TEXT, "the test, its resamples and units"),
     }
-    | SIGNATURE,
+    | SIGNATURE
+    | {
+        "relative": (
+            NUMBER,
+            "change of the value in percent of that of `against`; below 0 for an error rate that sank",
+        ),
+        "better": (NUMBER, "percent of rows whose own value is better than that of `against`"),
+        "worse": (NUMBER, "percent of rows whose own value is worse"),
+        "equal": (NUMBER, "percent of rows whose own value is the same"),
+    },
     "comparisons.tsv",
 )
 GROUPS = Table(

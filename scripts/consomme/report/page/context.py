@@ -18,6 +18,7 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
+from consomme.report.findings.effects import effect_of, effect_words
 from consomme.report.findings.error_types import error_types
 from consomme.report.findings.groups import absent
 from consomme.report.findings.groups import shown as shown_groups
@@ -146,8 +147,8 @@ def context(
         "examples": examples(outcomes, first, last, metric) if first and last and first != last else [],
         "first": first,
         "last": last,
-        "claims": [evidence(c) for c in claims],
-        "explored": [evidence(c) for c in explored],
+        "claims": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in claims],
+        "explored": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in explored],
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         **_overlaps(outcomes),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
