@@ -14,6 +14,7 @@ from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.words.claims import SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.failed import failed
 from consomme.report.words.odd_rows import odd_rows
 
 LINES = 24
@@ -54,6 +55,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
     lines += _cut(outcomes)
     lines += odd_rows(outcomes)
+    lines += failed(outcomes)
     replicates = len(outcomes.replicates)
     if replicates == 1:
         lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
