@@ -23,7 +23,7 @@ from consomme.report.page.verdicts import verdict
 from consomme.report.words.claims import claim_line, headline, standing, visible_text
 from consomme.report.words.summary import summary
 from consomme.report.write import write_report
-from consomme.results.columns import COMPARISONS, COSTS, SCORES
+from consomme.results.columns import COMPARISONS, COSTS, GROUPS, SCORES
 from consomme.results.frames import frame, number
 
 from .conftest import prepare, sentences  # isort: skip
@@ -362,7 +362,7 @@ def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
 
 def test_overlap_of_test_with_training_is_counted(written):
     outcomes = Outcomes(written, Path("results/cache"))
-    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS))["overlaps"]}
+    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS), frame(GROUPS))["overlaps"]}
     assert rows["medical"]["counts"]["source"] >= 1 and rows["medical"]["n"] == 120
     assert rows["general"]["counts"]["source"] == 0
 

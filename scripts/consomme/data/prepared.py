@@ -41,17 +41,20 @@ OWN = {
 MADE = {"asr": [("row", pa.int64()), ("confidence", pa.float64())], "nmt": [("confidence", pa.float64())]}
 # audio counts through its hash, and seconds follow from it; what a model thinks of its text is not the text
 NO_CONTENT = ("audio", "seconds", "row", "confidence")
+BY = "by:"  # begins the names of columns that are kept for the report alone, and are no content either
 SIDES = ("source", "target")
 AUDIO = "audio.arrow"
 BATCH_BYTES = 1 << 25
 BATCH_ROWS = 2048
 
 
-def schema_of(task: str, languages: bool = False, relabelled: bool = False) -> pa.Schema:
-    """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model."""
+def schema_of(task: str, languages: bool = False, relabelled: bool = False, by: Sequence[str] = ()) -> pa.Schema:
+    """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model; by: names of
+    columns of its source that are kept for the report."""
     own = [(name, kind) for name, kind in OWN[task] if not (relabelled and name == "audio")]
     own += MADE[task] if relabelled else []
-    return pa.schema([*COMMON, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
+    kept = [(f"{BY}{name}", pa.string()) for name in by]
+    return pa.schema([*COMMON, *kept, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
 
 
 class Writer:
@@ -84,7 +87,9 @@ class Writer:
         self._bytes += row["audio"].nbytes if "audio" in row else 0
         self.rows += 1
         self.seconds += row.get("seconds", 0.0)
-        self._hash.update(digest([row[n] for n in self.schema.names if n not in NO_CONTENT], 32).encode())
+        self._hash.update(
+            digest([row[n] for n in self.schema.names if n not in NO_CONTENT and not n.startswith(BY)], 32).encode()
+        )
         if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
@@ -330,6 +335,16 @@ class Rows:
     def speakers(self) -> list[str | None]:
         """The speaker of each row, where known."""
         return self._column("speaker")
+
+    def by(self, column: str) -> list[str | None]:
+        """What each row has in a column of its source that was kept for the report; None where that isn't known."""
+        found: list[str | None] = [None] * len(self)
+        for corpus, places, numbers in self.parts():
+            if f"{BY}{column}" in corpus.table.column_names:
+                values = corpus.table.column(f"{BY}{column}").take(numbers).to_pylist()
+                for place, value in zip(places, values, strict=True):
+                    found[place] = value
+        return found
 
     @functools.cached_property
     def documents(self) -> list[str | None]:

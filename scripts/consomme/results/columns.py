@@ -114,8 +114,30 @@ COMPARISONS = Table(
         "p_models": (NUMBER, "two-sided, of these models: other test data; missing if the claim wasn't tested"),
         "p_models_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
         "decisive": (COUNT, "units that turn the verdict if they are left out, 1 % of all; 0 if it stays"),
+        "relative": (
+            NUMBER,
+            "change of the value in percent of that of `against`; below 0 for an error rate that sank",
+        ),
+        "better": (NUMBER, "percent of rows whose own value is better than that of `against`"),
+        "worse": (NUMBER, "percent of rows whose own value is worse"),
+        "equal": (NUMBER, "percent of rows whose own value is the same"),
     },
     "comparisons.tsv",
+)
+GROUPS = Table(
+    "groups",
+    "scores of the models that claims name, the best runs and the bases, on the rows of a test set that have one value of a column",
+    MODEL
+    | {
+        "set": SET["set"],
+        "by": (TEXT, "the column: of `by` in the configuration, speaker or language"),
+        "group": (TEXT, "its value, or a quarter of its numbers; (missing) for rows without one"),
+        "metric": SET["metric"],
+        "value": (NUMBER, "the score over these rows"),
+    }
+    | INTERVAL
+    | {"n": (COUNT, "rows"), "units": (COUNT, "what is resampled; of one unit there is no interval")},
+    "groups.tsv",
 )
 COSTS = Table(
     "costs",
@@ -175,4 +197,4 @@ CURVES = Table(
         "objective": (NUMBER, "on the development sets of choose_on, at evaluations during training; higher is better"),
     },
 )
-TABLES = {table.name: table for table in (RUNS, SCORES, COMPARISONS, COSTS, SEARCHES, CURVES)}
+TABLES = {table.name: table for table in (RUNS, SCORES, GROUPS, COMPARISONS, COSTS, SEARCHES, CURVES)}

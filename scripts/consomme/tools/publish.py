@@ -25,7 +25,7 @@ from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
 from consomme.plan.problems import among
 from consomme.report.findings.means import by_decoding, cost_per_model, speed_unit
-from consomme.results.columns import COSTS, SCORES
+from consomme.results.columns import COSTS, GROUPS, SCORES
 from consomme.results.frames import read as read_table
 
 CACHE = Path("results/cache")
@@ -85,7 +85,8 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     from consomme.report.write import measured
 
     outcomes, scores, comparisons, costs = measured(study.report, CACHE)
-    shown = context(outcomes, by_decoding(scores), comparisons, costs)
+    groups = read_table(Path(study.folder) / "groups.tsv", GROUPS)
+    shown = context(outcomes, by_decoding(scores), comparisons, costs, groups)
     kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
     return {k: shown[k] for k in kept} | {
         "name": study.name,

@@ -42,6 +42,8 @@ def declared(outcomes: Outcomes) -> list[Question]:
                 f"test sets: {', '.join(sets) or 'none'}"
             )
         metric = claim.get("metric") or outcomes.spec["metric"]
+        if metric in outcomes.failed:
+            continue
         if outcomes.metric(metric).needs != "hypotheses":
             raise ConsommeError(f"claims[{number}].metric: {metric} can't be counted from hypotheses; use another one")
         margin = claim.get("margin")

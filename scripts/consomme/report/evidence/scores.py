@@ -19,14 +19,15 @@ _TOGETHER = 32  # models resampled in one product
 
 
 def scores(outcomes: Outcomes) -> pd.DataFrame:
-    """All models on all sets in all metrics and decodings, with 95 % intervals: by the bootstrap t over units, and for the
-    mean over replicates by the variance over units and replicates; sorted."""
-    outcomes.count_all(outcomes.metrics)
+    """All models on all sets in all metrics, details included, and decodings, with 95 % intervals: by the bootstrap t over
+    units, and for the mean over replicates by the variance over units and replicates; sorted."""
+    metrics = [*outcomes.metrics, *outcomes.details]
+    outcomes.count_all(metrics)
     sheets = [*outcomes.sheets.values(), *outcomes.others]
     # equal hypotheses (the best run and the run itself) are counted once
     distinct = list({(s.rows, s.content): s for s in sheets}.values())
     measured = []
-    for metric in outcomes.metrics:
+    for metric in metrics:
         value = outcomes.metric(metric).value
         for rows in dict.fromkeys(s.rows for s in distinct):
             alike = [s for s in distinct if s.rows == rows]

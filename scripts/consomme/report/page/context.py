@@ -18,6 +18,10 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
+from consomme.report.findings.effects import effect_of, effect_words
+from consomme.report.findings.error_types import error_types
+from consomme.report.findings.groups import absent
+from consomme.report.findings.groups import shown as shown_groups
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
@@ -46,6 +50,7 @@ def context(
     scores: pd.DataFrame,
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
+    groups: pd.DataFrame,
 ) -> dict[str, Any]:
     """The values of `page.html`; `charts`: key -> Vega-Lite spec."""
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
@@ -110,6 +115,9 @@ def context(
         "replicates": outcomes.replicates,
         **_model_tables(outcomes, scores, costs, metric, runs),
         **_language_tables(outcomes, metric, runs),
+        "error_types": error_types(outcomes, scores),
+        "groups": shown_groups(outcomes, groups),
+        "absent_groups": absent(outcomes, groups),
         "graph": svg(graph_of_models(outcomes.models, _test_means(scores, metric, sets))),
         "pareto": "pareto" in charts,
         "pareto_dev": "pareto_dev" in charts,
@@ -139,8 +147,8 @@ def context(
         "examples": examples(outcomes, first, last, metric) if first and last and first != last else [],
         "first": first,
         "last": last,
-        "claims": [evidence(c) for c in claims],
-        "explored": [evidence(c) for c in explored],
+        "claims": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in claims],
+        "explored": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in explored],
         "prospects": prospects(claims),
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         **_overlaps(outcomes),

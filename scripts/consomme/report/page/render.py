@@ -24,6 +24,7 @@ def write_page(
     scores: pd.DataFrame,
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
+    groups: pd.DataFrame,
 ) -> None:
     """Render the page. Equal inputs give equal bytes."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -35,7 +36,7 @@ def write_page(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["marked"] = marked
-    shown = context(outcomes, scores, comparisons, costs)
+    shown = context(outcomes, scores, comparisons, costs, groups)
     charts = json.dumps(shown["charts"], sort_keys=True, ensure_ascii=False).replace("</", "<\\/")
     vega = library() if shown["charts"] else ""
     write_text(path, environment.get_template("page.html").render(shown | {"charts": charts, "library": vega}))

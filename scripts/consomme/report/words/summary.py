@@ -15,6 +15,7 @@ from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.failed import failed
 from consomme.report.words.odd_rows import odd_rows
 
 LINES = 24
@@ -55,6 +56,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
     lines += _cut(outcomes)
     lines += odd_rows(outcomes)
+    lines += failed(outcomes)
     if len(outcomes.replicates) == 1:
         lines.append(
             "One replicate: what is shown is shown for these models; other seeds may say otherwise. Three show something for the "
