@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-pruning bench-report bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 # install everything into .venv
 setup: $(READY)
@@ -92,6 +92,10 @@ bench-augmentation: $(READY)
 # time the search for layers with kept states and without; half an encoder and the whole
 bench-pruning: $(READY)
 	python bench/pruning.py
+
+# size of the report's page, and the time to make it: 46 and 200 models
+bench-report: $(READY)
+	python bench/report.py
 
 # time training beside transformers' scripts; LHOTSE=DIR names a folder with lhotse, SECTIONS="speech sweep" some parts
 bench-training: $(READY)

@@ -269,6 +269,17 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
 
 
 @app.command(rich_help_panel=RUN)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="results/EXPERIMENT, or a folder of such folders.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="The same of another configuration, seed or version.")],
+) -> None:
+    """Show the scores of two finished runs side by side, for models of one name, and which settings differ."""
+    from consomme.report.compare import compare as show
+
+    show(first, second)
+
+
+@app.command(rich_help_panel=RUN)
 def clean(
     config: Annotated[
         list[Path],

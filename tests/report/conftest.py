@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -217,6 +218,11 @@ def _model(root: Path, name: str, replicate: int, rows: dict) -> dict:
 def hash_name(text: str) -> int:
     """A number that is the same in every process."""
     return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16)
+
+
+def data_of(page: str, name: str):
+    """What a block of JSON on the page holds."""
+    return json.loads(re.search(rf'<script type="application/json" id="data-{name}">(.*?)</script>', page)[1])
 
 
 @pytest.fixture(scope="session")

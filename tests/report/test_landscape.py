@@ -1,7 +1,6 @@
 """Basins and growing means: what the page shows, and the sentences made of the numbers."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,8 @@ from consomme.report.findings.averages import against_best
 from consomme.report.findings.landscape import basin_words, landscapes, rows_words, steps_words
 from consomme.report.words.claims import best_lines, standing
 from consomme.report.write import write_report
+
+from .conftest import data_of  # isort: skip
 
 ALPHAS = [0, 0.25, 0.5, 0.75, 1]
 RUNS = [f"tuned/learning_rate={v}" for v in ("1e-05", "3e-05", "0.0001")]
@@ -118,7 +119,7 @@ def test_the_page_has_them_and_without_a_landscape_has_none(build_tree, spec_of)
     write_report(spec, out, Path("results/cache"))
     text = (out / "report.html").read_text()
     assert "2 of 2 lines (100 %) have no barrier" in text and "64 of 200 development rows of medical" in text
-    drawn = json.loads(re.search(r"const charts = (.*);\n", text)[1])
+    drawn = data_of(text, "charts")
     assert {"basin_0", "more_0", "basin_1", "more_1"} <= drawn.keys()
     assert all(f'id="chart-{name}"' in text for name in drawn)
     # what was made of fewer runs is there to open

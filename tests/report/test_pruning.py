@@ -17,6 +17,8 @@ from consomme.results.columns import COSTS, SCORES
 from consomme.results.frames import frame
 from consomme.results.searches import searches
 
+from .conftest import data_of  # isort: skip
+
 OUT = Path("results/medical-translator")
 
 
@@ -178,8 +180,7 @@ def test_the_page_draws_them(tree):
     spec = write_pruning(json.loads(json.dumps(tree)))
     write_report(spec, OUT, Path("results/cache"))
     text = (OUT / "report.html").read_text()
-    line = next(part for part in text.splitlines() if part.startswith("const charts = "))
-    charts = json.loads(line.removeprefix("const charts = ").removesuffix(";"))
+    charts = data_of(text, "charts")
     for key in ("front_parameters_0", "front_speed_1", "budget_0", "layers_encoder", "heads_0"):
         assert key in charts and f'id="chart-{key}"' in text
     assert 'id="pruning"' in text and "half, by taylor" in text

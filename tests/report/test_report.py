@@ -26,10 +26,18 @@ from consomme.report.write import write_report
 from consomme.results.columns import COMPARISONS, COSTS, GROUPS, SCORES
 from consomme.results.frames import frame, number
 
-from .conftest import prepare, sentences  # isort: skip
+from .conftest import data_of, prepare, sentences  # isort: skip
 
 OUT = Path("results/medical-translator")
-FILES = ["scores.tsv", "comparisons.tsv", "runs.tsv", "summary.md", "report.html"]
+FILES = [
+    "scores.tsv",
+    "comparisons.tsv",
+    "runs.tsv",
+    "summary.md",
+    "report.html",
+    "tables/models.tex",
+    "tables/claims.csv",
+]
 
 
 def table(name):
@@ -276,11 +284,15 @@ def test_the_page_stands_alone_and_answers_first(written):
         body.index("1 of 4 claims is shown for the method") < body.index('id="models"') < body.index('id="provenance"')
     )
     assert "@import" not in text and "url(http" not in text
+    assert body.index("Take balanced: it beats base") < body.index("1 of 4 claims is shown for the method")
+    # all but the answer is folded, and the contents lead to each part
+    parts = re.findall(r'<details class="part" id="(\w+)"', text)
+    assert parts == [h[1:] for h in page.hrefs if h[1:] in parts][-len(parts) :] and "<h2" in text
     for part in ("pareto", "costs", "choice", "sentences", "evidence", "overlap"):
         assert part in page.ids
-    assert not {"domains", "settings"} & set(page.ids)  # nothing of the kind is in the tree
+    assert not {"domains", "settings", "training"} & set(page.ids)  # nothing of the kind is in the tree
     assert "bleu|nrefs:1" in text
-    charts = json.loads(re.search(r"const charts = (.*);\n", text)[1])
+    charts = data_of(text, "charts")
     assert {"pareto", "pareto_dev", "parameters_0", "speed_1", "choice_0"} <= charts.keys()
 
 
@@ -339,7 +351,7 @@ def test_the_page_escapes_what_models_say(build_tree):
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     report(spec)
     text = (OUT / "report.html").read_text()
-    assert "<script>alert" not in text and "&lt;script&gt;alert" in text
+    assert "<script>alert" not in text and "\\u003cscript\\u003ealert" in text
 
 
 def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
@@ -356,7 +368,9 @@ def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
     report(spec)
     rows = [r for r in table("scores.tsv") if r["model"] == "NA"]
     assert len(rows) == 8 and all(r["value"] for r in rows)
-    assert "<mark>nan</mark>" in (OUT / "report.html").read_text()
+    shown = data_of((OUT / "report.html").read_text(), "sentences")
+    said = {text[0] for group in shown["sets"] for row in group["rows"] for text in row["texts"]}
+    assert set(words) <= said and "NA" in shown["models"]
     assert "NA keeps balanced on medical" in (OUT / "summary.md").read_text()
 
 

@@ -174,6 +174,7 @@ class Study:
             "metrics": g.metrics,
             "normaliser": g.normaliser,
             "decoding_digest": g.decoding_digest,
+            "decoding": g.experiment.decoding.model_dump(),
             "units": g.experiment.units,
             "replicates": list(key.values()),
             "sets": sets,

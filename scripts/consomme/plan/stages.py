@@ -17,5 +17,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 1,
     "relabel": 2,
     "export": 1,
-    "report": 10,
+    "report": 11,
 }

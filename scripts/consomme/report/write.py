@@ -18,7 +18,9 @@ from consomme.report.findings.groups import groups
 from consomme.report.findings.means import by_decoding
 from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
+from consomme.report.page.context import context
 from consomme.report.page.render import write_page
+from consomme.report.tables import write_tables
 from consomme.report.words.claims import word
 from consomme.report.words.summary import summary
 from consomme.results.columns import COMPARISONS, COSTS
@@ -26,7 +28,8 @@ from consomme.results.frames import frame, read, write
 
 
 def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int = 1) -> None:
-    """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md and report.html into `out`, each whole."""
+    """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/ and report.html into `out`, each
+    whole."""
     out = Path(out)
     write_links(spec["models"], out, spec["replicates"])
     write(out / "runs.tsv", runs(spec["models"]))
@@ -42,7 +45,9 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     table = by_decoding(table)
     text = summary(outcomes, comparisons, table, costs)
     write_text(out / "summary.md", text)
-    write_page(out / "report.html", outcomes, table, comparisons, costs, grouped)
+    shown = context(outcomes, table, comparisons, costs, grouped)
+    write_tables(out / "tables", shown)
+    write_page(out / "report.html", shown)
     for line in text.splitlines():
         say(line)
 

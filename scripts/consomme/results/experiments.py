@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.results.columns import CURVES, TABLES, Table
+from consomme.results.columns import TABLES, Table
+from consomme.results.curves import curves
 from consomme.results.frames import frame, read, typed
 from consomme.results.searches import searches
 
@@ -51,7 +51,7 @@ def load(folder: Path | str = "results") -> Results:
             key: read_json(file) for key, path in folders.items() if (file := path / "provenance.json").is_file()
         }
         found["searches"][place.name] = searches(records)
-        found["curves"][place.name] = _curves(folders, records)
+        found["curves"][place.name] = curves(folders, records)
     return Results(**{name: _together(table, found[name]) for name, table in TABLES.items()})
 
 
@@ -65,17 +65,3 @@ def _folders(root: Path, runs: pd.DataFrame) -> dict[tuple[str, str], Path]:
     """(model, replicate) -> its folder. Paths in a table begin with the name of the folder of results."""
     columns = runs[["name", "replicate", "folder"]].itertuples(index=False)
     return {(name, replicate): root.joinpath(*Path(path).parts[1:]) for name, replicate, path in columns}
-
-
-def _curves(folders: Mapping[tuple[str, str], Path], records: Mapping[tuple[str, str], Any]) -> pd.DataFrame:
-    """The lines of progress.jsonl, with the evaluations from the provenance."""
-    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for (model, replicate), folder in folders.items():
-        file = folder / "progress.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        chosen = records.get((model, replicate), {}).get("chosen")
-        evaluations = (chosen.get("evaluations") if isinstance(chosen, dict) else None) or []
-        for step in (*map(json.loads, lines), *evaluations):
-            key = (model, replicate, step["step"])
-            rows.setdefault(key, {"model": model, "replicate": replicate}).update(step)
-    return frame(CURVES, (rows[key] for key in sorted(rows)))

@@ -38,9 +38,13 @@ from consomme.report.findings.settings import chosen_settings
 from consomme.report.lineage import final_model, is_run, root, swept_nodes
 from consomme.report.numbers import metric_title, short, shown_speed, signed
 from consomme.report.outcomes import Outcomes
-from consomme.report.page.examples import examples
+from consomme.report.page.contents import contents
+from consomme.report.page.curves import training_curves
+from consomme.report.page.sentences import sentences
 from consomme.report.page.verdicts import evidence, prospects, verdict
+from consomme.report.words.advice import advice
 from consomme.report.words.claims import headline, interval, standing
+from consomme.report.words.methods import methods
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
 
@@ -101,9 +105,10 @@ def context(
     every = {**charts, **series_charts, **cost_charts, **choice_charts, **basins, **prunings}
     charts = {k: v for k, v in every.items() if v}
     shown_pruning = {k: {**g, "charts": [c for c in g["charts"] if c in charts]} for k, g in pictures.items()}
-    return {
+    shown = {
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
+        "advice": advice(outcomes, comparisons, scores, costs),
         "headline": headline(claims),
         "journey": first_to_last(outcomes, scores, costs),
         "verdicts": [verdict(c, claims) for c in claims],
@@ -144,20 +149,21 @@ def context(
         ],
         "optimism": optimism,
         "choice_charts": [k for k in choice_charts if k in charts],
-        "examples": examples(outcomes, first, last, metric) if first and last and first != last else [],
-        "first": first,
-        "last": last,
+        "sentences": sentences(outcomes, metric, first, last) if first and last else {},
         "claims": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in claims],
         "explored": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in explored],
         "prospects": prospects(claims),
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
+        "methods": methods(outcomes, records, comparisons),
         **_overlaps(outcomes),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
         "run_provenance": [provenance.made(m) for m in outcomes.models if is_run(m)],
         "settings": provenance.settings(outcomes, records),
         "versions": provenance.versions(records),
         "charts": charts,
+        "curves": training_curves(outcomes, records),
     }
+    return shown | {"contents": contents(shown)}
 
 
 def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
+from consomme.report.words.advice import advice
 from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title, headline
 from consomme.report.words.failed import failed
 from consomme.report.words.odd_rows import odd_rows
@@ -24,7 +25,8 @@ LINES = 24
 def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.DataFrame, costs: pd.DataFrame) -> str:
     """summary.md: the claims in words, at most one screen."""
     claims = [c for c in comparisons if c.declared]
-    head = [f"# {outcomes.spec['experiment']}", "", headline(claims), ""]
+    answer = advice(outcomes, comparisons, scores, costs)
+    head = [f"# {outcomes.spec['experiment']}", "", *([answer, ""] if answer else []), headline(claims), ""]
     foot = [""]
     journey = first_to_last(outcomes, scores, costs)
     if journey:
