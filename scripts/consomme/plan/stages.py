@@ -14,7 +14,7 @@ VERSIONS: dict[str, int] = {
     "average": 4,
     "prune": 3,
     "evaluate": 4,
-    "landscape": 1,
+    "landscape": 2,
     "relabel": 2,
     "export": 1,
     "report": 11,
