@@ -16,10 +16,10 @@ from consomme.evaluate.metrics import metric_named
 from consomme.report.evidence import crossed, student
 from consomme.report.evidence.claims import Comparison, compare, paired
 from consomme.report.evidence.holm import holm
-from consomme.report.evidence.paired import Tested, count, differences, pulls, pulls_of
+from consomme.report.evidence.paired import Pulls, Tested, count, differences, pulls, pulls_of
 from consomme.report.evidence.questions import Question
 from consomme.report.evidence.randomisation import randomisation, randomised_differences
-from consomme.report.evidence.visible import foreseen, measurable, visible
+from consomme.report.evidence.visible import Variances, foreseen, measurable, visible
 from consomme.report.outcomes import Outcomes, Sheet
 from consomme.report.words.claims import claim_line
 
@@ -114,7 +114,7 @@ def test_the_pulls_of_a_mean_give_students_t():
     rng = np.random.default_rng(3)
     model, against = rng.normal(3, 1.5, 40), rng.normal(3.2, 1.5, 40)
     one = [one_of(model, against)]
-    pull = pulls_of(one, rate, -1.0)
+    pull = pulls_of(one, rate, -1.0).mean
     gap = 10 * (against - model)
     assert student.standard_errors(pull)[0] == pytest.approx(gap.std(ddof=1) / np.sqrt(40))
     assert pull.sum() == pytest.approx(0)
@@ -165,7 +165,7 @@ def test_bootstrap_t_leans_where_the_sample_does():
 def keeps(model, against, *margins):
     """p at each margin, and the interval."""
     one = [one_of(model, against)]
-    d, pull = differences(one, rate, -1.0)[:, 0], pulls_of(one, rate, -1.0)
+    d, pull = differences(one, rate, -1.0)[:, 0], pulls_of(one, rate, -1.0).mean
     drawn = student.bootstrap_t(pull)
     p = [student.p_beyond(d, pull, drawn, np.array([margin]))[0] for margin in margins]
     return p, [end[0] for end in student.wider(d, pull, drawn)]
@@ -201,7 +201,7 @@ def test_replicates_on_the_same_rows_move_together():
     apart = [one_of(model, against, np.arange(100) + 100 * r) for r in range(3)]
 
     def error(sample):
-        return student.standard_errors(pulls_of(sample, rate, -1.0))[0]
+        return np.sqrt(pulls_of(sample, rate, -1.0).variance[0])
 
     # three copies of one outcome tell no more than one; three independent tests do
     assert error([one] * 3) == pytest.approx(error([one]))
@@ -228,8 +228,9 @@ def test_units_that_replicates_share_count_for_both():
     apart = [sample(shared, first, units=np.arange(200)), sample(shared, second, units=np.arange(200, 400))]
     assert count([t.units for t in together]) == 300
     assert differences(together, rate, -1) == pytest.approx(differences(apart, rate, -1))
-    by_pulls = [student.standard_errors(pulls_of(x, rate, -1.0))[0] for x in (together, apart)]
+    by_pulls = [np.sqrt(pulls_of(x, rate, -1.0).variance[0]) for x in (together, apart)]
     by_swaps = [randomised_differences(x, rate, 4000)[0].std() for x in (together, apart)]
+    assert pulls_of(apart, rate, -1.0).shared[0] == 0 < pulls_of(together, rate, -1.0).shared[0]
     for a, b in (by_pulls, by_swaps):
         assert a / b == pytest.approx(np.sqrt(1.5), rel=0.06)
 
@@ -243,28 +244,29 @@ def test_random_halves_cover_the_truth():
     for _ in range(150):
         effect = rng.normal(0, 2, 24)
         sample = [one_of(np.full(12, 5.0) + effect[h], np.full(12, 5.0), h) for h in halves]
-        pull = pulls_of(sample, rate, 1.0)
+        pull = pulls_of(sample, rate, 1.0).mean
         low, high = student.wider(differences(sample, rate, 1.0).mean(1), pull, student.bootstrap_t(pull, 500))
         covered.append(low[0] <= 0 <= high[0])
     assert np.mean(covered) > 0.88
 
 
-def test_min_f_is_clarks():
-    """d²/(V_u + V_s) is F1 F2 / (F1 + F2)."""
+def test_where_replicates_share_all_it_is_clarks_min_f():
+    """d²/(V_u + V_s) is F1 F2 / (F1 + F2), as two F tests give it; where they share less, the bar is lower."""
     rng = np.random.default_rng(9)
     d, pull = rng.normal(1, 1, (1, 5)), rng.normal(0, 0.1, (1, 50))
-    f1, f2 = d.mean() ** 2 / crossed.spread(d)[0], d.mean() ** 2 / (pull**2).sum()
-    quasi = f1 * f2 / (f1 + f2)
+    over_units = (pull**2).sum(1)
+    f1, f2 = d.mean() ** 2 / crossed.spread(d)[0], d.mean() ** 2 / over_units[0]
     degrees = (f1 + f2) ** 2 / (f1**2 / 49 + f2**2 / 4)
-    alone = stats.ttest_1samp(d[0], 0).pvalue
-    wanted = max(stats.f.sf(quasi, 1, degrees), alone)
-    assert crossed.p_beyond(d, pull, np.zeros(1), np.zeros(1))[0] == pytest.approx(wanted)
-    assert crossed.p_beyond(d, pull, np.ones(1), np.zeros(1))[0] == 1.0  # these models can't tell
+    wanted = max(stats.f.sf(f1 * f2 / (f1 + f2), 1, degrees), stats.ttest_1samp(d[0], 0).pvalue)
+    assert crossed.p_beyond(d, Pulls(pull, over_units), np.zeros(1), np.zeros(1))[0] == pytest.approx(wanted)
+    assert crossed.p_beyond(d, Pulls(pull, over_units), np.ones(1), np.zeros(1))[0] == 1.0  # these models can't tell
+    less = crossed.combined(Pulls(pull, over_units / 2), crossed.spread(d), 5)[0]
+    assert less == pytest.approx(np.maximum(over_units, over_units / 2 + crossed.spread(d)))
 
 
 def test_without_scatter_over_units_it_is_the_t_test_over_replicates():
     d = np.array([[1.0, 2.0, 4.0]])
-    found = crossed.p_beyond(d, np.zeros((1, 10)), np.zeros(1), np.zeros(1))[0]
+    found = crossed.p_beyond(d, Pulls(np.zeros((1, 10)), np.zeros(1)), np.zeros(1), np.zeros(1))[0]
     assert found == pytest.approx(stats.ttest_1samp(d[0], 0).pvalue)
 
 
@@ -283,12 +285,12 @@ def test_seeds_that_differ_show_nothing_for_the_method():
 
 
 def test_a_mean_over_replicates_has_the_variance_of_seeds_and_units():
-    values, pull = np.array([[10.0, 14.0, 12.0]]), np.full((1, 100), 0.1)
+    values, pull = np.array([10.0, 14.0, 12.0]), Pulls(np.full(100, 0.1), np.array(1.0))
     low, high = crossed.interval(values, pull)
     over_units, over_replicates = 1.0, 4 / 3
     degrees = (over_units + over_replicates) ** 2 / (over_units**2 / 99 + over_replicates**2 / 2)
     half = stats.t.ppf(0.975, degrees) * np.sqrt(over_units + over_replicates)
-    assert (low[0], high[0]) == (pytest.approx(12 - half), pytest.approx(12 + half))
+    assert (low, high) == (pytest.approx(12 - half), pytest.approx(12 + half))
 
 
 # -- visible -----------------------------------------------------------------------------------------------------------
@@ -297,23 +299,23 @@ def test_a_mean_over_replicates_has_the_variance_of_seeds_and_units():
 def test_visible_differences_are_seen_four_times_in_five():
     rng = np.random.default_rng(11)
     for replicates, claims in ((3, 1), (5, 4)):
-        seen = visible(0.25, 200, claims, 0.25 / replicates, replicates)
+        seen = visible(Variances(200, 0.25, 0.25, replicates, 0.25 / replicates), claims)
         d = seen + rng.normal(0, 0.5, (4000, 1)) + rng.normal(0, 0.5, (4000, replicates))
-        pull = np.zeros((4000, 200))
-        pull[:] = 0.5 / np.sqrt(200) * np.where(np.arange(200) % 2, 1, -1)
-        p = crossed.p_beyond(d, pull, np.zeros(4000), np.zeros(4000))
-        assert 0.76 < np.mean(p < 0.05 / claims) < 0.9
+        pull = np.tile(0.5 / np.sqrt(200) * np.where(np.arange(200) % 2, 1, -1), (4000, 1))
+        p = crossed.p_beyond(d, Pulls(pull, np.full(4000, 0.25)), np.zeros(4000), np.zeros(4000))
+        assert 0.77 < np.mean(p < 0.05 / claims) < 0.86
 
 
 def test_what_cannot_be_seen_has_a_reason_and_no_number():
-    assert measurable(0.0, 50, 1) == "equal answers" and measurable(1.0, 1, 1) == "one unit"
-    assert measurable(1.0, 6, 1) == "" and "6 units can't" in measurable(1.0, 6, 2)
-    assert np.isnan(visible(0.0, 50, 1)) and np.isnan(visible(1.0, 1, 1))
+    assert measurable(Variances(50, 0.0), 1) == "equal answers" and measurable(Variances(1, 1.0), 1) == "one unit"
+    assert measurable(Variances(6, 1.0), 1) == "" and "6 units can't" in measurable(Variances(6, 1.0), 2)
+    assert np.isnan(visible(Variances(50, 0.0), 1)) and np.isnan(visible(Variances(1, 1.0), 1))
 
 
 def test_more_replicates_show_more():
-    found = foreseen(0.25, 300, 5)
-    assert list(found) == [3, 5, 8] and found[3] > found[5] > found[8] > visible(0.25, 300, 5)
+    one = Variances(300, 0.25)
+    found = foreseen(one, 5)
+    assert list(found) == [3, 5, 8] and found[3] > found[5] > found[8] > visible(one, 5)
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from consomme.common.errors import ConsommeError
 from consomme.common.evidence import FEW, LEVEL, REPLICATES
 from consomme.report.evidence import crossed, student
 from consomme.report.evidence.holm import holm
-from consomme.report.evidence.paired import Floats, Tested, count, differences, pulls_of
+from consomme.report.evidence.paired import Floats, Pulls, Tested, count, differences, pulls_of
 from consomme.report.evidence.questions import EXPLORATORY, Question
 from consomme.report.evidence.randomisation import TRIALS, randomisation
-from consomme.report.evidence.visible import foreseen, measurable, visible
+from consomme.report.evidence.visible import Variances, foreseen, measurable, visible
 from consomme.report.outcomes import Outcomes
 
 DECISIVE = 0.01  # share of the units that is left out to see whether the verdict stays
@@ -179,7 +179,7 @@ class _Tests:
     """What is known of some comparisons, an entry each."""
 
     differences: Floats  # [comparisons, replicates]
-    pulls: Floats  # [comparisons, units]
+    pulls: Pulls
     ends: tuple[Floats, Floats]
     ends_models: tuple[Floats, Floats]
     p: Floats | None
@@ -190,14 +190,14 @@ def _tests(outcomes: Outcomes, questions: Sequence[Question], tested: Sequence[T
     metric = outcomes.metric(questions[0].metric)
     value, sign = metric.value, outcomes.sign(questions[0].metric)
     observed, pulls = differences(tested, value, sign), pulls_of(tested, value, sign)
-    mean, drawn = observed.mean(1), student.bootstrap_t(pulls)
+    mean, drawn = observed.mean(1), student.bootstrap_t(pulls.mean)
     margins = np.array([q.margin or 0.0 for q in questions])
     beats = np.array([q.hypothesis == "beats" for q in questions])
-    p_models = student.p_beyond(mean, pulls, drawn, margins)
+    p_models = student.p_beyond(mean, pulls.mean, drawn, margins)
     if beats.any():
         some = [Tested(t.model[beats], t.against[beats], t.units) for t in tested]
         p_models[beats] = randomisation(some, value)
-    ends = ends_models = student.wider(mean, pulls, drawn)
+    ends = ends_models = student.wider(mean, pulls.mean, drawn)
     p = None
     if len(tested) > 1:
         ends = crossed.wider(observed, pulls, ends_models)
@@ -211,8 +211,7 @@ def _answer(
 ) -> list[Comparison]:
     tested = paired(outcomes, questions, replicates)
     found, units = _tests(outcomes, questions, tested), count([t.units for t in tested])
-    over_units = student.standard_errors(found.pulls) ** 2
-    over_replicates = crossed.spread(found.differences) if len(replicates) > 1 else None
+    over_replicates = crossed.spread(found.differences) if len(replicates) > 1 else np.zeros(len(questions))
     first = outcomes.sheet(questions[0].model, replicates[0], "test", questions[0].set)
     unit = outcomes.unit([outcomes.sheet(questions[0].model, r, "test", questions[0].set) for r in replicates])
     answers = []
@@ -220,8 +219,10 @@ def _answer(
         level = claims if question.claim != EXPLORATORY else 1
         refused = question.hypothesis == "keeps" and units < FEW
         p = None if found.p is None or refused else float(found.p[i])
-        seeds = None if over_replicates is None or len(replicates) < REPLICATES else float(over_replicates[i])
-        unseen = f"fewer than {FEW} {unit}" if refused else measurable(over_units[i], units, level)
+        known = Variances(
+            units, found.pulls.variance[i], found.pulls.shared[i], len(replicates), float(over_replicates[i])
+        )
+        unseen = f"fewer than {FEW} {unit}" if refused else measurable(known, level)
         answers.append(
             Comparison(
                 claim=question.claim,
@@ -247,11 +248,9 @@ def _answer(
                 by_replicate=tuple(zip(replicates, map(float, found.differences[i]), strict=True)),
                 units=units,
                 unit=unit,
-                visible=float("nan") if unseen else visible(over_units[i], units, level, seeds, len(replicates)),
+                visible=float("nan") if unseen else visible(known, level),
                 unseen=unseen,
-                foreseen=()
-                if unseen or len(replicates) >= REPLICATES
-                else tuple(foreseen(over_units[i], units, level).items()),
+                foreseen=tuple(foreseen(known, level).items()) if not unseen and len(replicates) < REPLICATES else (),
                 refused=f"`keeps` needs {FEW} independent units, and the test set has {units} {unit}"
                 if refused
                 else "",
@@ -269,7 +268,7 @@ def _method(hypothesis: str, replicates: int, units: int, unit: str) -> str:
         else f"Student's and bootstrap t, {student.RESAMPLES} resamples"
     )
     few = ", few units" if units < FEW else ""
-    crossing = f"; min F' and t over {replicates} replicates" if replicates >= REPLICATES else ""
+    crossing = f"; quasi-F and t over {replicates} replicates" if replicates >= REPLICATES else ""
     return f"{own}, {units} {unit}{few}{crossing}"
 
 
@@ -281,7 +280,7 @@ def _decisive(outcomes: Outcomes, questions: Sequence[Question], found: Sequence
         return 0
     tested = paired(outcomes, [question], [name for name, _ in comparison.by_replicate])
     metric = outcomes.metric(question.metric)
-    pulls = pulls_of(tested, metric.value, outcomes.sign(question.metric))[0]
+    pulls = pulls_of(tested, metric.value, outcomes.sign(question.metric)).mean[0]
     names = np.unique(np.concatenate([t.units for t in tested]))
     few = int(np.ceil(DECISIVE * len(names)))
     gone = names[np.argsort(-np.sign(comparison.gain) * pulls, kind="stable")[:few]]

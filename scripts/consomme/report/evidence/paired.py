@@ -57,19 +57,35 @@ def pulls(sums: Floats, value: Value) -> Floats:
     return np.sqrt((units - 1) / units) * (left.mean(-1, keepdims=True) - left)
 
 
-def mean_pulls(replicates: Sequence[tuple[Floats, NDArray[np.int64]]]) -> Floats:
-    """How each unit pulls at the mean over replicates, [..., all units]. replicates: (the pulls in one, its units)."""
-    names, places = np.unique(np.concatenate([units for _, units in replicates]), return_inverse=True)
-    found = np.zeros((*replicates[0][0].shape[:-1], len(names)))
-    for pull, place in zip(
-        (pull for pull, _ in replicates),
-        np.split(places, np.cumsum([len(units) for _, units in replicates])[:-1]),
-        strict=True,
-    ):
-        found[..., place] += pull / len(replicates)
-    return found
+@dataclass(frozen=True)
+class Pulls:
+    """How units pull at a mean over replicates."""
+
+    # [..., units of all replicates]
+    mean: Floats
+    # the covariance of two replicates, which is of the units that they share, in the mean over pairs, [...]; of one
+    # replicate its variance
+    shared: Floats
+
+    @property
+    def variance(self) -> Floats:
+        """V_u: the variance of the mean over other units, [...]."""
+        return (self.mean**2).sum(-1)
 
 
-def pulls_of(replicates: Sequence[Tested], value: Value, sign: float) -> Floats:
-    """How each unit pulls at the mean difference over replicates, [comparisons, all units]."""
+def mean_pulls(replicates: Sequence[tuple[Floats, NDArray[np.int64]]]) -> Pulls:
+    """Of replicates: (the pulls [..., units] in one, the numbers of its units)."""
+    several = len(replicates)
+    names = np.unique(np.concatenate([units for _, units in replicates]))
+    mean = np.zeros((*replicates[0][0].shape[:-1], len(names)))
+    own = np.zeros(mean.shape[:-1])
+    for pull, units in replicates:
+        mean[..., np.searchsorted(names, units)] += pull / several
+        own += (pull**2).sum(-1)
+    together = several**2 * (mean**2).sum(-1)
+    return Pulls(mean, np.maximum((together - own) / (several * (several - 1)), 0) if several > 1 else own)
+
+
+def pulls_of(replicates: Sequence[Tested], value: Value, sign: float) -> Pulls:
+    """How each unit pulls at the mean difference over replicates; [comparisons, ...]."""
     return mean_pulls([(sign * (pulls(t.model, value) - pulls(t.against, value)), t.units) for t in replicates])

@@ -64,6 +64,6 @@ def _means(outcomes: Outcomes, sheets: Sequence[Sheet]) -> pd.DataFrame:
             value = outcomes.metric(metric).value
             sums = [outcomes.sums(s, metric, own) for s, own in zip(several, units, strict=True)]
             pull = mean_pulls([(pulls(x, value), np.unique(own)) for x, own in zip(sums, units, strict=True)])
-            low, high = crossed.interval(np.array([[value(x.sum(0)) for x in sums]]), pull[None])
-            rows.append((*place, metric, low[0], high[0]))
+            low, high = crossed.interval(np.array([value(x.sum(0)) for x in sums]), pull)
+            rows.append((*place, metric, float(low), float(high)))
     return pd.DataFrame(rows, columns=["model", "split", "set", "decoding", "metric", "mean_low", "mean_high"])

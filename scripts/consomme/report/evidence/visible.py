@@ -5,50 +5,61 @@ After Holm's adjustment, as the first of all claims: at the level 5 % / claims. 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import gammaincinv, nctdtrinc, ndtr, stdtrit
 
 from consomme.common.evidence import LEVEL, POWER, REPLICATES
-from consomme.report.evidence.crossed import freedom
 
 _POINTS = 400  # of the distribution of the scatter over replicates
 
 
-def visible(
-    over_units: float, units: int, claims: int, over_replicates: float | None = None, replicates: int = 1
-) -> float:
-    """In points; NaN if no difference could have been seen. over_units, over_replicates: the two variances of the mean
-    difference; without the second, of these models.
+@dataclass(frozen=True)
+class Variances:
+    """Of a mean difference: over its units (V_u, and C, what replicates share of it), and over replicates (V_s)."""
 
-    By the noncentral t for these models. For the method the three tests have to agree: their bar is worked out for each
-    scatter that so many replicates may show, whose square is chi-square distributed."""
-    if measurable(over_units, units, claims):
+    units: int
+    over_units: float
+    shared: float = 0.0
+    replicates: int = 1
+    over_replicates: float = 0.0
+
+
+def visible(known: Variances, claims: int) -> float:
+    """In points; NaN if no difference could have been seen. With fewer than three replicates of these models, by the
+    noncentral t.
+
+    For the method the three tests of `crossed` have to agree: their bar is worked out for each scatter that so many replicates
+    may show, whose square is chi-square distributed."""
+    if measurable(known, claims):
         return float("nan")
-    side = 1 - LEVEL / 2 / claims
-    bar = float(stdtrit(units - 1, side))
-    if over_replicates is None or replicates < REPLICATES:
-        return float(nctdtrinc(units - 1, 1 - POWER, bar)) * over_units**0.5
-    shares = (np.arange(_POINTS) + 0.5) / _POINTS
-    seen = over_replicates * gammaincinv((replicates - 1) / 2, shares) * 2 / (replicates - 1)
-    both = over_units + seen
-    bars = stdtrit(freedom(np.full(_POINTS, over_units), seen, units, replicates), side) * np.sqrt(both)
-    bars = np.maximum(bars, np.maximum(stdtrit(replicates - 1, side) * np.sqrt(seen), bar * over_units**0.5))
-    error = (over_units + over_replicates) ** 0.5
-    return float(brentq(lambda d: ndtr((d - bars) / error).mean() - POWER, 0, bars.max() + 4 * error))
+    side, error = 1 - LEVEL / 2 / claims, known.over_units**0.5
+    bar = float(stdtrit(known.units - 1, side))
+    if known.replicates < REPLICATES:
+        return float(nctdtrinc(known.units - 1, 1 - POWER, bar)) * error
+    freedom = known.replicates - 1
+    seen = known.over_replicates * gammaincinv(freedom / 2, (np.arange(_POINTS) + 0.5) / _POINTS) * 2 / freedom
+    variance = np.maximum(known.over_units, known.shared + seen)
+    degrees = variance**2 / (seen**2 / freedom + known.over_units**2 / (known.units - 1))
+    bars = np.maximum(stdtrit(degrees, side) * np.sqrt(variance), stdtrit(freedom, side) * np.sqrt(seen))
+    bars = np.maximum(bars, bar * error)
+    true = max(known.over_units, known.shared + known.over_replicates) ** 0.5
+    return float(brentq(lambda d: ndtr((d - bars) / true).mean() - POWER, 0, bars.max() + 4 * true))
 
 
-def measurable(over_units: float, units: int, claims: int) -> str:
+def measurable(known: Variances, claims: int) -> str:
     """Why no difference could have been seen; empty if one could."""
-    if units < 2:
+    if known.units < 2:
         return "one unit"
-    if 2.0 ** (1 - units) > LEVEL / claims:
-        return f"{units} units can't reach p {LEVEL / claims:.2g}"
-    return "" if over_units > 0 else "equal answers"
+    if 2.0 ** (1 - known.units) > LEVEL / claims:
+        return f"{known.units} units can't reach p {LEVEL / claims:.2g}"
+    return "" if known.over_units > 0 else "equal answers"
 
 
-def foreseen(over_units: float, units: int, claims: int, several: Sequence[int] = (3, 5, 8)) -> dict[int, float]:
+def foreseen(known: Variances, claims: int, several: Sequence[int] = (3, 5, 8)) -> dict[int, float]:
     """What more replicates could show for the method, {replicates: points}, if other seeds moved a replicate's difference
-    by as much as other test data would: by one standard error."""
-    return {r: visible(over_units, units, claims, over_units / r, r) for r in several}
+    by as much as other test data would, by one standard error, and the replicates' answers varied together over units."""
+    error = known.over_units
+    return {r: visible(Variances(known.units, error, error, r, error / r), claims) for r in several}
