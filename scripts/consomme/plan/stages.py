@@ -12,7 +12,7 @@ VERSIONS: dict[str, int] = {
     "start": 4,
     "train": 7,
     "average": 4,
-    "prune": 3,
+    "prune": 4,
     "evaluate": 4,
     "landscape": 2,
     "relabel": 2,
