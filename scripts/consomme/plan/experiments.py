@@ -13,10 +13,9 @@ from consomme.common.languages import base, unspaced
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import LANGUAGES, language_columns, named_languages
 from consomme.evaluate.metrics import TABLE as METRICS
+from consomme.evaluate.metrics import TERMS
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Decoding
-
-TERMS = ("rare-words", "glossary")  # the recall of them, which an experiment's own keys ask for
 
 
 def metrics(task: str) -> list[str]:

@@ -14,7 +14,7 @@ from consomme.common import extras
 from consomme.common.digest import canonical, digest
 from consomme.common.files import hash_file, write_json
 from consomme.data.sources import TABLE as SOURCES
-from consomme.plan.experiments import TERMS
+from consomme.evaluate.metrics import TERMS
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes

@@ -20,8 +20,8 @@ from consomme.common.files import read_json, write_json
 from consomme.common.languages import unspaced
 from consomme.common.normalisers import Function, normaliser_named
 from consomme.common.normalisers import signature as normaliser_signature
+from consomme.evaluate.metrics import TERMS
 from consomme.evaluate.metrics.base import Metric
-from consomme.plan.experiments import TERMS
 
 RARE, GLOSSARY = TERMS
 

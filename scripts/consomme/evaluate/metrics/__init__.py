@@ -19,6 +19,7 @@ from consomme.evaluate.metrics.word_errors import CER, WER, WER_WORDS
 TABLE: Table[Metric] = Table(
     "metric", "consomme.metrics", WER, WER_WORDS, CER, *ERROR_TYPES, BLEU, *FIXED, CHRF, CHRF_PLUS_PLUS, TER, LOSS
 )
+TERMS = ("rare-words", "glossary")  # the recall of them, which an experiment's own keys ask for
 metric_named = TABLE.named
 
 
