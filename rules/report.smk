@@ -33,6 +33,7 @@ rule report_experiment:
             category="{experiment}",
             labels={"table": "scores"},
         ),
+        groups="results/{experiment}/groups.tsv",
         comparisons=report(
             "results/{experiment}/comparisons.tsv",
             caption="report/comparisons.rst",

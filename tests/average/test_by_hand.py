@@ -170,3 +170,24 @@ def test_an_average_names_a_language_only_if_all_its_models_name_it(tmp_path, fo
     entry(["--method", "uniform", "--out", str(tmp_path / "out"), *map(str, models)])
     config = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert (config.get("language"), config["task"]) == (named, "transcribe")
+
+
+def test_an_average_of_models_of_short_windows_is_run_on_them_whatever_its_base_was(tmp_path, folders):
+    models = []
+    for name, more in [
+        ("base", {"trained_window": "full"}),
+        ("a", {"trained_window": "short"}),
+        ("b", {"trained_window": "short"}),
+    ]:
+        models.append(shutil.copytree(folders("whisper"), tmp_path / name))
+        path = models[-1] / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    base, *tuned = map(str, models)
+    for name, given in {
+        "merged": ["--method", "task_arithmetic", "--scale", "0.5", "--base", base, *tuned],
+        "line": ["--method", "interpolate", "--alpha", "0.5", base, tuned[0]],
+    }.items():
+        entry([*given, "--out", str(tmp_path / name)])
+    merged, line = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("merged", "line"))
+    assert merged["trained_window"] == "short"
+    assert line["trained_window"] == "full"  # the first model's: half of it never saw a short window

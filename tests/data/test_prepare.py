@@ -295,3 +295,10 @@ def test_the_fingerprint_is_of_contents_not_of_places(tmp_path, prepare):
     b = prepare(parallel(tmp_path, ["a"], ["x"], "second"), "nmt", name="b").fingerprint
     c = prepare(parallel(tmp_path, ["a"], ["y"], "third"), "nmt", name="c").fingerprint
     assert a == b != c
+
+
+def test_the_extent_of_a_corpus_is_written_for_the_plan(tmp_path, prepare, out):
+    prepare(parallel(tmp_path, ["a b", "c d", "e"], ["x y", "y", "z"]), "nmt")
+    about = json.loads((out() / "prepared.json").read_text())
+    assert about["units"] == {"recording": 3, "document": 3, "speaker": 3}
+    assert (about["words"], about["characters"]) == (4, 5)

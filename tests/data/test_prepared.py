@@ -91,6 +91,29 @@ def test_units_follow_recordings_and_documents(tmp_path):
     assert Rows.open([corpus(tmp_path / "a", rows)]).units.tolist() == [0, 1, 2, 0, 0, 3, 1]
 
 
+def test_units_by_kind(tmp_path):
+    """Each kind holds those before it."""
+    rows = Rows.open(
+        [
+            corpus(
+                tmp_path / "a",
+                [
+                    speech(0, recordings=["x"], document="d", speaker="s"),
+                    speech(1, recordings=["x"], document="e", speaker="t"),
+                    speech(2, document="d", speaker="u"),
+                    speech(3, speaker="t"),
+                    speech(4),
+                ],
+            )
+        ]
+    )
+    assert rows.units_by("recording").tolist() == [0, 0, 1, 2, 3]
+    assert rows.units_by("document").tolist() == [0, 0, 0, 1, 2]
+    assert rows.units_by("speaker").tolist() == [0, 0, 0, 0, 1]
+    assert [rows.unit_word(kind) for kind in ("recording", "document", "speaker")] == ["rows", "documents", "speakers"]
+    assert rows.select([4]).unit_word("speaker") == "rows"
+
+
 def test_clusters_against_a_plain_search():
     rng = np.random.default_rng(0)
     keys = [list(rng.integers(0, 60, rng.integers(0, 3))) for _ in range(60)]

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import jiwer
 import numpy as np
 import pytest
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 
 from consomme.common.errors import ConsommeError
 from consomme.evaluate.metrics import TABLE, bleu, counted_for, metric_named, metrics_of
@@ -34,8 +34,14 @@ def of_sums(name, references, hypotheses, language="", normaliser="verbatim"):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_bleu_and_chrf_equal_sacrebleu(seed):
+def test_translation_metrics_equal_sacrebleu(seed):
     references, hypotheses = texts(seed)
+    assert of_sums("chrf++", references, hypotheses) == pytest.approx(
+        CHRF(word_order=2).corpus_score(hypotheses, [references]).score, abs=1e-9
+    )
+    assert of_sums("ter", references, hypotheses) == pytest.approx(
+        TER().corpus_score(hypotheses, [references]).score, abs=1e-9
+    )
     assert of_sums("bleu", references, hypotheses) == pytest.approx(
         BLEU(force=True).corpus_score(hypotheses, [references]).score, abs=1e-9
     )
@@ -58,12 +64,18 @@ def test_bleu_and_chrf_equal_sacrebleu(seed):
         (["a b c d e f"], ["a b c d"]),  # brevity
     ],
 )
-def test_bleu_and_chrf_at_the_edges(references, hypotheses):
+def test_translation_metrics_at_the_edges(references, hypotheses):
     assert of_sums("bleu", references, hypotheses) == pytest.approx(
         BLEU(force=True).corpus_score(hypotheses, [references]).score, abs=1e-9
     )
     assert of_sums("chrf", references, hypotheses) == pytest.approx(
         CHRF().corpus_score(hypotheses, [references]).score, abs=1e-9
+    )
+    assert of_sums("chrf++", references, hypotheses) == pytest.approx(
+        CHRF(word_order=2).corpus_score(hypotheses, [references]).score, abs=1e-9
+    )
+    assert of_sums("ter", references, hypotheses) == pytest.approx(
+        TER().corpus_score(hypotheses, [references]).score, abs=1e-9
     )
 
 
@@ -164,6 +176,11 @@ def test_word_errors_without_spaces_count_characters():
     assert of_sums("wer", ["我 有 iPhone"], ["我有 iPhones"], "zh") == pytest.approx(100 / 8)
 
 
+def test_a_moved_phrase_is_one_edit():
+    assert of_sums("ter", ["a b c d e f g h i j"], ["f g h i j a b c d e"]) == 10
+    assert metric_named("ter").higher_is_better is False and metric_named("chrf++").higher_is_better
+
+
 def test_numbers_are_no_errors_when_asked():
     german = ["Um neun Uhr kamen einundzwanzig."], ["um 9 Uhr kamen 21"]
     assert of_sums("wer", *german, "de", "basic") == pytest.approx(40)
@@ -182,6 +199,8 @@ def test_signatures_tell_apart_what_counts_differently():
     assert "tok:zh|" in metric_named("bleu").signature("verbatim", "zh")
     assert "tok:13a|smooth:exp" in metric_named("bleu").signature("verbatim", "fr")
     assert "tok:intl" in metric_named("bleu-intl").signature("verbatim", "fr")
+    assert "nc:6|nw:2" in metric_named("chrf++").signature("verbatim", "fr")
+    assert "ter|nrefs:1|case:lc|tok:tercom" in metric_named("ter").signature("verbatim", "fr")
     assert "nc:6|nw:0" in metric_named("chrf").signature("verbatim", "fr")
 
 

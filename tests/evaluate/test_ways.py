@@ -236,7 +236,7 @@ def test_each_way_is_a_column_of_its_own():
             "value": [1.0, 2.0, 3.0, 4.0],
             "sane_timestamps": [np.nan, np.nan, np.nan, 75.0],
         }
-    ).assign(ci_low=0.0, ci_high=9.0)
+    ).assign(mean_low=0.0, mean_high=9.0)
     found = by_decoding(table)
     assert dict(zip(found["split"], found["value"], strict=True)) == {
         "dev": 1.0,

@@ -185,8 +185,9 @@ def test_killed_it_goes_on(job, tmp_path, capsys, monkeypatch):
     orders = json.loads(made)
     sets = {frozenset(r["order"][:k]) for r in (orders["ranked"], *orders["orders"]) for k in (1, 2, 3, 4)}
     middles = {frozenset((orders["best"], name)) for name in orders["lines"]}
+    singles = {frozenset([name]) for name in orders["ingredients"]}
     # every single model, mean and point of a line once, less the nine that were there
-    assert fresh == len(sets | middles) + 3 * 2 - 9
+    assert fresh == len(sets | middles | singles) + 3 * 2 - 9
     # its output gone, it finds what it made; its state gone too, it asks no model again
     (tmp_path / "made/f00d.json").unlink()
     stage.run(job())
@@ -200,7 +201,7 @@ def test_killed_it_goes_on(job, tmp_path, capsys, monkeypatch):
 def test_no_more_rows_than_stated(job, tmp_path):
     stage.run(job(rows=150, names=("a", "b", "c"), sets=("d", "e")))
     made = json.loads((tmp_path / "made/f00d.json").read_text())
-    assert made["sets"] == {name: {"weight": 1.0, "rows": 64, "of": 150} for name in ("d", "e")}
+    assert made["sets"] == {name: {"weight": 1.0, "rows": 16, "of": 150} for name in ("d", "e")}
     rows = Rows.open({"d": tmp_path / "d-150"})
     few = stage.some(rows, 64)
     assert set(few.ids) <= set(stage.some(rows, 100).ids) and few.ids == stage.some(rows, 64).ids

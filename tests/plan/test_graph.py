@@ -82,6 +82,19 @@ def test_an_option_as_it_is_by_default_is_the_same_model(change):
     assert len({digest(), digest(beam=2), digest(swaps=True), digest(rank=2)}) == 4
 
 
+def test_a_merge_is_a_model_of_its_own_and_none_leaves_the_digest_alone(change):
+    def half(**layers):
+        plan = Plan(change({"experiments/e/models/half": {"prune": "tuned/best", "layers": {"encoder": layers}}}))
+        return next(m for m in plan.models.values() if m.node == "half")
+
+    for layers in ({"keep": [1, 4]}, {"drop": [2, 3]}, {"drop": "1/3", "by": "greedy"}):
+        plain, *merged = (half(**layers, **more) for more in ({}, {"merge": "mean"}, {"merge": "laco"}))
+        assert plain.digest == half(**layers, merge=None).digest
+        assert "merge" not in plain.identity["settings"]["layers"]["encoder"]
+        assert len({model.digest for model in (plain, *merged)}) == 3
+        assert all(model.depth == plain.depth for model in merged)
+
+
 def test_by_makes_one_soup_for_each_value(change):
     plan = Plan(change({"experiments/e/models/soups": {"average": "tuned", "by": ["data.share"]}}))
     soups = {m.run: sorted(m.parents) for m in plan.models.values() if m.node == "soups" and m.run != "best"}

@@ -48,6 +48,8 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/half/layers": {"decoder": {"keep": [1]}}}, ["'ctc' has no decoder"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "unifrom"}}}, ["did you mean 'uniform'"]),
         ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3"}}}, ["needs `by`"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"keep": [1, 3], "merge": "man"}}}, ["half.layers.encoder.merge", "did you mean 'mean'", "'laco'"]),
+        ({f"{MODELS}/half/layers": {"encoder": {"drop": "1/3", "by": "truncate", "of": "sublayers", "merge": "mean"}}}, ["half.layers.encoder", "for whole layers"]),
         ({f"{MODELS}/half/heads": {"drop": [1]}}, ["half.heads.drop", "a fraction is needed here"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "by": "tailor"}}, ["half.heads.by", "did you mean 'taylor'"]),
         ({f"{MODELS}/half/heads": {"drop": "1/4", "per": "layers"}}, ["half.heads.per", "did you mean 'layer'"]),

@@ -90,6 +90,14 @@ def test_tokens_that_stay_have_their_logits_and_any_text_can_be_written(whole, t
     torch.testing.assert_close(found, full, rtol=1e-5, atol=1e-5)
 
 
+def test_published_whispers_begin_with_a_space_so_the_first_word_stays_behind_one(folders, bundle, tmp_path):
+    whole = bundle("whisper", folders("whisper"))
+    new = trimmed(whole, tmp_path / "small", "cat")
+    first, inside = (whole.processor.tokenizer.tokenize(text) for text in ("cat", " cat"))
+    assert inside == ["Ġcat"] and not set(first) & set(inside)
+    assert whole.family.labels(whole.processor, " cat", whole.languages)[-2] in new
+
+
 def test_the_trimmed_model_decodes(whole, tmp_path):
     """In its languages, with the settings of generation that its files have."""
     trimmed(whole, tmp_path / "small", f"{SAID} {OTHER} le chat est assis bonjour le monde")

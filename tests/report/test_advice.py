@@ -16,8 +16,9 @@ def made(model, hypothesis, against, holds=True, on="medical", claim="1", differ
         "claim": claim, "model": model, "against": against, "replicates": 3, "split": "test", "set": on, "decoding": "d",
         "metric": "bleu", "hypothesis": hypothesis, "margin": margin if hypothesis == "beats" else margin or 1.0,
         "difference": difference, "ci_low": difference - 1, "ci_high": difference + 1, "p": 0.001 if holds else 0.5,
-        "p_holm": 0.001 if holds else 0.5, "method": "", "by_replicate": (("1", difference),), "units": 100,
-        "detectable": 1.0, "joint": True,
+        "p_holm": 0.001 if holds else 0.5, "method": "", "by_replicate": (("1", difference),), "units": 100, "unit": "rows",
+        "visible": 1.0, "unseen": "", "p_models": 0.001 if holds else 0.5, "p_models_holm": 0.001 if holds else 0.5,
+        "ci_models_low": difference - 1, "ci_models_high": difference + 1, "decisive": 0,
     }  # fmt: skip
     return Comparison(**{**values, **change})
 

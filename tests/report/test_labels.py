@@ -51,6 +51,13 @@ def test_one_value_alone_lies_in_the_middle():
     assert put(rows(base=(3, 4)), x=Axis("x", [3]), y=Axis("y", [4])) == {"base": "above right"}
 
 
+def test_intervals_that_are_not_there_take_no_room_on_an_axis():
+    """A test set of one unit has no interval."""
+    found = put(rows(base=(3, 4)), x=Axis("x", [3, None, float("nan")]), y=Axis("y", [4, None]))
+    assert found == {"base": "above right"}
+    assert Axis("x", [None, 3, 5]).ends(100) == Axis("x", [3, 5]).ends(100)
+
+
 def boxes(found, height=420):
     """Where each label is written: left, right, top, bottom."""
     for row in found:

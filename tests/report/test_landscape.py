@@ -128,7 +128,8 @@ def test_the_page_has_them_and_without_a_landscape_has_none(build_tree, spec_of)
 
 # -- averages against the best run -----------------------------------------------------------------------------------
 def test_every_average_is_compared_with_the_best_run_without_a_claim(build_tree):
-    from consomme.report.evidence.claims import compare, declared, exploratory
+    from consomme.report.evidence.claims import compare
+    from consomme.report.evidence.questions import declared, exploratory
     from consomme.report.outcomes import Outcomes
 
     spec = json.loads(json.dumps(build_tree(replicates=(1,), count=40, claims=[])))
@@ -151,7 +152,11 @@ def test_only_a_claim_shows(made):
     assert standing(made(p=0.01, p_holm=0.02)) == ("good", "better")
     assert standing(made(p=0.01, p_holm=0.02, difference=-1.0)) == ("bad", "worse")
     assert standing(made(p=0.01, p_holm=0.06)) == ("open", "not shown to be better")
+    # of these models alone
+    models = {"p": None, "p_holm": None, "p_models": 0.01, "p_models_holm": 0.02}
+    assert standing(made(**models)) == ("open", "better for these models")
     alone = {"claim": "exploratory", "p_holm": None}
+    assert standing(made(**alone | {"p": None, "p_models": 0.01})) == ("", "looks better")
     assert standing(made(**alone, p=0.01)) == ("", "looks better")
     assert standing(made(**alone, p=0.01, difference=-1.0)) == ("", "looks worse")
     assert standing(made(**alone)) == ("open", "not shown to be better")
@@ -167,10 +172,11 @@ def made():
 
     def make(**change):
         found = {
-            "claim": "1", "model": "soup", "against": "tuned/best", "replicates": 1, "split": "test", "set": "medical",
+            "claim": "1", "model": "soup", "against": "tuned/best", "replicates": 3, "split": "test", "set": "medical",
             "decoding": "d", "metric": "bleu", "hypothesis": "beats", "margin": None, "difference": 0.21,
-            "ci_low": -0.4, "ci_high": 0.83, "p": 0.51, "p_holm": 0.51, "method": "", "units": 379, "detectable": 0.9,
-            "by_replicate": (), "joint": True,
+            "ci_low": -0.4, "ci_high": 0.83, "p": 0.51, "p_holm": 0.51, "method": "", "units": 379, "unit": "rows",
+            "ci_models_low": -0.3, "ci_models_high": 0.7, "p_models": 0.5, "p_models_holm": None, "visible": 0.9,
+            "by_replicate": (),
         }  # fmt: skip
         return Comparison(**{**found, **change})
 

@@ -98,6 +98,9 @@ def test_how_a_model_was_pruned_in_words():
     assert words(layers={"encoder": greedy, "decoder": None}, heads=None) == "greedy"
     assert words(layers={"encoder": greedy, "decoder": listed}) == "encoder greedy, decoder listed"
     assert words(layers={"encoder": listed}, heads={"drop": "1/4", "by": "taylor"}) == "listed, heads taylor"
+    assert words(layers={"encoder": {**greedy, "merge": "mean"}, "decoder": listed}) == (
+        "encoder greedy merge mean, decoder listed"
+    )
     assert words(layers=None) == pruning.how_pruned(MODELS[1], {}) == "half"
     assert pruning.label(model("half/a=1,b=greedy", "prune", swept={"a": 1, "b": "greedy"})) == "half 1 greedy"
 

@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from consomme.common.errors import ConsommeError
-from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
+from consomme.report.evidence.claims import Comparison, compare
+from consomme.report.evidence.questions import declared, exploratory
 from consomme.report.evidence.scores import scores
 from consomme.report.links import write_links
 from consomme.report.numbers import signed
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
-from consomme.report.words.claims import claim_line
+from consomme.report.page.verdicts import verdict
+from consomme.report.words.claims import claim_line, headline, standing, visible_text
 from consomme.report.words.summary import summary
 from consomme.report.write import write_report
-from consomme.results.columns import COMPARISONS, COSTS, SCORES
+from consomme.results.columns import COMPARISONS, COSTS, GROUPS, SCORES
 from consomme.results.frames import frame, number
 
 from .conftest import data_of, prepare, sentences  # isort: skip
@@ -91,11 +93,13 @@ def test_comparisons(written):
     assert list(rows[0]) == COMPARISONS.names
     claims = [r for r in rows if r["claim"] != "exploratory"]
     assert [r["claim"] for r in claims] == ["1", "2", "3", "4"]
-    assert all(float(r["p_holm"]) >= float(r["p"]) for r in claims)
+    assert all(float(r["p_holm"]) >= float(r["p"]) >= float(r["p_models"]) for r in claims)
+    assert all(len(r["each"].split()) == 3 and float(r["visible"]) > 0 and r["verdict"] for r in claims)
+    assert {(r["units"], r["unit"]) for r in claims} == {("60", "documents"), ("120", "rows")}
     others = [r for r in rows if r["claim"] == "exploratory"]
     assert others and all(r["p_holm"] == "" and "*" not in "".join(r.values()) for r in others)
     assert claims[2]["margin"] == "12.0000" and claims[0]["margin"] == ""
-    assert "60 units" in claims[0]["method"]  # two sentences of each document
+    assert "60 documents" in claims[0]["method"]  # two sentences of each
     assert claims[0]["replicates"] == "3"
     asked = {(r["model"], r["against"], r["set"]) for r in others}
     assert ("healed", "base", "medical") in asked and ("balanced", "tuned/best", "general") in asked
@@ -105,9 +109,9 @@ def test_comparisons(written):
 
 def test_a_clear_gain_is_shown_and_a_clear_loss_refuted(written):
     rows = {r["claim"]: r for r in table("comparisons.tsv")}
-    assert float(rows["2"]["difference"]) > 10 and float(rows["2"]["p_holm"]) < 0.01
+    assert float(rows["2"]["difference"]) > 10 and float(rows["2"]["p_holm"]) < 0.05
     words = (OUT / "summary.md").read_text()
-    assert "**balanced beats base on medical** — shown" in words
+    assert "**balanced beats base on medical** — shown for the method, balanced is better" in words
     assert "**healed keeps balanced on medical within 1** — refuted" in words
 
 
@@ -120,7 +124,9 @@ def test_the_summary_fits_a_screen(build_tree):
     assert "more claims in comparisons.tsv" in text
     assert "One replicate" in text
     assert "Fewer than 20 independent units" in text
-    assert "Only 15 independent units" in text
+    assert "Only 15 independent units (documents)" in text
+    assert "shown for the method" not in text.replace("None of 40 claims is shown for the method", "")
+    assert "three " in text and "eight " in text  # what more replicates could show
     assert "few units" in table("comparisons.tsv")[0]["method"]
 
 
@@ -180,9 +186,9 @@ def test_hypotheses_of_other_rows_are_refused(build_tree, tmp_path):
         compare(outcomes, declared(outcomes))
 
 
-@pytest.mark.parametrize(("documents", "units", "joint"), [("others", 40, False), ("the same", 20, True)])
-def test_replicates_with_rows_of_their_own(build_tree, tmp_path, documents, units, joint):
-    """Of other documents they are strata; rows of the same documents are no independent evidence."""
+@pytest.mark.parametrize(("documents", "units"), [("others", 40), ("the same", 20)])
+def test_replicates_with_rows_of_their_own(build_tree, tmp_path, documents, units):
+    """Rows of the same documents are no independent evidence."""
     spec = json.loads(json.dumps(build_tree(replicates=(1, 2), count=40)))
     rows = sentences("medical-test", 40, 4, documents=20)
     for row in rows:
@@ -198,7 +204,7 @@ def test_replicates_with_rows_of_their_own(build_tree, tmp_path, documents, unit
             Path(model["evaluation"]).write_text(json.dumps(index))
     outcomes = Outcomes(spec, tmp_path / "cache")
     found = compare(outcomes, declared(outcomes)[:1])[0]
-    assert (found.units, found.joint, "2 strata" in found.method) == (units, joint, not joint)
+    assert found.units == units
     assert found.difference == pytest.approx(sum(d for _, d in found.by_replicate) / 2)
 
 
@@ -274,9 +280,11 @@ def test_the_page_stands_alone_and_answers_first(written):
     assert len(page.ids) == len(set(page.ids))
     assert all(h.startswith("#") and h[1:] in page.ids for h in page.hrefs)
     body = re.sub(r"<style>.*?</style>", "", text, flags=re.S)
-    assert body.index("2 of 4 claims hold") < body.index('id="models"') < body.index('id="provenance"')
+    assert (
+        body.index("1 of 4 claims is shown for the method") < body.index('id="models"') < body.index('id="provenance"')
+    )
     assert "@import" not in text and "url(http" not in text
-    assert body.index("Take balanced: it beats base") < body.index("2 of 4 claims hold")
+    assert body.index("Take balanced: it beats base") < body.index("1 of 4 claims is shown for the method")
     # all but the answer is folded, and the contents lead to each part
     parts = re.findall(r'<details class="part" id="(\w+)"', text)
     assert parts == [h[1:] for h in page.hrefs if h[1:] in parts][-len(parts) :] and "<h2" in text
@@ -368,7 +376,7 @@ def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
 
 def test_overlap_of_test_with_training_is_counted(written):
     outcomes = Outcomes(written, Path("results/cache"))
-    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS))["overlaps"]}
+    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS), frame(GROUPS))["overlaps"]}
     assert rows["medical"]["counts"]["source"] >= 1 and rows["medical"]["n"] == 120
     assert rows["general"]["counts"]["source"] == 0
 
@@ -377,10 +385,14 @@ def made(**change):
     values = {
         "claim": "1", "model": "soup", "against": "tuned/best", "replicates": 3, "split": "test", "set": "medical",
         "decoding": "d", "metric": "bleu", "hypothesis": "beats", "margin": None, "difference": 0.21,
-        "ci_low": -0.4, "ci_high": 0.83, "p": 0.51, "p_holm": 0.51, "method": "", "units": 379, "detectable": 0.9,
-        "by_replicate": (("1", 0.5), ("2", -0.1), ("3", 0.2)), "joint": True,
+        "ci_low": -0.4, "ci_high": 0.83, "p": 0.51, "p_holm": 0.51, "method": "", "units": 379, "unit": "documents",
+        "ci_models_low": -0.3, "ci_models_high": 0.7, "p_models": 0.4, "p_models_holm": 0.4, "visible": 0.9,
+        "by_replicate": (("1", 0.5), ("2", -0.1), ("3", 0.2)),
     }  # fmt: skip
     return Comparison(**{**values, **change})
+
+
+ALONE = {"replicates": 1, "by_replicate": (("1", 0.21),), "p": None, "p_holm": None, "p_models": 0.01}
 
 
 def test_words():
@@ -388,14 +400,53 @@ def test_words():
         "**soup beats tuned/best on medical** — not shown, the difference could be chance: +0.21 BLEU "
         "(95 % interval −0.40 to +0.83, p 0.51; three replicates: +0.5 −0.1 +0.2)."
     )
-    assert made(p=0.01, p_holm=0.02).verdict == "holds"
-    assert made(p=0.01, p_holm=0.06).verdict == "open"
-    assert made(p=0.01, p_holm=0.02, difference=-1.0).verdict == "fails"
+    assert claim_line(made(**ALONE, p_models_holm=0.02)) == (
+        "**soup beats tuned/best on medical** — shown for these models, soup is better, but one training of each says "
+        "little of another: +0.21 BLEU (95 % interval −0.40 to +0.83, p 0.010, after Holm 0.020)."
+    )
+    some = made(p_models=0.001, p_models_holm=0.001)
+    assert "shown for these models, soup is better, but over the replicates it could be chance" in claim_line(some)
+    assert "refuted for the method, soup is worse" in claim_line(made(p=0.01, p_holm=0.02, difference=-1.0))
     keeps = {"hypothesis": "keeps", "margin": 0.5, "difference": -0.1}
-    assert made(**keeps, p=0.01, p_holm=0.01).verdict == "holds"
-    assert made(**keeps, p=0.3, p_holm=0.3).verdict == "open"
-    assert made(**keeps, ci_high=-0.6).verdict == "fails"
-    assert "Only 7 independent units" in claim_line(made(units=7))
+    assert "can't be ruled out:" in claim_line(made(**keeps, ci_low=-0.6))
+    assert "can't be ruled out after Holm's adjustment" in claim_line(made(**keeps, p=0.04, p_holm=0.08, ci_low=-0.45))
+    assert "not tested: too few" in claim_line(made(**keeps, p=None, p_holm=None, refused="too few"))
+    assert "Only 7 independent units (documents)" in claim_line(made(units=7))
+    assert "without the 4 units of 379 that count most" in claim_line(made(decisive=4))
+    assert "without the unit of 24 that counts most" in claim_line(made(units=24, decisive=1))
+    assert visible_text(made()) == "0.90"
+    assert visible_text(made(visible=float("nan"), unseen="equal answers")) == "none measurable: equal answers"
+
+
+def test_the_headline_counts_what_is_shown_for_the_method():
+    shown, models = made(p=0.01, p_holm=0.02), made(p_models=0.001, p_models_holm=0.001)
+    assert headline([shown, shown]) == "All 2 claims are shown for the method."
+    assert (
+        headline([shown, models, made()])
+        == "1 of 3 claims is shown for the method; 1 more is shown for these models alone."
+    )
+    assert headline([models, models]) == "None of 2 claims is shown for the method; 2 are shown for these models alone."
+    assert headline([made(), made()]) == "None of 2 claims is shown for the method."
+    assert headline([made(p=0.01, p_holm=0.02, difference=-1.0)]) == "The one claim is refuted for the method."
+    assert headline([models]) == "The one claim is shown for these models."
+    assert verdict(models, [models])["state"] == "open" and verdict(shown, [shown])["state"] == "holds"
+    assert standing(models) == ("open", "better for these models") and standing(shown) == ("good", "better")
+
+
+def test_speakers_are_units_where_they_are_known_unless_the_experiment_says_otherwise(build_tree, tmp_path):
+    spec = json.loads(json.dumps(build_tree(replicates=(1,), count=60)))
+    rows = sentences("medical-test", 60, 4, documents=30)
+    for i, row in enumerate(rows):
+        row["speaker"] = f"s{i % 5}"
+    prepare(Path("results/data/medical-test"), "medical-test", rows)
+    for declared_units, units, unit in (
+        (None, 5, "speakers"),
+        ("document", 30, "documents"),
+        ("recording", 60, "rows"),
+    ):
+        outcomes = Outcomes(spec | ({"units": declared_units} if declared_units else {}), tmp_path / "cache")
+        found = compare(outcomes, declared(outcomes)[:1])[0]
+        assert (found.units, found.unit) == (units, unit)
 
 
 def test_numbers():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from consomme.families import family_named, load
-from consomme.families.windows import RARE, Window
+from consomme.families.windows import Window
 from consomme.train.collate import Collator, draw
 from consomme.train.stage import run
 
@@ -79,6 +79,17 @@ def test_a_share_of_the_batches_has_the_full_window(whisper):
     assert counted["filled"] == 200 and counted["room"] == 4 * WHISPER.window(50)
 
 
+def test_a_batch_filled_by_seconds_stays_within_them_in_full_windows_too(whisper):
+    """A row of half a second costs four in the window of four seconds."""
+    batch = [{"features": np.zeros((50, 80), np.float32), "seconds": 0.5, "labels": [n]} for n in range(10)]
+    pieces = Collator(WHISPER, WHISPER.processor(whisper), short=True, full=1.0, room=13.0)(batch)["microbatches"]
+    shapes = [tuple(piece["input_features"].shape[::2]) for piece in pieces]
+    assert sum(rows for rows, _ in shapes) == 10 and all(rows <= 3 and frames == 400 for rows, frames in shapes)
+    assert sorted(int(n) for piece in pieces for n in piece["labels"][:, 0]) == list(range(10))
+    (whole,) = Collator(WHISPER, WHISPER.processor(whisper), short=True, full=1.0)(batch)["microbatches"]
+    assert len(whole["input_features"]) == 10
+
+
 def test_from_scratch_short_is_the_default_and_stays_with_the_model(tmp_path, whisper, tones, job, capfd):
     made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=2)
     run(made)
@@ -90,27 +101,16 @@ def test_from_scratch_short_is_the_default_and_stays_with_the_model(tmp_path, wh
     assert not Window.of(WHISPER, load(full.out).config).short and load(full.out).config.max_source_positions == 200
 
 
-def test_a_window_is_never_shorter_than_those_of_the_training(tmp_path, whisper, tones, job):
-    """Whisper repeats its words to the last position in a window that is shorter than all it was trained on."""
-    from consomme.data.prepared import Rows
-
-    made = job(tmp_path / "a", whisper, {"tones": tones}, max_steps=1)
-    run(made)
-    frames = sorted(
-        len(WHISPER.features(WHISPER.processor(whisper), wave)) for wave in map(Rows.open([tones]).source, range(48))
-    )
-    window = Window.of(WHISPER, load(made.out).config)
-    assert window.least == WHISPER.window(frames[int(48 * RARE)]) > WHISPER.window(1)
-    assert window.fitting([np.zeros((1, 80))]) == {"frames": window.least}
+def test_a_model_is_run_on_a_third_of_its_window_at_least(whisper):
+    """Whisper repeats a word to the last position in a window of that word's length."""
+    config = load(whisper).config
+    window = Window.of(WHISPER, config)
+    assert WHISPER.full_window(config) == 400 and window.least == WHISPER.window(133) == 160
+    assert window.fitting([np.zeros((1, 80))]) == {"frames": 160}
     assert window.fitting([np.zeros((1, 80)), np.zeros((390, 80))]) == {"frames": WHISPER.window(390)}
-    alike = window.alike(load(made.out).config)
-    assert (
-        alike(0, np.zeros((1, 80)))
-        == alike(0, np.zeros((frames[0], 80)))
-        == window.least
-        < alike(0, np.zeros((390, 80)))
-    )
-    assert Window.of(WHISPER, load(whisper).config).least == 0  # from scratch: not trained yet
+    alike = window.alike(config)
+    assert alike(0, np.zeros((1, 80))) == alike(0, np.zeros((140, 80))) == 160 < alike(0, np.zeros((390, 80)))
+    assert Window.of(WHISPER, config, {"window": "full"}).fitting([np.zeros((1, 80))]) == {}
 
 
 def test_what_is_said_to_a_row_does_not_depend_on_the_rows_beside_it(tmp_path, whisper, tones):

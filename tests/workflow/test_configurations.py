@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
+    "accent": 3 * (16 + 1 + 1 + 1 + 1),
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
     "depth": 6 * (1 + 4 + 6 + 1 + 1) + (1 + 4 + 3 * (1 + 6) + 4 + 2 * 6 + 12 + 5 + 5 + 1),
@@ -23,9 +24,11 @@ TRAININGS = {
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
     "nllb-six-directions": 4,
+    "small-whisper": 3 * (4 + 4 + 3 + 1 + 1 + 2),
+    "telephone-languages": 3 * (4 + 1 + 1 + 1 + 1),
     "translator-depth": 3 * (1 + 1 + 3 + 1),
-    "whisper-french": 9 + 1,
     "whisper-swedish": 16 + 2,
+    "whisper-tiny": 6 + 1,
 }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import soundfile
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 from consomme.common.files import read_json
 
@@ -46,6 +46,7 @@ experiments:
       soup: {average: tuned}
       half: {prune: soup, layers: {decoder: {drop: 1/2, by: uniform}}}
       healed: {train: half, distil_from: soup, max_steps: 3, per_device_train_batch_size: 4, window: short, full_windows: 0}
+      terse: {prune: soup, vocabulary: {keep: used}}
       small: {export: soup, format: ctranslate2, quantization: int8}
     claims:
       - {model: soup, keeps: base, on: t, margin: 20}
@@ -62,7 +63,7 @@ def test_a_published_whisper_goes_the_whole_path(empty, checkpoint, language):
     results = empty.folder / "results/e"
     scores = pd.read_csv(results / "scores.tsv", sep="\t", keep_default_na=False)
     words = scores[(scores.split == "test") & (scores.metric == "wer")]
-    assert {"base", "tuned/best", "soup", "half", "healed"} <= set(words.model)
+    assert {"base", "tuned/best", "soup", "half", "healed", "terse"} <= set(words.model)
     # it hears the language: another one, digits for words or a cut text would be far off. After so few steps this holds
     # for tuned models in full windows alone
     base, soup = (
@@ -75,11 +76,22 @@ def test_a_published_whisper_goes_the_whole_path(empty, checkpoint, language):
     assert agreement["same"] >= agreement["examples"] / 2
     # and the stock pipeline, told nothing but the folder, says it to the letter. By itself it searches with five beams
     hears = pipeline("automatic-speech-recognition", model=str(results / "current/soup"), device="cpu")
-    (index,) = (results / "hypotheses").glob("soup-*/*.json")
-    path = next(e["path"] for e in read_json(index)["sets"] if e["split"] == "test" and e.get("way") == "full window")
-    rows = [json.loads(line) for line in (empty.folder / path).read_text(encoding="utf-8").splitlines()][:4]
+    rows = full_windows(empty.folder, "soup")
     clips = pd.read_csv(REAL / f"prompts/{language}.tsv", sep="\t", quoting=3).set_index("id").audio
-    for row in rows:
+    for row in rows[:4]:
         wave, rate = soundfile.read(REAL / "prompts" / clips[row["id"]], dtype="float32")
         heard = hears({"raw": wave, "sampling_rate": rate}, generate_kwargs={"num_beams": 1})
         assert heard["text"].strip() == row["hypothesis"]
+    # with fewer tokens it says the same wherever those are left that it says it with, after a space or without one
+    stay = set(AutoTokenizer.from_pretrained(results / "current/terse").get_vocab())
+    tokens = AutoTokenizer.from_pretrained(results / "current/soup").tokenize
+    said, less = ([row["hypothesis"] for row in found] for found in (rows, full_windows(empty.folder, "terse")))
+    able = [n for n, text in enumerate(said) if stay.issuperset([*tokens(text), *tokens(f" {text}")])]
+    assert able and [said[n] for n in able] == [less[n] for n in able]
+
+
+def full_windows(folder, model):
+    """The test rows of a tuned model, decoded in full windows."""
+    (index,) = (folder / "results/e/hypotheses").glob(f"{model}-*/*.json")
+    path = next(e["path"] for e in read_json(index)["sets"] if e["split"] == "test" and e.get("way") == "full window")
+    return [json.loads(line) for line in (folder / path).read_text(encoding="utf-8").splitlines()]

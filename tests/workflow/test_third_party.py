@@ -116,7 +116,7 @@ def test_the_configuration_is_planned_and_the_schema_shows_what_it_uses(planned,
         (f"{MODELS}/raw/from/scratch/hiden_size", 1, ["did you mean 'hidden_size'"]),
         ("corpora/train/words", [], ["corpora.train.words", "at least 1 item"]),
         ("corpora/train/pattern", "x", ["corpora.train.pattern", "another source than tones: folder"]),
-        ("experiments/extended/metrics", ["wer", "sre"], ["did you mean 'ser'"]),
+        ("experiments/extended/metrics", ["wer", "unanswred"], ["did you mean 'unanswered'"]),
         ("experiments/extended/task", "nmt", ["corpora.", "'tones' serves asr"]),
     ],
 )  # fmt: skip
@@ -147,7 +147,7 @@ def test_it_runs_and_reports(installed, monkeypatch, empty, config):
     empty.run()
     results = empty.folder / "results" / "extended"
     page = (results / "report.html").read_text(encoding="utf-8")
-    assert "ser" in page and "half" in page
+    assert "unanswered" in page and "half" in page
     made = {path.parent.name.rpartition("-")[0]: path for path in results.glob("models/*/provenance.json")}
     chosen = {node: json.loads(path.read_text()).get("chosen") for node, path in made.items()}
     assert chosen["soup"]["weights"] == [1.0, 0.9]

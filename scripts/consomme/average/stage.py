@@ -17,14 +17,15 @@ from consomme.average.methods.base import Method, Mix
 from consomme.average.progress import growing
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, exit_on_error
-from consomme.common.files import hash_file, read_json, whole_folder
+from consomme.common.files import hash_file, read_json, whole_folder, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import ADAPTER, KEPT
+from consomme.common.model_files import ADAPTER, KEPT, config
 from consomme.common.provenance import contents, diverged, write_provenance
 from consomme.common.settings import checked
 from consomme.common.stage import build_once
 from consomme.evaluate.batch_norms import Statistics, needed, running_means
+from consomme.families import windows
 from consomme.weights.mean import set_threads
 from consomme.weights.tensors import SINGLE
 
@@ -85,6 +86,8 @@ def build(job: Job, folder: Path) -> None:
 
     def make(mix: Mix, folder: Path) -> dict[str, Any]:
         chosen = method.build(mix, folder)
+        if method.mixes:
+            _settle_window(mix, chosen, folder)
         if statistics and not is_parent(mix, method, chosen):
             more["statistics"] = statistics.rewrite(folder)
         return chosen
@@ -97,12 +100,27 @@ def build(job: Job, folder: Path) -> None:
     write_provenance(job, folder, chosen=chosen, **more)
 
 
+def _averaged(mix: Mix, chosen: Mapping[str, Any]) -> list[Path]:
+    """The folders of the models that the average consists of, without the base."""
+    named = [name for name in chosen.get("ingredients") or () if name in mix.parents]
+    return [mix.parents[name] for name in named or mix.ingredients]
+
+
+def _settle_window(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:
+    """Where all averaged models were trained on short windows, the average is run on them, too, also if its files are those
+    of a base that was not."""
+    averaged = [config(path) for path in _averaged(mix, chosen)]
+    if any(one.get(windows.KEY) != windows.SHORT for one in averaged):
+        return
+    if (own := config(folder)).get(windows.KEY) != windows.SHORT:
+        write_json(folder / "config.json", own | {windows.KEY: windows.SHORT})
+
+
 def _settle_language(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:
     """Where the averaged models name different languages for their own decoding, the average names none."""
     from consomme.families import family_of
 
-    averaged = [name for name in chosen.get("ingredients") or () if name in mix.parents] or mix.ingredients
-    files = [mix.parents[name] / "generation_config.json" for name in averaged]
+    files = [path / "generation_config.json" for path in _averaged(mix, chosen)]
     if len({read_json(file).get("language") for file in files if file.is_file()}) > 1:
         family_of(folder).name_languages(folder, ())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ from consomme.common.errors import ConsommeError
 from consomme.common.normalisers import normaliser_named
 from consomme.data import audio
 from consomme.data.languages import Languages
+from consomme.data.prepared import BY
 from consomme.data.sources import Raw
-from consomme.data.sources.base import on_disk
-from consomme.data.text import clean
+from consomme.data.sources.base import by_of, on_disk
+from consomme.data.text import clean, nfc
 
 DEFAULT_MAX_SECONDS = 30.0
 
@@ -77,7 +79,7 @@ class Pair:
 
     def __init__(self, corpus: Mapping[str, Any], languages: Languages) -> None:
         self.languages, self.text, self.ratio = languages, Texts(corpus), corpus.get("max_ratio")
-        self.missing = corpus.get("missing")
+        self.missing, self.by = corpus.get("missing"), by_of(corpus)
 
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
@@ -85,7 +87,7 @@ class Pair:
         codes, problem = self.languages(raw)
         if problem:
             return raw.id, None, problem
-        row, spoken = shared(raw) | codes, self.languages.of(codes)
+        row, spoken = shared(raw, self.by) | codes, self.languages.of(codes)
         for side, given, language in zip(SIDES, (raw.source, raw.target), spoken, strict=True):
             row[side], problem = ("", None) if side == self.missing else self.text(given, language)
             if problem:
@@ -101,7 +103,7 @@ class Speech:
 
     def __init__(self, corpus: Mapping[str, Any], singles: bool, languages: Languages) -> None:
         self.text, self.singles, self.languages = Texts(corpus), singles, languages
-        self.missing = corpus.get("missing") == "target"
+        self.missing, self.by = corpus.get("missing") == "target", by_of(corpus)
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = limits(corpus)
 
@@ -124,7 +126,7 @@ class Speech:
         seconds = len(samples) / self.rate
         if not self.singles and (problem := seconds_problem(seconds, self.seconds)):
             return raw.id, None, problem
-        return raw.id, speech_row(shared(raw) | codes, samples, self.rate, text), None
+        return raw.id, speech_row(shared(raw, self.by) | codes, samples, self.rate, text), None
 
     def samples(self, raw: Raw) -> np.ndarray:
         """int16 [samples] at the corpus's rate."""
@@ -155,9 +157,19 @@ def speech_row(origin: Mapping[str, Any], samples: np.ndarray, rate: int, text: 
     }
 
 
-def shared(raw: Raw) -> dict[str, Any]:
-    """What rows of speech and of text have in common: where they come from."""
-    return {"id": raw.id, "speaker": raw.speaker, "document": raw.document, "recordings": list(raw.recordings)}
+def shared(raw: Raw, by: Sequence[str] = ()) -> dict[str, Any]:
+    """What rows of speech and of text have in common: where they come from. by: columns of the source to keep, in NFC."""
+    known = {nfc(column): value for column, value in raw.fields.items()} if by else {}
+    return {"id": raw.id, "speaker": raw.speaker, "document": raw.document, "recordings": list(raw.recordings)} | {
+        f"{BY}{column}": _kept(known.get(column)) for column in by
+    }
+
+
+def _kept(value: Any) -> str | None:
+    """A cell for the report, as text; None where it is empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return clean(str(value).encode("utf-8", "replace").decode()) or None
 
 
 def limits(corpus: Mapping[str, Any]) -> tuple[float, float | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import whole_file, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
@@ -24,10 +24,10 @@ from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
-from consomme.data.prepared import VERSION, Rows, Writer, schema_of
+from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
-from consomme.data.sources.base import language_columns, meets, named_languages, where_of
+from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
 from consomme.data.text import compared, nfc
 
 DEFAULT_MAX_SKIPPED = 0.01
@@ -160,11 +160,12 @@ def prepare(
     languages: of the corpus, where its rows have none of their own. `work` is a folder for what is needed in between.
     Raises ConsommeError where too many rows are bad, or none is left."""
     skipped, read, seen = Skipped(), itertools.count(), set()
+    by, there = by_of(corpus), dict[str, None]()
     join = corpus.get("join") if task == "asr" else None
     limit = Limit(corpus.get("limit"), first=bool(corpus.get("streaming")))
     drawn = Limit(None) if join else limit  # of single recordings all are needed
     segments = Segments()
-    chosen = _once(_where(_counted(raws, read), where_of(corpus), skipped), skipped)
+    chosen = _once(_where(_counted(raws, read, there if by else None), where_of(corpus), skipped), skipped)
     hopeful = _hopeful(segments.noted(chosen), drawn, skipped)
     needed = drawn.most if drawn.first else None
     texts = _Others(without, source=task == "nmt")
@@ -172,7 +173,7 @@ def prepare(
     checked = _pooled(
         checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest, needed
     )
-    schema = schema_of(task, languages=bool(language_columns(corpus, task)))
+    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -225,13 +226,18 @@ def prepare(
             f"corpus '{name}': caution: {len(overlaps)} segments overlap in time with another of the same recording that has "
             f"another text, the first {overlaps[0]}. Right where two people speak at once; else check the times"
         )
+    for column in (column for column in by if column not in there):
+        say(
+            f"corpus '{name}': caution: no column '{column}' to report by{nearest(column, there)}; "
+            f"there are {', '.join(there) or 'none'}"
+        )
     if own:
         about["languages"] = own
     if corpus.get("missing"):
         about["missing"] = corpus["missing"]
     if task == "asr":
         about["sampling_rate"] = corpus.get("sampling_rate", 16000)
-    write_json(folder / "prepared.json", about)
+    write_json(folder / "prepared.json", about | extent(folder / "rows.arrow", about))
     speech = f", {writer.seconds / 3600:.2f} h" if task == "asr" else ""
     say(f"corpus '{name}': {writer.rows} rows{speech}; {total} read" + (f"; left out: {left_out}" if left_out else ""))
     return about
@@ -240,9 +246,12 @@ def prepare(
 # -- which rows ----------------------------------------------------------------------------------------------------
 
 
-def _counted(raws: Iterable[Raw], read: Iterator[int]) -> Iterator[Raw]:
+def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | None) -> Iterator[Raw]:
+    """The rows, with their names in NFC. The names of their columns are added to `there`."""
     for raw in raws:
         next(read)
+        if there is not None:
+            there |= dict.fromkeys(map(nfc, raw.fields))
         # names are the same names in whatever normal form files and tables have them
         raw.id, raw.recordings = nfc(raw.id), tuple(map(nfc, raw.recordings))
         raw.speaker, raw.document = raw.speaker and nfc(raw.speaker), raw.document and nfc(raw.document)
@@ -349,7 +358,8 @@ def _joined(
     stack.callback(lambda: (place / "rows.arrow").unlink(missing_ok=True))
     speakers: dict[str, list[int]] = collections.defaultdict(list)
     by_column = list(language_columns(corpus, "asr"))
-    with Writer(place / "rows.arrow", "asr", schema_of("asr", languages=bool(by_column))) as writer:
+    by = by_of(corpus)
+    with Writer(place / "rows.arrow", "asr", schema_of("asr", languages=bool(by_column), by=by)) as writer:
         for row in rows:
             if row["speaker"] is None:
                 raise ConsommeError(f"join: row '{row['id']}' has no speaker, and a string is of one speaker")
@@ -361,6 +371,7 @@ def _joined(
         return
     singles = Rows.open([place])
     spoken = singles.languages()
+    values = {column: singles.by(column) for column in by}
     for row_id, parts, gaps in join_plan(speakers, corpus["join"]):
         if limit.hopeless(row_id):
             skipped.add(row_id, "limit")
@@ -378,6 +389,8 @@ def _joined(
             "document": documents.pop() if len(documents) == 1 else None,
             "recordings": [r for p in parts for r in singles.recordings[p] or [singles.ids[p]]],
             **dict(zip(by_column, spoken[parts[0]], strict=True)),
+            # what a string is reported by is what all of its recordings have
+            **{f"{BY}{c}": v[parts[0]] if len({v[p] for p in parts}) == 1 else None for c, v in values.items()},
         }
         row = speech_row(
             shared, np.concatenate(pieces), rate, " ".join(filter(None, (singles.targets[p] for p in parts)))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
+from consomme.common.evidence import KINDS
 from consomme.common.files import read_json
 from consomme.data.sources.base import LANGUAGES
 
@@ -40,17 +41,20 @@ OWN = {
 MADE = {"asr": [("row", pa.int64()), ("confidence", pa.float64())], "nmt": [("confidence", pa.float64())]}
 # audio counts through its hash, and seconds follow from it; what a model thinks of its text is not the text
 NO_CONTENT = ("audio", "seconds", "row", "confidence")
+BY = "by:"  # begins the names of columns that are kept for the report alone, and are no content either
 SIDES = ("source", "target")
 AUDIO = "audio.arrow"
 BATCH_BYTES = 1 << 25
 BATCH_ROWS = 2048
 
 
-def schema_of(task: str, languages: bool = False, relabelled: bool = False) -> pa.Schema:
-    """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model."""
+def schema_of(task: str, languages: bool = False, relabelled: bool = False, by: Sequence[str] = ()) -> pa.Schema:
+    """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model; by: names of
+    columns of its source that are kept for the report."""
     own = [(name, kind) for name, kind in OWN[task] if not (relabelled and name == "audio")]
     own += MADE[task] if relabelled else []
-    return pa.schema([*COMMON, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
+    kept = [(f"{BY}{name}", pa.string()) for name in by]
+    return pa.schema([*COMMON, *kept, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
 
 
 class Writer:
@@ -83,7 +87,9 @@ class Writer:
         self._bytes += row["audio"].nbytes if "audio" in row else 0
         self.rows += 1
         self.seconds += row.get("seconds", 0.0)
-        self._hash.update(digest([row[n] for n in self.schema.names if n not in NO_CONTENT], 32).encode())
+        self._hash.update(
+            digest([row[n] for n in self.schema.names if n not in NO_CONTENT and not n.startswith(BY)], 32).encode()
+        )
         if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
@@ -330,6 +336,16 @@ class Rows:
         """The speaker of each row, where known."""
         return self._column("speaker")
 
+    def by(self, column: str) -> list[str | None]:
+        """What each row has in a column of its source that was kept for the report; None where that isn't known."""
+        found: list[str | None] = [None] * len(self)
+        for corpus, places, numbers in self.parts():
+            if f"{BY}{column}" in corpus.table.column_names:
+                values = corpus.table.column(f"{BY}{column}").take(numbers).to_pylist()
+                for place, value in zip(places, values, strict=True):
+                    found[place] = value
+        return found
+
     @functools.cached_property
     def documents(self) -> list[str | None]:
         """The document of each row, where known."""
@@ -342,15 +358,27 @@ class Rows:
 
     @functools.cached_property
     def units(self) -> np.ndarray:
+        """Rows that a choice doesn't take as independent of each other: `units_by("document")`."""
+        return self.units_by("document")
+
+    def units_by(self, kind: str) -> np.ndarray:
         """Rows that aren't independent of each other, int64 [rows]: the cluster of each row, numbered from 0 in order
-        of first appearance. Rows that share a source recording or a document, directly or through other rows, are one
-        cluster; every other row is its own. What resamples has to resample clusters."""
-        return clusters(
-            [
-                [("r", r) for r in recordings] + ([("d", document)] if document is not None else [])
-                for recordings, document in zip(self.recordings, self.documents, strict=True)
-            ]
-        )
+        of first appearance. Rows that share a source recording, from the kind `document` on a document, and for the kind
+        `speaker` a speaker, directly or through other rows, are one cluster; every other row is its own. What resamples has
+        to resample clusters."""
+        shared = [[("recording", name) for name in names] for names in self.recordings]
+        for other in KINDS[1 : KINDS.index(kind) + 1]:
+            for keys, name in zip(shared, self._of(other), strict=True):
+                keys += [(other, name)] if name is not None else []
+        return clusters(shared)
+
+    def unit_word(self, kind: str) -> str:
+        """What the clusters are, in the plural: the widest kind that is known of any row."""
+        known = KINDS[1 : KINDS.index(kind) + 1]
+        return next((f"{k}s" for k in reversed(known) if any(name is not None for name in self._of(k))), "rows")
+
+    def _of(self, kind: str) -> list[str | None]:
+        return self.speakers if kind == "speaker" else self.documents
 
     # -- fewer rows ------------------------------------------------------------------------------------------------
     def swapped(self) -> Rows:
@@ -376,6 +404,17 @@ class Rows:
         # the small number undoes what floating point adds: 0.3 of 10 is 3
         count = max(1, math.ceil(fraction * len(self) - 1e-9)) if len(self) else 0
         return self.select(np.sort(np.array(sorted(range(len(ranks)), key=ranks.__getitem__)[:count], dtype=np.int64)))
+
+
+def extent(path: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """How much a corpus tells of models, for the plan, which can't open it: independent units by kind, words and characters
+    of the targets. path: rows.arrow; about: what prepared.json will hold of it."""
+    rows = Rows([Corpus._read(path, about, about["name"])])
+    return {
+        "units": {kind: int(rows.units_by(kind).max(initial=-1)) + 1 for kind in KINDS},
+        "words": sum(len(target.split()) for target in rows.targets),
+        "characters": sum(map(len, rows.targets)),
+    }
 
 
 def clusters(keys: Sequence[Sequence[Any]]) -> np.ndarray:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Around = Callable[
     [str, Sequence[int]], AbstractContextManager[Any]
 ]  # a set and the rows of one batch -> the context of the forward pass
-VERSION = 3  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
+VERSION = 4  # of the cache; raised, like the versions in plan/stages.py, when the same inputs give a different result
 DIGITS = 24
 ONCE = 16  # rows per batch of a single forward pass on a CPU: what its caches hold
 

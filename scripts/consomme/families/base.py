@@ -388,6 +388,10 @@ class Family:
         """Where `windows`: the frames of the window that an example of `longest` frames is given."""
         raise NotImplementedError(f"{self.name} has no window")
 
+    def full_window(self, config: Any) -> int:
+        """Where `windows`: the frames of the window that a model with this config has."""
+        raise NotImplementedError(f"{self.name} has no window")
+
     def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """A context in which the model takes a batch of this shape, whatever its window is."""
         return nullcontext()

@@ -309,6 +309,9 @@ class Whisper(Transcriber):
     def window(self, longest: int) -> int:
         return -(-(longest + MARGIN) // GRID) * GRID
 
+    def full_window(self, config: Any) -> int:
+        return 2 * config.max_source_positions  # the second convolution halves the frames
+
     @contextmanager
     def fitted(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Generator[None]:
         """The encoder refuses any input but its window's. Within the block its window is the batch's: the first

@@ -1,8 +1,7 @@
 """Short windows: a model whose input has one fixed length (Whisper: 30 s) gets only the length that its batch needs.
 
-`trained_window` in config.json records how a model was trained, and `shortest_window` the shortest window it then saw. In a
-shorter one Whisper doesn't find the end: it repeats the words until its positions are used up. Other code reads neither
-key and uses the full window, so both windows are scored."""
+`trained_window` in config.json records how a model was trained. Other code doesn't read it and uses the full window, so
+both windows are scored."""
 
 from __future__ import annotations
 
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from consomme.families.base import Family
 
-KEY, SHORTEST = "trained_window", "shortest_window"
+KEY = "trained_window"
 FULL, SHORT = "full", "short"
-RARE = 0.05  # share of the training rows whose windows are too few to have taught anything
+# The least share of the full window with which a model is run. Whisper takes the end of the speech from the silence behind
+# it: in windows of a word's length it repeats the word until its positions are used up
+LEAST = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Window:
     def of(cls, family: Family, config: Any, decoding: Mapping[str, Any] | None = None) -> Window:
         """That of a model with this config: as `decoding.window` says, else as trained."""
         wanted = (decoding or {}).get("window") or getattr(config, KEY, None) or FULL
-        return cls(family, family.windows and wanted == SHORT, getattr(config, SHORTEST, None) or 0)
+        short = family.windows and wanted == SHORT
+        return cls(family, short, family.window(round(LEAST * family.full_window(config))) if short else 0)
 
     @property
     def name(self) -> str:
@@ -53,12 +55,6 @@ class Window:
         if self.family.padding_matters(config):
             return lambda length, features: length
         return lambda length, features: self.frames(len(features))
-
-
-def shortest(family: Family, lengths: Sequence[int]) -> int:
-    """The shortest window that training on examples of these frames teaches: all but the RARE shortest have it or a longer
-    one."""
-    return family.window(sorted(lengths)[int(len(lengths) * RARE)])
 
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:

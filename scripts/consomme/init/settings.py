@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.evidence import foreseen
 from consomme.common.languages import unspaced
 from consomme.common.model_files import config as config_of
 from consomme.families import TABLE as FAMILIES
@@ -22,14 +23,6 @@ FEW_DEV = 200  # with fewer rows, a choice by error rate is mostly chance
 FEW_SPEAKERS = 10
 RECURRING = 0.2  # a larger fraction of common sentences is typical of the data, such as commands, and no error
 HOURS, PAIRS = 10, 100_000  # too few below this for a model from scratch
-
-# The smallest difference that a test detects with a power of 80 % is 1.96 + 0.84 standard errors. Assumptions: 15 % of the
-# words are wrong and the two models differ in half of these; their sentence BLEU differs by 12 points (standard
-# deviation), their chrF by 7. The measured results in docs/results are within a third of this.
-SEEN = 2.80
-WRONG, DIFFERENT = 0.15, 0.5
-SPREAD = {"bleu": 12.0, "chrf": 7.0}
-CHARACTERS = 4  # characters that count as one word for a character error rate
 
 
 @dataclass(frozen=True)
@@ -81,9 +74,9 @@ class Settings:
         """A tenth of the steps, 500 at most."""
         return min(500, self.steps // 10)
 
-    def visible(self, seen: Seen) -> float:
+    def visible(self, seen: Seen, claims: int = 1) -> float:
         """The smallest difference that a set of this size detects with a power of 80 %, in points of the metric."""
-        return visible(seen, self.metric)
+        return visible(seen, self.metric, claims)
 
 
 def choose(task: str, languages: list[str], goal: str, base: Base, corpora: Corpora) -> Settings:
@@ -166,13 +159,11 @@ def _cached(name: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def visible(seen: Seen, metric: str) -> float:
-    """The smallest difference of two models that a test on this set detects with a power of 80 %, in points, with the
-    assumptions at SEEN."""
-    if metric in SPREAD:
-        return SEEN * SPREAD[metric] / math.sqrt(seen.rows)
-    counted = sum(seen.words) if metric == "wer" else sum(seen.characters) / CHARACTERS
-    return SEEN * 100 * math.sqrt(WRONG * DIFFERENT / max(counted, 1))
+def visible(seen: Seen, metric: str, claims: int = 1) -> float:
+    """The smallest difference of two models that a test on this set detects with a power of 80 %, in points, as `foreseen`."""
+    found = foreseen(metric, seen.rows, sum(seen.words), sum(seen.characters), claims)
+    assert found is not None  # `choose` takes one of these metrics
+    return found
 
 
 def margin(points: float, least: float) -> float:

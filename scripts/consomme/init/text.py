@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
+from consomme.common.evidence import SPREAD, WRONG
 from consomme.init.data import UNUSABLE, Seen, recurring
-from consomme.init.settings import DEV, FEW_DEV, MAX_SECONDS, RECURRING, SPREAD, WRONG, Settings, margin
+from consomme.init.settings import DEV, FEW_DEV, MAX_SECONDS, RECURRING, Settings, margin
 
 DOMAIN, GENERAL = "domain", "general"
 PARTS = {"1/2": "half", "1/3": "a third"}
@@ -106,7 +107,9 @@ def _experiment(s: Settings) -> list[str]:
     lines = [f"task: {s.task}", f"languages: {_flow(s.languages)}"]
     why = "  # the language is written without spaces, so words can't be counted" if s.metric in ("cer", "chrf") else ""
     lines += [f"metric: {s.metric}{why}"]
-    lines += ["repeat: [1]  # [1, 2, 3] makes everything three times, to show how much depends on the seed"]
+    lines += [
+        "repeat: [1]  # [1, 2, 3] makes everything three times; with fewer, claims are shown for these models, not for the method"
+    ]
     lines += ["data:", "  train: train", f"  dev: {_flow(dev)}  # choose", f"  test: {_flow(test)}  # only report"]
     lines += _decoding(s)
     lines += ["models:", *(f"  {line}" for line in _models(s))]
@@ -236,7 +239,10 @@ def _loss_allowed(s: Settings, general: Seen) -> float:
 
 
 def _claims(s: Settings) -> list[str]:
-    seen = s.visible(s.corpora.test)
+    scored = s.base.scored or s.base.scratch
+    general, pruned = s.corpora.general_dev and s.corpora.general_test, s.base.family and s.base.family.stacks
+    several = sum(map(bool, (scored, s.goal == "best" or not scored, general, pruned)))
+    seen = s.visible(s.corpora.test, several)
     if s.metric in SPREAD:
         unit, assumed = f"{s.corpora.test.rows:,} rows", f"vary by {SPREAD[s.metric]:g} points from row to row"
     else:
@@ -244,11 +250,10 @@ def _claims(s: Settings) -> list[str]:
         assumed = f"get {WRONG:.0%} of the words wrong and differ in half of these"
     lines = [
         f"# The test set ({unit}) detects a difference of {seen:.1f} points of {s.metric.upper()} in four cases of five, if two",
-        f"# models {assumed}. A smaller difference will mostly be",
+        f"# models {assumed} and seeds change nothing. A smaller difference will mostly be",
         '# "not shown", so no margin is smaller. Few claims: each one makes the others harder to show.',
         "claims:",
     ]
-    scored = s.base.scored or s.base.scratch
     claims: list[dict[str, Any]] = []
     last = "balanced" if s.goal == "balanced" else "soup"
     if scored:
@@ -256,8 +261,8 @@ def _claims(s: Settings) -> list[str]:
     if s.goal == "best" or not scored:
         claims.append({"model": "soup", "beats": "tuned/best", "on": DOMAIN})
     if s.corpora.general_dev and s.corpora.general_test:
-        allowed = max(s.visible(s.corpora.general_test), _loss_allowed(s, s.corpora.general_dev))
+        allowed = max(s.visible(s.corpora.general_test, several), _loss_allowed(s, s.corpora.general_dev))
         claims.append({"model": "balanced", "keeps": "base", "on": GENERAL, "margin": margin(allowed, 0.5)})
-    if s.base.family and s.base.family.stacks:
+    if pruned:
         claims.append({"model": "small", "keeps": last, "on": DOMAIN, "margin": margin(seen, 1)})
     return lines + [f"  - {_flow(claim)}" for claim in claims]

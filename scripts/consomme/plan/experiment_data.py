@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from consomme.plan.corpora import Corpora
 from consomme.plan.items import Prepared
@@ -87,13 +87,15 @@ class ExperimentData:
 
     def _sets(self, data: Data, split: str) -> Sets:
         path = f"{self._path}.data.{split}"
+        # only test sets: what else a corpus is used for is not computed anew because a report asks for columns
+        by = self._experiment.by if split == "test" else []
         return {
-            name: {c.name: c for c in (self._prepared(corpus, f"{path}.{name}") for corpus in corpora)}
+            name: {c.name: c for c in (self._prepared(corpus, f"{path}.{name}", by) for corpus in corpora)}
             for name, corpora in (getattr(data, split) or {}).items()
         }
 
-    def _prepared(self, name: str, path: str) -> Prepared:
-        found = self._corpora.get(self._fill(name, path), self._experiment.task, self._languages, path)
+    def _prepared(self, name: str, path: str, by: Sequence[str]) -> Prepared:
+        found = self._corpora.get(self._fill(name, path), self._experiment.task, self._languages, path, by=by)
         return _whole(found, path)
 
     def _fill(self, name: str, path: str) -> str:

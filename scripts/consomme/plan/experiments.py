@@ -13,6 +13,7 @@ from consomme.common.languages import base, unspaced
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import LANGUAGES, language_columns, named_languages
 from consomme.evaluate.metrics import TABLE as METRICS
+from consomme.evaluate.metrics import TERMS
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Decoding
 
@@ -57,6 +58,13 @@ def check(task: str, languages: Sequence[str], metric: str, reported: list[str],
             f"{path}.metrics", f"the experiment's metric '{metric}' is not among those reported: {', '.join(reported)}"
         )
     check_normaliser(f"{path}.normaliser", normaliser, languages)
+
+
+def check_new(names: Iterable[str], path: str) -> None:
+    """ConfigurationError where the name of a command's metric is taken."""
+    for name in names:
+        if name in METRICS or name in TERMS:
+            fail(f"{path}.{name}", "there is a metric of that name already; give the command's scores another")
 
 
 def check_metric(path: str, name: str, task: str, languages: Sequence[str]) -> None:

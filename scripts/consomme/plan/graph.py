@@ -75,9 +75,14 @@ class Graph:
         self.data = ExperimentData(experiment, replicate, self.path, graphs.corpora, self._relabelled)
         task, written = experiment.task, self.data.written
         usual = experiments.default_metrics(task, written)
-        self.metric, self.metrics = experiment.metric or usual[0], experiment.metrics or usual
+        named = experiment.metrics or {}
+        self.commands = {name: scorer for name, scorer in named.items() if scorer}
+        self.metric = experiment.metric or usual[0]
+        self.metrics = [name for name in named if name not in self.commands] or usual
         self.normaliser = experiment.normaliser or ("basic" if task == "asr" else "verbatim")
         experiments.check(task, written, self.metric, self.metrics, self.normaliser, self.path)
+        experiments.check_new(self.commands, f"{self.path}.metrics")
+        self.metrics = [*self.metrics, *self.commands]
         self._nodes: dict[str, list[Model]] = {}
 
     def complete(self) -> Graph:

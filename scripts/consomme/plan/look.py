@@ -16,6 +16,7 @@ from consomme.plan import memory
 from consomme.plan.estimates import Estimates
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
+from consomme.plan.prospects import prospects
 from consomme.plan.relabelled import RelabelledCorpus
 
 MISSING = "?"
@@ -30,6 +31,8 @@ def overview(plan: Plan) -> None:
     for study in plan.studies.values():
         console.print(_table(study, estimates))
         console.print(_left(study.models, estimates), soft_wrap=True, highlight=False)
+        for line in prospects(study):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
     ready = sum(Path(c.marker).exists() for c in plan.corpora.values())
     todo = [m for m in plan.models.values() if not Path(m.marker).exists()]
     evaluations = [e for e in plan.evaluations.values() if not Path(e.path).exists()]

@@ -12,8 +12,9 @@ from typing import Any
 
 from consomme.common import extras
 from consomme.common.digest import canonical, digest
-from consomme.common.files import write_json
+from consomme.common.files import hash_file, write_json
 from consomme.data.sources import TABLE as SOURCES
+from consomme.evaluate.metrics import TERMS
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes
@@ -91,7 +92,8 @@ class Study:
                     fail(here, f"'{named.name}' is not scored: exports and random weights are not")
             metric = claim.metric or self.first.metric
             among(f"{here}.on", claim.on, self.first.data.test, "test set")
-            among(f"{here}.metric", metric, self.first.metrics, "reported metric")
+            terms = [name for name in TERMS if name.replace("-", "_") in self.terms]
+            among(f"{here}.metric", metric, [*self.first.metrics, *terms], "reported metric")
             found.append(
                 {
                     "model": model.name,
@@ -102,6 +104,22 @@ class Study:
                     "margin": claim.margin or 0.0,
                 }
             )
+        return found
+
+    @cached_property
+    def glossary(self) -> Path | None:
+        """The file of terms, if one is named."""
+        given = self.first.experiment.glossary
+        return Path(self.first.data_root) / given if given else None
+
+    @cached_property
+    def terms(self) -> dict[str, Any]:
+        """What the report's spec says of words whose recall is asked for. A changed glossary makes another spec."""
+        found: dict[str, Any] = {}
+        if self.first.experiment.rare_words is not None:
+            found["rare_words"] = self.first.experiment.rare_words
+        if path := self.glossary:
+            found |= {"glossary": str(path), "glossary_content": hash_file(path) if path.is_file() else ""}
         return found
 
     @cached_property
@@ -157,6 +175,7 @@ class Study:
             "normaliser": g.normaliser,
             "decoding_digest": g.decoding_digest,
             "decoding": g.experiment.decoding.model_dump(),
+            "units": g.experiment.units,
             "replicates": list(key.values()),
             "sets": sets,
             "train": train,
@@ -166,6 +185,9 @@ class Study:
                 for s in self.landscapes
             ],
             "claims": self.claims,
+            **({"by": g.experiment.by} if g.experiment.by else {}),
+            **({"commands": {name: c.model_dump() for name, c in g.commands.items()}} if g.commands else {}),
+            **self.terms,
             "corpora": needed,
             "costs": f"{self.folder}/costs.tsv",
         }
@@ -323,7 +345,12 @@ class Plan:
             for source in m.sources
             if not Path(source).exists()
         ]
-        return corpora + models + self._absent()
+        glossaries = [
+            f"experiments.{name}.glossary: there is no file {study.glossary}"
+            for name, study in self.studies.items()
+            if study.glossary and not study.glossary.is_file()
+        ]
+        return corpora + models + glossaries + self._absent()
 
     def cautions(self) -> list[str]:
         """One line per tracker of a training to come whose package is not here. Nothing fails by that."""
@@ -377,11 +404,12 @@ def _detail(model: Model, best: bool) -> str:
 
 def _words(plan: dict[str, Any]) -> str:
     """A pruning plan in short: −1/2 greedy, keep 1 4 6."""
+    merged = f" merge {plan['merge']}" if plan.get("merge") else ""
     if plan["keep"] is not None:
-        return "keep " + " ".join(map(str, plan["keep"]))
+        return "keep " + " ".join(map(str, plan["keep"])) + merged
     drop = plan["drop"]
     if not isinstance(drop, str):
-        return "−" + " ".join(map(str, drop))
+        return "−" + " ".join(map(str, drop)) + merged
     what = f"{drop} of sublayers" if plan.get("of") == "sublayers" else drop
     options = [k if v is True else f"{k} {v}" for k, v in plan.items() if k not in ("keep", "drop", "by", "of") and v]
     return " ".join([f"−{what} {plan['by']}", *options])

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from consomme.evaluate.metrics import metric_named
+from consomme.prune.merging import Merging
 from consomme.prune.replay import LIMIT, Replay
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
     from consomme.evaluate.judge import Judge
     from consomme.families.base import Family
 
+DROPPED = Merging()  # nothing is merged
+
 
 class Search:
     """The development objective of `model` with only some layers of one side, numbered from 0. `model` is not changed.
 
     kept: the layers to keep on the other sides. limit: bytes of hidden states to keep between evaluations (0: every
-    candidate runs in full). asked: for each evaluation the layers, the objective, whether it was computed (or found in
-    the cache), and seconds."""
+    candidate runs in full). merging: what becomes of dropped layers, here as in the result. asked: for each evaluation
+    the layers, the objective, whether it was computed (or found in the cache), and seconds."""
 
     def __init__(
         self,
@@ -36,11 +39,13 @@ class Search:
         kept: Mapping[str, Sequence[int]],
         judge: Judge,
         limit: int = LIMIT,
+        merging: Merging = DROPPED,
     ) -> None:
-        from consomme.families.surgery import keep_layers
+        from consomme.families.surgery import layers
 
-        self.family, self.side, self.judge = family, side, judge
-        self.model = keep_layers(shared_copy(model.to(judge.device)), family, dict(kept))
+        self.family, self.side, self.judge, self.merging = family, side, judge, merging
+        self.model = merging.keep_layers(shared_copy(model.to(judge.device)), family, dict(kept))
+        self.depth = len(layers(self.model, family.stacks[side]))
         # states can't be reused in autoregressive generation: they depend on the tokens that each candidate generates
         same = metric_named(judge.choice.metric).needs == "loss" or family.objective == "ctc"
         self.replay = Replay(family, side, limit) if limit and same else None
@@ -48,15 +53,14 @@ class Search:
         self.looks, self.looked = 0, 0.0  # passes that read hidden states or gradients, and their seconds
 
     def __call__(self, kept: Sequence[int]) -> float:
-        from consomme.families.surgery import keep_layers
-
         began, batches = time.monotonic(), 0
-        smaller = keep_layers(shared_copy(self.model), self.family, {self.side: list(kept)})
+        smaller = self.merging.keep_layers(shared_copy(self.model), self.family, {self.side: list(kept)})
+        candidate = self.merging.known_by(self.side, kept, self.depth)
 
         def around(set_name: str, rows: Sequence[int]) -> AbstractContextManager[None]:
             nonlocal batches
             batches += 1
-            return self.replay.playing(smaller, kept, (set_name, tuple(rows))) if self.replay else nullcontext()
+            return self.replay.playing(smaller, candidate, (set_name, tuple(rows))) if self.replay else nullcontext()
 
         found = self.judge.objective(smaller, around=around)
         self.asked.append((tuple(kept), found, batches > 0, time.monotonic() - began))
@@ -65,7 +69,7 @@ class Search:
     def near(self, kept: Sequence[int]) -> None:
         """Announce that the next evaluations are of sets with the same first layers as this one."""
         if self.replay:
-            self.replay.near(kept)
+            self.replay.near(self.merging.known_by(self.side, kept, self.depth))
 
     def similarity(self) -> list[list[float]]:
         """Mean cosines between the states before, between and after this side's layers, [depth + 1, depth + 1]."""

@@ -18,6 +18,7 @@ from consomme.prune import heads
 from consomme.prune.choosers import chooser_named
 from consomme.prune.choosers.base import Question
 from consomme.prune.layers import from_one, layers_to_drop, listed, share
+from consomme.prune.merging import Merging
 from consomme.prune.scores import score_named
 from consomme.prune.scores.scored import scored
 from consomme.prune.search import Search
@@ -65,7 +66,7 @@ def build(job: Job, folder: Path) -> None:
     searches: dict[str, Search] = {}
     if plans:
         whole = {side: plan for side, plan in plans.items() if side not in finer}
-        chosen["layers"] = prune_layers(model, family, whole, judge, searches)
+        chosen["layers"] = prune_layers(model, family, whole, judge, searches, precision(parent))
         chosen["layers"] |= prune_sublayers(model, family, finer, judge, seed)
     if settings.get("heads"):
         chosen["heads"] = prune_heads(model, family, settings["heads"], judge)
@@ -122,14 +123,17 @@ def prune_layers(
     plans: Mapping[str, Mapping[str, Any]],
     judge: _Lazy,
     searches: dict[str, Search] | None = None,
+    dtype: str = "F32",
 ) -> dict[str, Any]:
-    """Remove layers from `model` in place. Returns by side: the layers kept and dropped (from 1) and, for a search, its
-    steps and the number of evaluations. The searches themselves are added to `searches`, by side.
+    """Remove layers from `model` in place, or merge them into others. Returns by side: the layers kept and dropped (from 1),
+    how they were merged and, for a search, its steps and the number of evaluations. The searches themselves are added to
+    `searches`, by side. dtype: safetensors' name of the one that the model will be stored in.
 
     Sides without a search are pruned first; searches then run on the pruned model, the encoder's before the
     decoder's."""
-    from consomme.families.surgery import keep_layers, layers
+    from consomme.families.surgery import layers
 
+    merging = Merging({side: plan["merge"] for side, plan in plans.items() if plan.get("merge")}, dtype)
     depths = {side: len(layers(model, family.stacks[side])) for side in plans}
     kept: dict[str, list[int]] = {}
     traces: dict[str, list[dict[str, Any]]] = {}
@@ -142,7 +146,7 @@ def prune_layers(
         chooser, drop = chooser_named(plan["by"]), layers_to_drop(share(plan["drop"]), depth)
         question = Question(depth, drop, int(judge.job.spec.get("seed") or 0), settings=chooser.settings_of(plan))
         if chooser.searches:
-            search = searches[side] = Search(model, family, side, kept, judge())
+            search = searches[side] = Search(model, family, side, kept, judge(), merging=merging)
             question = replace(
                 question, objective=search, similarity=search.similarity, learnt=search.learnt, near=search.near
             )
@@ -152,15 +156,18 @@ def prune_layers(
             traces[side] = [{k: judge().score(v) if k == "objective" else v for k, v in step.items()} for step in trace]
             say(f"{side}: {searches[side].summary()}")
             searches[side].replay = None  # frees the states, which are not needed any more
-    keep_layers(model, family, kept)
+    merging.keep_layers(model, family, kept)
     found: dict[str, Any] = {}
     for side in plans:
         gone = [n for n in range(depths[side]) if n not in kept[side]]
         found[side] = {"kept": from_one(kept[side]), "dropped": from_one(gone)}
+        if side in merging.ways:
+            found[side]["merge"] = merging.ways[side]
         if side in traces:
             found[side] |= {"metric": judge().choice.metric, "trace": traces[side]}
             found[side]["search"] = {"evaluations": len(searches[side].asked)}
-        say(f"{side}: kept layers {found[side]['kept']} of {depths[side]}")
+        rest = f"; the others were merged into them by {merging.ways[side]}" if side in merging.ways else ""
+        say(f"{side}: kept layers {found[side]['kept']} of {depths[side]}{rest}")
     return found
 
 

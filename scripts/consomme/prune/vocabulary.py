@@ -133,10 +133,12 @@ def _texts(sets: Iterable[Rows], languages: Sequence[str]) -> Iterable[Text]:
                     yield Text(side, written, row)
 
 
-def _cases(text: str) -> tuple[str, str, str]:
+def _cases(text: str) -> list[str]:
     """A text as it is, in small letters, and with a capital at the head of each word: transcripts often have other letters
-    than a pretrained model writes, and a word may stand first in the next sentence."""
-    return text, text.lower(), " ".join(word[:1].upper() + word[1:] for word in text.split(" "))
+    than a pretrained model writes, and a word may stand first in the next sentence. Each also behind a space: so published
+    Whisper models begin, and their byte pairs have another token for a word there."""
+    cases = (text, text.lower(), " ".join(word[:1].upper() + word[1:] for word in text.split(" ")))
+    return [before + case for case in cases for before in ("", " ")]
 
 
 def _ids(family: Family, processor: Any, text: Text) -> list[int]:

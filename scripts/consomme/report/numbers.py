@@ -30,4 +30,18 @@ def shown_speed(value: float) -> str:
 def metric_title(metric: str) -> str:
     """A metric's usual spelling."""
     name, *kind = metric.split("-", 1)
-    return "-".join([{"bleu": "BLEU", "chrf": "chrF", "wer": "WER", "cer": "CER"}.get(name, name), *kind])
+    return "-".join(
+        [
+            {
+                "bleu": "BLEU",
+                "chrf": "chrF",
+                "wer": "WER",
+                "cer": "CER",
+                "chrf++": "chrF++",
+                "ter": "TER",
+                "mer": "MER",
+                "ser": "SER",
+            }.get(name, name),
+            *kind,
+        ]
+    )

@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
+from consomme.common.evidence import KINDS
 from consomme.common.files import hash_file, read_json, whole_file
 from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
-from consomme.evaluate.metrics import metric_named
+from consomme.evaluate.metrics import details_of, metric_named
+from consomme.evaluate.metrics.base import Metric
 from consomme.evaluate.ways import FULL_WINDOW
+from consomme.report.commands import Failed, commands
+from consomme.report.terms import GLOSSARY, RARE, glossary, metric_of, rare_words
 
 CACHE_VERSION = 2
 _POOL_FROM = 24  # sheets to count before a second process pays for its start
@@ -166,11 +170,67 @@ class Outcomes:
     def metrics(self) -> list[str]:
         """The experiment's metrics that can be counted from hypotheses, its main metric first."""
         names = dict.fromkeys([self.spec["metric"], *self.spec.get("metrics", [])])
-        return [name for name in names if metric_named(name).needs == "hypotheses"]
+        return [n for n in names if self.metric(n).needs == "hypotheses" and n not in self.failed]
+
+    @cached_property
+    def details(self) -> list[str]:
+        """What is reported beside the metrics: in which ways hypotheses are wrong, and the recall of terms."""
+        terms = [name for name in (RARE, GLOSSARY) if name in self.own]
+        return [name for name in (*details_of(self.spec.get("task", "")), *terms) if name not in self.metrics]
+
+    @cached_property
+    def own(self) -> dict[str, Metric]:
+        """The metrics that this experiment alone has: those of commands, and the recall of rare words and of its glossary."""
+        found = {name: command.metric for name, command in commands(self.spec).items()}
+        most, trained = self.spec.get("rare_words"), self._trained_on
+        if most is not None and trained:
+            tested = [self.rows(s.corpora) for s in {s.rows: s for s in self.sheets.values()}.values()]
+            languages = self.spec.get("languages") or ()
+            words = rare_words(self.rows(trained), tested, most, self.normaliser, languages, self.cache)
+            found[RARE] = metric_of(RARE, words, f"at most {most} times in {', '.join(trained)}")
+        if path := self.spec.get("glossary"):
+            found[GLOSSARY] = metric_of(GLOSSARY, glossary(Path(path)), Path(path).name)
+        return found
+
+    @property
+    def _trained_on(self) -> list[str]:
+        """The corpora that any model of any replicate was trained on."""
+        return sorted({c for nodes in self.spec.get("train", {}).values() for names in nodes.values() for c in names})
+
+    @cached_property
+    def failed(self) -> dict[str, str]:
+        """Command -> why there are no scores of it. Commands are asked on first use, each for all rows that it hasn't scored
+        before."""
+        found = {}
+        for name, command in commands(self.spec).items():
+            every = {self._count(sheet, name).kept: sheet for sheet in (*self.sheets.values(), *self.others)}
+            todo = {kept: sheet for kept, sheet in every.items() if not kept.exists()}
+            asked = [row for sheet in todo.values() for row in self._asked(sheet)]
+            if not asked:
+                continue
+            say(f"{name}: {len(asked)} rows to score")
+            try:
+                scores = command.scores(asked)
+            except Failed as error:
+                found[name] = str(error)
+                say(f"caution: {error}")
+                continue
+            for kept, sheet in todo.items():
+                own, scores = np.split(scores, [sheet.n])
+                _write(kept, own)
+        return found
+
+    def _asked(self, sheet: Sheet) -> list[dict[str, Any]]:
+        """The rows of a sheet as a command gets them; recordings have no source that can be written."""
+        sources = self.rows(sheet.corpora).sources if self.spec["task"] == "nmt" else [None] * sheet.n
+        return [
+            {"id": i, "source": source, "reference": reference, "hypothesis": hypothesis}
+            for i, reference, hypothesis, source in zip(*read_hypotheses(sheet.path), sources, strict=True)
+        ]
 
     def metric(self, name: str) -> Any:
         """The record of a metric."""
-        return metric_named(name)
+        return self.own.get(name) or metric_named(name)
 
     def sign(self, metric: str) -> float:
         """1 if higher is better, else -1."""
@@ -203,7 +263,7 @@ class Outcomes:
 
     def statistics(self, sheet: Sheet, metric: str) -> NDArray[np.float64]:
         """Sufficient statistics [n, k], one row per utterance or sentence."""
-        key = (sheet.content, metric)
+        key = (sheet.content, self.metric(metric).counted_as)
         if key not in self._statistics:
             self._statistics[key] = _statistics(self._count(sheet, metric))
         return self._statistics[key]
@@ -223,14 +283,23 @@ class Outcomes:
         """The resampling unit of each row, [n]."""
         return self.units_together([sheet])[0]
 
+    @property
+    def kind(self) -> str:
+        """What the experiment declares as units."""
+        return self.spec.get("units", KINDS[-1])
+
+    def unit(self, sheets: Sequence[Sheet]) -> str:
+        """What the independent units of these sheets are, as a word in the plural."""
+        return self.rows(dict.fromkeys(name for sheet in sheets for name in sheet.corpora)).unit_word(self.kind)
+
     def units_together(self, sheets: Sequence[Sheet]) -> list[NDArray[np.int64]]:
         """The resampling unit of each row, [n] per sheet, numbered over all sheets, because they may share rows, or only
-        the recordings or documents that their rows come from."""
+        the speakers, documents or recordings that their rows come from."""
         several = {sheet.rows: sheet.corpora for sheet in sheets}
         key = tuple(sorted(several))
         if key not in self._units:
             every = self.rows(dict.fromkeys(name for corpora in several.values() for name in corpora))
-            unit = dict(zip(row_keys(every), np.asarray(every.units).tolist(), strict=True))
+            unit = dict(zip(row_keys(every), every.units_by(self.kind).tolist(), strict=True))
             self._units[key] = {
                 rows: np.array([unit[row] for row in row_keys(self.rows(corpora))]) for rows, corpora in several.items()
             }
@@ -250,7 +319,8 @@ class Outcomes:
 
     def count_all(self, metrics: Iterable[str]) -> None:
         """Count the statistics that aren't cached, in several processes if there are many."""
-        wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in metrics}
+        once = {self.metric(metric).counted_as: metric for metric in metrics}
+        wanted = {(s.content, m): s for s in (*self.sheets.values(), *self.others) for m in once.values()}
         counts = [self._count(sheet, metric) for (_, metric), sheet in sorted(wanted.items())]
         todo = [count for count in counts if not count.kept.exists()]
         if todo:
@@ -262,9 +332,12 @@ class Outcomes:
     def _count(self, sheet: Sheet, metric: str) -> _Count:
         languages = self.languages(sheet)
         told = languages[0] if len(languages) == 1 else list(languages)
-        identity = [sheet.content, metric, self.normaliser, told, self.signature(metric, sheet), CACHE_VERSION]
+        called, exactly = self.metric(metric).counted_as, self.signature(metric, sheet)
+        identity = [sheet.content, called, self.normaliser, told, exactly, CACHE_VERSION]
+        if metric in self.spec.get("commands", ()):
+            identity.append(sheet.rows)  # a command is told the sources, too
         kept = self.cache / "scores" / f"{digest(identity)}.npy"
-        return _Count(sheet.path, metric, self.normaliser, languages, kept)
+        return _Count(sheet.path, self.own.get(metric, metric), self.normaliser, languages, kept)
 
 
 def row_keys(rows: Any) -> Iterator[tuple[str, str]]:
@@ -290,7 +363,8 @@ class _Count:
 
     # of the hypotheses
     path: Path
-    metric: str
+    # by its name where the table has it: not every record can be sent to another process
+    metric: str | Metric
     normaliser: str
     # of each row, or one of all
     languages: tuple[str, ...]
@@ -303,12 +377,17 @@ def _statistics(count: _Count) -> NDArray[np.float64]:
         return np.load(count.kept, allow_pickle=False).astype(np.float64)
     _, references, hypotheses = read_hypotheses(count.path)
     languages = count.languages * len(references) if len(count.languages) == 1 else count.languages
-    found = metric_named(count.metric).of_rows(references, hypotheses, count.normaliser, languages)
-    counted = np.asarray(found, dtype=np.float64)
-    small = counted.astype(np.uint32)
-    with whole_file(count.kept, "wb") as stream:
-        np.save(stream, small if np.array_equal(small, counted) else counted, allow_pickle=False)
+    metric = metric_named(count.metric) if isinstance(count.metric, str) else count.metric
+    counted = np.asarray(metric.of_rows(references, hypotheses, count.normaliser, languages), dtype=np.float64)
+    _write(count.kept, counted)
     return counted
+
+
+def _write(path: Path, counted: NDArray[np.float64]) -> None:
+    """Keep statistics, whole numbers in half the size."""
+    small = np.abs(counted).astype(np.uint32)
+    with whole_file(path, "wb") as stream:
+        np.save(stream, small if np.array_equal(small, counted) else counted, allow_pickle=False)
 
 
 def _keep(count: _Count) -> None:

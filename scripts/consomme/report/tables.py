@@ -47,13 +47,26 @@ def tables(shown: Mapping[str, Any]) -> dict[str, Tabular]:
     ]
     found = {"models": Tabular([*columns, *(["parameters", "speed"] if shown["has_costs"] else [])], rows)}
     if shown["claims"]:
-        names = ("claim", "model", "relation", "set", "metric", "difference", "interval", "p", "p_holm")
-        heads = ("claim", "model", "", "set", "metric", "difference", "95 % interval", "p", "p (Holm)")
+        names = ("claim", "model", "relation", "set", "metric", "difference", "interval")
+        tests = ("p", "p_holm", "p_models", "p_models_holm")
+        heads = (
+            "claim",
+            "model",
+            "",
+            "set",
+            "metric",
+            "difference",
+            "95 % interval",
+            "p, method",
+            "p, method (Holm)",
+            "p, models",
+            "p, models (Holm)",
+        )
         claims = [
-            [*(claim[name] for name in names), verdict["word"]]
+            [*(claim[name] for name in (*names, *tests)), verdict["word"]]
             for claim, verdict in zip(shown["claims"], shown["verdicts"], strict=True)
         ]
-        found["claims"] = Tabular([*heads, "verdict"], claims, (0, 1, 2, 3, 4, 9))
+        found["claims"] = Tabular([*heads, "verdict"], claims, (0, 1, 2, 3, 4, 11))
     if shown["languages"]:
         spoken = [[row["name"], *row["cells"]] for rows in shown["language_rows"] for row in rows]
         found["languages"] = Tabular(["model", *shown["languages"]], spoken)

@@ -10,31 +10,42 @@ import pandas as pd
 
 from consomme.common.files import write_text
 from consomme.common.log import say
-from consomme.report.evidence.claims import Comparison, compare, declared, exploratory
+from consomme.report.evidence.claims import Comparison, compare
+from consomme.report.evidence.questions import declared, exploratory
 from consomme.report.evidence.scores import scores
+from consomme.report.findings.effects import effect_of
+from consomme.report.findings.groups import groups
 from consomme.report.findings.means import by_decoding
 from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
 from consomme.report.page.render import write_page
 from consomme.report.tables import write_tables
+from consomme.report.words.claims import word
 from consomme.report.words.summary import summary
 from consomme.results.columns import COMPARISONS, COSTS
 from consomme.results.frames import frame, read, write
 
 
 def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int = 1) -> None:
-    """Write current/, runs.tsv, scores.tsv, comparisons.tsv, summary.md, tables/ and report.html into `out`, each whole."""
+    """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/ and report.html into `out`, each
+    whole."""
     out = Path(out)
     write_links(spec["models"], out, spec["replicates"])
     write(out / "runs.tsv", runs(spec["models"]))
     outcomes, table, comparisons, costs = measured(spec, cache, threads)
     write(out / "scores.tsv", table)
-    write(out / "comparisons.tsv", frame(COMPARISONS, map(vars, comparisons)))
+    rows = (
+        vars(c) | {"each": c.each, "verdict": word(c) if c.declared else ""} | effect_of(outcomes, c)._asdict()
+        for c in comparisons
+    )
+    write(out / "comparisons.tsv", frame(COMPARISONS, rows))
+    grouped = groups(outcomes)
+    write(out / "groups.tsv", grouped)
     table = by_decoding(table)
     text = summary(outcomes, comparisons, table, costs)
     write_text(out / "summary.md", text)
-    shown = context(outcomes, table, comparisons, costs)
+    shown = context(outcomes, table, comparisons, costs, grouped)
     write_tables(out / "tables", shown)
     write_page(out / "report.html", shown, Path(cache))
     for line in text.splitlines():

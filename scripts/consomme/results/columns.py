@@ -37,7 +37,7 @@ SET = {
 }
 SIGNATURE = {"signature": (TEXT, "the metric's tokenizer, normaliser, version and other options; equal ones compare")}
 INTERVAL = {
-    "ci_low": (NUMBER, "lower end of the 95 % bootstrap interval"),
+    "ci_low": (NUMBER, "lower end of the 95 % interval"),
     "ci_high": (NUMBER, "upper end"),
 }
 
@@ -67,6 +67,11 @@ SCORES = Table(
     | {
         "way": (TEXT, "full window, previous text or timestamps; empty for the experiment's own decoding"),
         "sane_timestamps": (NUMBER, "percent of rows whose timestamps can be right, of the way timestamps"),
+        "mean_low": (
+            NUMBER,
+            "lower end of the 95 % interval of the model's mean over replicates, over test data and seeds",
+        ),
+        "mean_high": (NUMBER, "upper end"),
     },
     "scores.tsv",
 )
@@ -84,15 +89,55 @@ COMPARISONS = Table(
         "hypothesis": (TEXT, "beats or keeps"),
         "margin": (NUMBER, "the loss that keeps allows"),
         "difference": (NUMBER, "mean over replicates"),
+        "ci_low": (NUMBER, "lower end of the 95 % interval, over test data and, of several replicates, over these"),
+        "ci_high": (NUMBER, "upper end"),
+        "p": (
+            NUMBER,
+            "two-sided, of the method: other seeds and other test data; missing with fewer than three replicates",
+        ),
+        "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
+        "method": (TEXT, "the tests, their resamples and units"),
+    }
+    | SIGNATURE
+    | {
+        "verdict": (
+            TEXT,
+            "shown, refuted (for the method, or for these models) or not shown; empty for exploratory ones",
+        ),
+        "each": (TEXT, "the difference of each replicate, as SEED=DIFFERENCE"),
+        "units": (COUNT, "independent units of the test sets of all replicates together"),
+        "unit": (TEXT, "what they are: speakers, documents or rows"),
+        "visible": (NUMBER, "smallest difference seen with 80 % power after Holm; missing if none is measurable"),
+        "unseen": (TEXT, "why none is"),
+        "ci_models_low": (NUMBER, "lower end of the 95 % interval over test data alone, of these very models"),
+        "ci_models_high": (NUMBER, "upper end"),
+        "p_models": (NUMBER, "two-sided, of these models: other test data; missing if the claim wasn't tested"),
+        "p_models_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
+        "decisive": (COUNT, "units that turn the verdict if they are left out, 1 % of all; 0 if it stays"),
+        "relative": (
+            NUMBER,
+            "change of the value in percent of that of `against`; below 0 for an error rate that sank",
+        ),
+        "better": (NUMBER, "percent of rows whose own value is better than that of `against`"),
+        "worse": (NUMBER, "percent of rows whose own value is worse"),
+        "equal": (NUMBER, "percent of rows whose own value is the same"),
+    },
+    "comparisons.tsv",
+)
+GROUPS = Table(
+    "groups",
+    "scores of the models that claims name, the best runs and the bases, on the rows of a test set that have one value of a column",
+    MODEL
+    | {
+        "set": SET["set"],
+        "by": (TEXT, "the column: of `by` in the configuration, speaker or language"),
+        "group": (TEXT, "its value, or a quarter of its numbers; (missing) for rows without one"),
+        "metric": SET["metric"],
+        "value": (NUMBER, "the score over these rows"),
     }
     | INTERVAL
-    | {
-        "p": (NUMBER, "p-value of the randomisation test (beats) or the test of non-inferiority (keeps)"),
-        "p_holm": (NUMBER, "adjusted for all declared claims; missing for exploratory ones"),
-        "method": (TEXT, "the test, its resamples and units"),
-    }
-    | SIGNATURE,
-    "comparisons.tsv",
+    | {"n": (COUNT, "rows"), "units": (COUNT, "what is resampled; of one unit there is no interval")},
+    "groups.tsv",
 )
 COSTS = Table(
     "costs",
@@ -152,4 +197,4 @@ CURVES = Table(
         "objective": (NUMBER, "on the development sets of choose_on, at evaluations during training; higher is better"),
     },
 )
-TABLES = {table.name: table for table in (RUNS, SCORES, COMPARISONS, COSTS, SEARCHES, CURVES)}
+TABLES = {table.name: table for table in (RUNS, SCORES, GROUPS, COMPARISONS, COSTS, SEARCHES, CURVES)}

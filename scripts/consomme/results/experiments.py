@@ -21,6 +21,7 @@ class Results(NamedTuple):
 
     runs: pd.DataFrame
     scores: pd.DataFrame
+    groups: pd.DataFrame
     comparisons: pd.DataFrame
     costs: pd.DataFrame
     searches: pd.DataFrame

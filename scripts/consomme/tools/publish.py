@@ -25,7 +25,7 @@ from consomme.plan.load import read
 from consomme.plan.plan import Plan, Study
 from consomme.plan.problems import among
 from consomme.report.findings.means import by_decoding, cost_per_model, speed_unit
-from consomme.results.columns import COSTS, SCORES
+from consomme.results.columns import COSTS, GROUPS, SCORES
 from consomme.results.frames import read as read_table
 
 CACHE = Path("results/cache")
@@ -82,18 +82,19 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     if not (Path(study.folder) / "report.html").exists():
         return {"name": study.name, "finished": False}
     from consomme.report.page.context import context
-    from consomme.report.words.claims import VERDICTS
     from consomme.report.write import measured
 
     outcomes, scores, comparisons, costs = measured(study.report, CACHE)
-    shown = context(outcomes, by_decoding(scores), comparisons, costs)
-    words = {c.claim: VERDICTS[c.verdict] for c in comparisons if c.declared}
+    groups = read_table(Path(study.folder) / "groups.tsv", GROUPS)
+    shown = context(outcomes, by_decoding(scores), comparisons, costs, groups)
     kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
     return {k: shown[k] for k in kept} | {
         "name": study.name,
         "finished": True,
         "models": models(study),
-        "claims": [c | {"word": words[c["claim"]]} for c in shown["claims"]],
+        "claims": shown["claims"],
+        "signatures": shown["signatures"],
+        "prospects": shown["prospects"],
         "pictures": [
             {"words": caption, "path": f"{pictures.name}/{draw(shown['charts'][key], pictures, f'{study.name}-{key}')}"}
             for key, caption in captions(shown).items()

@@ -45,7 +45,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     """The trainer and the corpora that it trains on. splits: parts of each microbatch, one forward pass each."""
     from transformers import set_seed
 
-    from consomme.families.windows import KEY, SHORT, SHORTEST, Window, shortest
+    from consomme.families.windows import KEY, SHORT, Window
     from consomme.train import adapters, arguments, config_keys, examples, gradient_checkpointing, hybrid, optimizers
     from consomme.train.collate import Collator
     from consomme.train.freeze_pruned import freeze_zeroed_sublayers
@@ -66,11 +66,6 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
     short = Window.of(family, model.config).short
-    if short:
-        own[SHORTEST] = shortest(
-            family, [n for corpus in corpora.values() for n in corpus.lengths[corpus.usable].tolist()]
-        )
-        setattr(model.config, SHORTEST, own[SHORTEST])
     augmenter = augmenter_of(job, family, processor, corpora, seed)
     timestamps, previous_text = settings.get("timestamps") or 0.0, settings.get("previous_text") or 0.0
     if timestamps:

@@ -42,8 +42,7 @@ class Collator:
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         short = self.short and draw(examples) >= self.full
-        # full windows have equal lengths
-        cut = [range(len(examples))] if self.family.windows and not short else self._cut(examples)
+        cut = self._cut(examples, full=self.family.windows and not short)
         made = [self._piece([examples[i] for i in rows], short) for rows in cut]
         counts = {
             "utterances": len(examples),
@@ -57,11 +56,13 @@ class Collator:
         }
         return {"microbatches": [batch for batch, _ in made], "counts": counts}
 
-    def _cut(self, examples: Sequence[Example]) -> list[np.ndarray]:
-        """The rows of each microbatch."""
+    def _cut(self, examples: Sequence[Example], full: bool) -> list[np.ndarray]:
+        """The rows of each microbatch. full: whether each row takes the full window."""
         lengths, room = np.array([[len(e["features"])] for e in examples]), self.room
         if self.family.task == "asr":  # transcripts are short; room is in seconds of audio: convert it to frames
             room = room and room * lengths.sum() / sum(e["seconds"] for e in examples)
+            if full:
+                lengths[:] = self.processor.feature_extractor.nb_max_frames
         else:  # both sides of a translation count
             lengths = np.hstack([lengths, [[len(e["labels"])] for e in examples]])
         return microbatches(lengths, self.per_pass, room)

@@ -227,6 +227,11 @@ def text_of(value: Any) -> str | None:
     return str(value)
 
 
+def by_of(corpus: Mapping[str, Any]) -> list[str]:
+    """The columns whose values are kept for the report, in NFC."""
+    return [nfc(column) for column in corpus.get("by") or ()]
+
+
 def where_of(corpus: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that a corpus asks for, in NFC, and what it wants of each."""
     return {nfc(column): wanted for column, wanted in (corpus.get("where") or {}).items()}

@@ -11,7 +11,7 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Text
-from consomme.data.sources.base import Raw, Source, place_of
+from consomme.data.sources.base import Raw, Source, by_of, place_of
 from consomme.data.sources.lines import lines
 from consomme.data.sources.roles import NoSegment, segment_of
 
@@ -28,7 +28,8 @@ class Settings(Section):
 
 class Kaldi(Source):
     """{"path": FOLDER}: an utterance is a line of `segments`, or where that isn't there a line of wav.scp, whose entries
-    have to be files. Fields for `where`: recording, speaker.
+    have to be files. Fields for `where`: recording, speaker. What results are reported by may also stand in files of an
+    utterance or a speaker a line: utt2NAME or spk2NAME, such as spk2gender.
 
     The format is described in Kaldi's documentation, "Data preparation"."""
 
@@ -39,7 +40,8 @@ class Kaldi(Source):
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
         folder = place_of(corpus, data_root)
         needed = [folder / name for name in ("wav.scp", *(() if corpus.get("missing") else ("text",)))]
-        return needed + [path for name in ("segments", "utt2spk") if (path := folder / name).is_file()]
+        maps = [f"{of}2{name}" for name in by_of(corpus) for of in ("utt", "spk")]
+        return needed + [path for name in ("segments", "utt2spk", *maps) if (path := folder / name).is_file()]
 
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
         listed = place_of(corpus, data_root) / "wav.scp"
@@ -58,7 +60,13 @@ class Kaldi(Source):
             if "segments" in there:
                 recording = _cut(row, number, entry)
             row.recordings = (recording,)
-            row.fields = {"recording": recording, "speaker": row.speaker}
+            told = {
+                column: there[file].get(key, (0, None))[1]
+                for column in by_of(corpus)
+                for key, file in ((row.speaker or "", f"spk2{column}"), (name, f"utt2{column}"))
+                if file in there
+            }
+            row.fields = {"recording": recording, "speaker": row.speaker} | told
             row.problem = row.problem or _find(row, recording, there["wav.scp"], data_root)
             yield row
         for name, (number, _) in texts.items():

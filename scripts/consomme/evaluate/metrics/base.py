@@ -39,6 +39,7 @@ class Metric:
     # the language -> how its text is cut into what is counted. ConsommeError if that can't be done on this machine
     tokenizer: Callable[[str], str] = whole
     usual: bool = True  # whether logs have it without being asked for
+    shared: str = ""  # a name for its statistics, where several metrics are values of the same
 
     def of_rows(
         self,
@@ -56,6 +57,11 @@ class Metric:
             sides = ([texts[i] for i in some] for texts in (references, hypotheses))
             counted[some] = self.statistics(*sides, normaliser, language)
         return counted
+
+    @property
+    def counted_as(self) -> str:
+        """What its statistics are called."""
+        return self.shared or self.name
 
     def gain(self, value: V) -> V:
         """The value, with its sign changed if lower is better, so that higher is better."""

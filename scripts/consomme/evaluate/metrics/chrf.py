@@ -19,18 +19,25 @@ BETA = 2
 
 
 def chrf_statistics(
-    references: Sequence[str], hypotheses: Sequence[str], normaliser: str | Function, language: str = ""
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    normaliser: str | Function,
+    language: str = "",
+    words: int = 0,
 ) -> np.ndarray:
-    """For each sentence [n-grams of the hypothesis, of the reference, matches] x 6 orders, float64 [n, 18]."""
+    """For each sentence [n-grams of the hypothesis, of the reference, matches] of each order, float64 [n, 18]. words: the highest
+    order of word n-grams, whose numbers follow."""
     import numpy as np
 
     if not len(references):
-        return np.zeros((0, 3 * ORDER))
-    return np.array(_sacrebleu()._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64)
+        return np.zeros((0, 3 * (ORDER + words)))
+    return np.array(
+        _sacrebleu(words)._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=np.float64
+    )
 
 
 def chrf(sums: np.ndarray) -> np.ndarray:
-    """Corpus chrF2, 0..100, of sums [..., 18]; equal to sacreBLEU's `corpus_score`."""
+    """Corpus chrF2, 0..100, of sums [..., 3 x orders]; equal to sacreBLEU's `corpus_score`."""
     import numpy as np
 
     hypothesis, reference, matches = (sums[..., i::3] for i in range(3))
@@ -42,18 +49,19 @@ def chrf(sums: np.ndarray) -> np.ndarray:
     return np.where(weighed > 0, 100.0 * (1 + BETA**2) * precision * recall / np.where(weighed > 0, weighed, 1.0), 0.0)
 
 
-def _sacrebleu():
+def _sacrebleu(words: int):
     from sacrebleu.metrics import CHRF as SacreCHRF
 
-    return SacreCHRF(char_order=ORDER, word_order=0, beta=BETA)
+    return SacreCHRF(char_order=ORDER, word_order=words, beta=BETA)
 
 
-def _signature(normaliser: str | Function, language: str) -> str:
-    metric = _sacrebleu()
+def exactly(normaliser: str | Function, language: str, words: int = 0) -> str:
+    """sacreBLEU's signature."""
+    metric = _sacrebleu(words)
     metric.num_refs = 1
     return f"chrf2|{metric.get_signature()}"
 
 
 CHRF = Metric(
-    "chrf", True, ("nmt",), "hypotheses", "%", 3 * ORDER, chrf_statistics, chrf, _signature, lambda language: "char"
+    "chrf", True, ("nmt",), "hypotheses", "%", 3 * ORDER, chrf_statistics, chrf, exactly, lambda language: "char"
 )

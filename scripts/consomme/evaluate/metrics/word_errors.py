@@ -6,9 +6,9 @@ a word, as in the evaluation of Whisper (Radford et al. 2022, arXiv 2212.04356).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.languages import unspaced
 from consomme.common.normalisers import normaliser_named
@@ -65,27 +65,40 @@ def rate(sums: np.ndarray) -> np.ndarray:
     return 100.0 * sums[..., 0] / np.maximum(sums[..., 1], 1.0)
 
 
-def _counts(process, references, hypotheses, normaliser, language, apart=False) -> np.ndarray:
-    """apart: every character is a word."""
-    import numpy as np
-
+def alignments(
+    process: Callable[..., Any],
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    normaliser: str | Function,
+    language: str,
+    apart: bool = False,
+) -> Iterator[tuple[list[str], list[str], list[Any]]]:
+    """For each utterance the parts of reference and hypothesis, and jiwer's chunks of their alignment. process:
+    jiwer.process_words or process_characters; apart: every character is a word."""
     if not len(references):
-        return np.zeros((0, 2))
+        return
     clean = normaliser_named(normaliser, language)
     # jiwer splits at spaces only; any white space is one here
     words = [[clean(text).split() for text in side] for side in (references, hypotheses)]
     pairs = [[" ".join("".join(w) if apart else w) for w in side] for side in words]
     found = process(*pairs)
-    counts = np.zeros((len(references), 2))
-    for i, (reference, chunks) in enumerate(zip(found.references, found.alignments, strict=True)):
-        counts[i] = sum(_length(chunk) for chunk in chunks if chunk.type != "equal"), len(reference)
-    return counts
+    yield from zip(found.references, found.hypotheses, found.alignments, strict=True)
 
 
-def _length(chunk) -> int:
+def length(chunk: Any) -> int:
     """The number of edits in a chunk of the alignment: both sides of a substitution are equally long; else one side is
     empty."""
     return max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+
+
+def _counts(process, references, hypotheses, normaliser, language, apart=False) -> np.ndarray:
+    import numpy as np
+
+    counts = np.zeros((len(references), 2))
+    found = alignments(process, references, hypotheses, normaliser, language, apart)
+    for i, (reference, _, chunks) in enumerate(found):
+        counts[i] = sum(length(chunk) for chunk in chunks if chunk.type != "equal"), len(reference)
+    return counts
 
 
 def _metric(name, statistics, tokenizer, usual=True) -> Metric:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import shlex
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SkipValidation, model_validator
+from pydantic import BeforeValidator, Field, SkipValidation, field_validator, model_validator
 
+from consomme.common.evidence import KINDS
 from consomme.common.settings import Name, Section
-from consomme.common.values import Integer, Number, Text
+from consomme.common.values import Integer, Number, Text, Texts
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
@@ -46,6 +48,20 @@ class Claim(Section):
         return self
 
 
+class Scorer(Section):
+    """A program that scores rows. It gets a line of JSON a row, {id, source, reference, hypothesis}, and writes a number a line."""
+
+    command: Annotated[
+        list[Text],
+        Field(min_length=1),
+        BeforeValidator(
+            lambda given: shlex.split(given) if isinstance(given, str) else given,
+            json_schema_input_type=str | list[str],
+        ),
+    ] = Field(description="the program and its arguments, as a list or a line; it is started without a shell")
+    lower: bool = Field(False, description="lower scores are better")
+
+
 class Experiment(Section):
     """One task, its corpora, a graph of models, its claims."""
 
@@ -62,7 +78,11 @@ class Experiment(Section):
         "characters in languages without spaces, wer-words does not; bleu has the language's tokenizer, bleu-13a, bleu-intl, "
         "bleu-char and bleu-flores200 have their own",
     )
-    metrics: list[Text] | None = Field(None, description="all reported metrics; default: wer, cer or bleu, chrf")
+    metrics: dict[Text, Scorer | None] | None = Field(
+        None,
+        description="all reported metrics, a list; default: wer, cer or bleu, chrf. Or a mapping, in which name: {command: ...} is "
+        "a metric of another program; where it names no others, the default ones are reported, too",
+    )
     normaliser: Text | None = Field(
         None,
         description=f"applied to references and hypotheses before scoring: {NORMALISERS}; default: basic for asr, verbatim for "
@@ -73,6 +93,12 @@ class Experiment(Section):
         default_factory=lambda: [1],
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
     )
+    units: Literal["recording", "document", "speaker"] = Field(
+        KINDS[-1],
+        description="what is independent in the report's tests, and so whom claims speak of. speaker: other speakers; rows "
+        "that share a speaker, a document or a recording are one unit, where these are known. document: other documents, of "
+        "these speakers if they have spoken more than one. recording: other recordings, of these documents and speakers",
+    )
     data: Data = Field(description="training, development and test data")
     augment: Augment | None = Field(
         None, description="augmentation of the training data on the fly, for all nodes without their own"
@@ -81,9 +107,31 @@ class Experiment(Section):
     models: Annotated[
         dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
     ] = Field(description="name: node; each has one verb (from, train, average, prune, export)")
+    rare_words: Integer | None = Field(
+        None,
+        ge=0,
+        description="report the recall of words that occur at most this often in the training texts of the experiment",
+    )
+    glossary: Text | None = Field(
+        None, description="a file with a term a line, in the language that is written: report their recall"
+    )
+    by: Texts = Field(
+        default_factory=list,
+        description="columns of the test sets' tables, such as [age, gender, snr]: errors are reported for each of their values, "
+        "of numbers with more than 12 values for each quarter; speaker and language are reported where they are known",
+    )
     claims: list[Claim] = Field(
         default_factory=list, description="comparisons declared before the run; Holm's correction runs over all of them"
     )
+
+    @field_validator("metrics", mode="before", json_schema_input_type=list[str] | dict[str, Scorer | None] | None)
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return (
+            dict.fromkeys(value)
+            if isinstance(value, list) and not any(isinstance(v, dict | list) for v in value)
+            else value
+        )
 
     @model_validator(mode="after")
     def _two_languages(self) -> Experiment:

@@ -18,6 +18,7 @@ from consomme.common.values import Integer, Part, Share, Text
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.node import Node
 from consomme.prune.choosers import TABLE as CHOOSERS
+from consomme.prune.merging import Way
 from consomme.prune.scores import TABLE as SCORES
 
 
@@ -32,6 +33,10 @@ class Layers(Chosen):
     )
     by: Text | None = Field(None, description="for a fraction: how the layers to remove are chosen")
     of: Text = Field("layers", description="unit of a fraction: layers, or sublayers")
+    merge: Way | None = Field(
+        None,
+        description="merge the dropped layers into those that stay, by mean, or by laco, the sum of differences; null: they are lost",
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Layers:
@@ -43,13 +48,15 @@ class Layers(Chosen):
             raise ValueError("`by` is only for a fraction, and the layers are listed here")
         if not isinstance(self.drop, str) and self.of != "layers":
             raise ValueError(f"`of: {self.of}` is only for a fraction; a list names layers")
+        if self.merge is not None and self.of != "layers":
+            raise ValueError(f"`merge: {self.merge}` is for whole layers, not for `of: {self.of}`")
         return self
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out options with their default value: they are no part of a model's identity."""
         found, fields = serialize(self), type(self).model_fields
-        options = {"of", *(fields.keys() - Layers.model_fields.keys())}
+        options = {"of", "merge", *(fields.keys() - Layers.model_fields.keys())}
         return {k: v for k, v in found.items() if k not in options or v != fields[k].default}
 
 

@@ -49,5 +49,5 @@ class Chooser:
 
     def settings_of(self, plan: Mapping[str, Any]) -> Any:
         """Its settings among those of a side. ConsommeError for a setting of another chooser."""
-        shared = ("keep", "drop", "by", "of")
+        shared = ("keep", "drop", "by", "of", "merge")
         return checked(self.settings, {k: v for k, v in plan.items() if k not in shared and v is not None})

@@ -38,13 +38,21 @@ class Axis(NamedTuple):
     """An axis of a chart."""
 
     field: str  # of the rows
-    values: Sequence[float]  # all values that must fit on it
+    values: Sequence[
+        float | None
+    ]  # all values that must fit on it; None and NaN, as of an interval that isn't there, take no room
     turned: bool = False  # whether it is reversed
     padding: float = 0  # free pixels at the ends, before these are rounded
 
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The lowest and the highest of the values."""
+        known = [value for value in self.values if value is not None and not math.isnan(value)]
+        return min(known), max(known)
+
     def ends(self, length: float) -> tuple[float, float]:
         """The lowest and the highest value of the axis, as in Vega: padded, then rounded (d3's `nice`)."""
-        low, high = min(self.values), max(self.values)
+        low, high = self.extremes
         if not high > low:
             return low - 1, high + 1
         more = (high - low) * self.padding / (length - 2 * self.padding)
@@ -64,7 +72,7 @@ class Axis(NamedTuple):
 
     def holds(self, at: float, length: float) -> bool:
         """Whether the position `at`, in pixels, is between the lowest and the highest value."""
-        ends = [self.at(value, length) for value in (min(self.values), max(self.values))]
+        ends = [self.at(value, length) for value in self.extremes]
         return min(ends) <= at <= max(ends)
 
     def value(self, at: float, length: float) -> float:

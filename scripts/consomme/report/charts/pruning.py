@@ -79,7 +79,7 @@ def front(
             [row if row["front"] else {**row, "label": ""} for row in rows],
             "label",
             labels.Axis("at", [row[f] for row in rows for f in ("at", "cost_low", "cost_high")], padding=28),
-            labels.Axis("value", [row[f] for row in rows for f in ("low", "high")], not higher, padding=14),
+            labels.Axis("value", [row[f] for row in rows for f in ("value", "low", "high")], not higher, padding=14),
             360,
             {"x": x, "y": y},
         ),

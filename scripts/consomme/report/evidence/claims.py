@@ -1,9 +1,11 @@
 """The declared claims, tested on the test sets, and exploratory comparisons.
 
-`beats`: a difference in the declared direction with a Holm-adjusted two-sided randomisation p under 0.05.
-`keeps`: the loss is smaller than the margin, by a one-sided bootstrap test of non-inferiority, Holm-adjusted as well.
-Differences are oriented: positive means that `model` is better than `against`, whichever way the metric runs.
-"""
+`beats` asks whether the difference is above 0, `keeps` whether it is above -margin; positive differences mean that `model` is
+better than `against`, whichever way the metric runs. Both are two-sided tests at that point, so that the opposite can be
+shown as well, and Holm's adjustment covers both.
+
+Each is asked twice. Of these models: would other test data say the same? Of the method: would other seeds (and whatever else
+differs between replicates) say so, too? Three replicates are the least for the second."""
 
 from __future__ import annotations
 
@@ -13,17 +15,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from consomme.common.errors import ConsommeError, nearest
-from consomme.report.evidence import bootstrap
-from consomme.report.evidence.bootstrap import Stratum
+from consomme.common.errors import ConsommeError
+from consomme.common.evidence import FEW, LEVEL, REPLICATES
+from consomme.report.evidence import crossed, student
 from consomme.report.evidence.holm import holm
+from consomme.report.evidence.paired import Floats, Pulls, Tested, count, differences, pulls_of
+from consomme.report.evidence.questions import EXPLORATORY, Question
 from consomme.report.evidence.randomisation import TRIALS, randomisation
-from consomme.report.lineage import ancestors, averages, named, node_of, root
+from consomme.report.evidence.visible import Variances, foreseen, measurable, visible
 from consomme.report.outcomes import Outcomes
 
-LEVEL = 0.05
-FEW = 20
-EXPLORATORY = "exploratory"
+DECISIVE = 0.01  # share of the units that is left out to see whether the verdict stays
+_CELLS = 20_000_000  # numbers in memory together
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,33 @@ class Comparison:
     hypothesis: str
     margin: float | None
     difference: float
+    # 95 %, over test data and, of several replicates, over these
     ci_low: float
     ci_high: float
-    p: float
+    # of the method; None with fewer than three replicates, or if it isn't tested
+    p: float | None
     p_holm: float | None
+    # of these models: 95 % over test data alone; p is None if it isn't tested
+    ci_models_low: float
+    ci_models_high: float
+    p_models: float | None
+    p_models_holm: float | None
     method: str
     # (replicate, difference)
     by_replicate: tuple[tuple[str, float], ...]
-    # resampling units over all strata
+    # independent units of all replicates together, and what they are
     units: int
-    # the smallest difference detected with a power of 80 %
-    detectable: float
-    # whether all replicates were tested on the same rows
-    joint: bool
+    unit: str
+    # the smallest difference seen with a power of 80 % after Holm's adjustment, of the method if it is tested, else of
+    # these models; NaN, and the reason in words, if there is none
+    visible: float
+    unseen: str = ""
+    # {replicates: what so many could show for the method}, as one knows from fewer
+    foreseen: tuple[tuple[int, float], ...] = ()
+    # why the claim isn't tested
+    refused: str = ""
+    # how many units turn the verdict if they are left out, 1 % of all; 0 if it stays
+    decisive: int = 0
     # the metric's exact version and options
     signature: str = ""
 
@@ -68,102 +85,61 @@ class Comparison:
         return self.units < FEW
 
     @property
+    def gain(self) -> float:
+        """The difference beyond the point that is tested."""
+        return self.difference + (self.margin or 0.0)
+
+    @property
     def verdict(self) -> str:
-        """`holds`, `open` (not shown), or `fails` (the opposite was shown)."""
-        p = self.p if self.p_holm is None else self.p_holm
-        if self.hypothesis == "beats":
-            if p < LEVEL and self.difference != 0:
-                return "holds" if self.difference > 0 else "fails"
-            return "open"
-        if p < LEVEL:
-            return "holds"
-        return "fails" if self.ci_high < -(self.margin or 0.0) else "open"
+        """Of the method: `holds`, `open` (not shown), or `fails` (the opposite was shown)."""
+        return _verdict(self.p if self.p_holm is None else self.p_holm, self.gain)
+
+    @property
+    def for_models(self) -> str:
+        """The same of these models."""
+        return _verdict(self.p_models if self.p_models_holm is None else self.p_models_holm, self.gain)
+
+    @property
+    def each(self) -> str:
+        """The difference of each replicate, as text for a table."""
+        return " ".join(f"{name}={value:.4f}" for name, value in self.by_replicate)
 
 
-@dataclass(frozen=True)
-class Question:
-    """A comparison to make."""
-
-    claim: str
-    model: str
-    against: str
-    set: str
-    metric: str
-    hypothesis: str = "beats"
-    margin: float | None = None
-
-
-def declared(outcomes: Outcomes) -> list[Question]:
-    """The claims of the configuration. ConsommeError if a model, test set, metric or margin is missing."""
-    names = {m["name"] for m in outcomes.models}
-    sets = outcomes.sets("test")
-    questions = []
-    for number, claim in enumerate(outcomes.spec.get("claims", []), 1):
-        for key in ("model", "against"):
-            if claim[key] not in names:
-                raise ConsommeError(
-                    f"claims[{number}].{key}: no model is named '{claim[key]}'{nearest(claim[key], names)}; "
-                    f"name one model: {', '.join(sorted(names)[:12])}"
-                )
-        if claim["on"] not in sets:
-            raise ConsommeError(
-                f"claims[{number}].on: no test set is named '{claim['on']}'{nearest(claim['on'], sets)}; "
-                f"test sets: {', '.join(sets) or 'none'}"
-            )
-        metric = claim.get("metric") or outcomes.spec["metric"]
-        if outcomes.metric(metric).needs != "hypotheses":
-            raise ConsommeError(f"claims[{number}].metric: {metric} can't be counted from hypotheses; use another one")
-        margin = claim.get("margin")
-        if claim["hypothesis"] == "keeps" and margin is None:
-            raise ConsommeError(
-                f"claims[{number}]: `keeps` needs a margin, in {metric} points, for example margin: 0.5"
-            )
-        questions.append(
-            Question(
-                *(str(number), claim["model"], claim["against"], claim["on"], metric, claim["hypothesis"]),
-                None if margin is None or claim["hypothesis"] == "beats" else float(margin),
-            )
-        )
-    return questions
-
-
-def exploratory(outcomes: Outcomes) -> list[Question]:
-    """On every test set: every named model against its starting point and against the best runs that it was made of, and
-    every average of a sweep's runs against the best of them."""
-    metric = outcomes.metrics[0] if outcomes.metrics else None
-    evaluated = {s.model for s in outcomes.sheets.values()}
-    asked = {(q.model, q.against, q.set, q.metric) for q in declared(outcomes)}
-    questions = []
-    for name in named(outcomes):
-        line = ancestors(outcomes, name)
-        rivals = [root(outcomes, name), *(f"{node_of(outcomes, a)}/best" for a in line)]
-        for rival in dict.fromkeys(r for r in rivals if r in evaluated and r != name):
-            for test in outcomes.sets("test"):
-                if metric and name in evaluated and (name, rival, test, metric) not in asked:
-                    questions.append(Question(EXPLORATORY, name, rival, test, metric))
-    asked |= {(q.model, q.against, q.set, q.metric) for q in questions}
-    for name, rival in averages(outcomes).items():
-        for test in outcomes.sets("test"):
-            if metric and (name, rival, test, metric) not in asked:
-                questions.append(Question(EXPLORATORY, name, rival, test, metric))
-    return questions
+def _verdict(p: float | None, gain: float) -> str:
+    if p is None or p >= LEVEL or gain == 0:
+        return "open"
+    return "holds" if gain > 0 else "fails"
 
 
 def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
     """The comparisons of the questions, in their order. Holm's correction covers the declared ones."""
+    claims = max(1, sum(q.claim != EXPLORATORY for q in questions))
     batches: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         batches[question.set, question.metric, _tested(outcomes, question)].append(index)
     answers: dict[int, Comparison] = {}
-    for (_, metric, replicates), indices in batches.items():
-        # a bounded number of comparisons at a time, because their randomised sums are in memory together
-        for start in range(0, len(indices), 16):
-            part = indices[start : start + 16]
-            answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], metric, replicates), strict=True))
-    found = [answers[i] for i in range(len(questions))]
-    claims = [i for i, c in enumerate(found) if c.declared]
-    for index, adjusted in zip(claims, holm([found[i].p for i in claims]), strict=True):
-        found[index] = replace(found[index], p_holm=adjusted)
+    for (_, _, replicates), indices in batches.items():
+        # a bounded number of comparisons at a time, because their sums are in memory together
+        rows = sum(
+            outcomes.sheet(questions[indices[0]].model, r, "test", questions[indices[0]].set).n for r in replicates
+        )
+        size = max(1, min(64, _CELLS // (rows * outcomes.metric(questions[indices[0]].metric).size)))
+        for start in range(0, len(indices), size):
+            part = indices[start : start + size]
+            answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], replicates, claims), strict=True))
+    found = _adjusted([answers[i] for i in range(len(questions))])
+    return [
+        replace(c, decisive=_decisive(outcomes, questions, found, i)) if c.declared else c for i, c in enumerate(found)
+    ]
+
+
+def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+    """With Holm's adjustment of the declared ones: of the method, and of these models. What isn't tested counts."""
+    found, claims = list(found), [i for i, c in enumerate(found) if c.declared]
+    for key in ("p", "p_models"):
+        given = [getattr(found[i], key) for i in claims]
+        for i, p, adjusted in zip(claims, given, holm([1.0 if p is None else p for p in given]), strict=True):
+            found[i] = replace(found[i], **{f"{key}_holm": None if p is None else adjusted})
     return found
 
 
@@ -184,59 +160,70 @@ def _tested(outcomes: Outcomes, question: Question) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _strata(outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]) -> list[Stratum]:
-    """The units of a test set, grouped by the replicates that were tested on them. Replicates may share all rows, some
-    (rotated speakers), or none, and a document may have different rows in each."""
-    test = questions[0].set
+def paired(outcomes: Outcomes, questions: Sequence[Question], replicates: Sequence[str]) -> list[Tested]:
+    """Both models' sums of all questions, which have one test set and one metric, in each replicate."""
+    test, metric = questions[0].set, questions[0].metric
     units = outcomes.units_together([outcomes.sheet(questions[0].model, r, "test", test) for r in replicates])
-    present = [np.unique(numbers) for numbers in units]
-    places: dict[int, list[int]] = defaultdict(list)
-    for place, found in enumerate(present):
-        for unit in found.tolist():
-            places[unit].append(place)
-    groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for unit, among in places.items():
-        groups[tuple(among)].append(unit)
 
-    def sums(name: str, place: int, wanted: Sequence[int]) -> np.ndarray:
-        sheet = outcomes.sheet(name, replicates[place], "test", test)
-        return outcomes.sums(sheet, metric, units[place])[np.searchsorted(present[place], wanted)]
-
-    def of(names: Sequence[str], among: tuple[int, ...], wanted: Sequence[int]) -> np.ndarray:
-        return np.stack([np.stack([sums(name, place, wanted) for place in among]) for name in names])
+    def sums(names: Sequence[str], replicate: str, own: np.ndarray) -> Floats:
+        return np.stack([outcomes.sums(outcomes.sheet(name, replicate, "test", test), metric, own) for name in names])
 
     return [
-        Stratum(
-            of([q.model for q in questions], among, wanted), of([q.against for q in questions], among, wanted), among
-        )
-        for among, wanted in groups.items()
+        Tested(sums([q.model for q in questions], r, own), sums([q.against for q in questions], r, own), np.unique(own))
+        for r, own in zip(replicates, units, strict=True)
     ]
 
 
+@dataclass(frozen=True)
+class _Tests:
+    """What is known of some comparisons, an entry each."""
+
+    differences: Floats  # [comparisons, replicates]
+    pulls: Pulls
+    ends: tuple[Floats, Floats]
+    ends_models: tuple[Floats, Floats]
+    p: Floats | None
+    p_models: Floats
+
+
+def _tests(outcomes: Outcomes, questions: Sequence[Question], tested: Sequence[Tested]) -> _Tests:
+    metric = outcomes.metric(questions[0].metric)
+    value, sign = metric.value, outcomes.sign(questions[0].metric)
+    observed, pulls = differences(tested, value, sign), pulls_of(tested, value, sign)
+    mean, drawn = observed.mean(1), student.bootstrap_t(pulls.mean)
+    margins = np.array([q.margin or 0.0 for q in questions])
+    beats = np.array([q.hypothesis == "beats" for q in questions])
+    p_models = student.p_beyond(mean, pulls.mean, drawn, margins)
+    if beats.any():
+        some = [Tested(t.model[beats], t.against[beats], t.units) for t in tested]
+        p_models[beats] = randomisation(some, value)
+    ends = ends_models = student.wider(mean, pulls.mean, drawn)
+    p = None
+    if len(tested) > 1:
+        ends = crossed.wider(observed, pulls, ends_models)
+    if len(tested) >= REPLICATES:
+        p = crossed.p_beyond(observed, pulls, p_models, margins)
+    return _Tests(observed, pulls, ends, ends_models, p, p_models)
+
+
 def _answer(
-    outcomes: Outcomes, questions: Sequence[Question], metric: str, replicates: Sequence[str]
+    outcomes: Outcomes, questions: Sequence[Question], replicates: Sequence[str], claims: int
 ) -> list[Comparison]:
-    value, sign = outcomes.metric(metric).value, outcomes.sign(metric)
-    strata = _strata(outcomes, questions, metric, replicates)
-    observed = bootstrap.differences(strata, value, sign)
-    resampled = bootstrap.resampled_differences(strata, value, sign)
-    low, high = bootstrap.interval(resampled)
-    smallest = bootstrap.detectable(resampled)
-    beats = any(q.hypothesis == "beats" for q in questions)
-    p_beats = randomisation(strata, value) if beats else np.full(len(questions), np.nan)
-    units, joint = sum(s.units for s in strata), len(strata) == 1
-    shared = "" if len(replicates) == 1 else ", replicates together" if joint else f", {len(strata)} strata"
-    few = ", few units" if units < FEW else ""
-    found = []
+    tested = paired(outcomes, questions, replicates)
+    found, units = _tests(outcomes, questions, tested), count([t.units for t in tested])
+    over_replicates = crossed.spread(found.differences) if len(replicates) > 1 else np.zeros(len(questions))
+    first = outcomes.sheet(questions[0].model, replicates[0], "test", questions[0].set)
+    unit = outcomes.unit([outcomes.sheet(questions[0].model, r, "test", questions[0].set) for r in replicates])
+    answers = []
     for i, question in enumerate(questions):
-        if question.hypothesis == "beats":
-            p, method = p_beats[i], f"randomisation, {TRIALS} trials, {units} units{shared}{few}"
-        else:
-            assert question.margin is not None  # `keeps` has a margin, as checked in declared()
-            p = bootstrap.non_inferiority(resampled[i], question.margin, units)
-            method = f"bootstrap, {bootstrap.RESAMPLES} resamples, {units} units{shared}{few}"
-        sheet = outcomes.sheet(question.model, replicates[0], "test", question.set)
-        found.append(
+        level = claims if question.claim != EXPLORATORY else 1
+        refused = question.hypothesis == "keeps" and units < FEW
+        p = None if found.p is None or refused else float(found.p[i])
+        known = Variances(
+            units, found.pulls.variance[i], found.pulls.shared[i], len(replicates), float(over_replicates[i])
+        )
+        unseen = f"fewer than {FEW} {unit}" if refused else measurable(known, level)
+        answers.append(
             Comparison(
                 claim=question.claim,
                 model=question.model,
@@ -244,21 +231,69 @@ def _answer(
                 replicates=len(replicates),
                 split="test",
                 set=question.set,
-                decoding=sheet.decoding,
-                metric=metric,
+                decoding=first.decoding,
+                metric=question.metric,
                 hypothesis=question.hypothesis,
                 margin=question.margin,
-                difference=float(observed[i].mean()),
-                ci_low=float(low[i]),
-                ci_high=float(high[i]),
-                p=float(p),
+                difference=float(found.differences[i].mean()),
+                ci_low=float(found.ends[0][i]),
+                ci_high=float(found.ends[1][i]),
+                p=p,
                 p_holm=None,
-                method=method,
-                by_replicate=tuple(sorted(zip(replicates, map(float, observed[i]), strict=True))),
+                ci_models_low=float(found.ends_models[0][i]),
+                ci_models_high=float(found.ends_models[1][i]),
+                p_models=None if refused else float(found.p_models[i]),
+                p_models_holm=None,
+                method=_method(question.hypothesis, len(replicates), units, unit),
+                by_replicate=tuple(zip(replicates, map(float, found.differences[i]), strict=True)),
                 units=units,
-                detectable=float(smallest[i]),
-                joint=joint,
-                signature=outcomes.signature(metric, sheet),
+                unit=unit,
+                visible=float("nan") if unseen else visible(known, level),
+                unseen=unseen,
+                foreseen=tuple(foreseen(known, level).items()) if not unseen and len(replicates) < REPLICATES else (),
+                refused=f"`keeps` needs {FEW} independent units, and the test set has {units} {unit}"
+                if refused
+                else "",
+                signature=outcomes.signature(question.metric, first),
             )
         )
-    return found
+    return answers
+
+
+def _method(hypothesis: str, replicates: int, units: int, unit: str) -> str:
+    """The test, its resamples and units."""
+    own = (
+        f"randomisation, {TRIALS} trials"
+        if hypothesis == "beats"
+        else f"Student's and bootstrap t, {student.RESAMPLES} resamples"
+    )
+    few = ", few units" if units < FEW else ""
+    crossing = f"; quasi-F and t over {replicates} replicates" if replicates >= REPLICATES else ""
+    return f"{own}, {units} {unit}{few}{crossing}"
+
+
+def _decisive(outcomes: Outcomes, questions: Sequence[Question], found: Sequence[Comparison], index: int) -> int:
+    """How many units turn a verdict if they are left out: the 1 % that support it most (Broderick, Giordano and Meager 2020,
+    arXiv 2011.14999). 0 if it stays, or if nothing was shown."""
+    comparison, question = found[index], questions[index]
+    if {comparison.verdict, comparison.for_models} == {"open"}:
+        return 0
+    tested = paired(outcomes, [question], [name for name, _ in comparison.by_replicate])
+    metric = outcomes.metric(question.metric)
+    pulls = pulls_of(tested, metric.value, outcomes.sign(question.metric)).mean[0]
+    names = np.unique(np.concatenate([t.units for t in tested]))
+    few = int(np.ceil(DECISIVE * len(names)))
+    gone = names[np.argsort(-np.sign(comparison.gain) * pulls, kind="stable")[:few]]
+    left = [t.without(gone) for t in tested]
+    if min(len(t.units) for t in left) == 0:
+        return few
+    tests = _tests(outcomes, [question], left)
+    again = list(found)
+    again[index] = replace(
+        comparison,
+        difference=float(tests.differences.mean()),
+        p=None if tests.p is None else float(tests.p[0]),
+        p_models=float(tests.p_models[0]),
+    )
+    now = _adjusted(again)[index]
+    return few if (now.verdict, now.for_models) != (comparison.verdict, comparison.for_models) else 0

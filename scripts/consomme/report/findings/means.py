@@ -31,14 +31,16 @@ def by_decoding(scores: pd.DataFrame) -> pd.DataFrame:
     table = scores.assign(split=scores["split"].where(scores["way"] == "", scores["way"]))
     timed = table[table["sane_timestamps"].notna()]
     return pd.concat(
-        [table, timed.assign(split=SANE, value=timed["sane_timestamps"], ci_low=math.nan, ci_high=math.nan)]
+        [table, timed.assign(split=SANE, value=timed["sane_timestamps"], mean_low=math.nan, mean_high=math.nan)]
     )
 
 
 def mean_scores(scores: pd.DataFrame, metric: str, split: str | None = "test") -> pd.DataFrame:
-    """Means over replicates of one metric: model, kind, split, set, value, ci_low, ci_high. split: None for all."""
+    """Means over replicates of one metric: model, kind, split, set, value, ci_low, ci_high. The interval is that of the mean,
+    over test data and replicates. split: None for all."""
     chosen = scores[(scores["metric"] == metric) & ((scores["split"] == split) | (split is None))]
-    return chosen.groupby(["model", "kind", "split", "set"])[BOUNDS].mean().reset_index()
+    means = chosen.groupby(["model", "kind", "split", "set"])[["value", "mean_low", "mean_high"]].mean()
+    return means.set_axis(BOUNDS, axis=1).reset_index()
 
 
 def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.DataFrame:

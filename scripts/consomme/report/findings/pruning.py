@@ -125,10 +125,14 @@ def label(model: Mapping[str, Any]) -> str:
 
 
 def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
-    """The method of pruning, such as `greedy`, or `encoder greedy, heads taylor`; the node's name if unknown."""
+    """The method of pruning, such as `greedy`, `greedy merge mean`, or `encoder greedy, heads taylor`; the node's name if
+    unknown."""
     settings = next((r.get("settings") or {} for (name, _), r in provenance.items() if name == model["name"]), {})
     layers = {side: plan for side, plan in (settings.get("layers") or {}).items() if plan}
-    ways = {side: plan.get("by") or "listed" for side, plan in layers.items()}
+    ways = {
+        side: (plan.get("by") or "listed") + (f" merge {plan['merge']}" if plan.get("merge") else "")
+        for side, plan in layers.items()
+    }
     if len(set(ways.values())) == 1:
         ways = {"": next(iter(ways.values()))}
     others = {k: v for k, v in settings.items() if k != "layers" and isinstance(v, Mapping) and v.get("by")}

@@ -18,6 +18,10 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import luck, pruning
 from consomme.report.findings.averages import against_best
 from consomme.report.findings.domains import domains
+from consomme.report.findings.effects import effect_of, effect_words
+from consomme.report.findings.error_types import error_types
+from consomme.report.findings.groups import absent
+from consomme.report.findings.groups import shown as shown_groups
 from consomme.report.findings.landscape import BARRIER, basin_words, landscapes, rows_words, steps_words
 from consomme.report.findings.languages import by_language
 from consomme.report.findings.means import (
@@ -37,9 +41,9 @@ from consomme.report.outcomes import Outcomes
 from consomme.report.page.contents import contents
 from consomme.report.page.curves import training_curves
 from consomme.report.page.sentences import sentences
-from consomme.report.page.verdicts import evidence, verdict
+from consomme.report.page.verdicts import evidence, prospects, verdict
 from consomme.report.words.advice import advice
-from consomme.report.words.claims import headline, standing
+from consomme.report.words.claims import headline, interval, standing
 from consomme.report.words.methods import methods
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
@@ -50,6 +54,7 @@ def context(
     scores: pd.DataFrame,
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
+    groups: pd.DataFrame,
 ) -> dict[str, Any]:
     """The values of `page.html`; `charts`: key -> Vega-Lite spec."""
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
@@ -115,6 +120,9 @@ def context(
         "replicates": outcomes.replicates,
         **_model_tables(outcomes, scores, costs, metric, runs),
         **_language_tables(outcomes, metric, runs),
+        "error_types": error_types(outcomes, scores),
+        "groups": shown_groups(outcomes, groups),
+        "absent_groups": absent(outcomes, groups),
         "graph": svg(graph_of_models(outcomes.models, _test_means(scores, metric, sets))),
         "pareto": "pareto" in charts,
         "pareto_dev": "pareto_dev" in charts,
@@ -142,8 +150,9 @@ def context(
         "optimism": optimism,
         "choice_charts": [k for k in choice_charts if k in charts],
         "sentences": sentences(outcomes, metric, first, last) if first and last else {},
-        "claims": [evidence(c) for c in claims],
-        "explored": [evidence(c) for c in explored],
+        "claims": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in claims],
+        "explored": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in explored],
+        "prospects": prospects(claims),
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         "methods": methods(outcomes, records, comparisons),
         **_overlaps(outcomes),
@@ -165,7 +174,7 @@ def _averages(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> list[dic
         for c in row["sets"].values():
             state, words = standing(c) if c else ("", "")
             claim = f" (claim {c.claim})" if c and c.declared else ""
-            numbers = c and f"{signed(c.difference)}, {signed(c.ci_low)} to {signed(c.ci_high)}"
+            numbers = c and f"{signed(c.difference)}, {interval(c)}"
             cells.append(c and {"state": state, "words": words + claim, "numbers": numbers})
         rows.append({"average": row["average"], "best": row["best"], "cells": cells})
     return rows

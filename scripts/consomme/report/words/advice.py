@@ -1,4 +1,7 @@
-"""Which model to take, in a sentence made of the claims' verdicts."""
+"""Which model to take, in a sentence made of the claims' verdicts.
+
+Who takes a model takes its weights, so what is shown for these models counts; of the method, other seeds would have to say
+the same."""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from consomme.report.lineage import final_model, named, root
 from consomme.report.numbers import metric_title, short, signed
 from consomme.report.outcomes import Outcomes
 
+HOLDS = "holds"
 LIGHTER = 0.99  # of the other's parameters or bytes, at most
 REASONS = 3  # claims in the sentence
 
@@ -47,16 +51,6 @@ def advice(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.Dat
     return f"Take {taken}: {'; '.join(parts)}."
 
 
-def _holds(c: Comparison) -> bool:
-    """Whether the claim was shown."""
-    return c.verdict == "holds"
-
-
-def _worse(c: Comparison) -> bool:
-    """Whether the model is measured worse, by the whole interval."""
-    return c.ci_high < 0
-
-
 def _sound(
     claims: Sequence[Comparison], comparisons: Sequence[Comparison], base: str, cost: pd.DataFrame
 ) -> dict[str, list[Comparison]]:
@@ -70,10 +64,10 @@ def _sound(
         own = of[model]
         kept = {c.against for c in own if c.hypothesis == "keeps"}
         allowed = {c.set for c in own if c.hypothesis == "keeps" and c.against == base}
-        worse = {c.set for c in comparisons if (c.model, c.against) == (model, base) and _worse(c)} - allowed
+        worse = {c.set for c in comparisons if (c.model, c.against) == (model, base) and c.ci_models_high < 0} - allowed
         seen = (*seen, model)
         return (
-            all(map(_holds, own))
+            all(c.for_models == HOLDS for c in own)
             and not worse & {c.set for c in own}
             and all(shown(other, seen) for other in kept if other in of and other not in (base, *seen))
         )
@@ -136,7 +130,7 @@ def _losses(comparisons: Sequence[Comparison], base: str, taken: str) -> list[st
     worse = {
         c.set: f"{c.set} ({signed(c.difference)} {metric_title(c.metric)})"
         for c in comparisons
-        if (c.model, c.against) == (taken, base) and not c.declared and _worse(c)
+        if (c.model, c.against) == (taken, base) and not c.declared and c.ci_models_high < 0
     }
     return [f"but it looks worse than {base} on {_listed(list(worse.values()))}"] if worse else []
 

@@ -120,7 +120,7 @@ def _decoding(outcomes: Outcomes) -> Iterator[str]:
 
 
 def _evidence(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> Iterator[str]:
-    yield f"Metrics: {', '.join(outcomes.signature(m) for m in outcomes.metrics)}; intervals are 95 % bootstrap intervals."
+    yield f"Metrics: {', '.join(outcomes.signature(m) for m in outcomes.metrics)}; intervals are 95 % intervals by the bootstrap t over units."
     claims = [c for c in comparisons if c.declared]
     if claims:
         tests = dict.fromkeys(f"{c.hypothesis} by {c.method}" for c in claims)

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
-from consomme.report.evidence.claims import FEW, Comparison
+from consomme.common.evidence import FEW
+from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import speeds
 from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.words.advice import advice
-from consomme.report.words.claims import SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.failed import failed
 from consomme.report.words.odd_rows import odd_rows
 
 LINES = 24
@@ -56,17 +58,37 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
     lines += _cut(outcomes)
     lines += odd_rows(outcomes)
-    replicates = len(outcomes.replicates)
-    if replicates == 1:
-        lines.append("One replicate: how much another seed would change is not known (repeat: [1, 2, 3] would tell).")
-    elif replicates == 2:
-        lines.append("Two replicates: the spread over seeds is hardly known; three are the least for a headline.")
-    if any(c.few for c in claims):
-        lines.append(f"Fewer than {FEW} independent units in a test set: its p and intervals are rough.")
+    lines += failed(outcomes)
+    if len(outcomes.replicates) == 1:
+        lines.append(
+            "One replicate: what is shown is shown for these models; other seeds may say otherwise. Three show something for the "
+            f"method, more show smaller differences (repeat: [1, 2, 3, 4, 5]){_more(claims)}."
+        )
+    elif len(outcomes.replicates) == 2:
+        lines.append(
+            "Two replicates: what is shown is shown for these models. Three are the least for the method, more show smaller "
+            f"differences{_more(claims)}."
+        )
+    if few := [c for c in claims if c.few]:
+        units = " and ".join(dict.fromkeys(c.unit for c in few))
+        lines.append(f"Fewer than {FEW} independent units ({units}) in a test set: its p and intervals are rough.")
     split = [c for c in claims if len({d > -(c.margin or 0.0) for _, d in c.by_replicate}) > 1]
     if split:
         lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
     return lines
+
+
+def _more(claims: Sequence[Comparison]) -> str:
+    """What more replicates could show for the method: the range over the claims."""
+    known = [dict(c.foreseen) for c in claims if c.foreseen]
+    if not known:
+        return ""
+    ranges = []
+    for count in known[0]:
+        ends = [min(k[count] for k in known), max(k[count] for k in known)]
+        low, high = (f"{end:.1f}" for end in ends)
+        ranges.append(f"{NUMBERS[count]} {low if low == high else f'{low} to {high}'}")
+    return f": if seeds move a difference by one standard error of the test, {', '.join(ranges)} points"
 
 
 def _cut(outcomes: Outcomes) -> list[str]:
