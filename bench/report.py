@@ -121,8 +121,10 @@ def model(root: Path, name: str, number: int, texts: dict[str, list[str]], runs:
 
 def measured(models: int, runs: int, rounds: int) -> tuple[list[Run], float]:
     """The time of each round, and the page's size in MB."""
-    from consomme.report.evidence.claims import compare, declared
+    from consomme.report.evidence.claims import compare
+    from consomme.report.evidence.questions import declared
     from consomme.report.evidence.scores import scores
+    from consomme.report.findings.groups import groups
     from consomme.report.outcomes import Outcomes
     from consomme.report.page.context import context
     from consomme.report.page.render import write_page
@@ -135,11 +137,14 @@ def measured(models: int, runs: int, rounds: int) -> tuple[list[Run], float]:
         os.chdir(root)
         outcomes = Outcomes(spec, root / "cache")
         table, comparisons = scores(outcomes), compare(outcomes, declared(outcomes))
+        grouped = groups(outcomes)
         found = []
         for _ in range(rounds + 1):
             began = time.process_time()
             # what a report keeps in memory from the scores is there, as it is in a report
-            write_page(root / "report.html", context(outcomes, table, comparisons, frame(COSTS)), root / "cache")
+            write_page(
+                root / "report.html", context(outcomes, table, comparisons, frame(COSTS), grouped), root / "cache"
+            )
             found.append(Run(time.process_time() - began, 0.0, 0.0))
         os.chdir("/")
         return found[1:], (root / "report.html").stat().st_size / 1e6
