@@ -16,12 +16,14 @@ from consomme.common.model_files import config as config_of
 from consomme.common.table import Table
 from consomme.families import (
     auto,
+    canary,
     ctc,
     hubert,
     m2m_100,
     marian,
     mbart,
     moonshine,
+    nemotron,
     parakeet,
     speech2text,
     t5,
@@ -59,9 +61,14 @@ TABLE: Table[Family] = Table(
     parakeet.FAMILY,
     transducers.RNNT,
     transducers.TDT,
+    nemotron.STREAMING,
+    nemotron.PROMPTED,
     whisper.FAMILY,
     speech2text.FAMILY,
     moonshine.FAMILY,
+    moonshine.STREAMING,
+    canary.CANARY,
+    canary.COHERE,
     marian.FAMILY,
     m2m_100.FAMILY,
     mbart.FAMILY,
@@ -95,14 +102,14 @@ def family_for(folder: Path, config: Mapping[str, Any]) -> Family:
     for name in TABLE:
         if TABLE[name].model_type == kind:
             return TABLE[name]
-    found = auto.family_for(folder, config)
-    if found is None:
+    try:
+        return auto.family_for(folder, config)
+    except ConsommeError as error:
         allowed = ", ".join(f"{TABLE[n].model_type} ({n})" for n in TABLE if TABLE[n].model_type)
         raise ConsommeError(
-            f"{folder / 'config.json'}: model_type '{kind}' belongs to no family, and it is no CTC model or "
-            f"encoder-decoder that transformers knows; allowed: {allowed}"
-        )
-    return found
+            f"{folder / 'config.json'}: model_type '{kind}' belongs to no family, and {error}; allowed: {allowed}, and other CTC "
+            "models and encoder-decoders of transformers"
+        ) from error
 
 
 def family_published(name: str) -> Family | None:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, Unusable
-from consomme.families.base import Family
+from consomme.common.languages import same_language
+from consomme.common.model_files import config as config_of
+from consomme.common.model_files import json_mapping
+from consomme.families.base import BEYOND_WINDOW, Family
+from consomme.families.codes import code_of
 from consomme.families.greedy import CtcFamily
 from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber
-from consomme.families.translation import Translator
+from consomme.families.translation import Translator, codes, frame
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 LENGTHS = ("_get_feat_extract_output_lengths", "_get_subsampling_output_length")
+GENERATES = ("ForConditionalGeneration", "ForSpeechSeq2Seq", "ForSpeechToText", "EncoderDecoderModel")  # ends of names
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,10 @@ class UnknownSpeech(Unknown):
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
         from transformers import AutoProcessor
 
+        _hears(path)
         found = AutoProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
         if not hasattr(found, "feature_extractor") or not hasattr(found, "tokenizer"):
-            raise ConsommeError(f"{path}: its processor, {type(found).__name__}, lacks feature_extractor or tokenizer")
+            found = _pair(path)
         return bounded(found, path)
 
     def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
@@ -70,10 +76,19 @@ class UnknownSpeech(Unknown):
             found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
         except (ValueError, RuntimeError, IndexError) as error:  # as for audio of less than a frame
             raise Unusable("refused by the model's feature extractor", f"{len(wave)} samples; {error}") from error
-        values = np.asarray(found[extractor.model_input_names[0]][0], dtype=np.float32)
+        inputs = found[extractor.model_input_names[0]]
+        if len(inputs) > 1:  # cut into pieces
+            raise Unusable(
+                BEYOND_WINDOW, f"{len(wave)} samples; the feature extractor makes {len(inputs)} inputs of them"
+            )
+        values = np.asarray(inputs[0], dtype=np.float32)
         mask = found.get("attention_mask")
         if mask is not None and len(mask[0]) == len(values):
             values = values[np.asarray(mask[0]).astype(bool)]
+        if not np.isfinite(values).all():  # as for audio of one frame, which has no variance
+            raise Unusable(
+                "refused by the model's feature extractor", f"{len(wave)} samples; its features are no numbers"
+            )
         return np.ascontiguousarray(values)
 
     def collate(
@@ -84,7 +99,9 @@ class UnknownSpeech(Unknown):
         from consomme.families.settings import padded
 
         extractor = processor.feature_extractor
-        longest = max(len(f) for f in features)
+        # what the processor tells its feature extractor of padding, such as a number of samples that batches are multiples of
+        multiple = (getattr(processor, "audio_kwargs", None) or {}).get("pad_to_multiple_of") or 1
+        longest = -(-max(map(len, features)) // multiple) * multiple
         shape = (len(features), longest, *features[0].shape[1:])
         values = torch.full(shape, float(extractor.padding_value))
         for i, feature in enumerate(features):
@@ -100,6 +117,12 @@ class UnknownSpeech(Unknown):
     def padding_matters(self, config: Any) -> bool:
         return True  # as far as anyone knows
 
+    def _frames_of(self, model: PreTrainedModel, lengths: np.ndarray) -> np.ndarray:
+        import torch
+
+        count = _counter(model)
+        return count(torch.as_tensor(lengths)).numpy() if count else lengths
+
 
 @dataclass(frozen=True)
 class UnknownCtc(UnknownSpeech, CtcFamily):
@@ -114,15 +137,40 @@ class UnknownCtc(UnknownSpeech, CtcFamily):
         return [" ".join(text.split()) for text in said]
 
     def output_frames(self, model: PreTrainedModel, lengths: Tensor) -> Tensor:
-        for name in LENGTHS:
-            if hasattr(model, name):
-                return getattr(model, name)(lengths).to(lengths.dtype)
+        if count := _counter(model):
+            return count(lengths).to(lengths.dtype)
         raise ConsommeError(f"{type(model).__name__}: it does not tell how many frames it gives, so CTC is impossible")
 
 
 @dataclass(frozen=True)
 class UnknownTranscriber(UnknownSpeech, Transcriber):
-    """A recogniser with a decoder."""
+    """A recogniser with a decoder. Before and behind a transcript stands what its tokenizer puts around a target, such as the
+    code of a language; its processor's tokenizer has got `first`, the token that the decoder starts with."""
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        found = super().processor(path)
+        found.tokenizer.first = _first(path)
+        return found
+
+    def misfit(self, config: Any, processor: Any) -> str | None:
+        if processor.tokenizer.first is None:
+            return "neither its config.json nor its generation_config.json names a decoder_start_token_id"
+        if self.end(processor.tokenizer) is None:
+            return "its tokenizer has neither eos_token nor sep_token, so no transcript could end"
+        return super().misfit(config, processor)
+
+    def some_languages(self, source: Path) -> list[str]:
+        known = _codes(self.processor(source).tokenizer)
+        return super().some_languages(source) if not known or same_language(known, "en") else list(known)[:1]
+
+    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
+        if languages and (known := _codes(tokenizer)):
+            tokenizer.tgt_lang = code_of(languages[-1], known, self.name)
+        before, _ = frame(tokenizer, "target")
+        return before[1:] if before[:1] == [tokenizer.first] else before  # the model puts its start token itself
+
+    def end(self, tokenizer: Any) -> int:
+        return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
 
 
 @dataclass(frozen=True)
@@ -151,6 +199,7 @@ SPEECH = UnknownTranscriber(
     architecture="AutoModelForSpeechSeq2Seq",
     config="AutoConfig",
     stacks={},
+    optional=("masked_spec_embed",),
 )
 TEXT = UnknownTranslator(
     name="auto-text",
@@ -163,12 +212,61 @@ TEXT = UnknownTranslator(
 )
 
 
-def family_for(folder: Path, config: Mapping[str, Any]) -> Family | None:
+def family_for(folder: Path, config: Mapping[str, Any]) -> Family:
     """What a checkpoint of an unlisted model_type can be used as, by the class that its config names and by whether a
-    feature extractor lies beside it; None if it is neither a CTC model nor an encoder-decoder."""
+    feature extractor lies beside it. ConsommeError if it is neither a CTC model nor an encoder-decoder."""
     (name, *_) = config.get("architectures") or [""]
     if name.endswith("ForCTC"):
         return CTC
-    if name.endswith(("ForConditionalGeneration", "ForSpeechSeq2Seq", "ForSpeechToText", "EncoderDecoderModel")):
-        return SPEECH if any((folder / file).is_file() for file in EXTRACTORS) else TEXT
-    return None
+    if not name.endswith(GENERATES):
+        raise ConsommeError(
+            f"{name} is neither a CTC model nor an encoder-decoder, by its name"
+            if name
+            else "its architectures name no class"
+        )
+    if not config.get("is_encoder_decoder"):
+        raise ConsommeError(
+            f"{name} is no encoder-decoder (is_encoder_decoder is not true there): a language model that reads audio among the "
+            "tokens of a prompt can't be used here"
+        )
+    return SPEECH if any((folder / file).is_file() for file in EXTRACTORS) else TEXT
+
+
+def _hears(path: Path) -> None:
+    """ConsommeError if the class of a checkpoint takes something else than audio first: it may speak, or make music."""
+    import transformers
+
+    (name, *_) = config_of(path).get("architectures") or [""]
+    if getattr(getattr(transformers, name, None), "main_input_name", "") == "input_ids":
+        raise ConsommeError(f"{path}: {name} takes text before anything else (input_ids), so it recognises no speech")
+
+
+def _pair(path: Path) -> Any:
+    """The feature extractor and the tokenizer of a checkpoint whose files name no processor that transformers knows."""
+    from types import SimpleNamespace
+
+    from transformers import AutoFeatureExtractor, AutoTokenizer
+
+    known = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(path, **known)
+    except (OSError, ValueError) as error:
+        raise ConsommeError(f"{path}: no feature extractor for audio lies beside its weights: {error}") from error
+    return SimpleNamespace(feature_extractor=extractor, tokenizer=AutoTokenizer.from_pretrained(path, **known))
+
+
+def _first(path: Path) -> int | None:
+    """The token that the decoder of a checkpoint starts with, None if its files name none."""
+    files = (file for file in (path / "config.json", path / "generation_config.json") if file.is_file())
+    found = (json_mapping(file).get("decoder_start_token_id") for file in files)
+    return next((token for token in found if token is not None), None)
+
+
+def _counter(model: Any) -> Callable[[Tensor], Tensor] | None:
+    """What tells how many frames the model makes of inputs of some lengths; None if no part of it does."""
+    return next((getattr(part, name) for part in model.modules() for name in LENGTHS if hasattr(part, name)), None)
+
+
+def _codes(tokenizer: Any) -> dict[str, int]:
+    """Language code -> token id, of a tokenizer that is told the language of a target; empty for others."""
+    return codes(tokenizer) if hasattr(tokenizer, "tgt_lang") else {}

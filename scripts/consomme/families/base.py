@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 TOO_SHORT = "too short for the model"  # why an example is unusable
 BEYOND_WINDOW = "audio longer than the model's window"  # why one can be decoded at most
+BEYOND_POSITIONS = "audio longer than the model's positions"
 
 
 @dataclass(frozen=True)
@@ -334,6 +335,12 @@ class Family:
         if self.task == "asr":
             heard &= self._frames_of(model, lengths) > 0
         return dict.fromkeys(np.flatnonzero(~heard).tolist(), TOO_SHORT)
+
+    def beyond(self, model: PreTrainedModel, lengths: np.ndarray, most: int) -> dict[int, str]:
+        """For audio: the examples of which the encoder makes more states than it has positions for, as `unheard`."""
+        import numpy as np
+
+        return dict.fromkeys(np.flatnonzero(self._frames_of(model, lengths) > most).tolist(), BEYOND_POSITIONS)
 
     def _frames_of(self, model: PreTrainedModel, lengths: np.ndarray) -> np.ndarray:
         import torch

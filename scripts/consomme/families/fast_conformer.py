@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import TOO_SHORT, Attention, Family, FeedForward, Stack
+from consomme.families.base import BEYOND_WINDOW, TOO_SHORT, Attention, Family, FeedForward, Stack
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,9 +49,11 @@ class Tokenizer(subwords.BytePairs):
 
 @dataclass(frozen=True)
 class FastConformer(Family):
-    """See `Family`. special: the tokens before the subwords; decoder_type: what ParakeetProcessor is told of the head; outer:
-    those settings of `scratch` that belong to the model's config and not to the encoder's part of it."""
+    """See `Family`. reader: the class of its processor; special: the tokens before the subwords; decoder_type: what
+    ParakeetProcessor is told of the head; outer: those settings of `scratch` that belong to the model's config and not to the
+    encoder's part of it."""
 
+    reader: str = "ParakeetProcessor"
     special: Sequence[str] = (PADDING, UNKNOWN)
     decoder_type: str | None = None
     outer: Sequence[str] = ()
@@ -116,9 +118,9 @@ class FastConformer(Family):
         return ParakeetProcessor(extractor, tokenizer, decoder_type=self.decoder_type)
 
     def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
-        from transformers import ParakeetProcessor
+        import transformers
 
-        return ParakeetProcessor.from_pretrained(path, local_files_only=True)
+        return getattr(transformers, self.reader).from_pretrained(path, local_files_only=True)
 
     def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         import numpy as np
@@ -130,17 +132,16 @@ class FastConformer(Family):
         if len(wave) < fewest:
             raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
+        if len(found["input_features"]) > 1:  # cut into pieces
+            raise Unusable(BEYOND_WINDOW, f"{len(wave) / extractor.sampling_rate:.2f} s")
         return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_subsampling_output_length(lengths).to(lengths.dtype)
 
     def unheard(self, model: Any, lengths: np.ndarray) -> dict[int, str]:
-        import numpy as np
-
-        long = self._frames_of(model, lengths) > model.config.encoder_config.max_position_embeddings
-        far = dict.fromkeys(np.flatnonzero(long).tolist(), "audio longer than the model's positions")
-        return super().unheard(model, lengths) | far
+        most = model.config.encoder_config.max_position_embeddings
+        return super().unheard(model, lengths) | self.beyond(model, lengths, most)
 
     def no_slicing(self, config: Any) -> str | None:
         return "its attention has biases for all heads beside the projections"

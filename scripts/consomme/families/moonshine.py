@@ -1,4 +1,5 @@
-"""Moonshine: a small encoder-decoder Transformer over the waveform, with rotary positions (Jeffries et al. 2024)."""
+"""Moonshine: a small encoder-decoder Transformer over the waveform, with rotary positions (Jeffries et al. 2024); and its
+successor for speech as it comes, whose encoder hears a bounded stretch of it."""
 
 from __future__ import annotations
 
@@ -9,16 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import Attention, FeedForward, Stack
-from consomme.families.transcription import Transcriber
+from consomme.families.base import set_value, value_of
+from consomme.families.positions import bounded
+from consomme.families.transcription import Transcriber, stack
 from consomme.families.waveform import Waveform
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")  # ids 0 to 3; the first three as the published models have them
 CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))  # size and stride of each
+KEYS = ("num_hidden_layers", "num_attention_heads", "intermediate_size")  # the successor's
+WINDOWS = (
+    "encoder_config.sliding_windows"  # the config's key for the stretch that each layer of the later encoder hears
+)
 
 
 class Scratch(Section):
@@ -33,14 +40,6 @@ class Scratch(Section):
     max_position_embeddings: keys.MostPositions = 256
     attention_dropout: keys.AttentionDropout = 0.0
     initializer_range: keys.Spread = 0.02
-
-
-def _attention(path: str, side: str) -> Attention:
-    return Attention(path, out="o_proj", heads=f"config.{side}_num_attention_heads")
-
-
-# the decoder's fc1 holds values and gates
-FEED_FORWARD = {"feed_forward": FeedForward("mlp", ("fc1",), "fc2")}
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,41 @@ class Moonshine(Waveform, Transcriber):
         return "all its attention modules read the number of their heads from one config"
 
 
+@dataclass(frozen=True)
+class Streaming(Moonshine):
+    """See `Family`. Its encoder takes whole frames of samples."""
+
+    def processor(self, path: Path, languages: Sequence[str] = ()) -> Any:
+        from transformers import MoonshineStreamingProcessor
+
+        return bounded(MoonshineStreamingProcessor.from_pretrained(path, local_files_only=True), path)
+
+    def collate(
+        self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
+    ) -> dict[str, Tensor]:
+        from torch.nn.functional import pad
+
+        batch = super().collate(processor, features, labels)
+        rest = -batch["input_values"].shape[1] % processor.audio_kwargs["pad_to_multiple_of"]
+        return {name: tensor if name == "labels" else pad(tensor, (0, rest)) for name, tensor in batch.items()}
+
+    def front(self, config: Mapping[str, Any]) -> tuple[float, float]:
+        width = config["encoder_config"]["hidden_size"]
+        # frames of 5 ms, and two convolutions that halve them, the first of which is twice as wide
+        return 50.0, width * (3 * 200.0 + 4 * 100.0 + 2 * 50.0)
+
+    def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
+        return model._get_feat_extract_output_lengths(lengths)
+
+    def unheard(self, model: Any, lengths: np.ndarray) -> dict[int, str]:
+        return super().unheard(model, lengths) | self.beyond(model, lengths, model.config.max_position_embeddings)
+
+    def after_layers(self, model: PreTrainedModel, kept: Mapping[str, Sequence[int]]) -> None:
+        if "encoder" in kept:
+            stretches = value_of(model.config, WINDOWS)
+            set_value(model.config, WINDOWS, [stretches[layer] for layer in kept["encoder"]])
+
+
 FAMILY = Moonshine(
     name="moonshine",
     task="asr",
@@ -114,33 +148,28 @@ FAMILY = Moonshine(
     architecture="MoonshineForConditionalGeneration",
     config="MoonshineConfig",
     stacks={
-        "encoder": Stack(
-            layers="model.encoder.layers",
-            count="encoder_num_hidden_layers",
-            heads="encoder_num_attention_heads",
-            layerdrop=None,
-            attentions={"self": _attention("self_attn", "encoder")},
-            width="intermediate_size",
-            feed_forwards=FEED_FORWARD,
-            sublayers={"self": "self_attn.o_proj", "feed_forward": "mlp.fc2"},
-        ),
-        "decoder": Stack(
-            layers="model.decoder.layers",
-            count="decoder_num_hidden_layers",
-            heads="decoder_num_attention_heads",
-            layerdrop=None,
-            attentions={
-                "self": _attention("self_attn", "decoder"),
-                "cross": _attention("encoder_attn", "decoder"),
-            },
-            width="intermediate_size",
-            feed_forwards=FEED_FORWARD,
-            sublayers={"self": "self_attn.o_proj", "cross": "encoder_attn.o_proj", "feed_forward": "mlp.fc2"},
-        ),
+        side: stack(side, f"{side}_num_hidden_layers", heads, "intermediate_size", f"config.{heads}")
+        for side, heads in (("encoder", "encoder_num_attention_heads"), ("decoder", "decoder_num_attention_heads"))
     },
     scratch=Scratch,
     tokenizer=subwords.BytePairs,
     dropouts=("attention_dropout",),
     fewest=127 + 6 * 64 + 2 * 192,
+    trimmed=True,
+)
+STREAMING = Streaming(
+    name="moonshine_streaming",
+    task="asr",
+    objective="seq2seq",
+    model_type="moonshine_streaming",
+    published=("moonshine-streaming",),
+    architecture="MoonshineStreamingForConditionalGeneration",
+    config="MoonshineStreamingConfig",
+    stacks={
+        "encoder": stack("encoder", *(f"encoder_config.{key}" for key in KEYS), "config.num_attention_heads"),
+        "decoder": stack("decoder", *KEYS, "config.num_attention_heads"),
+    },
+    dropouts=("attention_dropout", "encoder_config.attention_dropout"),
+    fewest=80,
     trimmed=True,
 )

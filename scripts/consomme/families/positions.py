@@ -16,7 +16,7 @@ KEYS = {
     "source": ("max_encoder_position_embeddings", "max_position_embeddings"),
     "target": ("max_target_positions", "max_decoder_position_embeddings", "max_position_embeddings"),
 }
-PARTS = {"source": "encoder", "target": "decoder"}  # of a config that is made of two
+PARTS = {"source": ("encoder",), "target": ("decoder", "decoder_config")}  # of a config that is made of two
 REASONS = {
     "source": "source longer than the model's positions",
     "target": "labels longer than the decoder's positions",
@@ -27,7 +27,7 @@ P = TypeVar("P")
 def positions(config: Any, side: str) -> int | None:
     """The tokens that a model with this config (an object or what config.json holds) has positions for, on the side
     "source" (of sentences) or "target"; None where it names no limit."""
-    for key in (*KEYS[side], *(f"{PARTS[side]}.{key}" for key in KEYS[side])):
+    for key in (*KEYS[side], *(f"{part}.{key}" for part in PARTS[side] for key in KEYS[side])):
         found = value_of(config, key)
         if isinstance(found, int) and found > 0:
             return found

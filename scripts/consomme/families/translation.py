@@ -111,7 +111,7 @@ class Translator(EncoderDecoder):
         pair = tuple(languages)
         if pair not in frames:
             self.speak(processor, languages)
-            frames[pair] = _frame(processor, side)
+            frames[pair] = frame(processor, side)
         first, last = frames[pair]
         ids = [*first, *(vocabulary.get(token, processor.unk_token_id) for token in tokens), *last]
         return fits(processor, ids, "".join(tokens), side)
@@ -138,6 +138,7 @@ class Translator(EncoderDecoder):
 
 
 CODE = "[a-z]{2,3}_[A-Z][A-Za-z]+"  # mBART's and NLLB's, which are the tokens themselves; M2M100's are __en__
+BETWEEN = "__[a-z]{2,3}(_[A-Z][a-z]+)?__"  # SeamlessM4T's, whose tokenizer doesn't list them
 
 
 @dataclass(frozen=True)
@@ -186,11 +187,11 @@ def _whole(processor: Any, text: str, side: str) -> list[int]:
     argument = "text" if side == "source" else "text_target"
     if not names_special(processor, text):
         return processor(**{argument: text}).input_ids
-    first, last = _frame(processor, side)
+    first, last = frame(processor, side)
     return [*first, *spelled(processor, text, argument), *last]
 
 
-def _frame(processor: Any, side: str) -> tuple[list[int], list[int]]:
+def frame(processor: Any, side: str) -> tuple[list[int], list[int]]:
     """The special tokens before and after a sentence of this side."""
     name = {"text": "a"} if side == "source" else {"text_target": "a"}
     whole = processor(**name).input_ids
@@ -203,6 +204,6 @@ def codes(tokenizer: Any) -> dict[str, int]:
     """Language code -> token id, as the tokenizer spells them."""
     known = getattr(tokenizer, "lang_code_to_id", None)
     if not known:
-        names = [t for t in tokenizer.all_special_tokens if re.fullmatch(CODE, t)]
-        known = dict(zip(names, tokenizer.convert_tokens_to_ids(names), strict=True))
+        names = [t for t in tokenizer.all_special_tokens if re.fullmatch(f"{CODE}|{BETWEEN}", t)]
+        known = dict(zip((n.strip("_") for n in names), tokenizer.convert_tokens_to_ids(names), strict=True))
     return {code: number for code, number in known.items() if number != tokenizer.unk_token_id}

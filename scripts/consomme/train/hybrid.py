@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from consomme.families.base import value_of
 from consomme.families.surgery import sub
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family
 
+WIDTHS = ("encoder_config.hidden_size", "d_model", "hidden_size")  # the config's keys for that of the encoder's states
 HEAD = "hybrid_head"  # not a name of transformers: the head is removed before saving
 
 
 def attach(model: PreTrainedModel, seed: int) -> None:
     """Give the model a linear head from the encoder's states to its vocabulary, its random weights from `seed`."""
     config = model.config
-    width = getattr(config, "d_model", None) or config.hidden_size
+    width = next(w for key in WIDTHS if (w := value_of(config, key)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         head = nn.Linear(width, config.vocab_size)
