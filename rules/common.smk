@@ -28,6 +28,8 @@ from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
+from consomme.register.entry import declare
+from consomme.register.standing import fingerprint
 
 try:
     # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
@@ -137,6 +139,11 @@ def costs_spec(wildcards):
 
 def report_spec(wildcards):
     return plan.studies[wildcards.experiment].spec_file("report")
+
+
+def report_register(wildcards):
+    # the register is no input, for it grows at each start: one value stands for what the report says of it
+    return fingerprint(plan.studies[wildcards.experiment].report)
 
 
 def costed_models(wildcards):

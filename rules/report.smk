@@ -61,8 +61,28 @@ rule report_experiment:
     threads: 1
     params:
         spec=report_spec,
+        register=report_register,
     message:
         "report {wildcards.experiment}"
     shell:
         "(set -x; python -m consomme.report --spec {params.spec:q} --out results/{wildcards.experiment} --threads {threads}"
         + LOGGED
+
+
+# Claims and what is known of the test sets → the register: before any job, and once more after the last one.
+def register_claims():
+    if workflow.is_main_process:
+        for study in plan.studies.values():
+            declare(study.report, Path(workflow.configfiles[0]).parent)
+
+
+onstart:
+    register_claims()
+
+
+onsuccess:
+    register_claims()
+
+
+onerror:
+    register_claims()

@@ -253,6 +253,34 @@ def model(
 
 
 @app.command(rich_help_panel=RUN, cls=WithSnakemake)
+def unseal(
+    ctx: typer.Context,
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The configuration; an overlay follows its file after a comma.")
+    ],
+    experiment: Annotated[
+        str | None, typer.Argument(metavar="[EXPERIMENT]", help="Default: all that have sealed test sets.")
+    ] = None,
+    profile: Profile = "local",
+    cores: Cores = None,
+) -> None:
+    """Decode sealed test sets, once and for all, with the models that claims on them name, and make the report."""
+    from consomme.plan import look
+    from consomme.plan.unseal import unseal
+    from consomme.workflow import snakemake
+
+    if DRY & set(ctx.meta[MORE]):
+        raise ConsommeError("a seal is broken or not; there is no dry run of it")
+    files, found = _plan([Path(part) for part in str(config).split(",")])
+    found.need_sources()
+    if not unseal(found, experiment, files[0].parent):
+        return
+    if status := snakemake(files, profile, cores, ctx.meta[MORE]):
+        raise typer.Exit(status)
+    look.answers(found)
+
+
+@app.command(rich_help_panel=RUN, cls=WithSnakemake)
 def report(ctx: typer.Context, config: Config = None, profile: Profile = "local") -> None:
     """Print the answers of a finished run, and write Snakemake's own report to results/snakemake-report.html."""
     from consomme.plan import look

@@ -21,13 +21,15 @@ from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for
 from consomme.evaluate.ways import TIMESTAMPS, sane, ways
 from consomme.families.base import Segment
+from consomme.register import chain
 
 
 def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
 
     A set's entry in the index names, by id, the rows that the model could not take, `unheard`: id -> reason, and those whose
-    hypothesis was cut at the most tokens that were allowed, `cut`. Neither key is there where there are none.
+    hypothesis was cut at the most tokens that were allowed, `cut`. Neither key is there where there are none. `register` of
+    a test set is the hash of the last line of the claims' register when it was decoded, if there was one.
 
     Test sets are decoded in the other `ways`, too: a model trained on short windows, with the full window; where the
     experiment's trainings use them, behind previous text and with timestamps. Such an entry names its `way`, and that of
@@ -43,6 +45,7 @@ def run(job: Job) -> None:
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
     known = _known(state, weights, job.spec["version"])
+    mark = chain.read(job.out.absolute().parent.parent.parent / chain.NAME).head
     names, decodings = {job.spec["decoding_digest"]: ""}, {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
     others = ways(job.spec["decoding"], job.spec.get("besides", ()), model) if job.spec.get("ways", True) else {}
     for way, given in others.items():
@@ -71,9 +74,11 @@ def run(job: Job) -> None:
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
             lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
-            entry |= {key: earlier[key] for key in ("unheard", "cut", "sane") if key in earlier}
+            entry |= {key: earlier[key] for key in ("unheard", "cut", "sane", "register") if key in earlier}
         else:
             (said, cut, segments), unheard = asked.answers(split, name)
+            if mark and split == "test":
+                entry["register"] = mark
             if unheard:
                 entry["unheard"] = {found.ids[i]: reason for i, reason in unheard.items()}
             if cut:

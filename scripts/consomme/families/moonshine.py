@@ -171,5 +171,4 @@ STREAMING = Streaming(
     },
     dropouts=("attention_dropout", "encoder_config.attention_dropout"),
     fewest=80,
-    trimmed=True,
 )

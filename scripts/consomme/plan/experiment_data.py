@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from consomme.plan.corpora import Corpora
 from consomme.plan.items import Prepared
-from consomme.plan.problems import fail
+from consomme.plan.problems import among, fail
 from consomme.plan.schema import Data, Experiment, Relabelled
 
 Sets = dict[str, dict[str, Prepared]]  # set -> corpus name -> corpus
@@ -34,6 +34,9 @@ class ExperimentData:
         self.test = self._sets(experiment.data, "test")
         # the corpora of the test sets: corpus -> set
         self.reported = {c.name: t for t, s in self.test.items() for c in s.values()}
+        self.sealed = list(experiment.sealed or ())
+        for name in self.sealed:
+            among(f"{path}.sealed", name, self.test, "test set")
         self.dev = self.development(experiment.data)
 
     @property
@@ -42,6 +45,11 @@ class ExperimentData:
         corpora = [c for sets in (self.test, self.dev) for found in sets.values() for c in found.values()]
         spoken = [c.spoken for c in corpora if c.spoken] or [self._languages] * bool(self._languages)
         return list(dict.fromkeys(languages[-1] for languages in spoken))
+
+    @property
+    def open(self) -> Sets:
+        """The test sets that aren't sealed."""
+        return {name: corpora for name, corpora in self.test.items() if name not in self.sealed}
 
     def of(self, override: Data | None) -> Data:
         """The experiment's data, overridden by a node's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -205,26 +205,34 @@ class Graph:
         return any(self.written[name].get(verb) == parent.name for verb in VERBS)
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
-    def evaluations(self) -> list[Evaluation]:
-        """One for every model, except exports and models with random weights."""
-        sets = {"dev": self.data.dev, "test": self.data.test}
-        corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
+    def evaluations(self, opened: Mapping[str, Collection[str]] | None = None) -> list[Evaluation]:
+        """One for every model, except exports and models with random weights. opened: sealed test set -> the models,
+        NODE-DIGEST, that may be decoded on it."""
         settings = {
             "task": self.experiment.task,
             "languages": self.languages,
             "normaliser": self.normaliser,
             "decoding": self.experiment.decoding.model_dump(),
             "decoding_digest": self.decoding_digest,
-            "sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()},
         }
         if besides := self._besides():
             settings["besides"] = besides
         scored = [m for m in self.models if m.verb != "export" and not m.random]
+        every = [c for s in (*self.data.dev.values(), *self.data.test.values()) for c in s.values()]
         for model in scored:
-            languages.check(model, corpora.values(), self.path)
+            languages.check(model, every, self.path)
         # other ways of decoding cost as much again, and of the runs of a sweep nobody deploys more than the best
         chosen = {m.digest for m in scored if m.run in ("", BEST)}
-        return [Evaluation(m, settings | ({} if m.digest in chosen else {"ways": False}), corpora) for m in scored]
+
+        def evaluation(model: Model) -> Evaluation:
+            closed = [t for t in self.data.sealed if model.id not in (opened or {}).get(t, ())]
+            test = {name: s for name, s in self.data.test.items() if name not in closed}
+            sets = {"dev": self.data.dev, "test": test}
+            corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
+            asked = {"sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()}}
+            return Evaluation(model, settings | asked | ({} if model.digest in chosen else {"ways": False}), corpora)
+
+        return [evaluation(m) for m in scored]
 
     def _besides(self) -> list[str]:
         """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them

@@ -33,17 +33,23 @@ class Prepared:
     @cached_property
     def digest(self) -> str:
         """A digest of the settings and of the corpora in `without`, not of the name or `data_root`."""
-        return digest(
-            {
-                "version": VERSIONS["data"],
-                "task": self.task,
-                # the languages name the two files of a text pair; a recording is prepared alike in any language, unless
-                # its transcript is normalised by it
-                "languages": self.languages if self._by_language else (),
-                "corpus": {k: v for k, v in self.settings.items() if k != "without"},
-                "without": [c.digest for c in self.without],
-            }
-        )
+        return digest({"version": VERSIONS["data"], **self._identity, "without": [c.digest for c in self.without]})
+
+    @cached_property
+    def content(self) -> str:
+        """A digest of what decides the rows, and not of the version of the code that reads them, or of columns for reports."""
+        rows = {key: value for key, value in self._identity["corpus"].items() if key != "by"}
+        return digest({**self._identity, "corpus": rows, "without": [c.content for c in self.without]})
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            # the languages name the two files of a text pair; a recording is prepared alike in any language, unless its
+            # transcript is normalised by it
+            "languages": self.languages if self._by_language else (),
+            "corpus": {k: v for k, v in self.settings.items() if k != "without"},
+        }
 
     @property
     def _by_language(self) -> bool:

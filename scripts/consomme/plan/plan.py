@@ -15,6 +15,7 @@ from consomme.common.digest import canonical, digest
 from consomme.common.files import hash_file, write_json
 from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TERMS
+from consomme.plan import seals
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes
@@ -57,11 +58,16 @@ class Study:
     @cached_property
     def evaluated(self) -> dict[str, list[Evaluation]]:
         """Replicate -> its evaluations."""
-        found = {r: g.evaluations() for r, g in self.graphs.items()}
+        found = {r: g.evaluations(self.opened) for r, g in self.graphs.items()}
         asked: dict[str, set[str]] = {}
         for evaluation in chain.from_iterable(found.values()):
             asked.setdefault(evaluation.model.id, set()).add(evaluation.digest)
         return {r: [replace(e, apart=len(asked[e.model.id]) > 1) for e in among] for r, among in found.items()}
+
+    @cached_property
+    def opened(self) -> seals.Opened:
+        """Sealed test set -> the models, NODE-DIGEST, that its seal was broken for."""
+        return seals.opened(self.folder, self.first.data.sealed)
 
     @cached_property
     def landscapes(self) -> list[Landscape]:
@@ -150,10 +156,11 @@ class Study:
             for r, g in self.graphs.items()
             for m in g.models
         ]
+        asked = {r: {t for e in found for t in e.settings["sets"]["test"]} for r, found in self.evaluated.items()}
         sets = {
             key[r]: {
-                split: {name: list(s) for name, s in found.items()}
-                for split, found in (("dev", g.data.dev), ("test", g.data.test))
+                "dev": {name: list(s) for name, s in g.data.dev.items()},
+                "test": {t: list(s) for t, s in g.data.test.items() if t in g.data.open or t in asked[r]},
             }
             for r, g in self.graphs.items()
         }
@@ -163,6 +170,8 @@ class Study:
         }
         needed = {c.name: c.folder for e in self.evaluations for c in e.corpora.values()}
         needed |= {c.name: c.folder for m in self.models if m.stage == "train" for c in m.corpora.values()}
+        tested = [seals.tested(self.graphs.values(), self.opened, claim) for claim in self.claims]
+        sealed = [claim for claim, now in zip(self.claims, tested, strict=True) if not now]
         g = self.first
         return {
             "stage": "report",
@@ -184,7 +193,8 @@ class Study:
                 {"node": s.node, "averages": list(s.averages), "replicate": key[s.replicate], "path": s.path}
                 for s in self.landscapes
             ],
-            "claims": self.claims,
+            "claims": [claim for claim, now in zip(self.claims, tested, strict=True) if now],
+            "register": seals.register(self.folder, list(self.graphs.values()), self.opened, sealed),
             **({"by": g.experiment.by} if g.experiment.by else {}),
             **({"commands": {name: c.model_dump() for name, c in g.commands.items()}} if g.commands else {}),
             **self.terms,
@@ -196,9 +206,10 @@ class Study:
     def costs(self) -> dict[str, Any]:
         """The spec of the job that measures size and speed."""
         g = self.first
-        sets = g.data.dev or g.data.test
+        sets = g.data.dev or g.data.open
         if not sets:
-            fail(f"experiments.{self.name}.data", "no set to score models on: give dev, test or both")
+            more = "; what is sealed isn't decoded" if g.data.sealed else ""
+            fail(f"experiments.{self.name}.data", f"no set to score models on: give dev, test or both{more}")
         corpora = next(iter(sets.values()))
         return {
             "stage": "report",
@@ -275,6 +286,7 @@ class Plan:
                 problems.append(str(error))
         if problems:
             raise ConfigurationError("\n".join(dict.fromkeys(problems)))
+        seals.refuse_open_twins(graph for study in self.studies.values() for graph in study.graphs.values())
         self.corpora: dict[str, Prepared] = {c.id: c for c in graphs.corpora.all()}
         self.models: dict[str, Model] = {}
         for study in self.studies.values():

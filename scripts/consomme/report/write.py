@@ -10,8 +10,7 @@ import pandas as pd
 
 from consomme.common.files import write_text
 from consomme.common.log import say
-from consomme.report.evidence.claims import Comparison, compare
-from consomme.report.evidence.questions import declared, exploratory
+from consomme.report.evidence.claims import Comparison
 from consomme.report.evidence.scores import scores
 from consomme.report.findings.effects import effect_of
 from consomme.report.findings.groups import groups
@@ -20,6 +19,7 @@ from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
 from consomme.report.page.render import write_page
+from consomme.report.registered import Registered, compared
 from consomme.report.tables import write_tables
 from consomme.report.words.claims import word
 from consomme.report.words.summary import summary
@@ -33,19 +33,20 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     out = Path(out)
     write_links(spec["models"], out, spec["replicates"])
     write(out / "runs.tsv", runs(spec["models"]))
-    outcomes, table, comparisons, costs = measured(spec, cache, threads)
+    outcomes, table, comparisons, costs, registered = measured(spec, cache, threads)
+    withdrawn = [c for _, c in registered.withdrawn if c] if registered else []
     write(out / "scores.tsv", table)
     rows = (
         vars(c) | {"each": c.each, "verdict": word(c) if c.declared else ""} | effect_of(outcomes, c)._asdict()
-        for c in comparisons
+        for c in (*comparisons, *withdrawn)
     )
     write(out / "comparisons.tsv", frame(COMPARISONS, rows))
     grouped = groups(outcomes)
     write(out / "groups.tsv", grouped)
     table = by_decoding(table)
-    text = summary(outcomes, comparisons, table, costs)
+    text = summary(outcomes, comparisons, table, costs, registered)
     write_text(out / "summary.md", text)
-    shown = context(outcomes, table, comparisons, costs, grouped)
+    shown = context(outcomes, table, comparisons, costs, grouped, registered)
     write_tables(out / "tables", shown)
     write_page(out / "report.html", shown, Path(cache))
     for line in text.splitlines():
@@ -54,12 +55,11 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
 
 def measured(
     spec: Mapping[str, Any], cache: Path, threads: int = 1
-) -> tuple[Outcomes, pd.DataFrame, list[Comparison], pd.DataFrame]:
-    """Hypotheses, scores, comparisons (declared and exploratory) and costs of the models."""
+) -> tuple[Outcomes, pd.DataFrame, list[Comparison], pd.DataFrame, Registered | None]:
+    """Hypotheses, scores, comparisons (declared and exploratory), costs of the models, and the claims' register."""
     outcomes = Outcomes(spec, Path(cache), threads=threads)
-    questions = [*declared(outcomes), *exploratory(outcomes)]
     table = scores(outcomes)
     say(f"scores: {len(table)} rows")
-    comparisons = compare(outcomes, questions)
+    comparisons, registered = compared(outcomes)
     say(f"comparisons: {sum(c.declared for c in comparisons)} declared, {len(comparisons)} in all")
-    return outcomes, table, comparisons, read(spec.get("costs") or "", COSTS)
+    return outcomes, table, comparisons, read(spec.get("costs") or "", COSTS), registered

@@ -79,7 +79,7 @@ COMPARISONS = Table(
     "comparisons",
     "claims and what was compared beside them; positive differences are better, whichever way the metric runs",
     {
-        "claim": (TEXT, "its number among the declared claims from 1, or exploratory"),
+        "claim": (TEXT, "its number among the declared claims from 1, exploratory, or withdrawn and a number"),
         "model": (TEXT, "the compared model"),
         "against": (TEXT, "what it is compared with"),
         "replicates": (COUNT, "number of tested replicates"),

@@ -84,9 +84,9 @@ def section(study: Study, pictures: Path) -> dict[str, Any]:
     from consomme.report.page.context import context
     from consomme.report.write import measured
 
-    outcomes, scores, comparisons, costs = measured(study.report, CACHE)
+    outcomes, scores, comparisons, costs, registered = measured(study.report, CACHE)
     groups = read_table(Path(study.folder) / "groups.tsv", GROUPS)
-    shown = context(outcomes, by_decoding(scores), comparisons, costs, groups)
+    shown = context(outcomes, by_decoding(scores), comparisons, costs, groups, registered)
     kept = ("headline", "journey", "cautions", "sets", "averages", "landscapes", "optimism", "compact", "explored")
     return {k: shown[k] for k in kept} | {
         "name": study.name,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import os
 import stat
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.files import hash_file, read_json, write_text
+from consomme.common.files import hash_file
+from consomme.common.kept_hashes import kept_hashes
 from consomme.common.settings import Section, shown
 from consomme.data.sources.lines import foreign_encoding
 from consomme.data.text import nfc
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 CACHE = Path("results/cache")
 LANGUAGES = {"asr": ("language",), "nmt": ("source_language", "target_language")}  # roles of columns
-SETTLED = 2.0  # seconds: a file younger than that may change again without a new time stamp
 
 
 class Audible(Protocol):
@@ -138,27 +136,12 @@ def inventory_of(names: Iterable[str], root: Path, cache: Path) -> str:
 
     The bytes' hashes are kept in one file of `cache` by size and time stamp, so that asking again costs a look at each
     file's entry; a touched file is read again and, its bytes being the same, changes nothing."""
+    found = {name: _file(name if name.startswith("/") else f"{root}/{name}") for name in sorted(set(names))}
+    files = {name: file for name, file in found.items() if file is not None}
     known_at = cache / "inventory" / f"{digest(str(root.resolve()))}.json"
-    try:
-        known = read_json(known_at)
-    except (OSError, ValueError):
-        known = {}
-    hashes, total, now = {}, hashlib.blake2b(digest_size=16), time.time()
-    for name in sorted(set(names)):
-        found = _file(name if name.startswith("/") else f"{root}/{name}")
-        if found is None:
-            continue
-        path, status = found
-        stamp = [status.st_size, status.st_mtime_ns]
-        entry = known.get(name)
-        content = entry[2] if entry and entry[:2] == stamp else hash_file(path)
-        if now - status.st_mtime > SETTLED:
-            hashes[name] = [*stamp, content]
+    total = hashlib.blake2b(digest_size=16)
+    for name, content in kept_hashes(files, known_at, hash_file).items():
         total.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
-    missing = hashes.keys() - known.keys() or any(known[name] != entry for name, entry in hashes.items())
-    if missing:
-        # merged: another corpus may look at other files of the same folder
-        write_text(known_at, json.dumps(known | hashes))
     return total.hexdigest()
 
 

@@ -104,6 +104,12 @@ class Experiment(Section):
         None, description="augmentation of the training data on the fly, for all nodes without their own"
     )
     decoding: Decoding = Field(default_factory=Decoding, description="how hypotheses are made")
+    sealed: list[Name] | None = Field(
+        None,
+        min_length=1,
+        description="test sets that no ordinary run decodes; `consomme unseal` decodes them once, for the models that their "
+        "claims name",
+    )
     models: Annotated[
         dict[Name, SkipValidation[FromNode | TrainNode | AverageNode | PruneNode | ExportNode]], Field(min_length=1)
     ] = Field(description="name: node; each has one verb (from, train, average, prune, export)")

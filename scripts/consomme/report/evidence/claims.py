@@ -111,9 +111,10 @@ def _verdict(p: float | None, gain: float) -> str:
     return "holds" if gain > 0 else "fails"
 
 
-def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Comparison]:
-    """The comparisons of the questions, in their order. Holm's correction covers the declared ones."""
-    claims = max(1, sum(q.claim != EXPLORATORY for q in questions))
+def compare(outcomes: Outcomes, questions: Sequence[Question], untested: int = 0) -> list[Comparison]:
+    """The comparisons of the questions, in their order. Holm's correction covers the declared ones, and so many claims that
+    can't be tested."""
+    claims = max(1, untested + sum(q.claim != EXPLORATORY for q in questions))
     batches: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         batches[question.set, question.metric, _tested(outcomes, question)].append(index)
@@ -127,18 +128,20 @@ def compare(outcomes: Outcomes, questions: Sequence[Question]) -> list[Compariso
         for start in range(0, len(indices), size):
             part = indices[start : start + size]
             answers.update(zip(part, _answer(outcomes, [questions[i] for i in part], replicates, claims), strict=True))
-    found = _adjusted([answers[i] for i in range(len(questions))])
+    found = _adjusted([answers[i] for i in range(len(questions))], untested)
     return [
-        replace(c, decisive=_decisive(outcomes, questions, found, i)) if c.declared else c for i, c in enumerate(found)
+        replace(c, decisive=_decisive(outcomes, questions, found, i, untested)) if c.declared else c
+        for i, c in enumerate(found)
     ]
 
 
-def _adjusted(found: Sequence[Comparison]) -> list[Comparison]:
+def _adjusted(found: Sequence[Comparison], untested: int) -> list[Comparison]:
     """With Holm's adjustment of the declared ones: of the method, and of these models. What isn't tested counts."""
     found, claims = list(found), [i for i, c in enumerate(found) if c.declared]
     for key in ("p", "p_models"):
         given = [getattr(found[i], key) for i in claims]
-        for i, p, adjusted in zip(claims, given, holm([1.0 if p is None else p for p in given]), strict=True):
+        every = holm([*(1.0 if p is None else p for p in given), *[1.0] * untested])
+        for i, p, adjusted in zip(claims, given, every[: len(given)], strict=True):
             found[i] = replace(found[i], **{f"{key}_holm": None if p is None else adjusted})
     return found
 
@@ -272,7 +275,9 @@ def _method(hypothesis: str, replicates: int, units: int, unit: str) -> str:
     return f"{own}, {units} {unit}{few}{crossing}"
 
 
-def _decisive(outcomes: Outcomes, questions: Sequence[Question], found: Sequence[Comparison], index: int) -> int:
+def _decisive(
+    outcomes: Outcomes, questions: Sequence[Question], found: Sequence[Comparison], index: int, untested: int
+) -> int:
     """How many units turn a verdict if they are left out: the 1 % that support it most (Broderick, Giordano and Meager 2020,
     arXiv 2011.14999). 0 if it stays, or if nothing was shown."""
     comparison, question = found[index], questions[index]
@@ -295,5 +300,5 @@ def _decisive(outcomes: Outcomes, questions: Sequence[Question], found: Sequence
         p=None if tests.p is None else float(tests.p[0]),
         p_models=float(tests.p_models[0]),
     )
-    now = _adjusted(again)[index]
+    now = _adjusted(again, untested)[index]
     return few if (now.verdict, now.for_models) != (comparison.verdict, comparison.for_models) else 0

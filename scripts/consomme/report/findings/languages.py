@@ -44,7 +44,10 @@ def _parts(outcomes: Outcomes, replicate: str) -> Iterator[tuple[str, str, NDArr
     """Of each test set and language: the numbers of the set's rows in it that no set before has."""
     seen: set[Any] = set()
     names = outcomes.spec["sets"][replicate].get("test", {})
-    for name in (name for name in outcomes.sets("test") if name in names):
+    models = {s.model for s in outcomes.sheets.values() if s.replicate == replicate}
+    # a set that was sealed was answered by some models only
+    whole = [t for t in names if all((model, replicate, "test", t) in outcomes.sheets for model in models)]
+    for name in (name for name in outcomes.sets("test") if name in whole):
         rows = outcomes.rows(names[name])
         fresh: dict[str, list[int]] = {}
         for i, (key, spoken) in enumerate(zip(row_keys(rows), _languages(outcomes, rows), strict=True)):

@@ -21,6 +21,7 @@ def contents(shown: Mapping[str, Any]) -> dict[str, str]:
         "choice": ("What was chosen, on development and on test", shown["optimism"]),
         "sentences": ("Sentences", shown["sentences"]),
         "evidence": ("Evidence", True),
+        "register": ("When the claims were declared", shown["register"]),
         "overlap": ("Test rows that training has seen", shown["overlaps"] is not None),
         "methods": ("Methods", True),
         "provenance": ("Provenance", True),

@@ -38,13 +38,16 @@ from consomme.report.findings.settings import chosen_settings
 from consomme.report.lineage import final_model, is_run, root, swept_nodes
 from consomme.report.numbers import metric_title, short, shown_speed, signed
 from consomme.report.outcomes import Outcomes
+from consomme.report.page import register
 from consomme.report.page.contents import contents
 from consomme.report.page.curves import training_curves
 from consomme.report.page.sentences import sentences
-from consomme.report.page.verdicts import evidence, prospects, verdict
+from consomme.report.page.verdicts import evidence, prospects
+from consomme.report.registered import Registered
 from consomme.report.words.advice import advice
-from consomme.report.words.claims import headline, interval, standing
+from consomme.report.words.claims import interval, standing
 from consomme.report.words.methods import methods
+from consomme.report.words.register import opening
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
 
@@ -55,6 +58,7 @@ def context(
     comparisons: Sequence[Comparison],
     costs: pd.DataFrame,
     groups: pd.DataFrame,
+    registered: Registered | None = None,
 ) -> dict[str, Any]:
     """The values of `page.html`; `charts`: key -> Vega-Lite spec."""
     metric = outcomes.metrics[0] if outcomes.metrics else outcomes.spec["metric"]
@@ -109,9 +113,10 @@ def context(
         "experiment": outcomes.spec["experiment"],
         "task": outcomes.spec["task"],
         "advice": advice(outcomes, comparisons, scores, costs),
-        "headline": headline(claims),
+        "headline": opening(claims, registered),
         "journey": first_to_last(outcomes, scores, costs),
-        "verdicts": [verdict(c, claims) for c in claims],
+        "verdicts": register.verdicts(claims, registered),
+        "register": register.section(outcomes, registered),
         "has_margin": any(c.hypothesis == "keeps" for c in claims),
         "cautions": [*cautions(outcomes, claims), *not_faster(outcomes, costs)],
         "sets": sets,

@@ -32,7 +32,8 @@ def advice(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.Dat
     if not claims:
         best = _best(outcomes, scores, [n for n in named(outcomes) if not n.endswith("/best")], outcomes.sets("dev"))
         found = f"; on the development sets {best} is best" if best else ""
-        return f"No claim was declared, so nothing here shows which model to take{found}."
+        waits = (outcomes.spec.get("register") or {}).get("claims")
+        return f"No claim {'is tested yet' if waits else 'was declared'}, so nothing here shows which model to take{found}."
     cost = cost_per_model(costs)
     sound = _sound(claims, comparisons, base, cost)
     left = [m for m in sound if not any(m == c.against for n in sound if n != m for c in sound[n])] or list(sound)

@@ -14,19 +14,33 @@ from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
+from consomme.report.registered import Registered
+from consomme.report.words import register
 from consomme.report.words.advice import advice
-from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title, headline
+from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title
 from consomme.report.words.failed import failed
 from consomme.report.words.odd_rows import odd_rows
 
 LINES = 24
 
 
-def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.DataFrame, costs: pd.DataFrame) -> str:
+def summary(
+    outcomes: Outcomes,
+    comparisons: Sequence[Comparison],
+    scores: pd.DataFrame,
+    costs: pd.DataFrame,
+    registered: Registered | None = None,
+) -> str:
     """summary.md: the claims in words, at most one screen."""
     claims = [c for c in comparisons if c.declared]
     answer = advice(outcomes, comparisons, scores, costs)
-    head = [f"# {outcomes.spec['experiment']}", "", *([answer, ""] if answer else []), headline(claims), ""]
+    head = [
+        f"# {outcomes.spec['experiment']}",
+        "",
+        *([answer, ""] if answer else []),
+        register.opening(claims, registered),
+        "",
+    ]
     foot = [""]
     journey = first_to_last(outcomes, scores, costs)
     if journey:
@@ -35,10 +49,13 @@ def summary(outcomes: Outcomes, comparisons: Sequence[Comparison], scores: pd.Da
     foot += [
         *cautions(outcomes, claims),
         *not_faster(outcomes, costs),
+        *register.looks_line(registered),
+        *register.register_lines(registered),
         "Positive differences are better, whichever way the metric runs.",
     ]
     foot += ["", "All of it: report.html, comparisons.tsv, scores.tsv."]
-    lines = [f"- {claim_line(c)}" for c in claims]
+    lines = [f"- {claim_line(c)} {register.late_words(registered, c)}".rstrip() for c in claims]
+    lines += [f"- {line}" for line in register.untested(registered)]
     room = LINES - len(head) - len(foot)
     if len(lines) > room:
         lines = [*lines[: room - 1], f"- and {len(lines) - room + 1} more claims in comparisons.tsv"]
