@@ -160,3 +160,11 @@ def all_evaluations(wildcards):
 
 def all_landscapes(wildcards):
     return sorted({s.path for s in plan.studies[wildcards.experiment].landscapes})
+
+
+# -- the register
+# Claims and what is known of the test sets → the register: before any job, and once more after the last one.
+def register_claims():
+    if workflow.is_main_process:
+        for study in plan.studies.values():
+            declare(study.report, Path(workflow.configfiles[0]).parent)

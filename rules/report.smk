@@ -69,13 +69,7 @@ rule report_experiment:
         + LOGGED
 
 
-# Claims and what is known of the test sets → the register: before any job, and once more after the last one.
-def register_claims():
-    if workflow.is_main_process:
-        for study in plan.studies.values():
-            declare(study.report, Path(workflow.configfiles[0]).parent)
-
-
+# the register of claims: before any job, and once more after the last one
 onstart:
     register_claims()
 
