@@ -28,8 +28,9 @@ def test_a_line_holds_time_claims_and_scores_and_the_hash_of_the_line_before(pla
     first, second = place.lines()
     assert first["before"] == "" and second["before"] == first["hash"] != second["hash"]
     assert {c["claim"]["model"] for c in first["claims"]} == {"soup", "half"}
-    assert first["sets"]["t"] == {"scored": 0, "of": 3, "besides": 0, "rows": [""]}
-    assert second["sets"]["t"] == {"scored": 3, "of": 3, "besides": 0, "rows": ["rows of t-corpus"]}
+    plan = first["sets"]["t"]["plan"]
+    assert first["sets"]["t"] == {"scored": 0, "of": 3, "besides": 0, "rows": [""], "plan": plan}
+    assert second["sets"]["t"] == {"scored": 3, "of": 3, "besides": 0, "rows": ["rows of t-corpus"], "plan": plan}
     assert first["time"].endswith("Z") and first["commit"] == "" and first["scores"] == []
     groups = {group["set"]: group["models"] for group in second["scores"]}
     assert set(groups) == {"t", "u"} and set(groups["t"]) == {place.id(m) for m in place.models}
@@ -386,6 +387,13 @@ def test_looks_are_counted_over_configurations_and_experiments(place):
     assert counted() == (4, 2, {"e"})
     replace(place, experiment="other", models={"base": 1, "half": 3}).run()
     assert counted() == (5, 3, {"e", "other"})
+
+
+def test_another_test_set_is_no_other_configuration_of_the_first(place):
+    place.run()
+    place.tests = {**place.tests, "v": "v-corpus"}
+    place.run()
+    assert counted() == (3, 1, {"e"}) and counted("rows of v-corpus") == (3, 1, {"e"})
 
 
 def test_looks_at_what_was_deleted_count(place):

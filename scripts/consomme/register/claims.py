@@ -36,7 +36,8 @@ def subject(spec: Spec, claim: Claim) -> str:
     metric = (spec.get("commands") or {}).get(claim["metric"]) or [
         spec.get(key) for key in OWN.get(claim["metric"], ())
     ]
-    return digest({"models": pairs, "metric": metric, **{key: spec.get(key) for key in ALL}})
+    settings = {key: spec[key] for key in ALL if spec.get(key) is not None}
+    return digest({"models": pairs, "metric": metric, **settings})
 
 
 def rows(spec: Spec, test: str) -> list[str]:

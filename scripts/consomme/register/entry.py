@@ -58,9 +58,9 @@ def now(spec: Spec, lines: Iterable[Line], found: Iterable[Score]) -> dict[str, 
             ),
             key=itemgetter("hash"),
         ),
-        "plan": plan_of(spec),
         "sets": {
-            test: {"scored": scored[test], "of": of[test], "besides": besides[test], "rows": rows(spec, test)}
+            test: {"scored": scored[test], "of": of[test], "besides": besides[test]}
+            | {"rows": rows(spec, test), "plan": plan_of(asked, test)}
             for test in tests
         },
     }

@@ -18,7 +18,7 @@ class Looks:
     """Of one content of a test set: the fingerprint of its rows stands for it."""
 
     models: set[str] = field(default_factory=set)  # digests
-    # digests of the scores that a plan asked for, some of which were known
+    # digests of the models and decodings that a plan asked for, some of whose scores were known
     configurations: set[str] = field(default_factory=set)
     experiments: set[str] = field(default_factory=set)
     since: str = ""  # the day of the first score
@@ -57,4 +57,4 @@ def _registered(found: dict[str, Looks], experiment: str, line: Line) -> None:
         found.setdefault(group["rows"], Looks()).add(group["models"], experiment, line["time"][:10])
     for test in line.get("sets", {}).values():
         for rows in test["rows"] if test["scored"] else ():
-            found.setdefault(rows, Looks()).configurations.add(line["plan"])
+            found.setdefault(rows, Looks()).configurations.add(test["plan"])

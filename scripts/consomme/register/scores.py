@@ -61,9 +61,9 @@ def planned(spec: Spec) -> set[tuple[str, str, str]]:
     return found
 
 
-def plan_of(spec: Spec) -> str:
-    """A digest of what is `planned`, which stands for the configuration."""
-    return digest(sorted(planned(spec)))
+def plan_of(asked: Iterable[tuple[str, str, str]], test: str) -> str:
+    """A digest of what is `planned` for a test set, which stands for the configuration that it is scored with."""
+    return digest(sorted((model, decoding) for model, name, decoding in asked if name == test))
 
 
 def recorded(lines: Iterable[Line]) -> dict[Score, str]:

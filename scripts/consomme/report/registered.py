@@ -9,7 +9,7 @@ from consomme.common.errors import ConsommeError
 from consomme.register.claims import Claim, claims_of, rows
 from consomme.register.entry import place
 from consomme.register.looks import Looks, looks, together
-from consomme.register.scores import plan_of
+from consomme.register.scores import plan_of, planned
 from consomme.register.standing import Declared, Standing, standing
 from consomme.report.evidence.claims import Comparison, compare
 from consomme.report.evidence.questions import Question, declared, exploratory
@@ -87,7 +87,7 @@ def _answered(outcomes: Outcomes, question: Question) -> bool:
 def _looks(outcomes: Outcomes) -> dict[str, Looks]:
     every, found = looks(place(outcomes.spec).parent.parent), {}
     for test in outcomes.spec["register"]["tests"]:
-        found[test] = together(every[one] for one in rows(outcomes.spec, test) if one in every)
+        found[test] = together(every[one] for one in rows(outcomes.spec, test) if one and one in every)
         if test in outcomes.sets("test"):
-            found[test].configurations.add(plan_of(outcomes.spec))
+            found[test].configurations.add(plan_of(planned(outcomes.spec), test))
     return found
