@@ -33,7 +33,7 @@ _CELLS = 20_000_000  # numbers in memory together
 class Comparison:
     """One model against another on one test set."""
 
-    # number among the declared claims, from 1, or "exploratory"
+    # number among the declared claims, from 1, "exploratory", or "withdrawn" and a number
     claim: str
     model: str
     against: str

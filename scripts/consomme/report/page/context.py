@@ -47,7 +47,7 @@ from consomme.report.registered import Registered
 from consomme.report.words.advice import advice
 from consomme.report.words.claims import interval, standing
 from consomme.report.words.methods import methods
-from consomme.report.words.register import opening
+from consomme.report.words.register import in_methods, opening
 from consomme.report.words.summary import cautions, first_to_last, not_faster
 from consomme.results.searches import searches
 
@@ -159,7 +159,7 @@ def context(
         "explored": [evidence(c) | {"effect": effect_words(effect_of(outcomes, c))} for c in explored],
         "prospects": prospects(claims),
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
-        "methods": methods(outcomes, records, comparisons),
+        "methods": " ".join([methods(outcomes, records, comparisons), *in_methods(registered)]),
         **_overlaps(outcomes),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
         "run_provenance": [provenance.made(m) for m in outcomes.models if is_run(m)],

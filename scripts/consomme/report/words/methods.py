@@ -125,7 +125,7 @@ def _evidence(outcomes: Outcomes, comparisons: Sequence[Comparison]) -> Iterator
     if claims:
         tests = dict.fromkeys(f"{c.hypothesis} by {c.method}" for c in claims)
         count = f"{len(claims)} claims were" if len(claims) > 1 else "One claim was"
-        yield f"{count} declared beforehand and tested on the test sets ({'; '.join(tests)}), with Holm's adjustment."
+        yield f"{count} declared and tested on the test sets ({'; '.join(tests)}), with Holm's adjustment."
     if len(outcomes.replicates) > 1:
         yield f"All was done {len(outcomes.replicates)} times, under the seeds {_listed(outcomes.replicates)}."
 

@@ -29,6 +29,14 @@ def opening(claims: Sequence[Comparison], registered: Registered | None) -> str:
     return " ".join([held, *_sentences(registered)])
 
 
+def in_methods(registered: Registered | None) -> list[str]:
+    """When the claims were declared, as sentences for a paper."""
+    if registered is None or not registered.standing.claims:
+        return []
+    head = registered.standing.head
+    return [*_sentences(registered), *([f"Hash of the claims' register: {head}."] if head else [])]
+
+
 def _sentences(registered: Registered) -> list[str]:
     found = registered.standing
     said = []
@@ -65,8 +73,8 @@ def declared_words(found: Declared | None) -> str:
         known += " of other configurations"
     if found.kind == CHANGED:
         return (
-            f"Declared before any score, but of other models, another decoding or other rows; of these when {known} "
-            "were known."
+            "Declared before any score, but of something else (models, decoding, scoring or rows); of this when "
+            f"{known} were known."
         )
     return f"Declared late, when {known} were known."
 
