@@ -196,8 +196,7 @@ class Evaluator:
         if path.exists():
             return Said(**read_json(path)), False
         unheard = self.inputs(set_name).unheard(model)
-        with at_precision(model, self.decoding.get("precision")):
-            found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
+        found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
         timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
         said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
         if said.cut:
@@ -302,13 +301,14 @@ class Evaluator:
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
         import torch
 
-        batch, inputs = self._collate(model, set_name, which, None), self.inputs(set_name)
-        decoding = without({**self.decoding, "max_new_tokens": self._most(set_name)})
+        inputs, decoding = self.inputs(set_name), without({**self.decoding, "max_new_tokens": self._most(set_name)})
         languages = inputs.languages[which[0]]
-        if self.decoding.get("previous_text") and not inputs.long[which[0]]:
-            told = [self.family.opening(self.processor, inputs.earlier[i], languages) for i in which]
-            batch["decoder_input_ids"] = torch.tensor(told, device=self.device)
-        return self.family.decode(model, self.processor, batch, languages, decoding)
+        with at_precision(model, self.decoding.get("precision")):
+            batch = self._collate(model, set_name, which, None)
+            if self.decoding.get("previous_text") and not inputs.long[which[0]]:
+                told = [self.family.opening(self.processor, inputs.earlier[i], languages) for i in which]
+                batch["decoder_input_ids"] = torch.tensor(told, device=self.device)
+            return self.family.decode(model, self.processor, batch, languages, decoding)
 
     def _nll(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[tuple[float, int]]:
         nll, tokens = self.nll(model, set_name, which)

@@ -163,11 +163,12 @@ class UnknownTranscriber(UnknownSpeech, Transcriber):
         known = _codes(self.processor(source).tokenizer)
         return super().some_languages(source) if not known or same_language(known, "en") else list(known)[:1]
 
-    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
+    def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
+        tokenizer = processor.tokenizer
         if languages and (known := _codes(tokenizer)):
             tokenizer.tgt_lang = code_of(languages[-1], known, self.name)
         before, _ = frame(tokenizer, "target")
-        return before[1:] if before[:1] == [tokenizer.first] else before  # the model puts its start token itself
+        return before[1:] if before[:1] == [tokenizer.first] else before
 
     def end(self, tokenizer: Any) -> int:
         return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id

@@ -13,7 +13,7 @@ from consomme.common.errors import ConsommeError, Unusable
 from consomme.families.codes import code_of
 from consomme.families.fast_conformer import DROPOUTS, STACKS, FastConformer
 from consomme.families.greedy import pad_frames
-from consomme.families.positions import bounded, fits
+from consomme.families.positions import bounded
 from consomme.families.transcription import Transcriber, stack
 
 if TYPE_CHECKING:
@@ -64,11 +64,8 @@ class Canary(FastConformer, Transcriber):
             return f"its prompts begin with the token {first}, and decoder_start_token_id is {config.decoder_start_token_id}"
         return super().misfit(config, processor)
 
-    def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        """The prompt without its first token, which the model puts before the labels itself, the text and the end token."""
-        tokenizer = processor.tokenizer
-        ids = [*self.prompt(processor, languages)[1:], *self.said(tokenizer, text), self.end(tokenizer)]
-        return fits(tokenizer, ids, text, "target")
+    def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
+        return self.prompt(processor, languages)[1:]
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 EXACT = "inv_freq"  # rotary positions: frequencies in half precision put far positions in the wrong place
 
 

@@ -125,8 +125,9 @@ class Speech2Text(Transcriber):
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"]
         return np.ascontiguousarray(found[0], dtype=np.float32)
 
-    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
+    def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
         """The language, for the checkpoints that translate into several."""
+        tokenizer = processor.tokenizer
         if not tokenizer.lang_code_to_id or not languages:
             return []
         return [tokenizer.lang_code_to_id[code_of(languages[-1], tokenizer.lang_code_to_id, self.name)]]

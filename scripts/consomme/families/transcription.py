@@ -17,9 +17,9 @@ class Transcriber(EncoderDecoder):
     """See `Family`."""
 
     def labels(self, processor: Any, text: str, languages: Sequence[str]) -> list[int]:
-        """The text and the end token: the model puts the start token before them itself."""
+        """The prefix, the text and the end token."""
         tokenizer = processor.tokenizer
-        ids = [*self.prefix(tokenizer, languages), *self.said(tokenizer, text), self.end(tokenizer)]
+        ids = [*self.prefix(processor, languages), *self.said(tokenizer, text), self.end(tokenizer)]
         return fits(tokenizer, ids, text, "target")
 
     def said(self, tokenizer: Any, text: str) -> list[int]:
@@ -28,8 +28,8 @@ class Transcriber(EncoderDecoder):
             return spelled(tokenizer, text)
         return tokenizer(text, add_special_tokens=False).input_ids
 
-    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
-        """Token ids before a transcript."""
+    def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
+        """Token ids before a transcript, without the start token, which the model puts there itself."""
         return []
 
     def end(self, tokenizer: Any) -> int:
@@ -37,7 +37,7 @@ class Transcriber(EncoderDecoder):
         return tokenizer.eos_token_id
 
     def generation_settings(self, processor: Any, languages: Sequence[str]) -> dict[str, Any]:
-        first = self.prefix(processor.tokenizer, languages)
+        first = self.prefix(processor, languages)
         return {"forced_bos_token_id": first[0]} if first else {}
 
 

@@ -248,10 +248,9 @@ class Whisper(Transcriber):
         found, limit, _ = self.generated(model, processor, batch, languages, decoding, own, return_segments=True)
         return [_timed(processor.tokenizer, segments, limit) for segments in found["segments"]]
 
-    def prefix(self, tokenizer: Any, languages: Sequence[str]) -> list[int]:
-        """Language, task and no-timestamps tokens: <|startoftranscript|> is not among them, as the model puts it before
-        the labels itself."""
-        return whisper_tokens.prefix(tokenizer, languages)[1:]
+    def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
+        """Language, task and no-timestamps tokens."""
+        return whisper_tokens.prefix(processor.tokenizer, languages)[1:]
 
     def end(self, tokenizer: Any) -> int:
         return tokenizer.convert_tokens_to_ids(END)
