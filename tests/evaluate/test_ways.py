@@ -162,6 +162,22 @@ def test_the_stage_tries_the_test_sets_in_each_way(whisper, corpus, tmp_path, fo
     assert list(short) == ["full window", "previous text"]  # it has no tokens for timestamps
 
 
+def test_hypotheses_are_made_at_the_precision_and_losses_at_the_weights_own(whisper, corpus, tmp_path, monkeypatch):
+    model, seen = load(whisper), []
+    decode, measure = type(WHISPER).decode, Evaluator._measure
+    monkeypatch.setattr(type(WHISPER), "decode", lambda self, m, *more: seen.append(m.dtype) or decode(self, m, *more))
+    monkeypatch.setattr(Evaluator, "_measure", lambda self, m, batch: seen.append(m.dtype) or measure(self, m, batch))
+    evaluator = evaluator_of(whisper, corpus, tmp_path, precision="bfloat16")
+    evaluator.hypotheses(model, "t")
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    evaluator.labels(model, "t")
+    assert set(seen) == {torch.bfloat16, torch.float32}
+    seen.clear()
+    evaluator.value(model, "t", "loss")
+    assert set(seen) == {torch.float32} and model.dtype == torch.float32
+
+
 # -- recordings longer than the window (2 s) -----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory):
