@@ -63,48 +63,6 @@ def test_a_curve_by_another_metric_is_drawn_by_the_loss_or_not_at_all():
         assert (name, sets, len(points)) == ("", [], 0)
 
 
-def test_what_averages_chose_is_put_beside_the_mean_of_their_runs():
-    """A lead of 6 on the set that chose, of 2 on the test set."""
-    from consomme.report.findings.luck import optimism
-
-    runs = [model(f"tuned/seed={i}") for i in (1, 2)]
-    found = outcomes(
-        *runs,
-        model("tuned/best", *(r["name"] for r in runs)),
-        model("greedy", *(r["name"] for r in runs)),
-        test=["medical"],
-    )
-    scores = [
-        (name, "average", r, split, "medical", "d", "bleu", value, value, value, 9, "p", "")
-        for r in ("1", "2")
-        for name, dev, test in (
-            ("tuned/seed=1", 10, 10),
-            ("tuned/seed=2", 12, 12),
-            ("greedy", 17, 13),
-            ("tuned/best", 12, 12),
-        )
-        for split, value in (("dev", dev), ("test", test))
-    ]
-    for sets in found.spec["sets"].values():
-        sets["dev"] = {"medical": []}
-    scores = frame(SCORES, [dict(zip(SCORES.names, row, strict=False)) for row in scores])
-    found.__dict__["sheets"] = {
-        row[0]: SimpleNamespace(model=row[1], replicate=row[3], split=row[4], set=row[5], content="")
-        for row in scores.itertuples()
-    }
-    rows = optimism(found, scores, {("greedy", "1"): {"chosen": {"metric": "loss"}}}, "bleu")
-    assert [(r["chosen"], r["dev"], r["test"], r["luck"]) for r in rows] == [
-        ("tuned/best", "+1.00", "+1.00", "+0.00"),
-        ("greedy", "+6.00", "+2.00", "+4.00"),
-    ]
-    assert [r["chosen"] for r in optimism(found, scores, {}, "bleu")] == ["tuned/best"]  # a plain mean chose nothing
-    for looked, wanted in (("medical", ["greedy"]), ("general", [])):
-        rules = {"sets": {looked: {"weight": 1}, "other": {"lose_at_most": 3}}}
-        record = {"chosen": {"metric": "loss"}, "settings": {"choose_on": rules}}
-        rows = optimism(found, scores, {("greedy", "1"): record}, "bleu")
-        assert [r["chosen"] for r in rows if r["chosen"] == "greedy"] == wanted  # no lead where nothing was chosen
-
-
 def test_on_test_the_swept_shares_stand_between_their_ends():
     runs = [model(f"path/alpha={a}", "base", "soup") for a in (0.2, 0.8)]
     found = outcomes(model("base"), model("soup"), *runs)

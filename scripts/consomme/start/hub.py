@@ -6,6 +6,7 @@ from pathlib import Path
 
 from consomme.common.errors import ConsommeError
 from consomme.start.checkpoint import PATTERNS, to_convert
+from consomme.start.published import CARD
 
 ADAPTERS = "adapter.*"  # one for each of up to a thousand languages: only that of the experiment is fetched
 
@@ -13,7 +14,7 @@ ADAPTERS = "adapter.*"  # one for each of up to a thousand languages: only that 
 def fetch(name: str, revision: str | None) -> tuple[Path, str]:
     """The folder and the commit of a checkpoint on the hub, downloaded unless the local cache has it.
 
-    Only safetensors, JSON, SentencePiece and text files are fetched. ConsommeError if there is no such name,
+    Only safetensors, JSON, SentencePiece and text files and the model card are fetched. ConsommeError if there is no such name,
     no way to reach the hub, or no safetensors."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
@@ -26,7 +27,7 @@ def fetch(name: str, revision: str | None) -> tuple[Path, str]:
 
     where = f"from.hub: {name}" + (f" at {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS, ignore_patterns=[ADAPTERS]))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*PATTERNS, CARD], ignore_patterns=[ADAPTERS]))
     except HFValidationError as error:
         raise ConsommeError(
             f"{where}: not a name on the hub (OWNER/NAME is); for a folder write from: {{folder: ...}}"

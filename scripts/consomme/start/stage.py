@@ -17,6 +17,7 @@ from consomme.families import family_named, family_of, load
 from consomme.families.new_head import has_head, names_in
 from consomme.start.checkpoint import complete, copy_checkpoint, files_of
 from consomme.start.hub import fetch, fetch_file
+from consomme.start.published import published
 
 MOST = 200  # letters of a library's own message that are shown
 
@@ -45,7 +46,7 @@ def _hub(job: Job, settings: dict[str, Any]) -> None:
         for file in _beside(job, source):
             fetch_file(name, commit, file)
         _take(job, source, folder, f"from.hub: {name}")
-        _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit})
+        _close(job, folder, f"from.hub: {name}", origin={"hub": name, "commit": commit}, **_card(source))
 
     build_once(job, _key(job, **_texts_key(job)), build)
 
@@ -64,9 +65,14 @@ def _folder(job: Job, settings: dict[str, Any]) -> None:
 
     def build(folder: Path, work: Path) -> None:
         _take(job, source, folder, where)
-        _close(job, folder, where, origin={"files": content})
+        _close(job, folder, where, origin={"files": content}, **_card(source))
 
     build_once(job, _key(job, content=content, **_texts_key(job)), build)
+
+
+def _card(source: Path) -> dict[str, Any]:
+    """For the provenance: what the card says, if there is one."""
+    return {"card": found} if (found := published(source)) else {}
 
 
 def _take(job: Job, source: Path, folder: Path, where: str) -> None:

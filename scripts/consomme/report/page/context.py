@@ -45,6 +45,7 @@ from consomme.report.page.sentences import sentences
 from consomme.report.page.verdicts import evidence, prospects
 from consomme.report.registered import Registered
 from consomme.report.words.advice import advice
+from consomme.report.words.before import trained_before
 from consomme.report.words.claims import interval, standing
 from consomme.report.words.methods import methods
 from consomme.report.words.register import in_methods, opening
@@ -73,7 +74,7 @@ def context(
     first = root(outcomes, last) if last else None
     path_of, path_sets, path = on_development(outcomes, tried, metric)
     dev_sets = path_sets or [s for s in sets if s in outcomes.sets("dev")] or outcomes.sets("dev")
-    optimism = luck.optimism(outcomes, scores, records, metric)
+    optimism = luck.optimism(outcomes, records, metric)
     swept = {run: node for node, names in swept_nodes(outcomes).items() for run in names}
     chosen = {f"{row['replicate']} {run}" for row in luck.bests(outcomes, records) for run in row["runs"]}
     charts = {
@@ -161,6 +162,7 @@ def context(
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         "methods": " ".join([methods(outcomes, records, comparisons), *in_methods(registered)]),
         **_overlaps(outcomes),
+        "trained_before": trained_before(records),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
         "run_provenance": [provenance.made(m) for m in outcomes.models if is_run(m)],
         "settings": provenance.settings(outcomes, records),

@@ -12,6 +12,7 @@ from consomme.report.lineage import is_run, swept_nodes
 from consomme.report.numbers import short
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records, flat, versions
+from consomme.report.words.before import before
 
 # settings of a training that every reader asks for -> how they are said; the others stand in the page's tables
 SAID = {
@@ -63,7 +64,7 @@ def _models(outcomes: Outcomes, records: Records) -> Iterator[str]:
 def _start(node: str, record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     size = f", {short(record['parameters'])} parameters" if record.get("parameters") else ""
     family = f"{record['family']}, " if record.get("family") else ""
-    return f"{node} is the starting point ({family}{_with(settings).removeprefix(', ')}{size})."
+    return f"{node} is the starting point ({family}{_with(settings).removeprefix(', ')}{size}){before(record)}."
 
 
 def _trained(
