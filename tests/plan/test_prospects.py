@@ -67,3 +67,8 @@ def test_too_few_units_are_told_by_the_kind_that_the_experiment_declares(said):
 
 def test_a_corpus_prepared_before_extents_were_written_is_unknown(said):
     assert not any("units" in line for line in said({}, {"b-test": {"rows": 10}}))
+
+
+def test_a_sealed_test_set_is_told(said):
+    found = said({"experiments/e/sealed": ["b"]}, {})
+    assert all("1 replicate, sealed (`consomme unseal` breaks the seal)" in line for line in found)

@@ -2,9 +2,11 @@
 
 import itertools
 import random
+import re
 from dataclasses import fields
 from math import comb
 from pathlib import Path
+from subprocess import run
 
 import numpy as np
 import pytest
@@ -367,6 +369,36 @@ def test_agrees_with_matched_pairs():
         z = gap.mean() / (gap.std(ddof=1) / np.sqrt(len(gap)))
         found = randomisation([Tested(sums[0][None], sums[1][None], np.arange(60))], metric.value)[0]
         assert found == pytest.approx(2 * stats.norm.sf(abs(z)), abs=0.05)  # whole errors tie
+
+
+SCTK = Path("/usr/lib/sctk/bin")  # where Debian's package puts it
+
+
+@pytest.mark.skipif(not (SCTK / "sc_stats").exists(), reason="needs NIST's sclite and sc_stats (Debian: sctk)")
+def test_agrees_with_sc_stats(tmp_path):
+    """Word errors are sclite's, and p is near that of the matched pairs test, which cuts utterances into segments."""
+    metric = metric_named("wer")
+    for seed, shares in enumerate([(0.20, 0.22), (0.20, 0.24), (0.20, 0.26), (0.20, 0.23)]):
+        references, sides = spoiled(seed, *shares)
+        (place := tmp_path / str(seed)).mkdir()
+        for name, texts in (("ref", references), ("first", sides[0]), ("second", sides[1])):
+            lines = (f"{text} (s{i % 8}_{i:03d})\n" for i, text in enumerate(texts))
+            (place / f"{name}.trn").write_text("".join(lines))
+        for name, side in zip(("first", "second"), sides, strict=True):
+            asked = ["-r", "ref.trn", "trn", "-h", f"{name}.trn", "trn", name, "-i", "rm", "-o", "sgml", "rsum"]
+            run([SCTK / "sclite", *asked], cwd=place, check=True, capture_output=True)
+            total = re.search(r"\|\s*Sum\s*\|(.*)", (place / f"{name}.trn.raw").read_text())
+            assert total, "sclite's sums"
+            words, errors = int(total[1].split()[1]), int(total[1].split()[-3])
+            assert metric.statistics(references, side, "verbatim", "en").sum(0).tolist() == [errors, words]
+        texts = "".join((place / f"{name}.trn.sgml").read_text() for name in ("first", "second"))
+        asked = ["-p", "-t", "mapsswe", "-u", "-n", "pairs"]
+        run([SCTK / "sc_stats", *asked], cwd=place, check=True, capture_output=True, input=texts, text=True)
+        theirs = re.search(r"MP\s*\|\|\s*first\s*\|[^|]*\|\s*\S+\s+<?\s*([\d.]+)", (place / "pairs.stats.unified").read_text())
+        assert theirs, "its p"
+        sums = [metric.statistics(references, side, "verbatim", "en")[None] for side in sides]
+        found = randomisation([Tested(*sums, np.arange(len(references)))], metric.value)[0]
+        assert found == pytest.approx(float(theirs[1]), abs=0.1)
 
 
 BLANK = {f.name: None for f in fields(Comparison)}

@@ -7,6 +7,7 @@ from typing import Any
 
 from consomme.common.evidence import FEW, REPLICATES, foreseen
 from consomme.common.files import read_json
+from consomme.plan import seals
 from consomme.plan.items import Prepared
 from consomme.plan.plan import Study
 
@@ -22,6 +23,8 @@ def _line(study: Study, number: int, claim: dict[str, Any]) -> str:
     title = f"claim {number}, {claim['model']} {claim['hypothesis']} {claim['against']} on {claim['on']}{margin}"
     graphs = [g for g in study.graphs.values() if claim["on"] in g.data.test]
     known, cautions = [f"{len(graphs)} replicate{'s' * (len(graphs) != 1)}"], []
+    if claim["on"] in study.first.data.sealed and not seals.tested(study.graphs.values(), study.opened, claim):
+        known.append("sealed (`consomme unseal` breaks the seal)")
     if len(graphs) < REPLICATES:
         cautions.append(f"for these models alone, as the method needs {REPLICATES} replicates (repeat)")
     # a corpus that several replicates are tested on is one
