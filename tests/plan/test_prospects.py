@@ -58,6 +58,8 @@ def test_too_few_units_are_told_by_the_kind_that_the_experiment_declares(said):
     beats, keeps = said({}, prepared)
     assert "8 independent units" in beats and "p and intervals are rough" in beats and "keeps isn't tested" in keeps
     assert not any("fewer than" in line for line in said({"experiments.e.units": "recording"}, prepared))
+    assert not any("fewer than" in line for line in said({"experiments/e/units": {"b": "recording"}}, prepared))
+    assert any("fewer than" in line for line in said({"experiments/e/units": {"a": "recording"}}, prepared))
     _, both = said(
         {"experiments/e/data/test": {"a": "a-test", "b": ["a-test", "b-test"]}},
         prepared | {"a-test": extent(8, 90_000)},

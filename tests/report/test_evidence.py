@@ -394,7 +394,9 @@ def test_agrees_with_sc_stats(tmp_path):
         texts = "".join((place / f"{name}.trn.sgml").read_text() for name in ("first", "second"))
         asked = ["-p", "-t", "mapsswe", "-u", "-n", "pairs"]
         run([SCTK / "sc_stats", *asked], cwd=place, check=True, capture_output=True, input=texts, text=True)
-        theirs = re.search(r"MP\s*\|\|\s*first\s*\|[^|]*\|\s*\S+\s+<?\s*([\d.]+)", (place / "pairs.stats.unified").read_text())
+        theirs = re.search(
+            r"MP\s*\|\|\s*first\s*\|[^|]*\|\s*\S+\s+<?\s*([\d.]+)", (place / "pairs.stats.unified").read_text()
+        )
         assert theirs, "its p"
         sums = [metric.statistics(references, side, "verbatim", "en")[None] for side in sides]
         found = randomisation([Tested(*sums, np.arange(len(references)))], metric.value)[0]

@@ -1,7 +1,6 @@
 """The curve between two models: on development sets where a point was chosen, on test sets where its shares were swept."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 from consomme.report.findings import path
 from consomme.report.outcomes import Outcomes

@@ -13,7 +13,9 @@ def card(folder, text: str):
 
 def test_data_and_licence_stand_in_the_front_matter(tmp_path):
     assert published(tmp_path) == {}
-    found = card(tmp_path, "---\nlicense: mit\ndatasets:\n- mozilla-foundation/common_voice_17_0\n- fleurs\n---\n# Card\n")
+    found = card(
+        tmp_path, "---\nlicense: mit\ndatasets:\n- mozilla-foundation/common_voice_17_0\n- fleurs\n---\n# Card\n"
+    )
     assert found == {"datasets": ["mozilla-foundation/common_voice_17_0", "fleurs"], "license": "mit"}
     assert card(tmp_path, "---\ndatasets: librispeech_asr\n---\n") == {"datasets": ["librispeech_asr"]}
 
@@ -41,7 +43,9 @@ def test_the_report_says_what_is_not_known():
     drawn = {"verb": "from", "settings": {"scratch": {"family": "ctc"}}}
     named = {"verb": "from", "settings": {}, "card": {"datasets": ["fleurs"]}}
     silent = {"verb": "from", "settings": {}}
-    lines = trained_before({("a", "1"): drawn, ("b", "1"): named, ("c", "1"): silent, ("tuned", "1"): {"verb": "train"}})
+    lines = trained_before(
+        {("a", "1"): drawn, ("b", "1"): named, ("c", "1"): silent, ("tuned", "1"): {"verb": "train"}}
+    )
     assert [line.split(":")[0] for line in lines] == [
         "a began with random weights",
         "b was trained before on fleurs, as its card says. Whether test rows were among them is not known here.",

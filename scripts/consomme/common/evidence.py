@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from statistics import NormalDist
 
 LEVEL = 0.05  # of all declared claims together
 POWER = 0.8  # with which a visible difference is seen
 FEW = 20  # units: with fewer, `keeps` is not tested, and p-values and intervals of the rest are rough
 KINDS = ("recording", "document", "speaker")  # of units: each kind holds those before it
+
 REPLICATES = 3  # with fewer, nothing is shown for the method
 
 # Assumptions before any model is there: 15 % of the words are wrong and the two models differ in half of these; their
@@ -17,6 +19,11 @@ REPLICATES = 3  # with fewer, nothing is shown for the method
 WRONG, DIFFERENT = 0.15, 0.5
 SPREAD = {"bleu": 12.0, "chrf": 7.0}
 LETTERS = 4  # characters that count as one word for a character error rate
+
+
+def unit_of(declared: str | Mapping[str, str], name: str) -> str:
+    """The kind of the units of a set, as an experiment declares it: for all sets, or by the names of some."""
+    return declared if isinstance(declared, str) else declared.get(name, KINDS[-1])
 
 
 def foreseen(metric: str, rows: int, words: float, characters: float, claims: int = 1) -> float | None:

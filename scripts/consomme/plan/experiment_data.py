@@ -34,6 +34,8 @@ class ExperimentData:
         self.test = self._sets(experiment.data, "test")
         # the corpora of the test sets: corpus -> set
         self.reported = {c.name: t for t, s in self.test.items() for c in s.values()}
+        for name in experiment.units if isinstance(experiment.units, dict) else ():
+            among(f"{path}.units", name, self.test, "test set")
         self.sealed = list(experiment.sealed or ())
         for name in self.sealed:
             among(f"{path}.sealed", name, self.test, "test set")

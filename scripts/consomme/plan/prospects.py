@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from consomme.common.evidence import FEW, REPLICATES, foreseen
+from consomme.common.evidence import FEW, REPLICATES, foreseen, unit_of
 from consomme.common.files import read_json
 from consomme.plan import seals
 from consomme.plan.items import Prepared
@@ -31,7 +31,8 @@ def _line(study: Study, number: int, claim: dict[str, Any]) -> str:
     corpora = {c.id: c for g in graphs for c in g.data.test[claim["on"]].values()}
     sizes = [size for c in corpora.values() if (size := _extent(c))]
     if len(sizes) == len(corpora):
-        units = sum(size["units"][study.first.experiment.units] for size in sizes)
+        kind = unit_of(study.first.experiment.units, claim["on"])
+        units = sum(size["units"][kind] for size in sizes)
         # corpora may share speakers or documents
         known.append(f"{'at most ' * (len(sizes) > 1)}{units} independent units")
         if units < FEW:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.evidence import KINDS
+from consomme.common.evidence import KINDS, unit_of
 from consomme.common.files import hash_file, read_json, whole_file
 from consomme.common.log import say
 from consomme.evaluate.bootstrap import unit_sums
@@ -283,23 +283,24 @@ class Outcomes:
         """The resampling unit of each row, [n]."""
         return self.units_together([sheet])[0]
 
-    @property
-    def kind(self) -> str:
-        """What the experiment declares as units."""
-        return self.spec.get("units", KINDS[-1])
+    def kind(self, sheets: Sequence[Sheet]) -> str:
+        """What the experiment declares as units of these sheets' sets; of different kinds, that which holds the others."""
+        declared = self.spec.get("units", KINDS[-1])
+        return max((unit_of(declared, sheet.set) for sheet in sheets), key=KINDS.index, default=KINDS[-1])
 
     def unit(self, sheets: Sequence[Sheet]) -> str:
         """What the independent units of these sheets are, as a word in the plural."""
-        return self.rows(dict.fromkeys(name for sheet in sheets for name in sheet.corpora)).unit_word(self.kind)
+        every = self.rows(dict.fromkeys(name for sheet in sheets for name in sheet.corpora))
+        return every.unit_word(self.kind(sheets))
 
     def units_together(self, sheets: Sequence[Sheet]) -> list[NDArray[np.int64]]:
         """The resampling unit of each row, [n] per sheet, numbered over all sheets, because they may share rows, or only
         the speakers, documents or recordings that their rows come from."""
-        several = {sheet.rows: sheet.corpora for sheet in sheets}
-        key = tuple(sorted(several))
+        several, kind = {sheet.rows: sheet.corpora for sheet in sheets}, self.kind(sheets)
+        key = (kind, *sorted(several))
         if key not in self._units:
             every = self.rows(dict.fromkeys(name for corpora in several.values() for name in corpora))
-            unit = dict(zip(row_keys(every), every.units_by(self.kind).tolist(), strict=True))
+            unit = dict(zip(row_keys(every), every.units_by(kind).tolist(), strict=True))
             self._units[key] = {
                 rows: np.array([unit[row] for row in row_keys(self.rows(corpora))]) for rows, corpora in several.items()
             }

@@ -27,7 +27,9 @@ def fetch(name: str, revision: str | None) -> tuple[Path, str]:
 
     where = f"from.hub: {name}" + (f" at {revision}" if revision else "")
     try:
-        folder = Path(snapshot_download(name, revision=revision, allow_patterns=[*PATTERNS, CARD], ignore_patterns=[ADAPTERS]))
+        folder = Path(
+            snapshot_download(name, revision=revision, allow_patterns=[*PATTERNS, CARD], ignore_patterns=[ADAPTERS])
+        )
     except HFValidationError as error:
         raise ConsommeError(
             f"{where}: not a name on the hub (OWNER/NAME is); for a folder write from: {{folder: ...}}"

@@ -62,6 +62,9 @@ class Scorer(Section):
     lower: bool = Field(False, description="lower scores are better")
 
 
+Unit = Literal["recording", "document", "speaker"]
+
+
 class Experiment(Section):
     """One task, its corpora, a graph of models, its claims."""
 
@@ -93,11 +96,12 @@ class Experiment(Section):
         default_factory=lambda: [1],
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
     )
-    units: Literal["recording", "document", "speaker"] = Field(
+    units: Unit | dict[Name, Unit] = Field(
         KINDS[-1],
-        description="what is independent in the report's tests, and so whom claims speak of. speaker: other speakers; rows "
-        "that share a speaker, a document or a recording are one unit, where these are known. document: other documents, of "
-        "these speakers if they have spoken more than one. recording: other recordings, of these documents and speakers",
+        description="what is independent in the report's tests, and so whom claims speak of; for all sets, or test set: unit, "
+        "the others by speaker. speaker: other speakers; rows that share a speaker, a document or a recording are one unit, "
+        "where these are known. document: other documents, of these speakers if they have spoken more than one. recording: "
+        "other recordings, of these documents and speakers",
     )
     data: Data = Field(description="training, development and test data")
     augment: Augment | None = Field(
