@@ -17,5 +17,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 2,
     "relabel": 2,
     "export": 1,
-    "report": 11,
+    "report": 12,
 }
