@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.digest import digest
+from consomme.common.evidence import unit_of
 from consomme.common.files import read_json
 from consomme.register.chain import DIGITS
 
-ALL = ("decoding_digest", "normaliser", "units")  # settings that every claim rests on
+ALL = ("decoding_digest", "normaliser")  # settings that every claim rests on
 OWN = {"rare-words": ("rare_words",), "glossary": ("glossary_content",)}  # metric -> the settings that make it
 
 Claim = Mapping[str, Any]  # model, hypothesis, against, on, metric, margin
@@ -37,6 +38,8 @@ def subject(spec: Spec, claim: Claim) -> str:
         spec.get(key) for key in OWN.get(claim["metric"], ())
     ]
     settings = {key: spec[key] for key in ALL if spec.get(key) is not None}
+    if "units" in spec:
+        settings["units"] = unit_of(spec["units"], claim["on"])
     return digest({"models": pairs, "metric": metric, **settings})
 
 
