@@ -10,6 +10,7 @@ import pandas as pd
 
 from consomme.common.files import write_text
 from consomme.common.log import say
+from consomme.report.cards import write_cards
 from consomme.report.evidence.claims import Comparison
 from consomme.report.evidence.scores import scores
 from consomme.report.findings.effects import effect_of
@@ -19,6 +20,7 @@ from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
 from consomme.report.page.render import write_page
+from consomme.report.provenance import records
 from consomme.report.registered import Registered, compared
 from consomme.report.tables import write_tables
 from consomme.report.words.claims import word
@@ -28,7 +30,7 @@ from consomme.results.frames import frame, read, write
 
 
 def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int = 1) -> None:
-    """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/ and report.html into `out`, each
+    """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/, cards/ and report.html into `out`, each
     whole."""
     out = Path(out)
     write_links(spec["models"], out, spec["replicates"])
@@ -48,6 +50,7 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     write_text(out / "summary.md", text)
     shown = context(outcomes, table, comparisons, costs, grouped, registered)
     write_tables(out / "tables", shown)
+    write_cards(out / "cards", outcomes, records(outcomes), table, comparisons)
     write_page(out / "report.html", shown, Path(cache))
     for line in text.splitlines():
         say(line)

@@ -37,8 +37,13 @@ def methods(outcomes: Outcomes, records: Records, comparisons: Sequence[Comparis
     return " ".join([*parts, *filter(None, [_software(records)])])
 
 
+def made(outcomes: Outcomes, records: Records, names: Sequence[str]) -> str:
+    """How some models were made, a sentence each."""
+    return " ".join(_models(outcomes, {key: record for key, record in records.items() if key[0] in names}))
+
+
 def _models(outcomes: Outcomes, records: Records) -> Iterator[str]:
-    """A sentence for each node, by its record in the first replicate."""
+    """A sentence for each node with a record in the first replicate."""
     replicate, swept = outcomes.replicates[0], swept_nodes(outcomes)
     told: set[str] = set()
     for model in outcomes.models:
