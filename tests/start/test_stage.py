@@ -247,6 +247,36 @@ def test_every_good_line_is_translated_and_a_bad_one_named(checkpoint, tmp_path,
     assert "the text is UTF-16" in capsys.readouterr().err
 
 
+def test_a_translation_that_was_interrupted_goes_on(checkpoint, tmp_path, monkeypatch, capsys):
+    from consomme import translate
+
+    lines, out = tmp_path / "lines.txt", tmp_path / "out.txt"
+    lines.write_text("".join(f"the cat {i}\n" for i in range(10)))
+    monkeypatch.setattr(translate, "BLOCK", 4)
+    assert by_hand(translate.main, checkpoint, lines, "--max-new-tokens", 6, "--out", out) == 0
+    whole, asked, translator = out.read_text(), [], translate._translator
+
+    def stopping(given):
+        translate_some = translator(given)
+
+        def some(block):
+            asked.append(len(block))
+            if len(asked) == 3:
+                raise KeyboardInterrupt
+            return translate_some(block)
+
+        return some
+
+    out.unlink()
+    monkeypatch.setattr(translate, "_translator", stopping)
+    assert by_hand(translate.main, checkpoint, lines, "--max-new-tokens", 6, "--out", out) == 130
+    assert "8 of 10 lines are translated; the same command goes on there" in capsys.readouterr().err
+    part = tmp_path / "out.txt.part"
+    part.write_text(part.read_text() + "torn")
+    assert by_hand(translate.main, checkpoint, lines, "--max-new-tokens", 6, "--out", out) == 0
+    assert asked == [4, 4, 2, 2] and out.read_text() == whole and not part.exists()
+
+
 def test_every_good_file_is_transcribed_and_a_bad_one_named(checkpoint, recogniser, tmp_path, capsys):
     import soundfile
 

@@ -71,6 +71,16 @@ def decode(
     return usable(samples, floats), rate
 
 
+def decode_channels(source: Path) -> tuple[list[np.ndarray], int]:
+    """As `decode` of a whole file, each channel by itself; silent ones are left out. Raises BadAudio."""
+    import soundfile
+
+    _, rate = decode(source)  # all that is to be said against it
+    samples, _ = soundfile.read(opened(source), dtype="float32", always_2d=True)
+    heard = [channel for channel in _full_scale(samples).T.copy() if not _silent(channel)]
+    return heard, rate
+
+
 def _with_length(source: Path | bytes, rate: int, guessed: int) -> bytes | None:
     """An mp3 file with a header of its length, as bytes; None where it needs none. A file is kept for its next segment."""
     from consomme.data.mp3 import with_length

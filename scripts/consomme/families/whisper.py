@@ -32,6 +32,14 @@ GENERATION = (
     "begin_suppress_tokens",
     "max_length",
 )
+# as OpenAI's own program: what is repetitive or unsure is heard again with more and more chance. The ratio is that of
+# transformers, which compresses tokens and not text
+FALLBACKS = {
+    "temperature": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+    "compression_ratio_threshold": 1.35,
+    "logprob_threshold": -1.0,
+    "no_speech_threshold": 0.6,
+}
 MARGIN, GRID = 10, 20  # frames of 10 ms: silence behind the speech in a short window, and what windows are multiples of
 
 
@@ -238,14 +246,17 @@ class Whisper(Transcriber):
     ) -> list[Hypothesis]:
         """With `timestamps`, and where the audio is `long`, a hypothesis has segments and takes several calls of the model:
         what follows the last whole segment is heard again from there, as Whisper itself does it (Radford et al. 2022,
-        arXiv 2212.04356, section 3.8), without its fallbacks to sampling and without the text so far. The most tokens are
-        those of one call."""
+        arXiv 2212.04356, section 3.8), without the text so far, and only with `fallbacks` (true) with its fallbacks to
+        sampling, which draw random numbers. The most tokens are those of one call."""
         decoding = dict(decoding)
+        more = FALLBACKS if decoding.pop("fallbacks", False) else {}
         long = self.long(processor, batch["input_features"].shape[-1])
         if not decoding.pop("timestamps", False) and not long:
             return super().decode(model, processor, batch, languages, decoding)
         own = {"return_timestamps": True}
-        found, limit, _ = self.generated(model, processor, batch, languages, decoding, own, return_segments=True)
+        found, limit, _ = self.generated(
+            model, processor, batch, languages, decoding, own, return_segments=True, **more
+        )
         return [_timed(processor.tokenizer, segments, limit) for segments in found["segments"]]
 
     def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
@@ -357,7 +368,11 @@ def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hy
     """A hypothesis from the segments that transformers' `generate` returns. limit: the most new tokens of a call."""
     segments, end, cut = [], tokenizer.convert_tokens_to_ids(END), False
     for segment in found:
-        tokens, whole = segment["tokens"].tolist(), segment["result"].tolist()
+        result = segment["result"]  # with fallbacks it has the scores beside it
+        tokens, whole = (
+            segment["tokens"].tolist(),
+            (result["sequences"] if isinstance(result, dict) else result).tolist(),
+        )
         times = [token for token in tokens if token in tokenizer.timestamps]
         # the end that `generate` names where the model wrote none is that of the window
         ended = len(times) > 1 and tokens[-1] in tokenizer.timestamps
@@ -404,7 +419,7 @@ FAMILY = Whisper(
     scratch=Scratch,
     tokenizer=subwords.BytePairs,
     dropouts=("dropout",),
-    exports=("safetensors", "ctranslate2"),
+    exports=("safetensors", "ctranslate2", "ggml"),
     windows=True,
     prompted=False,
     told=True,

@@ -68,6 +68,23 @@ def timestamp(tokenizer: Any, seconds: float) -> int:
     return tokenizer.timestamps[min(max(round(seconds / TICK), 0), len(tokenizer.timestamps) - 1)]
 
 
+def segments(tokenizer: Any, ids: Sequence[int]) -> list[tuple[float, float | None, str]]:
+    """Start, end and text of each segment of what a model wrote with timestamps; no end where it wrote none."""
+    found: list[tuple[float, float | None, str]] = []
+    start, written = 0.0, list[int]()
+    for token in ids:
+        if token not in tokenizer.timestamps:
+            written.append(token)
+            continue
+        time = round((token - tokenizer.timestamps.start) * TICK, 2)
+        if text := tokenizer.decode(written, skip_special_tokens=True).strip():
+            found.append((start, time, text))
+        start, written = time, []
+    if text := tokenizer.decode(written, skip_special_tokens=True).strip():
+        found.append((start, None, text))
+    return found
+
+
 def prefix(tokenizer: Any, languages: Sequence[str]) -> list[int]:
     """The tokens before a transcript, as the stock tokenizer's set_prefix_tokens puts them."""
     names = [START, SILENT]

@@ -1,0 +1,160 @@
+"""A recogniser, opened: waveforms in, stretches of text with their times out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.common.errors import ConsommeError, Unusable
+from consomme.common.files import read_json
+from consomme.common.model_files import SOURCE
+from consomme.formats import exported_as, start
+from consomme.transcribe.written import Said
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from consomme.families.base import Family, Hypothesis
+
+BATCH = 16
+STRETCH = 600.0  # seconds of a long recording that Whisper hears in one go, so that an interruption loses no more
+PIECE = 20.0  # seconds of a piece for models without a window
+
+
+class Hearer(ABC):
+    """rate: of waveforms, Hz. most: seconds of a piece; long: seconds from which on a piece is heard by itself. batch: the
+    most pieces together."""
+
+    family: Family
+    processor: Any
+    languages: Sequence[str]
+    most: float
+    alone: float
+    batch: int
+
+    @property
+    def rate(self) -> int:
+        return int(self.processor.feature_extractor.sampling_rate)
+
+    @abstractmethod
+    def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
+        """Of some pieces. Unusable if the model can't take one."""
+
+    @abstractmethod
+    def check(self, wave: np.ndarray) -> None:
+        """Unusable if the model can't take a piece: it is too short."""
+
+    def hear(self, waves: Sequence[np.ndarray]) -> list[list[Said]]:
+        """The stretches of each piece, with times from the piece's start, and those without text left out."""
+        found = []
+        for wave, said in zip(waves, self.hypotheses(waves), strict=True):
+            seconds = len(wave) / self.rate
+            whole = [Said(0.0, seconds, said.text)]
+            parts = [Said(s.start, min(s.end or seconds, seconds), s.text) for s in said.segments] or whole
+            found.append([one for one in parts if one.text])
+        return found
+
+
+class Checkpoint(Hearer):
+    """A model that transformers runs. A long recording is heard by Whisper's own algorithm, with its fallbacks."""
+
+    def __init__(self, folder: Path, language: str | None, device: str, beams: int, timed: bool) -> None:
+        from consomme.families import family_of, load
+
+        self.family = recogniser(folder, family_of(folder))
+        self.model, self.processor = load(folder, device), self.family.processor(folder)
+        self.languages = [language] if language else languages_of(self.family, folder)
+        self.asked: dict[str, Any] = {"num_beams": beams}
+        self.batch = 1 if self.family.padding_matters(self.model.config) else BATCH
+        tokens = getattr(self.processor, "tokenizer", None)
+        times = bool(self.family.timed and getattr(tokens, "timestamps", ()))
+        window = _window(self.family, self.processor, self.model.config)
+        self.most, self.alone = (STRETCH if times else window), window
+        if timed and times:
+            self.asked["timestamps"] = True
+
+    def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
+        import torch
+
+        from consomme.families.windows import Window
+
+        features = [self.family.whole(self.processor, wave, self.languages) for wave in waves]
+        asked, fitting = dict(self.asked), {}
+        if self.family.long(self.processor, max(map(len, features))):
+            asked["fallbacks"] = True
+        else:
+            fitting = Window.of(self.family, self.model.config).fitting(features)
+        batch = self.family.collate(self.processor, features, None, **fitting)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # fallbacks draw: the same text at every call
+            return self.family.decode(self.model, self.processor, batch, self.languages, asked)
+
+    def check(self, wave: np.ndarray) -> None:
+        import numpy as np
+
+        features = self.family.whole(self.processor, wave, self.languages)
+        for reason in self.family.unheard(self.model, np.array([len(features)])).values():
+            raise Unusable(reason)
+
+
+class Export(Hearer):
+    """A model that its own engine runs."""
+
+    def __init__(self, folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool) -> None:
+        from consomme.families import device_named
+
+        self.running = start(folder, [], threads, device_named(device))
+        self.family, self.processor = recogniser(folder, self.running.family), self.running.processor
+        self.languages = [language] if language else languages_of(self.family, folder / SOURCE)
+        form = exported_as(folder)
+        self.batch = form.batch if form else 1
+        window = _window(self.family, self.processor, self.running.model.config)
+        self.most, self.alone = (STRETCH if self.running.long else window), window
+        times = timed and form is not None and "timestamps" in form.decodes
+        self.asked: dict[str, Any] = {"num_beams": beams, "timestamps": True} if times else {"num_beams": beams}
+
+    def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
+        return self.running.decode(waves, self.languages, self.asked)
+
+    def check(self, wave: np.ndarray) -> None:
+        import numpy as np
+
+        features = self.family.whole(self.processor, wave, self.languages)
+        for reason in self.family.unheard(self.running.model, np.array([len(features)])).values():
+            raise Unusable(reason)
+
+
+def open_model(folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool) -> Hearer:
+    """The recogniser in a folder. timed: whether times of stretches are wanted. ConsommeError for a translator."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if exported_as(folder):
+        return Export(folder, language, device, threads, beams, timed)
+    return Checkpoint(folder, language, device, beams, timed)
+
+
+def recogniser(folder: Path, family: Family) -> Family:
+    if family.task != "asr":
+        raise ConsommeError(f"{folder}: a model of family {family.name} translates; use consomme.translate")
+    return family
+
+
+def languages_of(family: Family, folder: Path) -> list[str]:
+    """The language that the model was trained for, from its folder; none if it was for several, and can tell them apart."""
+    config, record = folder / "generation_config.json", folder / "provenance.json"
+    if config.is_file() and (named := read_json(config).get("language")):
+        return [named.strip("<|>")]
+    if family.known_languages(folder):
+        return []
+    return list(read_json(record).get("languages") or []) if record.is_file() else []
+
+
+def _window(family: Family, processor: Any, config: Any) -> float:
+    """Seconds of a piece that the model hears at once."""
+    if not family.windows:
+        return PIECE
+    extractor = processor.feature_extractor
+    return family.full_window(config) * extractor.hop_length / extractor.sampling_rate

@@ -1,0 +1,35 @@
+"""Transcripts as files."""
+
+import json
+from pathlib import Path
+
+from consomme.transcribe.written import KINDS, Said, there, write
+
+SAID = [Said(0.0, 1.5, "one <b> & two"), Said(3661.0004, 3662.9996, "three\n four")]
+
+
+def test_subtitles_have_the_clock_of_their_format():
+    assert KINDS["srt"](SAID) == (
+        "1\n00:00:00,000 --> 00:00:01,500\none <b> & two\n\n2\n01:01:01,000 --> 01:01:03,000\nthree four\n\n"
+    )
+    assert KINDS["vtt"](SAID) == (
+        "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\none &lt;b&gt; &amp; two\n\n01:01:01.000 --> 01:01:03.000\nthree four\n\n"
+    )
+
+
+def test_text_has_a_line_a_stretch_and_json_all_that_is_known():
+    assert KINDS["txt"](SAID) == "one <b> & two\nthree four\n"
+    assert json.loads(KINDS["json"]([Said(0, 1, "a", channel=2)])) == {
+        "text": "a",
+        "segments": [{"start": 0, "end": 1, "text": "a", "channel": 2}],
+    }
+    assert KINDS["txt"]([Said(0, 1, "a", channel=2)]) == "[2] a\n"
+    assert KINDS["srt"]([]) == "" and KINDS["txt"]([]) == "" and KINDS["vtt"]([]) == "WEBVTT\n\n"
+
+
+def test_files_lie_as_their_recordings_do(tmp_path):
+    name = Path("day 1/a.b.wav")
+    assert not there(tmp_path, name, ["txt", "srt"])
+    write(tmp_path, name, ["txt", "srt"], SAID)
+    assert (tmp_path / "day 1/a.b.wav.srt").is_file() and there(tmp_path, name, ["txt", "srt"])
+    assert not there(tmp_path, name, ["txt", "json"])
