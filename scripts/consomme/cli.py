@@ -348,6 +348,14 @@ def translate(ctx: typer.Context) -> None:
     main(ctx.args, prog=ctx.command_path)
 
 
+@app.command(rich_help_panel=HAND, cls=HandedOver)
+def push(ctx: typer.Context) -> None:
+    """Put a finished model on the Hugging Face hub, with its card."""
+    from consomme.push import main
+
+    main(ctx.args, prog=ctx.command_path)
+
+
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if the reader, such as `head`, closes the pipe

@@ -31,6 +31,11 @@ class Dial:
         self.most, self.seen = most, []
         self.choice = SimpleNamespace(metric="loss", limits={"g": Limit(0.5, of, "loss")} if most < np.inf else {})
 
+    def load(self, folder):
+        from consomme.families import load
+
+        return load(folder)
+
     def _dial(self, model):
         return float(model.state_dict()[DIAL][0])
 

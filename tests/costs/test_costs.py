@@ -20,7 +20,7 @@ TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?
 
 @pytest.fixture
 def models(tmp_path, monkeypatch, corpus):
-    """Marian models `base`, `tuned` (its shape), `small` (fewer layers) and `exported`, beside a prepared corpus."""
+    """Marian models `base`, `tuned` (its shape), and `small` (fewer layers), beside a prepared corpus."""
     from consomme.families import family_named
 
     monkeypatch.chdir(tmp_path)
@@ -34,14 +34,12 @@ def models(tmp_path, monkeypatch, corpus):
             ["en", "fr"],
             seed=seed,
         )
-    Path("exported").mkdir()
-    Path("exported/model.bin").write_bytes(b"x" * 123)
     corpus(Path("dev"), TEXTS)
     return tmp_path
 
 
 def test_models_of_one_shape_are_measured_once(models, monkeypatch):
-    named = [("base", 1), ("base", 2), ("tuned", 1), ("small", 1), ("exported", 1)]
+    named = [("base", 1), ("base", 2), ("tuned", 1), ("small", 1)]
     spec = {
         "task": "nmt",
         "languages": ["en", "fr"],
@@ -60,7 +58,7 @@ def test_models_of_one_shape_are_measured_once(models, monkeypatch):
     with open("costs.tsv", newline="") as stream:
         rows = {(r["model"], r["replicate"]): r for r in csv.DictReader(stream, delimiter="\t")}
     base, tuned, small = rows["base", "1"], rows["tuned", "1"], rows["small", "1"]
-    assert list(base) == COSTS.names and len(rows) == 5
+    assert list(base) == COSTS.names and len(rows) == 4
     assert {k: base[k] for k in ("parameters", "flops", "speed")} == {
         k: tuned[k] for k in ("parameters", "flops", "speed")
     }
@@ -73,7 +71,6 @@ def test_models_of_one_shape_are_measured_once(models, monkeypatch):
     assert base["decoding"] == "max_new_tokens=8, num_beams=1" and base["window"] == ""
     assert base["speed_unit"] == "tokens/s" and float(base["memory"]) > 10
     assert int(base["bytes"]) == Path("base/model.safetensors").stat().st_size
-    assert rows["exported", "1"]["bytes"] == "123" and rows["exported", "1"]["speed"] == ""
 
 
 def test_architecture_is_config_and_shapes_not_weights(models):

@@ -8,9 +8,9 @@ from safetensors.torch import load_file
 
 from consomme.common.errors import ConsommeError
 from consomme.common.job import parse
-from consomme.export.formats import TABLE
 from consomme.export.stage import run
 from consomme.families import load
+from consomme.formats import TABLE
 
 
 def _agreement(folder):
@@ -103,7 +103,7 @@ def test_what_can_not_be_done_is_said(job, tmp_path, family, form, quantization,
 
 
 def test_an_export_that_says_something_else_is_noticed(job, tmp_path, monkeypatch, capsys):
-    import consomme.export.formats.safetensors as form
+    import consomme.formats.safetensors as form
 
     monkeypatch.setattr(form, "_checkpoint", _shuffled(form._checkpoint))
     run(parse(job("marian", "safetensors"), ""))

@@ -14,8 +14,8 @@ from consomme.average.methods import TABLE as METHODS
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import defaults
 from consomme.data.sources import TABLE as SOURCES
-from consomme.export.formats import TABLE as FORMATS
 from consomme.families import TABLE as FAMILIES
+from consomme.formats import TABLE as FORMATS
 from consomme.plan.plan import Plan
 from consomme.plan.problems import ConfigurationError
 from consomme.plan.schema import VERBS, Corpus, Experiment, Relabelled

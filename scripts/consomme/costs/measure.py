@@ -7,12 +7,15 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError, Unusable
+from consomme.families.windows import Window, without
+from consomme.formats import exported_as, start
 
 UTTERANCES = 16
 ROUNDS = 2  # per pass, after a warm-up
@@ -27,7 +30,7 @@ def measure(
 
     parameters: their number in the model.
     flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token;
-    None unless they are to be counted, which takes such a pass.
+    None unless they are to be counted, which takes such a pass, and of exports for other engines.
     rounds: seconds of audio, or tokens generated, per second of generation, for each round after a warm-up; one round
     and no warm-up if a generation takes more than 5 s.
     memory: peak in MiB, of the process (cpu) or the device.
@@ -35,21 +38,67 @@ def measure(
     decoding: the decoding settings, for autoregressive models.
 
     Autoregressive models generate as many tokens as the longest reference of these rows has. Otherwise a pruned model that
-    repeats itself or stops early, before it is trained again, would distort the speed of its whole architecture."""
+    repeats itself or stops early, before it is trained again, would distort the speed of its whole architecture. whisper.cpp
+    can't be asked for a length: it stops where it wants to."""
     import torch
-
-    from consomme.data.features import usable
-    from consomme.data.prepared import Rows
-    from consomme.families import family_of, load
-    from consomme.families.precision import at_precision
-    from consomme.families.settings import to_model
-    from consomme.families.windows import Window, without
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     torch.set_num_threads(threads)
+    kind = Exported if exported_as(folder) else Checkpoint
+    asked = spec.get("decoding") or {}
+    model = kind(folder, spec, device, threads)
+    examples = _examples(model.family, model.processor, folder, spec)
+    flops = model.flops(examples) if count_flops else None
+    decoding = dict(asked)
+    if model.family.objective == "seq2seq":
+        decoding = as_long(asked, max(map(len, examples.labels)))
+    say = model.speaking(examples, decoding)
+    times: list[float] = []
+    while len(times) <= ROUNDS and not (times and times[0] > LONG):
+        _settle(device)
+        start = time.perf_counter()
+        say()
+        _settle(device)
+        times.append(time.perf_counter() - start)
+    speech = examples.rows.task == "asr"
+    written = examples.amount if speech else float(len(examples.rows) * decoding["max_new_tokens"])
+    if device.startswith("cuda"):
+        memory = torch.cuda.max_memory_allocated(device) / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    shown = {k: v for k, v in decoding.items() if k not in ("window", "previous_text") and v is not None}
+    return {
+        "parameters": model.parameters,
+        "flops": flops,
+        "rounds": [written / seconds for seconds in times[1:] or times],
+        "speed_unit": "s audio/s" if speech else "tokens/s",
+        "memory": round(memory, 1),
+        "window": model.window(asked).name,
+        "decoding": written_as(shown, speech) if model.family.objective == "seq2seq" else "",
+    }
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows that a model can take, their features and labels; amount: seconds of audio, or source tokens."""
+
+    rows: Any
+    features: list[Any]
+    labels: list[list[int]]
+    # of the first row: another language takes no longer
+    languages: tuple[str, ...]
+
+    @property
+    def amount(self) -> float:
+        return float(self.rows.seconds.sum() if self.rows.task == "asr" else sum(map(len, self.features)))
+
+
+def _examples(family: Any, processor: Any, folder: Path, spec: Mapping[str, Any]) -> Examples:
+    """ConsommeError if the model can take no row."""
+    from consomme.data.features import usable
+    from consomme.data.prepared import Rows
+
     rows = Rows.open({name: spec["corpora"][name] for name in spec["sets"]})
-    family = family_of(folder)
-    model, processor = load(folder, device), family.processor(folder, spec["languages"])
     found, spoken = [], rows.languages(spec["languages"])
     for i, value in usable(family, processor, rows, range(len(rows)), spec["languages"]):
         with suppress(Unusable):
@@ -61,51 +110,74 @@ def measure(
             f"costs: {folder} can take no row of {', '.join(spec['sets'])}, so there is nothing to measure"
         )
     chosen, features, labels = map(list, zip(*found, strict=True))
-    rows = rows.select(chosen)
-    speech = rows.task == "asr"
-    amount = float(rows.seconds.sum()) if speech else float(sum(len(f) for f in features))
-    # no_grad: in inference mode torch's counter misses weights that are computed from others, such as those of weight norm
-    with torch.no_grad():
-        window = Window.of(family, model.config, spec.get("decoding"))
-        fitting = window.fitting(features)
-        flops = None
-        if count_flops:
-            batch = {k: v.to(device) for k, v in family.collate(processor, features, labels, **fitting).items()}
+    return Examples(rows.select(chosen), features, labels, tuple(spoken[chosen[0]]))
+
+
+class Checkpoint:
+    """A model that transformers runs."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> None:
+        from consomme.families import family_of, load
+
+        self.family, self.device, self.asked = family_of(folder), device, spec.get("decoding")
+        self.model, self.processor = load(folder, device), self.family.processor(folder, spec["languages"])
+        self.parameters = sum(p.numel() for p in self.model.parameters())
+
+    def window(self, decoding: Mapping[str, Any]) -> Window:
+        return Window.of(self.family, self.model.config, decoding)
+
+    def flops(self, examples: Examples) -> float:
+        """Of a pass over the examples, for each second or token of them."""
+        import torch
+
+        fitting = self.window(self.asked or {}).fitting(examples.features)
+        # no_grad: in inference mode torch's counter misses weights that are computed from others, as those of weight norm
+        with torch.no_grad():
+            batch = self.family.collate(self.processor, examples.features, examples.labels, **fitting)
+            batch = {k: v.to(self.device) for k, v in batch.items()}
             wanted = batch.pop("labels")
-            if family.objective != "ctc" and "decoder_input_ids" not in batch:
-                batch["decoder_input_ids"] = family.decoder_inputs(model, wanted)
-            with flop_counter() as counter, family.fitted(model, batch):
-                model(**batch)
-            flops = float(counter.get_total_flops()) / amount
-            del batch
-    asked = spec.get("decoding") or {}
-    precision = {k: v for k, v in asked.items() if k == "precision" and v}
-    with at_precision(model, asked.get("precision")), torch.inference_mode():
-        batch = to_model(model, family.collate(processor, features, None, **fitting))
-        decoding = without(asked)
-        if family.objective == "seq2seq":
-            decoding = as_long(decoding, max(map(len, labels)))
-        times: list[float] = []
-        while len(times) <= ROUNDS and not (times and times[0] > LONG):
-            _settle(device)
-            start = time.perf_counter()
-            family.generate(model, processor, batch, spoken[chosen[0]], decoding)  # another language takes no longer
-            _settle(device)
-            times.append(time.perf_counter() - start)
-    written = amount if speech else float(len(rows) * decoding["max_new_tokens"])
-    if device.startswith("cuda"):
-        memory = torch.cuda.max_memory_allocated(device) / 2**20
-    else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return {
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "flops": flops,
-        "rounds": [written / seconds for seconds in times[1:] or times],
-        "speed_unit": "s audio/s" if speech else "tokens/s",
-        "memory": round(memory, 1),
-        "window": window.name,
-        "decoding": written_as(decoding | precision, speech) if family.objective == "seq2seq" else "",
-    }
+            if self.family.objective != "ctc" and "decoder_input_ids" not in batch:
+                batch["decoder_input_ids"] = self.family.decoder_inputs(self.model, wanted)
+            with flop_counter() as counter, self.family.fitted(self.model, batch):
+                self.model(**batch)
+        return float(counter.get_total_flops()) / examples.amount
+
+    def speaking(self, examples: Examples, decoding: Mapping[str, Any]) -> Callable[[], object]:
+        """What makes the hypotheses of all examples once."""
+        import torch
+
+        from consomme.families.precision import at_precision
+        from consomme.families.settings import to_model
+
+        fitting = self.window(decoding).fitting(examples.features)
+        settings = without(decoding)
+
+        def say() -> None:
+            with at_precision(self.model, decoding.get("precision")), torch.inference_mode():
+                batch = to_model(self.model, self.family.collate(self.processor, examples.features, None, **fitting))
+                self.family.generate(self.model, self.processor, batch, examples.languages, settings)
+
+        return say
+
+
+class Exported:
+    """A model that its own engine runs."""
+
+    def __init__(self, folder: Path, spec: Mapping[str, Any], device: str, threads: int) -> None:
+        self.running = start(folder, spec["languages"], threads, device)
+        self.family, self.processor = self.running.family, self.running.processor
+        self.parameters = sum(p.numel() for p in self.running.model.parameters())
+
+    def window(self, decoding: Mapping[str, Any]) -> Window:
+        return self.running.window(decoding)
+
+    def flops(self, examples: Examples) -> None:
+        """Nothing counts those of another engine."""
+
+    def speaking(self, examples: Examples, decoding: Mapping[str, Any]) -> Callable[[], object]:
+        """What makes the hypotheses of all examples once."""
+        sources = [examples.rows.source(i) for i in range(len(examples.rows))]
+        return lambda: self.running.decode(sources, examples.languages, decoding)
 
 
 def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,9 +18,11 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.model_files import SOURCE
 from consomme.costs.measure import PASSES, measure, together
 from consomme.families import device_named
 from consomme.families.ensemble import FILE
+from consomme.formats import exported_as, weights_of
 from consomme.results.columns import COSTS
 
 WEIGHTS = "model.safetensors"
@@ -34,20 +36,14 @@ def run(job: Job) -> None:
     Keys of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
     languages, decoding."""
     device = device_named(job.device)
-    shapes_of = {m["folder"]: architecture(Path(m["folder"])) for m in job.spec["models"] if weights(Path(m["folder"]))}
+    shapes_of = {m["folder"]: architecture(Path(m["folder"])) for m in job.spec["models"]}
     measured = _measured(job, shapes_of, device)
     rows = []
     for model in job.spec["models"]:
         folder = Path(model["folder"])
         row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device)}
-        parts = weights(folder)
-        if parts:
-            row |= measured[shapes_of[model["folder"]]]
-            row["bytes"] = sum(part.stat().st_size for part in parts)
-        else:
-            # an export for another engine: only its size is known
-            row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-            row["device"] = ""
+        row |= measured[shapes_of[model["folder"]]]
+        row["bytes"] = sum(part.stat().st_size for part in weights(folder))
         rows.append(row)
     lines = ["\t".join(COSTS.names)]
     lines += ["\t".join(_cell(row.get(c)) for c in COSTS.names) for row in sorted(rows, key=_order)]
@@ -59,8 +55,7 @@ def _measured(job: Job, shapes_of: Mapping[str, str], device: str) -> dict[str, 
     """Architecture -> the measurements of its first model, over PASSES passes."""
     first: dict[str, Mapping[str, Any]] = {}
     for model in job.spec["models"]:
-        if model["folder"] in shapes_of:
-            first.setdefault(shapes_of[model["folder"]], model)
+        first.setdefault(shapes_of[model["folder"]], model)
     passes: dict[str, list[dict[str, Any]]] = {key: [] for key in first}
     for turn in range(1, PASSES + 1):
         for key, model in first.items():
@@ -86,18 +81,23 @@ def shapes(path: Path) -> dict[str, list[int]]:
 
 
 def architecture(folder: Path) -> str:
-    """A digest of what determines the amount of computation: the config and the shapes of the weights."""
-    config = {k: v for k, v in read_json(folder / "config.json").items() if k not in VOLATILE}
+    """A digest of what determines the amount of computation: the config, and the shapes of the weights or, of an export,
+    its engine and its settings."""
+    engine = exported_as(folder)
+    place = folder / SOURCE if engine else folder
+    config = {k: v for k, v in read_json(place / "config.json").items() if k not in VOLATILE}
+    if engine:
+        return digest([config, engine.name, read_json(folder / "provenance.json")["settings"]])
     return digest([config, *(shapes(part) for part in weights(folder))])
 
 
 def weights(folder: Path) -> list[Path]:
-    """The files that hold a model's weights: its own, or those of an ensemble's members; empty for exports to another
-    engine."""
+    """The files that hold a model's weights: its own, those of an ensemble's members, or an engine's own."""
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
-    members = read_json(folder / FILE)["members"] if (folder / FILE).is_file() else []
-    return [folder / member / WEIGHTS for member in members]
+    if (folder / FILE).is_file():
+        return [folder / member / WEIGHTS for member in read_json(folder / FILE)["members"]]
+    return weights_of(folder)
 
 
 def device_name(device: str) -> str:

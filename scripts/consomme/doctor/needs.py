@@ -13,6 +13,7 @@ import yaml
 
 from consomme.common import extras
 from consomme.doctor.finding import Asked, Finding, size
+from consomme.formats import TABLE as FORMATS
 from consomme.plan import memory
 from consomme.plan.estimates import Estimates
 
@@ -92,9 +93,11 @@ def _unanswered(name: str, revision: str | None, kind: str) -> str:
 def exports(asked: Asked) -> Finding:
     """The packages of the export formats are installed."""
     formats = {m.identity["settings"]["format"] for m in asked.models if m.verb == "export"}
-    if "ctranslate2" not in formats:
+    engines = {FORMATS[name].extra for name in formats if FORMATS[name].extra}
+    if not engines:
         return Finding(True, f"{', '.join(sorted(formats))}: nothing more is needed" if formats else "none")
-    return Finding(extras.installed("ctranslate2"), "ctranslate2", extras.command("ctranslate2"))
+    absent = [extra for extra in sorted(engines) if not extras.installed(extra)]
+    return Finding(not absent, ", ".join(sorted(engines)), "; ".join(map(extras.command, absent)))
 
 
 def trackers(asked: Asked) -> Finding:

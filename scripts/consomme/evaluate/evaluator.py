@@ -5,9 +5,8 @@ of them has computed before costs only a hash of the weights."""
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +18,7 @@ from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
 from consomme.evaluate import losses
+from consomme.evaluate.batches import batches
 from consomme.evaluate.evaluation_mode import evaluating
 from consomme.evaluate.identity import hash_model, processor_key, stable
 from consomme.evaluate.inputs import Inputs
@@ -91,7 +91,8 @@ class Evaluator:
         processor_key: str,
     ) -> None:
         self.family, self.processor, self.sets = family, processor, dict(sets)
-        self.languages, self.decoding, self.normaliser = list(languages), dict(decoding), normaliser
+        self.languages, self.normaliser = list(languages), normaliser
+        self.decoding = {k: v for k, v in decoding.items() if k != "engine"}  # another one makes other hypotheses
         self.cache, self.batch_size, self.processor_key = Path(cache), batch_size, processor_key
         self.device = device_named(device)
         self._inputs: dict[str, Inputs] = {}
@@ -238,22 +239,19 @@ class Evaluator:
         nothing: Any,
         around: Around | None = None,
     ) -> list[Any]:
-        """`ask(model, set_name, which)` of all rows, longest first: batches have little padding, and memory peaks at
-        the start. What `generate` answers is asked for one language after the other. Rows left out have `nothing` instead."""
+        """`ask(model, set_name, which)` of all rows, in batches. What `generate` answers is asked for one language after the
+        other. Rows left out have `nothing` instead."""
         import torch
 
         rows, inputs = self._rows(set_name), self.inputs(set_name)
         spoken = inputs.languages if self._one_language(ask) else [()] * len(rows)
-        numbers = {languages: n for n, languages in enumerate(dict.fromkeys(spoken))}
         told = ask == self._generate and self.decoding.get("previous_text")
         before = [len(ids) for ids in inputs.earlier] if told else [0] * len(rows)
-        order = np.lexsort([-np.asarray(rows.lengths, dtype=np.float64), before, [numbers[s] for s in spoken]])
-        order = [i for i in order.tolist() if i not in left_out]
-        shared = list(zip(spoken, before, strict=True))
+        alike = Window.of(self.family, model.config, self.decoding).alike(model.config)
         results: list[Any] = [nothing] * len(rows)
         # no_grad, not inference_mode: tensors that a model caches (positions) must be usable in later training
         with evaluating(model, self.device), torch.no_grad():
-            for batch in self._batches(model, set_name, order, self._together(ask), shared):
+            for batch in batches(inputs, alike, self._together(ask), left_out, spoken, before):
                 with around(set_name, batch) if around else nullcontext():
                     try:
                         answers = ask(model, set_name, batch)
@@ -275,28 +273,6 @@ class Evaluator:
     def _one_language(self, ask: Callable[..., Sequence[Any]]) -> bool:
         """Whether the rows of a batch must be in one language: a decoder is told it before its first token."""
         return ask != self._nll and self.family.objective == "seq2seq"
-
-    def _batches(
-        self,
-        model: PreTrainedModel,
-        set_name: str,
-        order: Sequence[int],
-        size: int,
-        shared: Sequence[Any],
-    ) -> Iterator[list[int]]:
-        """Rows in batches of at most `size`, in `order`. The output for a row must not depend on the other rows: if padding
-        changes the output, all rows of a batch have the same length; with short windows, the same window. All of them are
-        alike in `shared`, too."""
-        lengths, inputs = self._rows(set_name).lengths, self.inputs(set_name)
-        own = Window.of(self.family, model.config, self.decoding).alike(model.config)
-
-        def kind(i: int) -> tuple[Any, ...]:
-            return shared[i], inputs.long[i], None if inputs.long[i] else own(lengths[i], inputs.features[i])
-
-        for _, group in itertools.groupby(order, key=kind):
-            rows = list(group)
-            for start in range(0, len(rows), size):
-                yield rows[start : start + size]
 
     def _generate(self, model: PreTrainedModel, set_name: str, which: Sequence[int]) -> list[Hypothesis]:
         import torch

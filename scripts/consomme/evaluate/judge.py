@@ -15,6 +15,7 @@ from consomme.common.log import say
 from consomme.common.provenance import NAME
 from consomme.evaluate import choice as choosing
 from consomme.evaluate.metrics import metric_named
+from consomme.formats import exported_as
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,15 +57,27 @@ class Judge:
         self._references: dict[str, tuple[Evaluator, PreTrainedModel]] | None = None
 
     def evaluator(self, folder: Path | None = None) -> Any:
-        """The evaluator for models with the processor of `folder` (default: the first parent's)."""
+        """The evaluator for models with the processor of `folder` (default: the first parent's), or of the export there."""
         from consomme.evaluate.identity import processor_key
         from consomme.families.positions import KEYS, positions
 
         folder = folder or next(iter(self.parents.values()))
+        if exported_as(folder):
+            from consomme.evaluate.deployed import Deployed
+
+            if str(folder) not in self._evaluators:
+                self._evaluators[str(folder)] = Deployed.open(self.job, self._rows, folder)
+            return self._evaluators[str(folder)]
         key = f"{processor_key(folder)} {[positions(read_json(folder / 'config.json'), side) for side in KEYS]}"
         if key not in self._evaluators:
             self._evaluators[key] = self._open(self.job, self._rows, folder)
         return self._evaluators[key]
+
+    def load(self, folder: Path) -> Any:
+        """The model in a folder; None of an export, which its evaluator has loaded."""
+        from consomme.families import load
+
+        return None if exported_as(folder) else load(folder, self.device)
 
     def rows_of_set(self, name: str) -> Rows:
         """The rows of a development set of the choice."""
@@ -88,14 +101,10 @@ class Judge:
         if not self.choice.limits:
             return True, {}
         if self._references is None:
-            from consomme.families import load
-
             folders = {**self.parents, **self.job.labelled("reference")}
             wanted = {limit.of for limit in self.choice.limits.values()}
             self._references = {
-                name: (self.evaluator(folders[name]), load(folders[name], self.device))
-                for name in wanted
-                if name in folders
+                name: (self.evaluator(folders[name]), self.load(folders[name])) for name in wanted if name in folders
             }
         return choosing.admissible(self.evaluator(folder), model, self._references, self.choice)
 

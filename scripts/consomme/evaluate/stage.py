@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -21,7 +21,12 @@ from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for
 from consomme.evaluate.ways import TIMESTAMPS, sane, ways
 from consomme.families.base import Segment
+from consomme.families.ensemble import FILE as ENSEMBLE
+from consomme.formats import exported_as
 from consomme.register import chain
+
+# a set -> the hypotheses of its rows, and the rows that the model can't take with the reason
+Answers = Callable[[str], tuple[Said, dict[int, str]]]
 
 
 def run(job: Job) -> None:
@@ -109,22 +114,43 @@ class _Lazy:
     """The model and its evaluator, loaded when the first set needs them."""
 
     def __init__(self, job: Job, folder: Path, rows: dict[tuple[str, str], Any]) -> None:
-        self.job, self.folder, self.rows, self.loaded = job, folder, rows, None
+        self.job, self.folder, self.rows = job, folder, rows
+        self.loaded: Answers | None = None
 
     def answers(self, split: str, name: str) -> tuple[Said, dict[int, str]]:
         """The hypotheses of a set, and the rows that the model can't take with the reason."""
+        asked = f"{split} {name}"
         if self.loaded is None:
             import torch
 
-            from consomme.families import load
-
             torch.set_num_threads(self.job.threads)
             sets = {f"{s} {n}": rows for (s, n), rows in self.rows.items()}
-            evaluator = Evaluator.open(self.job, sets, self.folder)
-            self.loaded = evaluator, load(self.folder, evaluator.device)
-        evaluator, model = self.loaded
-        asked = f"{split} {name}"
-        return evaluator.hypotheses(model, asked), evaluator.inputs(asked).unheard(model)
+            self.loaded = _deployed(self.job, sets, self.folder) or _loaded(self.job, sets, self.folder)
+        return self.loaded(asked)
+
+
+def _deployed(job: Job, sets: dict[str, Any], folder: Path) -> Answers | None:
+    """What an export says, by its own engine, or a checkpoint by the engine that the decoding names; None of others."""
+    from consomme.evaluate.deployed import Deployed, check, converted
+
+    named = None if (folder / ENSEMBLE).is_file() else job.spec["decoding"].get("engine")
+    if exported_as(folder):
+        deployed = Deployed.open(job, sets, folder)
+    elif named:
+        deployed = Deployed.open(job, sets, converted(folder, named, job.state / "engine"))
+        check(deployed, job, next(iter(sets.items())), folder)
+    else:
+        return None
+    return lambda asked: (deployed.hypotheses(asked), deployed.unheard(asked))
+
+
+def _loaded(job: Job, sets: dict[str, Any], folder: Path) -> Answers:
+    """What a checkpoint says, loaded by transformers."""
+    from consomme.families import load
+
+    evaluator = Evaluator.open(job, sets, folder)
+    model = load(folder, evaluator.device)
+    return lambda asked: (evaluator.hypotheses(model, asked), evaluator.inputs(asked).unheard(model))
 
 
 def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.files import read_json
+from consomme.common.model_files import SOURCE
 from consomme.families.windows import FULL, KEY, SHORT
 
 if TYPE_CHECKING:
@@ -26,12 +27,13 @@ def ways(decoding: Mapping[str, Any], besides: Sequence[str], model: Path) -> di
     the keys of the experiment's trainings, and the model can do it."""
     from consomme.families import family_of
 
-    config = model / "config.json"
+    exported = model / SOURCE
+    config = (exported if exported.is_dir() else model) / "config.json"
     given = {k: v for k, v in decoding.items() if v is not None}
     found = {}
     if config.is_file() and not given.get("window") and read_json(config).get(KEY) == SHORT:
         found[FULL_WINDOW] = {**given, "window": FULL}
-    if not besides or not (family := family_of(model)).timed:
+    if not besides or exported.is_dir() or not (family := family_of(model)).timed:
         return found
     if "previous_text" in besides:
         found[PREVIOUS_TEXT] = {**given, "previous_text": True}

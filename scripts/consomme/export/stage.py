@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.job import Job
@@ -11,12 +12,16 @@ from consomme.common.log import say
 from consomme.common.provenance import contents, write_provenance
 from consomme.common.settings import checked
 from consomme.common.stage import build_once
-from consomme.export.formats import TABLE, format_named
-from consomme.export.formats.base import Ask
+from consomme.export.asked_otherwise import asked_otherwise
+from consomme.export.card import card
+from consomme.formats import TABLE, exported_as, format_named, write
+
+if TYPE_CHECKING:
+    from consomme.data.prepared import Rows
 
 EXAMPLES = 32  # development examples that original and export both decode
 ENOUGH = 0.9  # the share of equal outputs that floating-point weights are expected to reach
-MAX_NEW_TOKENS = 128
+SHOWN = 3  # differences that are kept
 
 
 def run(job: Job) -> None:
@@ -43,45 +48,64 @@ def build(job: Job, folder: Path, work: Path) -> None:
     label = job.spec.get("label") or {}
     name = "/".join(str(label[k]) for k in ("experiment", "node", "run") if label.get(k)) or parent.name
     about = {"task": family.task, "languages": job.spec.get("languages") or [], "name": name}
-    form.write(parent, folder, settings, about, work)
-    write_provenance(job, folder, agreement=agreement(job, parent, folder))
+    write(form, parent, folder, settings, work)
+    (folder / "README.md").write_text(card(parent, form, about), encoding="utf-8")
+    agreed, more = None, {}
+    if (rows := examples(job)) is None:
+        say("agreement: no development set, so nothing was compared")
+    elif (agreed := agreement(job, rows, parent, folder)) and (found := asked_otherwise(job, rows, folder)):
+        more["asked_otherwise"] = found
+    write_provenance(job, folder, agreement=agreed, **more)
 
 
-def agreement(job: Job, parent: Path, folder: Path) -> dict[str, Any] | None:
-    """The agreement of original and export on up to 32 development examples that the model can take, decoded greedily:
-    `examples`, `same` (number of equal texts), `share` (0..1), and the first differences. None without such examples."""
-    from consomme.data.features import usable
+def examples(job: Job) -> Rows | None:
+    """Up to 32 rows of the development sets, spread over them; None without a set."""
     from consomme.evaluate.evaluator import rows_of
-    from consomme.export.formats.safetensors import SAFETENSORS
-    from consomme.families import family_of
 
     corpora = list(dict.fromkeys(c for names in (job.spec.get("dev") or {}).values() for c in names))
     if not corpora:
-        say("agreement: no development set, so nothing was compared")
         return None
     rows = rows_of(job, corpora)
-    rows = rows.select(
-        [i * len(rows) // EXAMPLES for i in range(EXAMPLES)] if len(rows) > EXAMPLES else range(len(rows))
-    )
-    family, languages = family_of(parent), job.spec.get("languages") or []
-    taken = usable(family, family.processor(parent, languages), rows, range(len(rows)), languages)
-    rows = rows.select([i for i, _ in taken])
-    if not len(rows):
+    spread = [i * len(rows) // EXAMPLES for i in range(EXAMPLES)] if len(rows) > EXAMPLES else range(len(rows))
+    return rows.select(spread)
+
+
+def agreement(job: Job, rows: Rows, parent: Path, folder: Path) -> dict[str, Any] | None:
+    """The agreement of original and export on the rows that both can take, decoded greedily: `examples`, `same` (number of
+    equal texts), `share` (0..1), and the first differences. None without such rows."""
+    most = (job.spec.get("decoding") or {}).get("max_new_tokens")
+    greedy = replace(job, spec={**job.spec, "decoding": {"num_beams": 1, "max_new_tokens": most}})
+    before, after = (_said(greedy, rows, path) for path in (parent, folder))
+    heard = [i for i in range(len(rows)) if i in before and i in after]
+    if not heard:
         say("agreement: the model can take no development example, so nothing was compared")
         return None
-    tokens = int((job.spec.get("decoding") or {}).get("max_new_tokens") or MAX_NEW_TOKENS)
-    ask = Ask(family, rows, languages, tokens, job.threads)
+    differ = [{"id": rows.ids[i], "original": before[i], "export": after[i]} for i in heard if after[i] != before[i]]
+    same = len(heard) - len(differ)
+    share = same / len(heard)
+    say(f"agreement: {same} of {len(heard)} development examples have equal outputs")
     settings = job.spec["settings"]
-    form = format_named(settings["format"])
-    before, after = SAFETENSORS.say(parent, ask), form.say(folder, ask)
-    differ = [{"id": i, "original": b, "export": a} for i, b, a in zip(rows.ids, before, after, strict=True) if a != b]
-    same = len(rows) - len(differ)
-    share = same / len(rows)
-    say(f"agreement: {same} of {len(rows)} development examples have equal outputs")
-    if share < ENOUGH and form.exact(settings):
+    if share < ENOUGH and format_named(settings["format"]).exact(settings):
         say(
             f"WARNING: an export in floating point should have equal outputs for {ENOUGH:.0%} of the examples or more; check it before use"
         )
-        for one in differ[:3]:
+        for one in differ[:SHOWN]:
             say(f"  {one['id']}: '{one['original']}' became '{one['export']}'")
-    return {"examples": len(rows), "same": same, "share": share, "differences": differ[:3]}
+    return {"examples": len(heard), "same": same, "share": share, "differences": differ[:SHOWN]}
+
+
+def _said(job: Job, rows: Rows, folder: Path) -> dict[int, str]:
+    """Number of a row that the model in `folder` can take -> what it says, by its engine or by transformers."""
+    from consomme.evaluate.deployed import Deployed
+    from consomme.evaluate.evaluator import Evaluator
+    from consomme.families import load
+
+    sets = {"examples": rows}
+    if exported_as(folder):
+        deployed = Deployed.open(job, sets, folder)
+        texts, unheard = deployed.hypotheses("examples").texts, deployed.unheard("examples")
+    else:
+        evaluator = Evaluator.open(job, sets, folder)
+        model = load(folder, evaluator.device)
+        texts, unheard = evaluator.hypotheses(model, "examples").texts, evaluator.inputs("examples").unheard(model)
+    return {i: text for i, text in enumerate(texts) if i not in unheard}

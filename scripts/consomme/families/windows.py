@@ -59,5 +59,9 @@ class Window:
 
 def without(decoding: Mapping[str, Any]) -> dict[str, Any]:
     """The decoding settings for `Family.generate`: all that are given except those that the batch already has, the window and
-    the previous text, and that the model already has, its precision."""
-    return {k: v for k, v in decoding.items() if k not in ("window", "previous_text", "precision") and v is not None}
+    the previous text, that the model already has, its precision, and the engine."""
+    return {
+        k: v
+        for k, v in decoding.items()
+        if k not in ("window", "previous_text", "precision", "engine") and v is not None
+    }

@@ -78,7 +78,7 @@ def choice(
         "evaluator": VERSIONS["evaluate"],
     }
     if used_metrics - {"loss"}:
-        identity |= {"decoding": graph.experiment.decoding.model_dump(), "normaliser": graph.normaliser}
+        identity |= {"decoding": graph.decoding, "normaliser": graph.normaliser}
         identity |= experiments.treatment(used_metrics, graph.normaliser, written)
     return Choice(identity, {"metric": metric, "sets": sets}, corpora, references)
 

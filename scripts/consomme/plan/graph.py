@@ -116,13 +116,15 @@ class Graph:
                 ]
         return self._nodes[name]
 
-    def resolve(self, reference: str, path: str) -> list[Model]:
-        """NODE (all its runs), NODE/best, NODE/RUN."""
+    def resolve(self, reference: str, path: str, exports: bool = False) -> list[Model]:
+        """NODE (all its runs), NODE/best, NODE/RUN. exports: whether they are allowed in the making of another node."""
         name, _, run = reference.partition("/")
         among(path, name, self.experiment.models, "model")
         runs = self.node(name)
-        if runs[0].verb == "export" and self.graphs.visiting:
-            fail(path, f"'{name}' is an export, and nothing can be made of an export")
+        if runs[0].exported and self.graphs.visiting and not exports:
+            fail(
+                path, f"'{name}' is an export, and nothing can be made of an export; it can be chosen: method: smallest"
+            )
         if not run:
             return runs
         if run == BEST:
@@ -206,7 +208,7 @@ class Graph:
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
     def evaluations(self, opened: Mapping[str, Collection[str]] | None = None) -> list[Evaluation]:
-        """One for every model, except exports and models with random weights. opened: sealed test set -> the models,
+        """One for every model, except those with random weights; an export is decoded by its own engine. opened: sealed test set -> the models,
         NODE-DIGEST, that may be decoded on it."""
         settings = {
             "task": self.experiment.task,
@@ -217,10 +219,11 @@ class Graph:
         }
         if besides := self._besides():
             settings["besides"] = besides
-        scored = [m for m in self.models if m.verb != "export" and not m.random]
+        scored = [m for m in self.models if not m.random]
         every = [c for s in (*self.data.dev.values(), *self.data.test.values()) for c in s.values()]
         for model in scored:
             languages.check(model, every, self.path)
+            exporting.check_engine(model, self.experiment.decoding.engine, f"{self.path}.decoding.engine")
         # other ways of decoding cost as much again, and of the runs of a sweep nobody deploys more than the best
         chosen = {m.digest for m in scored if m.run in ("", BEST)}
 
@@ -240,6 +243,11 @@ class Graph:
         trainings = [(name, raw) for name, raw in self.written.items() if "train" in raw]
         given = [s for name, raw in trainings for _, s in expand(raw, f"{self.path}.models.{name}")]
         return [key for key in ("timestamps", "previous_text") if any(s.get(key) is not None for s in given)]
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How transformers makes hypotheses: the settings without the engine that evaluations may use instead."""
+        return {k: v for k, v in self.experiment.decoding.model_dump().items() if k != "engine"}
 
     @property
     def decoding_digest(self) -> str:

@@ -156,6 +156,12 @@ class Model:
         """Whether it is an ensemble, which has members and no weights of its own."""
         return self.identity["settings"].get("method") == "ensemble"
 
+    @property
+    def exported(self) -> bool:
+        """Whether it is an export, or chosen among models of which some are, so that nothing can be made of it."""
+        chosen = self.identity["settings"].get("method") == "smallest"
+        return self.verb == "export" or (chosen and any(m.exported for m in self.parents.values()))
+
     @cached_property
     def digest(self) -> str:
         return digest(

@@ -15,6 +15,7 @@ from consomme.common.digest import canonical, digest
 from consomme.common.files import hash_file, write_json
 from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TERMS
+from consomme.formats import TABLE as FORMATS
 from consomme.plan import seals
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
@@ -75,8 +76,8 @@ class Study:
 
     @cached_property
     def costed(self) -> list[Model]:
-        """The models whose size and speed are measured: those that are scored or exported."""
-        return [e.model for e in self.evaluations] + self.exports
+        """The models whose size and speed are measured: those that are scored."""
+        return [e.model for e in self.evaluations]
 
     @cached_property
     def exports(self) -> list[Model]:
@@ -95,7 +96,7 @@ class Study:
             scored = {e.model.name for e in self.first.evaluations()}
             for named in (model, other):
                 if named.name not in scored:
-                    fail(here, f"'{named.name}' is not scored: exports and random weights are not")
+                    fail(here, f"'{named.name}' is not scored, because its weights are random")
             metric = claim.metric or self.first.metric
             among(f"{here}.on", claim.on, self.first.data.test, "test set")
             terms = [name for name in TERMS if name.replace("-", "_") in self.terms]
@@ -217,13 +218,14 @@ class Study:
             "experiment": self.name,
             "task": g.experiment.task,
             "languages": list(g.languages),
-            "decoding": g.experiment.decoding.model_dump(),
+            # speeds are those of transformers, or of an export's own engine
+            "decoding": g.decoding,
             "sets": list(corpora),
             "corpora": {c.name: c.folder for c in corpora.values()},
             "models": [
                 {"name": m["name"], "replicate": m["replicate"], "folder": m["folder"]}
                 for m in self.report["models"]
-                if m["evaluation"] or m["verb"] == "export"
+                if m["evaluation"]
             ],
         }
 
@@ -378,7 +380,7 @@ class Plan:
         ]
 
     def _absent(self) -> list[str]:
-        """One line per node whose optimizer needs a package that isn't here."""
+        """One line per node whose optimizer or format needs a package that isn't here."""
         found = {}
         for m in self.models.values():
             if m.stage == "train" and not Path(m.marker).exists():
@@ -386,6 +388,15 @@ class Plan:
                 if extra and not extras.installed(extra):
                     needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
                     found[f"experiments.{m.experiment}.models.{m.node}.optim: {needs}"] = None
+            form = FORMATS[m.identity["settings"]["format"]] if m.verb == "export" else None
+            if form and form.extra and not extras.installed(form.extra):
+                needs = f"'{form.name}' needs the package {form.extra}: {extras.command(form.extra)}"
+                found[f"experiments.{m.experiment}.models.{m.node}.format: {needs}"] = None
+        for study in self.studies.values():
+            name = study.first.experiment.decoding.engine
+            if name and not extras.installed(extra := FORMATS[name].extra):
+                needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
+                found[f"experiments.{study.name}.decoding.engine: {needs}"] = None
         return list(found)
 
 

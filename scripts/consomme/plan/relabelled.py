@@ -120,7 +120,7 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
     _speak(graph, home, models, origin, settings, path)
     if home is not graph:
         _refuse_tests(home, origin, f"{path}.corpus")
-    decoding = home.experiment.decoding.model_dump()
+    decoding = home.decoding
     if settings.decoding:
         decoding |= settings.decoding.model_dump(include=settings.decoding.model_fields_set)
     keep = settings.keep.model_dump(exclude_none=True)

@@ -16,6 +16,6 @@ VERSIONS: dict[str, int] = {
     "evaluate": 4,
     "landscape": 2,
     "relabel": 2,
-    "export": 1,
+    "export": 2,
     "report": 12,
 }

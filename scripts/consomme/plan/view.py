@@ -40,7 +40,12 @@ class Graph(Protocol):
     @property
     def languages(self) -> tuple[str, ...]: ...
 
-    def resolve(self, reference: str, path: str) -> list[Model]:
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """How transformers makes hypotheses."""
+        ...
+
+    def resolve(self, reference: str, path: str, exports: bool = False) -> list[Model]:
         """NODE (all its runs), NODE/best, NODE/RUN."""
         ...
 

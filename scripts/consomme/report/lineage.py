@@ -65,8 +65,8 @@ def root(outcomes: Outcomes, name: str) -> str:
 
 
 def final_model(outcomes: Outcomes) -> str | None:
-    """The last named model that was evaluated, which is the experiment's result."""
-    evaluated = {s.model for s in outcomes.sheets.values()}
+    """The last named model that was evaluated, which is the experiment's result. Its exports are the same model."""
+    evaluated = {s.model for s in outcomes.sheets.values() if s.kind != "export"}
     names = [n for n in named(outcomes) if n in evaluated and not n.endswith("/best")]
     return names[-1] if names else None
 

@@ -45,7 +45,13 @@ class Decoding(Section):
         "weights; default: that of the stored weights",
     )
 
+    engine: Text | None = Field(
+        None,
+        description="what makes the hypotheses of checkpoints: ctranslate2 (Whisper and translators), by a conversion in "
+        "float32 that is checked on the first rows; choices are still made by transformers; default: transformers",
+    )
+
     @model_serializer(mode="wrap")
     def _as_before(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a precision that isn't given, so that no older digest changes."""
-        return {key: value for key, value in made(self).items() if key != "precision" or value is not None}
+        """Without newer settings that aren't given, so that no older digest changes."""
+        return {k: v for k, v in made(self).items() if k not in ("precision", "engine") or v is not None}

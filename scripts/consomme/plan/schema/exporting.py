@@ -6,7 +6,7 @@ from pydantic import Field
 
 from consomme.common.settings import Chosen
 from consomme.common.values import Text
-from consomme.export.formats import TABLE
+from consomme.formats import TABLE
 from consomme.plan.schema.node import Node
 
 

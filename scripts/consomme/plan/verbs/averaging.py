@@ -201,7 +201,8 @@ def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: 
     """One average for each value of `by`."""
     check(node, bool(own), path)
     names, candidates = _tried(node, path)
-    pool = [m for ref in node.average for m in graph.resolve(ref, f"{path}.average")]
+    exports = is_choice(node.method)
+    pool = [m for ref in node.average for m in graph.resolve(ref, f"{path}.average", exports)]
     pool = list({m.id: m for m in pool}.values())
     pool = selected(pool, node.where, f"{path}.where")
     made = []
@@ -270,6 +271,9 @@ def _chosen(
         rank_by = settings.get("rank_by")
         chosen = choice(graph, goals, metric, data, path, rank_by, limits=settings["method"] if limits else None)
     settings["choose_on"] = chosen.settings
+    deployed = next((m.name for m in group if m.exported), None)
+    if deployed and "loss" in _metrics(chosen.settings):
+        fail(f"{path}.metric", f"loss, and '{deployed}' is an export, which has none; choose by {graph.metric}")
     identity = {"task": graph.experiment.task, "settings": settings, **chosen.identity}
     # models to choose from may have different shapes
     shape = ("family", "codes", "depth", "heads", "width", "vocabulary")
@@ -289,6 +293,13 @@ def _chosen(
         stage="average",
         **known,
     )
+
+
+def _metrics(choose_on: Mapping[str, Any] | None) -> set[str]:
+    """The metrics of a choice and of its limits."""
+    if not choose_on:
+        return set()
+    return {choose_on["metric"], *(one["metric"] for one in choose_on["sets"].values() if one.get("metric"))}
 
 
 def trained_on(models: Iterable[Model]) -> dict[str, tuple[Prepared, float]]:

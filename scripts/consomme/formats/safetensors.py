@@ -1,8 +1,8 @@
-"""The checkpoint unchanged or in half precision, with a model card, for the Hugging Face hub."""
+"""The checkpoint unchanged or in half precision, for transformers and the Hugging Face hub."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,13 +10,12 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.export.formats.base import Ask, Format
+from consomme.formats.base import Format
 
 if TYPE_CHECKING:
     import numpy as np
 
 WORDS = {"float16": "F16", "bfloat16": "BF16"}
-BATCH = 8
 
 
 class Settings(Section):
@@ -27,19 +26,17 @@ class Settings(Section):
     )
 
 
-def write(model: Path, folder: Path, settings: Mapping[str, Any], about: dict[str, Any], work: Path) -> None:
+def write(model: Path, folder: Path, settings: Mapping[str, Any], work: Path) -> None:
     """Copy the checkpoint, with the zeroed copy of a head-pruned model; floating-point weights are rounded to `quantization`.
 
     ConsommeError if a weight is too large for float16."""
     from consomme.common.model_files import ZEROED
-    from consomme.export.card import card
 
     quantization = settings.get("quantization")
     _checkpoint(model, folder, quantization)
     if (model / ZEROED).is_dir():
         (folder / ZEROED).mkdir()
         _checkpoint(model / ZEROED, folder / ZEROED, quantization)
-    (folder / "README.md").write_text(card(model, about), encoding="utf-8")
 
 
 def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
@@ -77,19 +74,11 @@ def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
         write_json(folder / "config.json", {**config, "dtype": quantization})
 
 
-def say(folder: Path, ask: Ask) -> list[str]:
-    """The outputs of the checkpoint, by the family's own decoding."""
-    from consomme.families import load
-
-    model, processor = load(folder), ask.family.processor(folder, ask.languages)
-    decoding = {"num_beams": 1, "max_new_tokens": ask.max_new_tokens}
-
-    def answer(which: Sequence[int], languages: Sequence[str]) -> list[str]:
-        inputs = [ask.family.features(processor, ask.rows.source(i), languages) for i in which]
-        batch = ask.family.collate(processor, inputs, None)
-        return ask.family.generate(model, processor, batch, languages, decoding)
-
-    return ask.in_row_order(answer, BATCH)
-
-
-SAFETENSORS = Format("safetensors", write, say, Settings)
+SAFETENSORS = Format(
+    name="safetensors",
+    write=write,
+    settings=Settings,
+    tasks=("asr", "nmt"),
+    library="transformers",
+    loading="It is a plain checkpoint: `from_pretrained` of transformers loads it.",
+)

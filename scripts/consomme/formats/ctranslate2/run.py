@@ -1,0 +1,139 @@
+"""CTranslate2: a C++ engine for encoder-decoder models, with 8-bit weights on processors (Klein et al. 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consomme.formats.base import Running
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from consomme.families.base import Hypothesis
+
+NAMES = {"num_beams": "beam_size", "length_penalty": "length_penalty"}  # as GenerationConfig calls them -> as it does
+
+
+class Translator(Running):
+    """A translator: sentences in, sentences out."""
+
+    def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
+        import ctranslate2
+
+        super().__init__(folder, languages)
+        self.engine: Any = ctranslate2.Translator(str(folder), device=device, intra_threads=threads)
+
+    def decode(
+        self,
+        sources: Sequence[np.ndarray | str],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+        earlier: Sequence[Sequence[int]] = (),
+    ) -> list[Hypothesis]:
+        from consomme.families.base import Hypothesis
+
+        tokenizer, most = self.processor, self.most_tokens(decoding)
+        tokens = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in self.features(sources, languages)]
+        # the target's first tokens, such as that of its language, if the family has any: CTranslate2 needs them as prefix
+        first = [i for i in self.family.beginning(tokenizer, languages).values() if i is not None]
+        prefix = tokenizer.convert_ids_to_tokens(first)
+        found = self.engine.translate_batch(
+            tokens,
+            target_prefix=[prefix] * len(tokens) if prefix else None,
+            max_decoding_length=most,
+            min_decoding_length=decoding.get("min_new_tokens") or 1,
+            max_input_length=0,  # `features` has refused what is too long
+            return_end_token=True,
+            **options(decoding),
+        )
+        said = [one.hypotheses[0] for one in found]
+        ids = [tokenizer.convert_tokens_to_ids(one) for one in said]
+        texts = tokenizer.batch_decode(ids, skip_special_tokens=True)
+        ends = [bool(one) and one[-1] == tokenizer.eos_token_id for one in ids]
+        return [Hypothesis(text.strip(), not end) for text, end in zip(texts, ends, strict=True)]
+
+
+class Recogniser(Running):
+    """Whisper."""
+
+    def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
+        import ctranslate2
+
+        super().__init__(folder, languages)
+        self.engine: Any = ctranslate2.models.Whisper(str(folder), device=device, intra_threads=threads)
+
+    def decode(
+        self,
+        sources: Sequence[np.ndarray | str],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+        earlier: Sequence[Sequence[int]] = (),
+    ) -> list[Hypothesis]:
+        """With `timestamps` the model writes them, and they are those of the segments."""
+        from consomme.families.base import Hypothesis, Segment
+        from consomme.families.whisper_tokens import segments
+
+        heard, tokenizer, most = (
+            self._heard(sources, languages, decoding),
+            self.processor.tokenizer,
+            self.most_tokens(decoding),
+        )
+        prompts = [
+            [*before, *self._prompt(spoken, bool(decoding.get("timestamps")))]
+            for before, spoken in zip(
+                earlier or [()] * len(sources), self._spoken(heard, languages, len(sources)), strict=True
+            )
+        ]
+        # a length that is asked for: the end comes when no more tokens are allowed
+        forced = [tokenizer.eos_token_id] if decoding.get("min_new_tokens") else []
+        found = self.engine.generate(
+            heard, prompts, max_length=2 * most, suppress_tokens=[-1, *forced], **options(decoding)
+        )
+        ids = [one.sequences_ids[0] for one in found]
+        written = [[i for i in one if i not in tokenizer.timestamps] for one in ids]
+        texts = tokenizer.batch_decode(written, skip_special_tokens=True)
+        timed = [
+            [Segment(*found) for found in segments(tokenizer, one)] if decoding.get("timestamps") else [] for one in ids
+        ]
+        return [
+            Hypothesis(text.strip(), len(one) >= most, parts)
+            for text, one, parts in zip(texts, ids, timed, strict=True)
+        ]
+
+    def _heard(self, sources: Sequence[np.ndarray | str], languages: Sequence[str], decoding: Mapping[str, Any]) -> Any:
+        import ctranslate2
+        import numpy as np
+
+        features = self.features(sources, languages)
+        window = self.window(decoding).fitting(features)
+        batch = self.family.collate(self.processor, features, None, **window)
+        return ctranslate2.StorageView.from_array(
+            np.ascontiguousarray(batch["input_features"].numpy(), dtype=np.float32)
+        )
+
+    def _spoken(self, heard: Any, languages: Sequence[str], count: int) -> list[Sequence[str]]:
+        """The language of each source; detected where none is given and the model is of several."""
+        if languages or self.processor.tokenizer.english_only:
+            return [languages] * count
+        return [[found[0][0].strip("<|>")] for found in self.engine.detect_language(heard)]
+
+    def _prompt(self, languages: Sequence[str], timestamps: bool) -> list[int]:
+        """The start token and what follows before the text; without its last, the model writes timestamps."""
+        prompt = self.family.opening(self.processor, (), languages)
+        return prompt[:-1] if timestamps else prompt
+
+
+def options(decoding: Mapping[str, Any]) -> dict[str, Any]:
+    """The decoding settings as CTranslate2 calls them."""
+    return {"beam_size": 1} | {NAMES[k]: v for k, v in decoding.items() if k in NAMES and v is not None}
+
+
+def load(folder: Path, languages: Sequence[str], threads: int, device: str) -> Running:
+    """The export in `folder`."""
+    from consomme.common.model_files import SOURCE
+    from consomme.families import family_of
+
+    kind = Translator if family_of(folder / SOURCE).task == "nmt" else Recogniser
+    return kind(folder, languages, threads, device)
