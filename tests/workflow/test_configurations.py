@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURATIONS = sorted((REPOSITORY / "config").glob("*.yaml"))
 TRAININGS = {
-    "accent": 3 * (16 + 1 + 1 + 1 + 1),
+    "accent": 3 * (16 + 1 + 1 + 4 + 1 + 1),
     "config": 8 + 8,
     "custom-translator": 3 * (16 + 2),
     "depth": 6 * (1 + 4 + 6 + 1 + 1) + (1 + 4 + 3 * (1 + 6) + 4 + 2 * 6 + 12 + 5 + 5 + 1),
