@@ -35,3 +35,13 @@ use rule average_models as ensemble_models with:
         model=plan.pattern("ensemble"),
     message:
         "ensemble {wildcards.experiment}: {wildcards.model}"
+
+
+# Models and exports → one of them, which has the files of its format.
+use rule average_models as choose_export with:
+    output:
+        provenance="results/{experiment}/models/{model}/provenance.json",
+    wildcard_constraints:
+        model=plan.pattern("choice"),
+    message:
+        "choose {wildcards.experiment}: {wildcards.model}"

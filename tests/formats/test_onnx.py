@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from consomme.families import family_named, family_of, load
-from consomme.formats import format_named, start, write
+from consomme.formats import Asked, format_named, start, write
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -35,7 +35,7 @@ def test_the_graph_says_what_transformers_says(tmp_path, name):
         place = out / str(len(settings))
         place.mkdir(parents=True)
         write(format_named("onnx"), model, place, settings, tmp_path)
-        said = [one.text for one in start(place, ["en"]).decode(waves, ["en"], {"num_beams": 1})]
+        said = [one.text for one in start(place, ["en"]).decode(waves, Asked(["en"], {"num_beams": 1}))]
         apart = sum(
             sum(a != b for a, b in zip(x, y, strict=False)) + abs(len(x) - len(y))
             for x, y in zip(said, wanted, strict=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from consomme.evaluate.metrics import metric_named
-from consomme.formats import format_named, start, write
+from consomme.formats import Asked, format_named, start, write
 
 REAL = Path(os.environ.get("CONSOMME_REAL", "../real")).resolve()
 CHECKPOINT = REAL / "whisper-tiny.en"
@@ -104,5 +104,5 @@ def test_it_hears_in_the_program_that_it_is_for(tmp_path, clips, form, settings)
     if format_named(form).load:
         from consomme.data.audio import decode
 
-        ours = start(folder, ["en"]).decode([decode(path)[0] for path in paths], ["en"], {"num_beams": 1})
+        ours = start(folder, ["en"]).decode([decode(path)[0] for path in paths], Asked(["en"], {"num_beams": 1}))
         assert wer(texts, [one.text for one in ours]) < 15

@@ -34,7 +34,7 @@ def test_a_card_says_what_is_known_and_what_is_not(tree):
         "healed was trained from half",
         "| medical | ",
         "healed keeps balanced on medical within 1",
-        "it says 31 as the model that it was made of says them",
+        "31 of 32 development rows come out word for word",
         "Asked with a beam of 5, its WER on up to 32 development rows is 12.50, with 2 empty answers",
         "base was trained before on opus",
         "someone/base: mit.",

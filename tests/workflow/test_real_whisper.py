@@ -48,8 +48,11 @@ experiments:
       healed: {train: half, distil_from: soup, max_steps: 3, per_device_train_batch_size: 4, window: short, full_windows: 0}
       terse: {prune: soup, vocabulary: {keep: used}}
       small: {export: soup, format: ctranslate2, quantization: int8}
+      phone: {export: soup, format: ggml, quantization: q8_0}
+      least: {average: [soup, small, phone], method: smallest, size: bytes, choose_on: {d: {lose_at_most: 60, of: soup}}}
     claims:
       - {model: soup, keeps: base, on: t, margin: 20}
+      - {model: small, keeps: soup, on: t, margin: 20}
 """
 
 
@@ -74,6 +77,17 @@ def test_a_published_whisper_goes_the_whole_path(empty, checkpoint, language):
     # CTranslate2's copy in 8 bits says nearly what the soup says
     agreement = read_json(results / "current/small/provenance.json")["agreement"]
     assert agreement["same"] >= agreement["examples"] / 2
+    # exports are scored by their own engines as near to it, timed, and the smaller of them is chosen
+    own = words[words.way == ""].set_index("model").value
+    assert abs(own["small"] - own["soup"]) < 10 and abs(own["phone"] - own["soup"]) < 25
+    costs = pd.read_csv(results / "costs.tsv", sep="\t").set_index("model")
+    assert (costs.loc[["small", "phone"], "speed"] > 0).all()
+    assert (costs.loc[["small", "phone"], "bytes"] < 0.8 * costs.bytes["soup"]).all()
+    chosen = read_json(results / "current/least/provenance.json")["chosen"]["ingredients"]
+    assert chosen == [costs.loc[["small", "phone"], "bytes"].idxmin()]
+    ways = [row["how"] for row in read_json(results / "current/phone/provenance.json")["asked_otherwise"]]
+    assert "behind a prompt" in ways and "with timestamps, in the full window" in ways
+    assert {"small.md", "phone.md"} <= {path.name for path in (results / "cards").iterdir()}
     # and the stock pipeline, told nothing but the folder, says it to the letter. By itself it searches with five beams
     hears = pipeline("automatic-speech-recognition", model=str(results / "current/soup"), device="cpu")
     rows = full_windows(empty.folder, "soup")

@@ -15,7 +15,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.families.windows import Window, without
-from consomme.formats import exported_as, start
+from consomme.formats import Asked, exported_as, start
 
 UTTERANCES = 16
 ROUNDS = 2  # per pass, after a warm-up
@@ -177,7 +177,8 @@ class Exported:
     def speaking(self, examples: Examples, decoding: Mapping[str, Any]) -> Callable[[], object]:
         """What makes the hypotheses of all examples once."""
         sources = [examples.rows.source(i) for i in range(len(examples.rows))]
-        return lambda: self.running.decode(sources, examples.languages, decoding)
+        asked = Asked(examples.languages, decoding)
+        return lambda: self.running.decode(sources, asked)
 
 
 def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

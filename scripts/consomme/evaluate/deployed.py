@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
@@ -19,7 +19,7 @@ from consomme.evaluate.inputs import Inputs
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named
 from consomme.families.base import BEYOND_WINDOW, Hypothesis
-from consomme.formats import Running, exported_as, format_named, start, write
+from consomme.formats import Asked, Running, exported_as, format_named, start, write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,8 @@ class Deployed:
         self.running, self.decoding, self.sets, self.languages = running, dict(decoding), dict(sets), list(languages)
         self.normaliser = normaliser
         self._said: dict[str, Said] = {}
-        engine = exported_as(running.folder)
-        self.batch = engine.batch if engine else 1
+        form = exported_as(running.folder)
+        self.batch = form.batch if form else 1
         key = processor_key(running.folder / SOURCE)
         self.inputs = {
             name: Inputs(name, rows, running.family, running.processor, languages, cache, key)
@@ -83,11 +83,12 @@ class Deployed:
         if self.running.family.objective == "seq2seq":
             decoding["max_new_tokens"] = decoding.get("max_new_tokens") or inputs.longest
         window = self.running.window(decoding).alike(self.running.model.config)
+        earlier = inputs.earlier if decoding.get("previous_text") else [[]] * len(inputs.rows)
         found = [Hypothesis("")] * len(inputs.rows)
-        for which in batches(inputs, window, self.batch, self.unheard(name), inputs.languages):
-            sources = [inputs.rows.source(i) for i in which]
-            before = [inputs.earlier[i] for i in which] if decoding.get("previous_text") else ()
-            said = self.running.decode(sources, inputs.languages[which[0]], decoding, before)
+        alike = inputs.languages, [len(tokens) for tokens in earlier]
+        for which in batches(inputs, window, self.batch, self.unheard(name), *alike):
+            asked = Asked(inputs.languages[which[0]], decoding, [earlier[i] for i in which])
+            said = self.running.decode([inputs.rows.source(i) for i in which], asked)
             for i, one in zip(which, said, strict=True):
                 found[i] = one
         say(f"{name}: {len(found)} hypotheses ({time.monotonic() - began:.1f} s)")
@@ -97,23 +98,17 @@ class Deployed:
 CHECKED = 8  # rows that transformers decodes, too
 
 
-def converted(folder: Path, engine: str, place: Path) -> Path:
-    """The checkpoint in `folder`, written for an engine into `place`, float32."""
-    from tempfile import TemporaryDirectory
-
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    with TemporaryDirectory(dir=place.parent) as work:
+def converted(folder: Path, engine: str, place: Path) -> None:
+    """Write the checkpoint in `folder` for an engine into the empty folder `place`, float32."""
+    with TemporaryDirectory() as work:
         write(format_named(engine), folder, place, {}, Path(work))
-    return place
 
 
-def check(deployed: Deployed, job: Job, asked: tuple[str, Any], folder: Path) -> None:
+def check(deployed: Deployed, job: Job, rows: Any, folder: Path) -> None:
     """Say whether transformers and the engine make the same text of the first rows of a set."""
     from consomme.evaluate.evaluator import Evaluator
     from consomme.families import load
 
-    _, rows = asked
     few = {"first rows": rows.select(range(min(CHECKED, len(rows))))}
     own = Deployed(deployed.running, few, job.spec["languages"], deployed.decoding, job.cache).hypotheses("first rows")
     evaluator = Evaluator.open(job, few, folder)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from consomme.common.digest import digest
@@ -137,8 +138,11 @@ def _deployed(job: Job, sets: dict[str, Any], folder: Path) -> Answers | None:
     if exported_as(folder):
         deployed = Deployed.open(job, sets, folder)
     elif named:
-        deployed = Deployed.open(job, sets, converted(folder, named, job.state / "engine"))
-        check(deployed, job, next(iter(sets.items())), folder)
+        job.state.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=job.state, prefix="engine-") as place:  # engines keep all of a model in memory
+            converted(folder, named, Path(place))
+            deployed = Deployed.open(job, sets, Path(place))
+            check(deployed, job, next(iter(sets.values())), folder)
     else:
         return None
     return lambda asked: (deployed.hypotheses(asked), deployed.unheard(asked))

@@ -38,6 +38,8 @@ def asked_otherwise(job: Job, rows: Rows, folder: Path) -> list[dict[str, Any]]:
     wer, found = metric_named("wer"), []
     given = {k: v for k, v in (job.spec.get("decoding") or {}).items() if v is not None}
     for how, more in WAYS.items():
+        if more == {"window": FULL} and not first.running.window(given).short:
+            continue  # it is asked so anyway
         asked = replace(job, spec={**job.spec, "decoding": {**given, **more}})
         deployed = Deployed(
             first.running, {"examples": rows}, asked.spec["languages"], asked.spec["decoding"], job.cache

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class CtcFamily(Family):
     """A family whose tokens are characters in a Wav2Vec2CTCTokenizer; see `Family`."""
 
-    exports: Sequence[str] = ("safetensors", "onnx")
-
     def make_tokenizer(self, out: Path, settings: Mapping[str, Any], texts: Callable[[], Iterator[str]]) -> Any:
         """A tokenizer of the training texts; what it is made of lies in the folder `out`."""
         from consomme.families.settings import merged

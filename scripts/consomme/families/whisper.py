@@ -369,10 +369,8 @@ def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hy
     segments, end, cut = [], tokenizer.convert_tokens_to_ids(END), False
     for segment in found:
         result = segment["result"]  # with fallbacks it has the scores beside it
-        tokens, whole = (
-            segment["tokens"].tolist(),
-            (result["sequences"] if isinstance(result, dict) else result).tolist(),
-        )
+        tokens = segment["tokens"].tolist()
+        whole = (result["sequences"] if isinstance(result, dict) else result).tolist()
         times = [token for token in tokens if token in tokenizer.timestamps]
         # the end that `generate` names where the model wrote none is that of the window
         ended = len(times) > 1 and tokens[-1] in tokenizer.timestamps

@@ -16,10 +16,21 @@ from consomme.common.files import read_json, write_json
 from consomme.common.model_files import HISTORY, SOURCE
 from consomme.common.table import Table
 from consomme.formats import ctranslate2, ggml, onnx
-from consomme.formats.base import Format, Running
+from consomme.formats.base import Asked, Format, Running
 from consomme.formats.safetensors import SAFETENSORS
 
-__all__ = ["TABLE", "Format", "Running", "engines", "exported_as", "format_named", "start", "weights_of", "write"]
+__all__ = [
+    "TABLE",
+    "Asked",
+    "Format",
+    "Running",
+    "engines",
+    "exported_as",
+    "format_named",
+    "start",
+    "weights_of",
+    "write",
+]
 
 FILE = "engine.json"
 

@@ -20,6 +20,21 @@ if TYPE_CHECKING:
 
     from consomme.families.base import Family, Hypothesis
 
+    Sources = Sequence[np.ndarray | str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How some sources are decoded.
+
+    languages: of all of them; none: a recogniser of several hears which. decoding: as in `Family.decode`, and `window`;
+    `Format.lacks` says which settings an engine doesn't have. earlier: for each source the tokens before its start token
+    (`Family.earlier`), or none for all."""
+
+    languages: Sequence[str]
+    decoding: Mapping[str, Any]
+    earlier: Sequence[Sequence[int]] = ()
+
 
 class Running(ABC):
     """An export that its engine has loaded. long: whether it takes audio longer than the model's window."""
@@ -34,18 +49,10 @@ class Running(ABC):
         self.processor: Any = self.family.processor(folder / SOURCE, languages)
 
     @abstractmethod
-    def decode(
-        self,
-        sources: Sequence[np.ndarray | str],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-        earlier: Sequence[Sequence[int]] = (),
-    ) -> list[Hypothesis]:
-        """Hypotheses for some waveforms at the processor's rate or sentences, all in these languages; of a recogniser
-        without languages it hears which. decoding: as in `Family.decode`, and `window`; `Format.lacks` says which of them an
-        engine can't do. earlier: for each source the tokens before its start token (`Family.earlier`)."""
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
+        """Hypotheses for some waveforms at the processor's rate, or sentences."""
 
-    def features(self, sources: Sequence[np.ndarray | str], languages: Sequence[str]) -> list[np.ndarray]:
+    def features(self, sources: Sources, languages: Sequence[str]) -> list[np.ndarray]:
         """What the model's encoder reads of each source."""
         return [self.family.features(self.processor, source, languages) for source in sources]
 
@@ -92,7 +99,9 @@ class Format:
     extra: str = ""  # the package that the engine is in, and the extra of ours that brings it
     decodes: frozenset[str] = frozenset()  # the decoding settings that it has, beside window and max_new_tokens
     settings: type[Section] = Section  # its own keys in a node
-    tasks: Sequence[str] = ()  # asr, nmt: all families of these can be written, and those with the format in `exports`
+    # what all families of can be written: tasks (asr, nmt) and objectives (ctc, ...); others name the format in `exports`
+    tasks: Sequence[str] = ()
+    objectives: Sequence[str] = ()
     # whether these settings keep floating-point weights: nearly equal outputs are then expected
     exact: Callable[[Mapping[str, Any]], bool] = lambda settings: True
     batch: int = 8  # examples at a time, by measurement
@@ -101,7 +110,7 @@ class Format:
 
     def fits(self, family: Family) -> bool:
         """Whether a model of the family can be written."""
-        return self.name in family.exports or family.task in self.tasks
+        return self.name in family.exports or family.task in self.tasks or family.objective in self.objectives
 
     def lacks(self, decoding: Mapping[str, Any]) -> list[str]:
         """The given decoding settings that its engine doesn't have."""

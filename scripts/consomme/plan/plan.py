@@ -317,8 +317,9 @@ class Plan:
         return self.landscapes[f"{RESULTS}/{experiment}/landscape/{digest}.json"]
 
     def pattern(self, stage: str) -> str:
-        """A regular expression for the folders of the models that a stage makes; `ensemble` for averages without weights."""
-        ids = sorted({m.id for m in self.models.values() if ("ensemble" if m.ensemble else m.stage) == stage})
+        """A regular expression for the folders of the models that a stage makes; of averages, those without weights are
+        `ensemble`, and choices among exports `choice`."""
+        ids = sorted({m.id for m in self.models.values() if _makes(m) == stage})
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def corpus_pattern(self, stage: str) -> str:
@@ -398,6 +399,13 @@ class Plan:
                 needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
                 found[f"experiments.{study.name}.decoding.engine: {needs}"] = None
         return list(found)
+
+
+def _makes(model: Model) -> str:
+    """The stage that makes a model, or what of it has a rule of its own."""
+    if model.stage != "average":
+        return model.stage
+    return "ensemble" if model.ensemble else "choice" if model.exported else model.stage
 
 
 def _detail(model: Model, best: bool) -> str:

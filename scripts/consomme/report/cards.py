@@ -125,7 +125,7 @@ def _limits(outcomes: Outcomes, record: Mapping[str, Any], starts: Mapping[str, 
     lines = [f"Measured on {sets} alone; nothing is known of other speakers, subjects, languages and recordings."]
     if agreed := record.get("agreement"):
         lines.append(
-            f"Of {agreed['examples']} development rows it says {agreed['same']} as the model that it was made of says them."
+            f"{agreed['same']} of {agreed['examples']} development rows come out word for word as from the model that it was made of."
         )
     lines += [
         f"Asked {row['how']}, its WER on up to 32 development rows is {row['wer']:.2f}, with {row['empty']} empty answers."

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.files import read_json
 from consomme.common.model_files import SOURCE
-from consomme.formats import exported_as, start
+from consomme.formats import Asked, exported_as, start
 from consomme.transcribe.written import Said
 
 if TYPE_CHECKING:
     import numpy as np
+    from transformers import PreTrainedModel
 
     from consomme.families.base import Family, Hypothesis
 
@@ -29,6 +30,7 @@ class Hearer(ABC):
 
     family: Family
     processor: Any
+    model: PreTrainedModel  # of an export its shape
     languages: Sequence[str]
     most: float
     alone: float
@@ -42,9 +44,13 @@ class Hearer(ABC):
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
         """Of some pieces. Unusable if the model can't take one."""
 
-    @abstractmethod
     def check(self, wave: np.ndarray) -> None:
         """Unusable if the model can't take a piece: it is too short."""
+        import numpy as np
+
+        features = self.family.whole(self.processor, wave, self.languages)
+        for reason in self.family.unheard(self.model, np.array([len(features)])).values():
+            raise Unusable(reason)
 
     def hear(self, waves: Sequence[np.ndarray]) -> list[list[Said]]:
         """The stretches of each piece, with times from the piece's start, and those without text left out."""
@@ -91,13 +97,6 @@ class Checkpoint(Hearer):
             torch.manual_seed(0)  # fallbacks draw: the same text at every call
             return self.family.decode(self.model, self.processor, batch, self.languages, asked)
 
-    def check(self, wave: np.ndarray) -> None:
-        import numpy as np
-
-        features = self.family.whole(self.processor, wave, self.languages)
-        for reason in self.family.unheard(self.model, np.array([len(features)])).values():
-            raise Unusable(reason)
-
 
 class Export(Hearer):
     """A model that its own engine runs."""
@@ -107,23 +106,17 @@ class Export(Hearer):
 
         self.running = start(folder, [], threads, device_named(device))
         self.family, self.processor = recogniser(folder, self.running.family), self.running.processor
+        self.model = self.running.model
         self.languages = [language] if language else languages_of(self.family, folder / SOURCE)
         form = exported_as(folder)
         self.batch = form.batch if form else 1
-        window = _window(self.family, self.processor, self.running.model.config)
+        window = _window(self.family, self.processor, self.model.config)
         self.most, self.alone = (STRETCH if self.running.long else window), window
         times = timed and form is not None and "timestamps" in form.decodes
         self.asked: dict[str, Any] = {"num_beams": beams, "timestamps": True} if times else {"num_beams": beams}
 
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
-        return self.running.decode(waves, self.languages, self.asked)
-
-    def check(self, wave: np.ndarray) -> None:
-        import numpy as np
-
-        features = self.family.whole(self.processor, wave, self.languages)
-        for reason in self.family.unheard(self.running.model, np.array([len(features)])).values():
-            raise Unusable(reason)
+        return self.running.decode(waves, Asked(self.languages, self.asked))
 
 
 def open_model(folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool) -> Hearer:

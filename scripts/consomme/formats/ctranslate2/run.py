@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.formats.base import Running
+from consomme.formats.base import Asked, Running
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from consomme.families.base import Hypothesis
+    from consomme.formats.base import Sources
 
 NAMES = {"num_beams": "beam_size", "length_penalty": "length_penalty"}  # as GenerationConfig calls them -> as it does
 
@@ -25,15 +24,10 @@ class Translator(Running):
         super().__init__(folder, languages)
         self.engine: Any = ctranslate2.Translator(str(folder), device=device, intra_threads=threads)
 
-    def decode(
-        self,
-        sources: Sequence[np.ndarray | str],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-        earlier: Sequence[Sequence[int]] = (),
-    ) -> list[Hypothesis]:
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
         from consomme.families.base import Hypothesis
 
+        languages, decoding = asked.languages, asked.decoding
         tokenizer, most = self.processor, self.most_tokens(decoding)
         tokens = [tokenizer.convert_ids_to_tokens(ids.tolist()) for ids in self.features(sources, languages)]
         # the target's first tokens, such as that of its language, if the family has any: CTranslate2 needs them as prefix
@@ -64,28 +58,17 @@ class Recogniser(Running):
         super().__init__(folder, languages)
         self.engine: Any = ctranslate2.models.Whisper(str(folder), device=device, intra_threads=threads)
 
-    def decode(
-        self,
-        sources: Sequence[np.ndarray | str],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-        earlier: Sequence[Sequence[int]] = (),
-    ) -> list[Hypothesis]:
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
         """With `timestamps` the model writes them, and they are those of the segments."""
         from consomme.families.base import Hypothesis, Segment
         from consomme.families.whisper_tokens import segments
 
-        heard, tokenizer, most = (
-            self._heard(sources, languages, decoding),
-            self.processor.tokenizer,
-            self.most_tokens(decoding),
-        )
-        prompts = [
-            [*before, *self._prompt(spoken, bool(decoding.get("timestamps")))]
-            for before, spoken in zip(
-                earlier or [()] * len(sources), self._spoken(heard, languages, len(sources)), strict=True
-            )
-        ]
+        languages, decoding = asked.languages, asked.decoding
+        tokenizer, most, timed = self.processor.tokenizer, self.most_tokens(decoding), bool(decoding.get("timestamps"))
+        heard = self._heard(sources, languages, decoding)
+        spoken, earlier = self._spoken(heard, languages, len(sources)), asked.earlier or [()] * len(sources)
+        # of one length for all, or CTranslate2 refuses them
+        prompts = [[*before, *self._prompt(own, timed)] for before, own in zip(earlier, spoken, strict=True)]
         # a length that is asked for: the end comes when no more tokens are allowed
         forced = [tokenizer.eos_token_id] if decoding.get("min_new_tokens") else []
         found = self.engine.generate(
@@ -94,15 +77,12 @@ class Recogniser(Running):
         ids = [one.sequences_ids[0] for one in found]
         written = [[i for i in one if i not in tokenizer.timestamps] for one in ids]
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)
-        timed = [
-            [Segment(*found) for found in segments(tokenizer, one)] if decoding.get("timestamps") else [] for one in ids
-        ]
+        parts = [[Segment(*part) for part in segments(tokenizer, one)] if timed else [] for one in ids]
         return [
-            Hypothesis(text.strip(), len(one) >= most, parts)
-            for text, one, parts in zip(texts, ids, timed, strict=True)
+            Hypothesis(text.strip(), len(one) >= most, own) for text, one, own in zip(texts, ids, parts, strict=True)
         ]
 
-    def _heard(self, sources: Sequence[np.ndarray | str], languages: Sequence[str], decoding: Mapping[str, Any]) -> Any:
+    def _heard(self, sources: Sources, languages: Sequence[str], decoding: Mapping[str, Any]) -> Any:
         import ctranslate2
         import numpy as np
 

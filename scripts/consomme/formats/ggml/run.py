@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import atexit
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.formats.base import Running
+from consomme.formats.base import Asked, Running
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from consomme.families.base import Hypothesis
+    from consomme.formats.base import Sources
 
 FILE = "ggml-model.bin"
 GREEDY, BEAM = 0, 1  # its sampling strategies
@@ -26,46 +26,40 @@ class WhisperCpp(Running):
         super().__init__(folder, languages)
         self.threads = threads
         self._engines: dict[int, Any] = {}  # strategy -> the model
+        atexit.register(self._engines.clear)  # the bindings can't free a model once the interpreter is going down
 
-    def decode(
-        self,
-        sources: Sequence[np.ndarray | str],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-        earlier: Sequence[Sequence[int]] = (),
-    ) -> list[Hypothesis]:
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
         """Without its fallbacks to sampling, so that the text is the same at every call; the most tokens are those of a
         segment."""
         from consomme.families.base import Hypothesis, Segment
 
-        beams, found = int(decoding.get("num_beams") or 1), []
-        most = self.most_tokens(decoding)
-        asked = {
-            "language": self._told(languages),
-            "no_timestamps": not decoding.get("timestamps"),
+        decoding, found = asked.decoding, []
+        beams, most = int(decoding.get("num_beams") or 1), self.most_tokens(decoding)
+        settings = {
+            "language": self._told(asked.languages),
             "temperature": 0.0,
             "temperature_inc": 0.0,
             "max_tokens": most if decoding.get("max_new_tokens") else 0,
             "greedy": {"best_of": 1},
             "beam_search": {"beam_size": beams, "patience": -1.0},
         }
-        for number, wave in enumerate(sources):
-            frames = self._frames(len(wave), decoding)
-            before = (
-                {"prompt_tokens": list(earlier[number]), "prompt_n_tokens": len(earlier[number])} if earlier else {}
-            )
+        for wave, before in zip(sources, asked.earlier or [()] * len(sources), strict=True):
+            count = -(-len(wave) // self.processor.feature_extractor.hop_length)
+            long = self.family.long(self.processor, count)
+            frames = None if long else self.window(decoding).frames(count)
+            # without timestamps a long recording would be cut every 30 s, wherever a word is
+            timed = bool(decoding.get("timestamps")) or long
             segments = self._engine(beams).transcribe(
-                wave, **asked, **before, audio_ctx=-(-frames // 2) if frames else 0
+                wave,
+                **settings,
+                no_timestamps=not timed,
+                initial_prompt=self.processor.tokenizer.decode(before, skip_special_tokens=True).strip(),
+                audio_ctx=-(-frames // 2) if frames else 0,
             )
-            said = [Segment(s.t0 / 100, s.t1 / 100, s.text.strip()) for s in segments]
             text = " ".join("".join(segment.text for segment in segments).split())
-            found.append(Hypothesis(text, segments=said if decoding.get("timestamps") else []))
+            parts = [Segment(s.t0 / 100, s.t1 / 100, s.text.strip()) for s in segments] if timed else []
+            found.append(Hypothesis(text, segments=parts))
         return found
-
-    def _frames(self, samples: int, decoding: Mapping[str, Any]) -> int | None:
-        """The window of a recording of so many samples; None: the model's own."""
-        count = -(-samples // self.processor.feature_extractor.hop_length)
-        return None if self.family.long(self.processor, count) else self.window(decoding).frames(count)
 
     def _told(self, languages: Sequence[str]) -> str:
         """The language; `auto` hears which."""

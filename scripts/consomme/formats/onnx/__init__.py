@@ -13,6 +13,7 @@ FORMAT = Format(
     load=load,
     decodes=frozenset(),
     settings=Settings,
+    objectives=("ctc",),
     exact=lambda settings: not settings.get("quantization"),
     batch=8,
     library="onnx",

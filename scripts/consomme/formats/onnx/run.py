@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from consomme.families.windows import without
-from consomme.formats.base import Running
+from consomme.formats.base import Asked, Running
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from consomme.families.base import Hypothesis
+    from consomme.formats.base import Sources
 
 FILE = "model.onnx"
 
@@ -31,21 +31,15 @@ class Ctc(Running):
         wanted = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
         self.session: Any = onnxruntime.InferenceSession(str(folder / FILE), options, providers=[wanted])
 
-    def decode(
-        self,
-        sources: Sequence[np.ndarray | str],
-        languages: Sequence[str],
-        decoding: Mapping[str, Any],
-        earlier: Sequence[Sequence[int]] = (),
-    ) -> list[Hypothesis]:
-        features = self.features(sources, languages)
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
+        features = self.features(sources, asked.languages)
         alone = self.family.padding_matters(self.model.config)
         batches = [[one] for one in features] if alone else [features]
         found = []
         for batch in batches:
             inputs = self.family.collate(self.processor, batch, None)
             called: Any = _Called(self.session, self.model)
-            found += self.family.decode(called, self.processor, inputs, languages, without(decoding))
+            found += self.family.decode(called, self.processor, inputs, asked.languages, without(asked.decoding))
         return found
 
 
