@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from consomme.plan.plan import Plan
+from consomme.plan.problems import ConfigurationError
 
 
 @pytest.fixture
@@ -93,6 +94,17 @@ def test_other_ways_of_decoding_are_left_to_what_is_no_run_of_a_sweep(small):
     evaluations = Plan(small).studies["e"].evaluations
     without = {e.model.name for e in evaluations if e.settings.get("ways") is False}
     assert without and without == {e.model.name for e in evaluations if e.model.run and e.model.run != "best"}
+
+
+def test_other_ways_of_decoding_are_for_the_models_that_are_named(change):
+    def tried(wanted):
+        evaluations = Plan(change({"experiments.e.other_ways": wanted})).studies["e"].evaluations
+        return {e.model.name for e in evaluations if e.settings.get("ways", True)}
+
+    assert tried([]) == set()
+    assert tried(["healed", "tuned/best"]) == {"healed", "tuned/best"}
+    with pytest.raises(ConfigurationError, match=r"other_ways\[0\]: there is no model 'heald' .did you mean 'healed'"):
+        tried(["heald"])
 
 
 def test_a_precision_that_is_not_given_is_no_identity(small, change, digests):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -224,8 +224,7 @@ class Graph:
         for model in scored:
             languages.check(model, every, self.path)
             exporting.check_engine(model, self.experiment.decoding.engine, f"{self.path}.decoding.engine")
-        # other ways of decoding cost as much again, and of the runs of a sweep nobody deploys more than the best
-        chosen = {m.digest for m in scored if m.run in ("", BEST)}
+        chosen = self._in_other_ways(scored)
 
         def evaluation(model: Model) -> Evaluation:
             closed = [t for t in self.data.sealed if model.id not in (opened or {}).get(t, ())]
@@ -236,6 +235,15 @@ class Graph:
             return Evaluation(model, settings | asked | ({} if model.digest in chosen else {"ways": False}), corpora)
 
         return [evaluation(m) for m in scored]
+
+    def _in_other_ways(self, scored: Sequence[Model]) -> set[str]:
+        """The digests of the models that are decoded in other ways, too. By default all but the runs of a sweep: it costs as
+        much again, and of those nobody deploys more than the best."""
+        if (wanted := self.experiment.other_ways) is None:
+            return {m.digest for m in scored if m.run in ("", BEST)}
+        for i, name in enumerate(wanted):
+            among(f"{self.path}.other_ways[{i}]", name, sorted({m.name for m in scored}), "model")
+        return {m.digest for m in scored if m.name in wanted}
 
     def _besides(self) -> list[str]:
         """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them

@@ -130,6 +130,11 @@ class Experiment(Section):
         description="columns of the test sets' tables, such as [age, gender, snr]: errors are reported for each of their values, "
         "of numbers with more than 12 values for each quarter; speaker and language are reported where they are known",
     )
+    other_ways: list[Text] | None = Field(
+        None,
+        description="the models that are decoded in other ways, too (full window, previous text, timestamps), such as [soup, "
+        "tuned/best]; [] for none; default: all but the runs of a sweep",
+    )
     claims: list[Claim] = Field(
         default_factory=list, description="comparisons declared before the run; Holm's correction runs over all of them"
     )
