@@ -92,15 +92,24 @@ class Outcomes:
         return found
 
     @cached_property
-    def chance(self) -> dict[str, list[str]]:
-        """Caution about a choice -> the models chosen so."""
-        found: dict[str, list[str]] = {}
+    def chosen(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """(model, replicate) -> what its provenance says of the choice, for the models that were chosen."""
+        found = {}
         for model in self.models:
             record = Path(model.get("folder") or ".") / "provenance.json"
             chosen = read_json(record).get("chosen") if record.is_file() else None
-            for what in (chosen.get("cautions") or ()) if isinstance(chosen, dict) else ():
-                if model["name"] not in found.setdefault(what, []):
-                    found[what].append(model["name"])
+            if isinstance(chosen, dict):
+                found[model["name"], model["replicate"]] = chosen
+        return found
+
+    @cached_property
+    def chance(self) -> dict[str, list[str]]:
+        """Caution about a choice -> the models chosen so."""
+        found: dict[str, list[str]] = {}
+        for (name, _), chosen in self.chosen.items():
+            for what in chosen.get("cautions") or ():
+                if name not in found.setdefault(what, []):
+                    found[what].append(name)
         return found
 
     @cached_property

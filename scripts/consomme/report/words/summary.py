@@ -10,6 +10,7 @@ import pandas as pd
 from consomme.common.evidence import FEW
 from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import speeds
+from consomme.report.findings.edges import edges
 from consomme.report.findings.means import cost_per_model, mean_scores
 from consomme.report.lineage import final_model, root
 from consomme.report.numbers import metric_title, short
@@ -73,6 +74,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
         shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
         lines.append(f"Diverged in training, and left out of every average: {shown}.")
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
+    lines += edges(outcomes)
     lines += _cut(outcomes)
     lines += odd_rows(outcomes)
     lines += failed(outcomes)
