@@ -44,6 +44,10 @@ except ConsommeError as error:
 
 # closes "(set -x; python -m ...": a job's log begins with its command, and the screen shows only its output
 LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
+# the same for a job that may take several attempts: Snakemake removes the log of the one before, so all are in a second file
+LOGGED_EACH = LOGGED.replace("tee {log:q}", "tee --append {log:q} {log:q}.attempts")
+# opens the command of a job that saves when a scheduler sends a signal: its shell and what writes its log outlive it
+SAVING = "trap '' TERM USR1; "
 
 
 wildcard_constraints:

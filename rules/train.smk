@@ -21,6 +21,7 @@ rule train_model:
     message:
         "train {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        SAVING
+        + "(set -x; python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
-        + LOGGED
+        + LOGGED_EACH

@@ -15,7 +15,7 @@ import pytest
 from consomme.preload import DEVICES, MODULES, OWNER
 
 PROBE = """
-import json, os, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 from consomme.common.errors import ConsommeError
 from consomme.common.stage import main
@@ -33,6 +33,13 @@ def run(job):
         raise RuntimeError("broken")
     if wanted == "die":
         os.kill(os.getpid(), 9)
+    if wanted == "save":
+        def save(number, frame):
+            print("saved", number)
+            raise SystemExit(75)
+        signal.signal(signal.SIGTERM, save)
+        job.out.write_text(str(os.getpid()))
+        time.sleep(60)
     if wanted == "wait":
         job.out.write_text(str(os.getpid()))
         time.sleep(60)
@@ -136,6 +143,24 @@ def test_a_job_ends_when_its_stage_is_killed(place, start):
     stage.kill()
     stage.communicate()
     assert until(lambda: not there(pid))
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_job_may_save_when_its_stage_is_asked_to_end(place, start, forked):
+    (place / "save").unlink(missing_ok=True)
+    stage = start("save", forked)
+    assert until(lambda: (place / "save").exists() and (place / "save").read_text())
+    stage.terminate()
+    assert ended(stage) == (75, "saved 15\n", "")
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_job_that_does_not_ends_at_once(place, start, forked):
+    (place / "wait").unlink(missing_ok=True)
+    stage = start("wait", forked)
+    assert until(lambda: (place / "wait").exists() and (place / "wait").read_text())
+    stage.terminate()
+    assert ended(stage)[0] == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("modules", ["", "no.such.module", "late"])

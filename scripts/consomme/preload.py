@@ -46,8 +46,9 @@ MODULES = "CONSOMME_PRELOAD"  # the modules that it imports
 THREADS = ("_NUM_THREADS", "_MAXIMUM_THREADS")
 DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 PATIENCE = 10.0  # seconds to wait for a server's socket
-TAKEN = b"!"  # sent when the child exists
+TAKEN = struct.Struct("i")  # the child's process number, sent when it exists
 STATUS = struct.Struct("i")
+PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL for a child
 
 
@@ -68,10 +69,13 @@ def hand_over(argv: list[str]) -> int | None:
     with connection:
         try:
             socket.send_fds(connection, [json.dumps([module, argv, threads]).encode() + b"\n"], [0, 1, 2])
-            if not connection.recv(len(TAKEN)):
+            taken = connection.recv(TAKEN.size)
+            if len(taken) < TAKEN.size:
                 return None
         except OSError:  # the server ended before it had a child: a failed import, no memory
             return None
+        (child,) = TAKEN.unpack(taken)
+        _pass_on(child)
         try:
             answer = connection.recv(STATUS.size)
         except ConnectionResetError:
@@ -85,6 +89,17 @@ def hand_over(argv: list[str]) -> int | None:
             signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
+
+
+def _pass_on(child: int) -> None:
+    """Signals to this process are the child's: a training saves at them, other stages end."""
+
+    def send(number: int, frame: Any) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(child, number)
+
+    for number in PASSED_ON:
+        signal.signal(number, send)
 
 
 def _place(owner: str) -> Path:
@@ -132,6 +147,8 @@ def _dial(folder: Path) -> socket.socket:
 # -- the server --------------------------------------------------------------------------------------------------------
 def serve(folder: Path, owner: int) -> None:
     """Fork a child for each job until the process `owner` has ended and no job runs."""
+    for number in PASSED_ON:  # the shell of the stage that started this server may ignore them
+        signal.signal(number, signal.SIG_DFL)
     with socket.socket(socket.AF_UNIX) as listener:
         (folder / "socket").unlink(missing_ok=True)
         listener.bind(str(folder / "socket"))
@@ -176,7 +193,7 @@ def _loop(listener: socket.socket, owner: int) -> None:
                     os.close(file)
                 with suppress(OSError):
                     os.setpgid(pid, pid)  # in the parent too, so that the group can be killed from now on
-                    connection.sendall(TAKEN)
+                    connection.sendall(TAKEN.pack(pid))
                 child = os.pidfd_open(pid)
                 jobs[child] = pid, connection
                 watched.register(child, selectors.EVENT_READ, "ended")

@@ -56,14 +56,15 @@ def test_the_last_good_checkpoint_is_kept(tmp_path, translator, pairs, broken_at
     assert weights_hash(made.out) == weights_hash(stopped.out)
 
 
+@pytest.mark.parametrize("execution", [{}, {"save_minutes": 1e-9}], ids=["by-steps", "by-the-clock-too"])
 @pytest.mark.parametrize(("call", "good"), [(11, 5), (12, 10)])
 def test_a_checkpoint_is_good_when_its_own_weights_gave_a_loss_that_may_be(
-    tmp_path, translator, pairs, broken_at, job, monkeypatch, call, good
+    tmp_path, translator, pairs, broken_at, job, monkeypatch, call, good, execution
 ):
-    """The weights of step 10 give the loss of step 11."""
+    """The weights of step 10 give the loss of step 11. When the clock asks for checkpoints has no part in it."""
     monkeypatch.setattr("consomme.train.arguments.FEWEST", 5)
     broken_at(call)
-    made = job(tmp_path, translator, {"pairs": pairs}, max_steps=20)
+    made = job(tmp_path, translator, {"pairs": pairs}, max_steps=20, execution=execution)
     run(made)
     assert said(made.out)["diverged"] == {"step": call, "loss": "nan", "weights_of_step": good}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,10 +11,11 @@ import time
 import pytest
 
 from consomme.common.digest import digest
-from consomme.train import checkpoints, stage
+from consomme.train import checkpoints, interruption, stage
 from consomme.train.progress import Progress
 
 OPTIONS = {"max_steps": 25, "encoder_layerdrop": 0.3, "lr_scheduler_type": "cosine", "num_train_epochs": None}
+KEPT = {"every": 5, "last": 2, "best": None, "ema": 0.9, "mean": True}
 
 
 class Killed(Exception):
@@ -100,20 +102,102 @@ def test_a_training_killed_after_its_last_step_takes_no_step_too_many(
     assert found == [20, 20] and same_weights(whole.out, made.out)
 
 
-def test_a_process_killed_at_any_moment_loses_at_most_the_steps_since(tmp_path, translator, pairs, job):
-    options = {**OPTIONS, "max_steps": 90}
-    made = job(tmp_path / "killed", translator, {"pairs": pairs}, **options)
+def signalled(made, number):
+    """Exit status and words of a training that gets a signal after its first checkpoint."""
     command = [sys.executable, "-m", "consomme.train", "--spec", json.dumps(made.spec), "--out", str(made.out)]
     command += ["--state", str(made.state), "--cache", str(made.cache), "--threads", "1", "--device", "cpu"]
     command += ["--inputs", *map(str, made.inputs.values())]
     process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE)
     saved = state_of(made) / "checkpoints" / "checkpoint-50"
-    limit = time.monotonic() + 60
+    limit = time.monotonic() + 300
     while not saved.exists() and process.poll() is None and time.monotonic() < limit:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(number)
     said = process.communicate()[1].decode()
-    assert saved.parent.exists() and not made.out.exists(), said
+    assert saved.parent.exists(), said
+    return process.returncode, said
+
+
+def test_a_process_that_is_asked_to_end_saves_says_so_and_goes_on_from_there(tmp_path, translator, pairs, job):
+    options = {**OPTIONS, "max_steps": 300}
+    made = job(tmp_path / "asked", translator, {"pairs": pairs}, **options)
+    status, said = signalled(made, signal.SIGTERM)
+    last = said.splitlines()[-1]
+    assert status == interruption.GO_ON == 75 and "Traceback" not in said
+    assert re.search(r"interrupted by SIGTERM: saved at step \d+ of 300; the same command goes on from there$", last)
+    stage.run(made)
+    whole = job(tmp_path / "whole", translator, {"pairs": pairs}, **options)
+    stage.run(whole)
+    assert same_weights(whole.out, made.out)
+
+
+@pytest.mark.parametrize("number", interruption.SIGNALS)
+def test_after_a_signal_the_current_step_is_the_last_one(tmp_path, recogniser, tones, monkeypatch, capfd, number, job):
+    options = OPTIONS | {"eval_steps": 4, "load_best_model_at_end": True, "checkpoints": KEPT}
+    whole, made = (job(tmp_path / name, recogniser, {"tones": tones}, {"tones": tones}, **options) for name in "ab")
+    stage.run(whole)
+    plain = Progress.on_step_end
+
+    def interrupted(self, args, state, control, **more):
+        if state.global_step == 13:
+            os.kill(os.getpid(), number)
+        plain(self, args, state, control, **more)
+
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+        patched.setattr(Progress, "on_step_end", interrupted)
+        stage.run(made)
+    assert ended.value.code == 75 and signal.getsignal(number) is before
+    assert [p.name for p in (state_of(made) / "checkpoints").iterdir()] == ["checkpoint-13"]
+    assert json.loads((state_of(made) / "progress.jsonl").read_text().splitlines()[-1])["step"] == 13
+    capfd.readouterr()
+    stage.run(made)
+    assert "resuming from checkpoint-13" in capfd.readouterr().err and same_weights(whole.out, made.out)
+    names = [{p.name: p.read_bytes() for p in (j.out / "checkpoints").glob("*.safetensors")} for j in (whole, made)]
+    assert names[0] == names[1] != {}
+
+
+@pytest.mark.parametrize("when", ["before", "last"])
+def test_a_signal_before_the_first_step_or_after_the_last_one(
+    tmp_path, translator, pairs, monkeypatch, capfd, when, job
+):
+    made = job(tmp_path, translator, {"pairs": pairs}, **OPTIONS)
+    patched, name = (stage, "assemble") if when == "before" else (stage, "save")
+    plain = getattr(patched, name)
+
+    def interrupted(*given):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return plain(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(patched, name, interrupted)
+        if when == "before":
+            with pytest.raises(SystemExit) as ended:
+                stage.run(made)
+            assert ended.value.code == 75 and "before the first step" in capfd.readouterr().err
+        else:  # what is left takes no longer than a checkpoint
+            stage.run(made)
+    assert made.out.exists() == (when == "last")
+
+
+def test_checkpoints_are_written_by_the_clock_too(tmp_path, translator, pairs, monkeypatch, capfd, job):
+    made = job(tmp_path / "a", translator, {"pairs": pairs}, execution={"save_minutes": 1e-9}, **OPTIONS)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_after(13, patched)
+        stage.run(made)
+    capfd.readouterr()
+    stage.run(made)
+    assert "resuming from checkpoint-12" in capfd.readouterr().err
+    whole = job(tmp_path / "b", translator, {"pairs": pairs}, **OPTIONS)
+    stage.run(whole)
+    assert same_weights(whole.out, made.out)
+
+
+def test_a_process_killed_at_any_moment_loses_at_most_the_steps_since(tmp_path, translator, pairs, job):
+    options = {**OPTIONS, "max_steps": 90}
+    made = job(tmp_path / "killed", translator, {"pairs": pairs}, **options)
+    _, said = signalled(made, signal.SIGKILL)
+    assert not made.out.exists(), said
     assert "Warning" not in said
     stage.run(made)
     whole = job(tmp_path / "whole", translator, {"pairs": pairs}, **options)

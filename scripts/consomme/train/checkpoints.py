@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consomme.common.files import follow_umask, read_json, write_json
+from consomme.common.files import follow_umask, link_file, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -18,8 +18,8 @@ WEIGHTS = "model.safetensors"
 CONTENT = "content.json"  # file -> size, written last
 
 
-def newest(folder: Path, before: int | None = None) -> Path | None:
-    """The newest whole checkpoint under `folder` (of a step below `before`, if given), else None. Removes incomplete ones."""
+def newest(folder: Path) -> Path | None:
+    """The newest whole checkpoint under `folder`, else None. Removes incomplete ones."""
     whole = {}
     for path in folder.iterdir() if folder.exists() else ():
         found = re.fullmatch(r"checkpoint-(\d+)", path.name)
@@ -27,8 +27,7 @@ def newest(folder: Path, before: int | None = None) -> Path | None:
             whole[int(found[1])] = path
         elif found or path.name == "saving":
             shutil.rmtree(path)
-    found = [step for step in whole if before is None or step < before]
-    return whole[max(found)] if found else None
+    return whole[max(whole)] if whole else None
 
 
 def is_whole(folder: Path) -> bool:
@@ -41,19 +40,34 @@ def is_whole(folder: Path) -> bool:
 
 
 def place(saved: Path, folder: Path) -> None:
-    """Move the checkpoint folder `saved` into `folder`, beside the newest one there; remove older ones."""
+    """Move the checkpoint folder `saved` into `folder`; remove older ones."""
     write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
     follow_umask(saved)
     target = folder / saved.name
     shutil.rmtree(target, ignore_errors=True)
-    keep_newest(folder)
     os.replace(saved, target)
+    for path in folder.glob("checkpoint-*"):
+        if path != target:
+            shutil.rmtree(path)
 
 
-def keep_newest(folder: Path) -> None:
-    """Remove all checkpoints but the newest."""
-    for path in sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]))[:-1]:
-        shutil.rmtree(path)
+def remember(saved: Path, step: int, folder: Path) -> None:
+    """Keep the weights of the checkpoint folder `saved` for the case that the run diverges later. They are its own file
+    until a later checkpoint takes its place."""
+    path = folder / f"weights-{step}.safetensors"
+    path.unlink(missing_ok=True)
+    link_file(saved / WEIGHTS, path)
+
+
+def remembered(folder: Path) -> dict[int, Path]:
+    """Step -> remembered weights, in order."""
+    return dict(sorted((int(p.stem.rpartition("-")[2]), p) for p in folder.glob("weights-*.safetensors")))
+
+
+def forget_older(folder: Path) -> None:
+    """Remove all remembered weights but the newest."""
+    for path in list(remembered(folder).values())[:-1]:
+        path.unlink()
 
 
 def write_weights(model: PreTrainedModel, path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import shutil
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from consomme.common.model_files import ADAPTER, copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import build_once
 from consomme.train.assemble import Made, assemble, develop
+from consomme.train.interruption import Interruption, interruptible
 from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
 from consomme.train.trackers import TENSORBOARD
 
@@ -27,10 +30,13 @@ if TYPE_CHECKING:
     from consomme.train.trackers import Run
     from consomme.train.trainer import AsrNmtTrainer, Diverged
 
+RUNNING = "running.json"
+
 
 def run(job: Job) -> None:
     """Train the job's parent. Computes nothing if the result for these inputs exists."""
-    build_once(job, identity(job), lambda folder, work: build(job, folder, work))
+    with interruptible() as interruption:
+        build_once(job, identity(job), lambda folder, work: build(job, folder, work, interruption))
 
 
 def identity(job: Job) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def identity(job: Job) -> dict[str, Any]:
     return key
 
 
-def build(job: Job, folder: Path, work: Path) -> None:
+def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> None:
     """Fill `folder` with the trained model; checkpoints are in `work` until it is finished."""
     import gc
 
@@ -84,7 +90,7 @@ def build(job: Job, folder: Path, work: Path) -> None:
     while True:
         made = assemble(job, family, parent, device, work, splits)
         try:
-            record = train(made, develop(job, made, parent, work / "best"), job, family, work)
+            record = train(made, develop(job, made, parent, work / "best"), job, family, work, interruption)
             require_finite_weights(made.trainer)
             model = plain(made, work)
             break
@@ -118,16 +124,19 @@ def build(job: Job, folder: Path, work: Path) -> None:
     work.mkdir()
 
 
-def train(made: Made, development: Development | None, job: Job, family: Family, work: Path) -> dict[str, Any]:
+def train(
+    made: Made, development: Development | None, job: Job, family: Family, work: Path, interruption: Interruption
+) -> dict[str, Any]:
     """Train, from the newest whole checkpoint if there is one. The trainer's model then holds the weights to save. Returns
     the record for the provenance."""
     from consomme.train import checkpoints
     from consomme.train.development import best_of, evaluations
     from consomme.train.progress import Progress
+    from consomme.train.saving import MINUTES, Saving
     from consomme.train.trackers import Trackers
 
-    trainer = made.trainer
-    trackers = Trackers(job.spec.get("execution", {}).get("track"))
+    trainer, execution = made.trainer, job.spec.get("execution", {})
+    trackers = Trackers(execution.get("track"))
     progress = Progress(work / "progress.jsonl", family.task == "asr", trackers, tracked(job, work))
     progress.trainer = trainer
     trainer.add_callback(progress)
@@ -135,9 +144,12 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
         development.trainer, development.progress = trainer, progress
         # before the callback that keeps checkpoints: it needs this step's evaluation
         trainer.callback_handler.callbacks.insert(0, development)
+    # after all others: a training that ends with this checkpoint has to have them done
+    trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption))
     checkpoint = checkpoints.newest(work / "checkpoints")
     if checkpoint:
         say(f"resuming from {checkpoint.name}")
+    describe(trainer, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0, work)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.require_finite()
@@ -153,6 +165,25 @@ def train(made: Made, development: Development | None, job: Job, family: Family,
             checkpoints.read_weights(trainer.model, development.weights(best["step"]))
         record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
     return record
+
+
+def describe(trainer: AsrNmtTrainer, first: int, work: Path) -> None:
+    """Write beside progress.jsonl what it doesn't say: the number of steps, the first one of this attempt, when and where it
+    began. `consomme status` reads it."""
+    import torch
+
+    device = trainer.args.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    begun = time.strftime("%Y-%m-%d %H:%M:%S")
+    record = {
+        "steps": trainer.args.max_steps,
+        "first": first,
+        "began": begun,
+        "host": socket.gethostname(),
+        "device": name,
+    }
+    write_json(work / RUNNING, record)
+    say(f"begun {begun} with step {first + 1} on {name} of {record['host']}")
 
 
 def tracked(job: Job, work: Path) -> Run:
@@ -204,11 +235,11 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     from consomme.train import checkpoints
 
     say(f"{error}; the run is recorded as diverged with its last good checkpoint, and soups leave it out")
-    # the loss of a step is computed with the weights before it, which are in the checkpoint of the step before
-    checkpoint = checkpoints.newest(work / "checkpoints", before=error.step - 1)
-    if checkpoint:
-        step = int(checkpoint.name.rpartition("-")[2])
-        checkpoints.read_weights(made.trainer.model, checkpoint / checkpoints.WEIGHTS)
+    # the loss of a step is computed with the weights before it, those of the step before
+    good = {s: path for s, path in checkpoints.remembered(work / "checkpoints").items() if s < error.step - 1}
+    if good:
+        step = max(good)
+        checkpoints.read_weights(made.trainer.model, good[step])
         model = plain(made, work)
     else:
         step, model = 0, load(parent, "cpu")

@@ -91,7 +91,7 @@ class AsrNmtTrainer(Trainer):
         self.last_loss = torch.zeros(())  # sum over the step's batches so far
         self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
         self.tried = -1  # latest step whose weights produced the loss of every batch of the next step
-        self.unproved: int | None = None  # step of a checkpoint whose weights have produced no loss yet
+        self.unproved: int | None = None  # step of remembered weights that have produced no loss yet
         self.utterances, self.batch = 1, 0  # of the step; number of the current batch in it
         if parts.kept:
             parts.kept.trainer = self
@@ -250,7 +250,7 @@ class AsrNmtTrainer(Trainer):
             )
         if step == 0:
             if self.unproved is not None and self.tried >= self.unproved:
-                checkpoints.keep_newest(self.folder)
+                checkpoints.forget_older(self.folder)
                 self.unproved = None
             return
         loss, rate = float(self.bad[1]), self._get_learning_rate()
@@ -280,18 +280,24 @@ class AsrNmtTrainer(Trainer):
         super()._maybe_log_save_evaluate(*given, **more)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write Trainer's checkpoint, whole or not at all. The one before it is kept until these weights produce a good loss."""
+        """Write Trainer's checkpoint, whole or not at all.
+
+        The weights of every `save_steps` are remembered, and those before them until these have produced a good loss: a run
+        that diverges ends with the same weights, whenever signals and the clock asked for checkpoints."""
         self.require_finite()
-        saving = self.folder / "saving"
+        saving, step = self.folder / "saving", self.state.global_step
         shutil.rmtree(saving, ignore_errors=True)
         self.args.output_dir = str(saving)
         try:
             super()._save_checkpoint(model, trial)
         finally:
             self.args.output_dir = str(self.folder)
-        checkpoints.place(saving / f"checkpoint-{self.state.global_step}", self.folder)
+        saved = saving / f"checkpoint-{step}"
+        if step % self.args.save_steps == 0:
+            checkpoints.remember(saved, step, self.folder)
+            self.unproved = step  # see `require_finite`
+        checkpoints.place(saved, self.folder)
         os.rmdir(saving)
-        self.unproved = self.state.global_step  # until then the older one is kept, see `require_finite`
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""

@@ -281,6 +281,11 @@ class TrainNode(Chosen, Node):
         None,
         description="checkpoints kept in addition to the model, for averages within one run; each takes the disk space of a model",
     )
+    save_minutes: Number | None = Field(
+        None,
+        gt=0,
+        description="write a checkpoint to resume from at least this often, beside those after each tenth of the steps. No part of the model's identity; default: 10",
+    )
     track: Literal["tensorboard", "mlflow", "wandb", "trackio"] | None = Field(
         None,
         description="also send the figures of the log to this tracker, which needs the extra of its name; TensorBoard's files are always written. No part of the model's identity",
