@@ -11,11 +11,13 @@ from consomme.common.errors import ConsommeError
 from consomme.common.job import Job
 
 
-def average(tmp_path, folders, diverged=(), **settings):
+def average(tmp_path, folders, diverged=(), quorum=None, **settings):
     for name, folder in folders.items():
         record = {"diverged": {"step": 7, "loss": "nan", "weights_of_step": 0}} if name in diverged else {}
         (folder / "provenance.json").write_text(json.dumps(record))
     spec = {"stage": "average", "digest": "d", "task": "nmt", "settings": settings}
+    if quorum:
+        spec["execution"] = {"quorum": quorum}
     spec["inputs"] = [f"parent/{name}" for name in folders]
     job = Job(
         spec, dict(zip(spec["inputs"], folders.values(), strict=True)), tmp_path / "out", tmp_path, tmp_path, 1, "cpu"
@@ -47,3 +49,11 @@ def test_nothing_left_and_too_few_left_are_errors(tmp_path, checkpoint, some):
         average(tmp_path, folders, ["a", "b"], method="uniform")
     with pytest.raises(ConsommeError, match="takes exactly 2 models, 1 given"):
         average(tmp_path, folders, ["b"], method="interpolate", alpha=0.5)
+
+
+def test_a_quorum_has_to_be_left(tmp_path, checkpoint, some):
+    folders = {name: checkpoint(name, some(seed)) for seed, name in enumerate("abc")}
+    with pytest.raises(ConsommeError, match="quorum: 3 of 3 models are needed, 2 are left: b diverged at step 7"):
+        average(tmp_path, folders, ["b"], quorum=3, method="uniform")
+    _, record = average(tmp_path, folders, ["b"], quorum=2, method="uniform")
+    assert record["left_out"] == {"b": "diverged at step 7"}

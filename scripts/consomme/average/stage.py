@@ -134,7 +134,7 @@ def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:
 
 def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
     """The parents whose training did not diverge, the settings with their weights alone, and name -> reason of those left
-    out. ConsommeError if the base or every ingredient diverged."""
+    out. ConsommeError if the base or every ingredient diverged, or fewer than the quorum are left."""
     parents, settings = job.labelled("parent"), job.spec["settings"]
     base = next(iter(parents)) if settings.get("base") else None
     ingredients = {name: path for name, path in parents.items() if name != base}
@@ -143,6 +143,10 @@ def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[st
         diverged({base: parents[base]})
     if not left_out:
         return parents, settings, {}
+    quorum, left = job.spec.get("execution", {}).get("quorum", 1), len(ingredients) - len(left_out)
+    if left < quorum:
+        listed = ", ".join(f"{name} {why}" for name, why in left_out.items())
+        raise ConsommeError(f"quorum: {quorum} of {len(ingredients)} models are needed, {left} are left: {listed}")
     stay = [name not in left_out for name in ingredients]
 
     def weights(given: Any) -> Any:

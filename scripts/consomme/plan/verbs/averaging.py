@@ -207,6 +207,9 @@ def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: 
     pool = selected(pool, node.where, f"{path}.where")
     made = []
     for values, group in groups(pool, node.by, f"{path}.by"):
+        if (node.quorum or 0) > len(group):
+            names = ", ".join(m.name for m in group)
+            fail(f"{path}.quorum", f"{node.quorum} given, and there are {len(group)} models to average: {names}")
         for candidate in candidates or [node]:
             check_ingredients(candidate, group, f"{path}.choose" if candidates else path)
         settings = settings_of(node)
@@ -290,6 +293,7 @@ def _chosen(
         references=chosen.references,
         corpora=chosen.corpora,
         statistics=statistics,
+        execution={"quorum": quorum} if (quorum := getattr(node, "quorum", None)) else {},
         stage="average",
         **known,
     )
