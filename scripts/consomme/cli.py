@@ -15,6 +15,7 @@ from consomme.common.errors import ConsommeError, exit_on_error
 
 MORE = "snakemake"  # key of a context's meta for the arguments after --
 DRY = {"-n", "--dry-run", "--dryrun"}  # also Snakemake's, after --
+UNLOCK = "--unlock"  # Snakemake's
 
 
 class Group(TyperGroup):
@@ -231,7 +232,7 @@ def run(
     more = [*ctx.meta[MORE], *["--dry-run"] * dry_run]
     if status := snakemake(files, profile, cores, more):
         raise typer.Exit(status)
-    if not DRY & set(more):
+    if not (DRY | {UNLOCK}) & set(more):
         look.answers(found)
 
 
@@ -294,6 +295,24 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
         )
     page = "results/snakemake-report.html"
     raise typer.Exit(snakemake(files, profile, more=[*ctx.meta[MORE], "--report", page]))
+
+
+@app.command(rich_help_panel=RUN)
+def status(
+    config: Config = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write a page, which loads itself anew every few seconds.")
+    ] = None,
+) -> None:
+    """Show what runs, failed, waits and is done, with step, loss, speed and time left of each training.
+
+    It reads the files in results/ alone: also on a login node, while jobs run elsewhere, and without Snakemake."""
+    from consomme.status.jobs import jobs
+    from consomme.status.show import show
+
+    files, found = _plan(config)
+    show(lambda: jobs(found), " ".join(map(str, files)), html, watch)
 
 
 @app.command(rich_help_panel=RUN)

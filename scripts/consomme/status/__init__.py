@@ -1,0 +1,1 @@
+"""What the jobs of a configuration are doing, told by their files alone."""

@@ -1,0 +1,167 @@
+"""What jobs are doing, told by folders made by hand and by a small run."""
+
+import fcntl
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from consomme.cli import app
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+from consomme.status.jobs import jobs
+
+TINY = """
+corpora:
+  train: {source: generated, generator: dosage, domain: general, size: 20}
+  dev:   {source: generated, generator: dosage, domain: general, split: dev, size: 5}
+experiments:
+  e:
+    task: nmt
+    languages: [en, fr]
+    data: {train: train, dev: {d: dev}}
+    models:
+      untrained: {from: {scratch: {family: marian}}}
+      tuned: {train: untrained, max_steps: 200, sweep: {grid: {learning_rate: [1e-4, 2e-4, 3e-4]}}}
+      soup: {average: tuned}
+"""
+
+
+@pytest.fixture
+def plan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY)
+    return Plan(read([Path("tiny.yaml")]))
+
+
+def found(plan, name, verb="train"):
+    (job,) = [j for j in jobs(plan) if (j.name, j.verb) == (name, verb)]
+    return job
+
+
+def run(plan, number):
+    return [m for m in plan.models.values() if m.node == "tuned" and m.run != "best"][number]
+
+
+def begin(model, steps, begun=None):
+    """A training's state folder: (step, seconds since the attempt began), ..."""
+    work = Path("results/e/state", model.id, "0123456789ab", "work")
+    work.mkdir(parents=True)
+    lines = [{"step": s, "loss": 5 - s / 100, "seconds": t} for s, t in steps]
+    (work / "progress.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    begun = {"steps": 200, "first": 0, "device": "cuda", "host": "node7", **(begun or {})}
+    (work / "running.json").write_text(json.dumps(begun))
+    (work.parent / "lock").touch()
+    return work
+
+
+def log(model, text):
+    path = Path("results/e/logs/train", f"{model.id}.log")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def finish(model, **record):
+    Path(model.folder).mkdir(parents=True)
+    Path(model.marker).write_text(json.dumps({"steps": 200, **record}))
+
+
+def test_before_a_run_everything_waits(plan):
+    every = jobs(plan)
+    assert {j.state for j in every} == {"waiting"}
+    wanted = {"prepare": 2, "from": 1, "train": 3, "choose": 1, "average": 1, "landscape": 1, "costs": 1, "report": 1}
+    counted = Counter(j.verb for j in every)
+    assert {verb: counted[verb] for verb in wanted} == wanted and counted["evaluate"] == 5
+
+
+def test_a_training_runs_while_its_lock_is_held(plan):
+    model = run(plan, 0)
+    work = begin(model, [(50, 10.0), (100, 20.0)])
+    with (work.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        job = found(plan, model.name)
+        assert (job.state, job.progress.step, job.progress.steps, job.progress.loss) == ("running", 100, 200, 4.0)
+        assert job.progress.rate == pytest.approx(5.0) and job.progress.left == pytest.approx(20.0)
+        assert job.progress.device == "cuda on node7"
+    assert found(plan, model.name).state == "interrupted"
+
+
+def test_the_speed_is_that_of_the_present_attempt(plan):
+    model = run(plan, 0)
+    work = begin(model, [(50, 2.0), (70, 3.0), (90, 5.0), (110, 10.0)], {"first": 70})
+    assert found(plan, model.name).progress.rate == pytest.approx(4.0)
+    with (work / "progress.jsonl").open("a") as stream:
+        stream.write('{"step": 12')
+    assert found(plan, model.name).progress.step == 110
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "why"),
+    [
+        (
+            "[ 9.0s] e/tuned: interrupted by SIGTERM: saved at step 9 of 200",
+            "interrupted",
+            "interrupted by SIGTERM: sa",
+        ),
+        ("error: corpus 'train': no rows", "failed", "error: corpus 'train': no rows"),
+        ("torch.OutOfMemoryError: CUDA out of memory", "failed", "torch.OutOfMemoryError: CUDA out of memory"),
+        ("[ 9.0s] e/tuned: step 9/200  loss 3.0", "interrupted", ""),  # killed
+    ],
+)
+def test_the_log_says_how_a_job_ended(plan, last, state, why):
+    model = run(plan, 1)
+    log(model, f"+ python -m consomme.train\n[ 0.1s] begun\n{last}\n")
+    job = found(plan, model.name)
+    assert job.state == state and job.why.startswith(why) and bool(job.why) == bool(why)
+
+
+def test_what_is_done_and_what_diverged(plan):
+    finish(run(plan, 0))
+    finish(run(plan, 1), diverged={"step": 17, "loss": "nan", "weights_of_step": 0})
+    Path(run(plan, 0).folder, "progress.jsonl").write_text('{"step": 200, "loss": 1.25, "seconds": 9}\n')
+    assert found(plan, run(plan, 0).name).state == "done" and found(plan, run(plan, 0).name).progress.loss == 1.25
+    assert (found(plan, run(plan, 1).name).state, found(plan, run(plan, 1).name).why) == ("diverged", "at step 17")
+
+
+def test_a_job_without_a_lock_runs_while_its_log_is_young(plan):
+    evaluation = next(e for e in plan.evaluations.values() if e.model.node == "soup")
+    path = Path("results/e/logs/evaluate", f"{evaluation.model.id}.{evaluation.digest}.log")
+    path.parent.mkdir(parents=True)
+    path.write_text("[ 1.0s] dev d: 12.0\n")
+    assert found(plan, "soup", "evaluate").state == "running"
+    os.utime(path, (1, 1))
+    assert found(plan, "soup", "evaluate").state == "interrupted"
+    Path(evaluation.path).parent.mkdir(parents=True)
+    Path(evaluation.path).touch()
+    assert found(plan, "soup", "evaluate").state == "done"
+
+
+def test_the_table_and_the_page_say_the_same(plan):
+    begin(run(plan, 0), [(50, 10.0), (100, 20.0)])
+    log(run(plan, 1), "error: <script>alert(1)</script>\n")
+    result = CliRunner().invoke(app, ["status", "tiny.yaml", "--html", "status.html"])
+    assert result.exit_code == 0
+    page = Path("status.html").read_text()
+    assert 'http-equiv="refresh"' in page and "<script" not in page and "src=" not in page
+    shown = re.sub(r"<[^>]*>", "", page)
+    for text in (result.output, shown):
+        assert "1 failed" in text and "1 interrupted" in text and re.search(r"100/200 .* 4\.0000", text)
+    assert "train e/tuned" in result.output and "evaluate e/tuned × 4" in result.output
+
+
+@pytest.mark.workflow
+@pytest.mark.slow
+def test_after_a_small_run_everything_is_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(TINY.replace("200", "3").replace(", 3e-4", ""))
+    # in processes of their own: no server for later tests
+    done = os.spawnvpe(os.P_WAIT, "consomme", ["consomme", "run", "tiny.yaml", "--cores", "2"], dict(os.environ))
+    assert done == 0
+    every = jobs(Plan(read([Path("tiny.yaml")])))
+    assert {j.state for j in every} == {"done"}
+    trained = [j for j in every if j.verb == "train"]
+    assert [(j.progress.step, j.progress.steps) for j in trained] == [(3, 3)] * 2 and trained[0].progress.loss > 0
