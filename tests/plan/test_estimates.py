@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,8 @@ def test_the_plan_marks_estimates_and_says_once_what_is_missing(small, change, c
     assert lines["tuned"][-2].startswith("~0.") and lines["mean"][-2] == ""
     assert lines["mean"][-4] == "?" and said.count("no job of their kind has ended") == 1
     assert "models to come: about" in said
+    # weights and AdamW's state, 3 MiB, twice, and the last good weights
+    assert re.search(r"checkpoints, .*: about 7 MiB, about \d+ MiB if all 5 run at once", said)
     start = {
         f"{MODELS}/raw": {"from": {"hub": "openai/whisper-tiny"}},
         f"{MODELS}/base": {"train": "raw", "max_steps": 3},

@@ -130,6 +130,15 @@ def test_a_graph_is_followed_to_the_shape_of_each_training(change, tmp_path, mon
     assert healed.weights > healed.gradients  # with the teacher's
 
 
+def test_checkpoints_take_weights_and_state_twice_and_the_last_good_weights(change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = Plan(change({}))
+    estimates = Estimates(plan.models.values())
+    base = node(plan, "base")
+    # AdamW's state is twice the weights
+    assert memory.on_disk(base, estimates) == pytest.approx(7 * estimates.size(base).wide)
+
+
 def test_an_unfetched_checkpoint_is_unknown(change):
     plan = Plan(
         change(

@@ -112,6 +112,10 @@ def _left(models: Iterable[Model], estimates: Estimates) -> str:
     sizes = [s.value * (1 + _kept(m.identity["settings"])) for m in todo if (s := estimates.size(m))]
     known = [_time(sum(hours))] * bool(hours) + [_size(sum(sizes))] * bool(sizes)
     lines = [f"models to come: {', '.join(known)}"] if known else []
+    states = [bytes_ for m in todo if m.stage == "train" and (bytes_ := memory.on_disk(m, estimates))]
+    if states:
+        together = f", {_size(sum(states))} if all {len(states)} run at once" if len(states) > 1 else ""
+        lines.append(f"checkpoints, until a training has ended: {_size(max(states))}{together}")
     if len(hours) < len(todo):
         lines.append(f"hours {MISSING}: no job of their kind has ended here yet")
     if len(sizes) < len(todo):
@@ -168,15 +172,24 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
             found += [p for p in _folders(f"{experiment}/{kind}") if p.name not in ids]
     total = 0
     for path in found:
-        # files under models and state may be hard links to each other; divide by the number of links
-        size = sum(f.stat().st_size / f.stat().st_nlink for f in path.rglob("*") if f.is_file())
-        total += size
+        total += (size := _bytes(path))
         print(f"{size / 2**20:8.1f} MiB  {path}")
         if remove:
             shutil.rmtree(path)
     print(
         f"{total / 2**20:8.1f} MiB in {len(found)} folders {'removed' if remove else 'not used; --yes (make: YES=1) removes them'}"
     )
+    for path in _folders("."):
+        if path.name not in (*by_experiment, "prepared", "dag"):
+            what = (
+                "kept to save time, and computed again when needed" if path.name == "cache" else "of another experiment"
+            )
+            print(f"{_bytes(path) / 2**20:8.1f} MiB  {path}, not looked at: {what}")
+
+
+def _bytes(folder: Path) -> float:
+    """The size of a folder. Files under models and state may be hard links to each other: each counts as its share."""
+    return sum(f.stat().st_size / f.stat().st_nlink for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
 def _folders(place: str) -> list[Path]:

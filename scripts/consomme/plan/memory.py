@@ -67,6 +67,13 @@ def of(model: Model, estimates: Estimates) -> Memory | None:
     return replace(found, weights=found.weights + teachers)
 
 
+def on_disk(model: Model, estimates: Estimates) -> float | None:
+    """The most bytes that a training's checkpoints take while it runs: two, of which one is being written, and the weights
+    that it falls back to if it diverges. None where its memory isn't known."""
+    found, size = of(model, estimates), estimates.size(model)
+    return 3 * size.wide + 2 * found.optimizer if found and size else None
+
+
 def needed(
     parameters: float,
     config: Mapping[str, Any],
