@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from consomme.common.errors import ConsommeError
 
+PROFILES = ("profile.yaml", "config.yaml")
+MAPS = ("--set-resources", "--set-threads", "--default-resources")
 CLONE = Path(__file__).resolve().parents[2]  # has Snakefile, rules, profiles and config next to scripts/
 
 
@@ -49,8 +55,9 @@ def snakemake(
 
     Ctrl-C reaches Snakemake from the terminal, and SIGTERM is passed on. In both cases this process waits until Snakemake
     has ended its jobs."""
-    command = [sys.executable, "-m", "snakemake", *more, "--snakefile", str(file_of("Snakefile"))]
-    command += ["--profile", str(profile_folder(profile)), *(["--cores", cores] if cores else [])]
+    folder = profile_folder(profile)
+    command = [sys.executable, "-m", "snakemake", *laid_over(folder, more), "--snakefile", str(file_of("Snakefile"))]
+    command += ["--profile", str(folder), *(["--cores", cores] if cores else [])]
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
     # `python` in jobs is this interpreter, also if its environment isn't active
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -60,4 +67,38 @@ def snakemake(
         status = process.wait()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if status and any(Path(".snakemake/locks").glob("*")):
+        again = ["consomme", "run", *map(str, config), "--profile", profile, "--", "--unlock"]
+        print(
+            "This folder is locked: a Snakemake works in it, or one that was killed has left its lock. If none runs here, on "
+            f"any machine, take the lock away and start again: {shlex.join(again)}",
+            file=sys.stderr,
+        )
     return status if status >= 0 else 128 - status
+
+
+def laid_over(profile: Path, more: Sequence[str]) -> list[str]:
+    """Arguments of Snakemake in which maps, such as --set-resources, begin with the profile's entries. Snakemake takes a map
+    of the command line instead of the profile's: a training with more memory would lose its GPU."""
+    file = next((f for name in PROFILES if (f := profile / name).is_file()), None)
+    given = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    found: list[str] = []
+    for argument in more:
+        option, equals, value = argument.partition("=")
+        entries = given.get(option.removeprefix("--")) if option in MAPS else None
+        if entries is None:
+            found.append(argument)
+        else:
+            found += [option, *_entries(entries), *([value] if equals else [])]
+    return found
+
+
+def _entries(found: Mapping[str, Any], before: str = "") -> list[str]:
+    """A profile's map as Snakemake's command line has it: KEY=VALUE, RULE:KEY=VALUE."""
+    entries: list[str] = []
+    for key, value in found.items():
+        if isinstance(value, Mapping):
+            entries += _entries(value, f"{key}:")
+        else:
+            entries.append(f"{before}{key}={value}")
+    return entries

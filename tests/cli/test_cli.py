@@ -16,6 +16,7 @@ import consomme
 from consomme.cli import app
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
+from consomme.workflow import laid_over
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = """
@@ -97,6 +98,62 @@ def test_clean_lists_and_removes_only_when_told(tiny, monkeypatch):
     old.mkdir(parents=True)
     assert "base-000000000000" in said("clean", tiny)[0] and old.exists()
     assert said("clean", tiny, "--yes")[1] == 0 and not old.exists()
+
+
+def test_clean_says_what_it_does_not_look_at(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    for name in ("cache/features", "another/models"):
+        (tiny.parent / "results" / name).mkdir(parents=True)
+        (tiny.parent / "results" / name / "file").write_bytes(bytes(2**21))
+    text, _ = said("clean", tiny, "--yes")
+    assert "2.0 MiB  results/another, not looked at: of another experiment" in text
+    assert "2.0 MiB  results/cache, not looked at: kept to save time" in text
+    assert (tiny.parent / "results/another/models/file").exists()
+
+
+def test_what_is_given_to_snakemake_is_laid_over_the_profiles_maps(tmp_path):
+    (tmp_path / "profile.yaml").write_text(
+        "jobs: 4\nset-resources:\n  train_model:\n    gpu: 1\n    mem_mb: 1000 * attempt\nset-threads:\n  train_model: 8\n"
+    )
+    given = ["--set-resources", "train_model:mem_mb=5", "--retries", "3", "--set-threads=start_model=2", "--quiet"]
+    assert laid_over(tmp_path, given) == [
+        *("--set-resources", "train_model:gpu=1", "train_model:mem_mb=1000 * attempt", "train_model:mem_mb=5"),
+        *("--retries", "3", "--set-threads", "train_model=8", "start_model=2", "--quiet"),
+    ]
+    assert laid_over(tmp_path / "absent", given) == given
+
+
+def test_snakemake_reads_it_so(tmp_path):
+    from snakemake.cli import parse_set_resources
+
+    entries = laid_over(ROOT / "profiles/slurm", ["--set-resources", "train_model:runtime=5"])[1:]
+    training = parse_set_resources(entries)["train_model"]
+    assert {name: training[name].raw for name in ("runtime", "gpu")} == {"runtime": 5, "gpu": 1}
+
+
+def test_who_finds_a_lock_is_told_how_to_take_it_away(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    (tiny.parent / ".snakemake/locks").mkdir(parents=True)
+    (tiny.parent / ".snakemake/locks/0.output.lock").touch()
+    monkeypatch.setattr("consomme.workflow.subprocess.Popen", Refusing)
+    text, status = said("run", tiny, "--profile", "slurm")
+    assert status == 1 and f"start again: consomme run {tiny} --profile slurm -- --unlock\n" in text
+
+
+class Refusing:
+    """A Snakemake that ends with an error."""
+
+    def __init__(self, *given, **more):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def wait(self):
+        return 1
 
 
 def test_clean_keeps_what_an_overlay_made(tiny, monkeypatch):

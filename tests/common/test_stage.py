@@ -92,6 +92,19 @@ def test_a_second_process_waits_and_computes_nothing(tmp_path):
     assert sorted(answers.get(timeout=5) for _ in processes) == [False, True]
 
 
+def test_what_is_finished_is_read_without_a_lock(tmp_path, monkeypatch):
+    """As a second user reads it, who may not open another's files for writing."""
+    assert build_once(job(tmp_path), {}, lambda folder, work: (folder / "model").write_text("weights"))
+    monkeypatch.setattr("consomme.common.stage.FileLock", _refused)
+    assert not build_once(job(tmp_path), {}, _slowly)
+    with pytest.raises(ConsommeError, match=r"lock: may not be written by this user.*umask 002"):
+        build_once(job(tmp_path), {"another": "key"}, _slowly)
+
+
+def _refused(path):
+    raise PermissionError(13, "Permission denied", str(path))
+
+
 def test_a_users_error_has_no_traceback(capsys):
     def run(found):
         raise ConsommeError("margin: -1 given; allowed: 0 or more")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from consomme.common.digest import canonical
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import defaults
-from consomme.families import TABLE, family_named, family_of, load, surgery
+from consomme.families import TABLE, device_named, family_named, family_of, load, surgery
 from consomme.families.base import value_of
 
 MADE = [name for name in TABLE if TABLE[name].scratch]
@@ -279,3 +279,29 @@ def test_settings_may_come_as_a_jobs_json_has_them(name, recipe, tmp_path):
     family.create(tmp_path / "c", {**settings, ranges[0]: 1}, tokenizer, texts, languages, 1)
     with pytest.raises(ConsommeError, match="refuses these settings"):
         family.create(tmp_path / "d", {**settings, ranges[0]: "much"}, tokenizer, texts, languages, 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "wanted"),
+    [
+        ({}, "cpu"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "cpu"),  # no job of Slurm
+        ({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": ""}, "cpu"),  # one without a GPU
+        ({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "NoDevFiles"}, "cpu"),
+        ({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "0", "CONSOMME_DEVICE": "cpu"}, "cpu"),
+        ({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "1,2"}, None),
+        ({"SLURM_JOB_ID": "1", "CUDA_VISIBLE_DEVICES": "MIG-1a2b"}, None),
+    ],
+)
+def test_a_gpu_that_slurm_gave_has_to_be_of_use(monkeypatch, environment, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "CONSOMME_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if wanted:
+        assert device_named("auto") == wanted
+    else:
+        with pytest.raises(ConsommeError, match=r"Slurm gave this job GPU .* finds no CUDA .* CONSOMME_DEVICE=cpu"):
+            device_named("auto")
+    assert device_named("cuda") == "cuda"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from consomme.common.digest import canonical, digest
-from consomme.common.errors import exit_on_error
+from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import link_tree, whole_folder
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
@@ -24,21 +25,48 @@ def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
     `build(folder, work)` fills the empty `folder`; `work` is a folder for checkpoints that survives a kill and is
     passed again at the next try. The finished folder is kept under `job.state/KEY/finished`, and `job.out` links to its
     files: a job that is started again with the same inputs reuses it and computes nothing. A second process with the
-    same key waits for the first. Returns whether it was built now."""
+    same key waits for the first. What is finished is only read: it may belong to another user. Returns whether it was built
+    now."""
     place = job.state / digest(key)
-    place.mkdir(parents=True, exist_ok=True)
-    finished = place / "finished"
-    with FileLock(place / "lock"):
-        built = not finished.exists()
-        if built:
-            (place / "key.json").write_text(canonical(key) + "\n", encoding="utf-8")
-            work = place / "work"
-            work.mkdir(exist_ok=True)
-            with whole_folder(finished) as folder:
-                build(folder, work)
-    link_tree(finished, job.out)
+    finished, built = place / "finished", False
+    if not finished.exists():
+        with _alone(place):
+            built = not finished.exists()
+            if built:
+                (place / "key.json").write_text(canonical(key) + "\n", encoding="utf-8")
+                work = place / "work"
+                work.mkdir(exist_ok=True)
+                with whole_folder(finished) as folder:
+                    build(folder, work)
+    with _written_to(job.out):
+        link_tree(finished, job.out)
     say(f"{'made' if built else 'found, nothing to compute:'} {job.out}")
     return built
+
+
+@contextmanager
+def _alone(place: Path) -> Generator[None]:
+    """No other process works in `place` meanwhile. Waits for another that does."""
+    with _written_to(place):
+        place.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place / "lock")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _written_to(path: Path) -> Generator[None]:
+    """ConsommeError where this user may not write what belongs to another."""
+    try:
+        yield
+    except PermissionError as error:
+        raise ConsommeError(
+            f"{error.filename or path}: may not be written by this user. Who shares a folder of results needs a common group, "
+            "the folder's setgid bit, and umask 002 (docs/clusters.md)"
+        ) from None
 
 
 def main(run: Callable[[Job], None], description: str, argv: list[str] | None = None) -> None:

@@ -6,6 +6,9 @@ configurations and whose object is a `Family`. Nothing here imports torch before
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,12 +122,25 @@ def family_published(name: str) -> Family | None:
 
 
 def device_named(name: str) -> str:
-    """`auto` is cuda where there is one and cpu elsewhere; any other name stands for itself."""
+    """`auto` is what CONSOMME_DEVICE says, else cuda where there is one and cpu elsewhere; any other name stands for itself.
+
+    ConsommeError where Slurm gave the job a GPU that torch can't use: it would compute for days what takes hours."""
+    if name == "auto":
+        name = os.environ.get("CONSOMME_DEVICE", "auto")
     if name != "auto":
         return name
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if "SLURM_JOB_ID" in os.environ else ""
+    if re.match(r"\d|GPU|MIG", given):
+        raise ConsommeError(
+            f"Slurm gave this job GPU {given} of {socket.gethostname()}, and torch {torch.__version__} finds no CUDA there: is "
+            "the driver too old, or this torch made for processors (docs/install.md)? To use the processor, take `gpu` out of "
+            "the profile's set-resources, or set CONSOMME_DEVICE=cpu"
+        )
+    return "cpu"
 
 
 def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
