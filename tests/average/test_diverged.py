@@ -1,4 +1,4 @@
-"""Runs that diverged are left out of every average."""
+"""Runs that diverged, or were stopped early, are left out of every average."""
 
 import json
 
@@ -11,9 +11,10 @@ from consomme.common.errors import ConsommeError
 from consomme.common.job import Job
 
 
-def average(tmp_path, folders, diverged=(), quorum=None, **settings):
+def average(tmp_path, folders, diverged=(), stopped=None, quorum=None, **settings):
     for name, folder in folders.items():
         record = {"diverged": {"step": 7, "loss": "nan", "weights_of_step": 0}} if name in diverged else {}
+        record |= {"stopped": {"step": stopped[name]}} if name in (stopped or {}) else {}
         (folder / "provenance.json").write_text(json.dumps(record))
     spec = {"stage": "average", "digest": "d", "task": "nmt", "settings": settings}
     if quorum:
@@ -41,6 +42,14 @@ def test_its_weight_goes_with_it(tmp_path, checkpoint, some):
     found, _ = average(tmp_path, folders, ["a"], method="weighted", weights={"layer.*": [9.0, 1.0, 3.0]})
     wanted = 0.25 * tensors["b"]["layer.bias"].astype(np.float64) + 0.75 * tensors["c"]["layer.bias"]
     np.testing.assert_allclose(found["layer.bias"], wanted, rtol=1e-6)
+
+
+def test_a_run_that_its_sweep_stopped_is_left_out_too(tmp_path, checkpoint, some):
+    tensors = {name: some(seed) for seed, name in enumerate("abc")}
+    folders = {name: checkpoint(name, found) for name, found in tensors.items()}
+    found, record = average(tmp_path, folders, ["b"], {"a": 200}, method="uniform")
+    np.testing.assert_array_equal(found["layer.bias"], tensors["c"]["layer.bias"])
+    assert record["left_out"] == {"a": "stopped at step 200", "b": "diverged at step 7"}
 
 
 def test_nothing_left_and_too_few_left_are_errors(tmp_path, checkpoint, some):

@@ -136,6 +136,16 @@ def test_best_takes_the_first_of_equals_and_its_files(tmp_path, parents):
     assert weights[DIAL][0] == 0.5
 
 
+def test_best_tells_which_runs_go_on_after_a_rung(tmp_path, parents):
+    found = parents(a=0.0, b=0.5, twin=0.5, worst=3.0)
+    for name, path in found.items():
+        (path / "provenance.json").write_text(json.dumps({"digest": f"of-{name}"}))
+    chosen, _ = _make("best_run", found, Dial(), tmp_path, keep=2)
+    assert [one["digest"] for one in chosen["ranked"]] == ["of-b", "of-twin", "of-a", "of-worst"]
+    assert [one["score"] for one in chosen["ranked"]] == [0.25, 0.25, 1.0, 4.0]
+    assert chosen["keep"] == 2 and chosen["ingredients"] == ["b"]
+
+
 @pytest.mark.parametrize("method", ["best_run", "greedy", "smallest"])
 def test_a_score_that_is_no_number_is_never_the_best(job, parents, tmp_path, method):
     from consomme.evaluate.judge import Judge

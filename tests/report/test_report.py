@@ -468,6 +468,26 @@ def test_a_diverged_run_is_named_in_the_summary(tree):
     assert wanted in (OUT / "summary.md").read_text() and wanted in (OUT / "report.html").read_text()
 
 
+def test_runs_that_a_sweep_stopped_are_told_and_left_out_of_the_median(tree):
+    runs = [m for m in tree["models"] if m["node"] == "tuned" and m["run"] not in ("", "best")]
+    (stopped,) = {m["name"] for m in runs if m["run"].endswith("0.0001")}
+    for run in runs:
+        Path(run["folder"]).mkdir(parents=True, exist_ok=True)
+        record = {"stopped": {"step": 200}} if run["name"] == stopped else {}
+        (Path(run["folder"]) / "provenance.json").write_text(json.dumps(record))
+    report(tree)
+    told = "tuned: of 9 runs 3 at step 200 were stopped, and left out of every average and of tuned/best."
+    page = (OUT / "report.html").read_text()
+    assert told in (OUT / "summary.md").read_text() and told in page
+    assert f'{stopped} <span class="soft">stopped at step 200</span>' in page
+    rows = [r for r in table("scores.tsv") if (r["split"], r["set"], r["metric"]) == ("test", "medical", "bleu")]
+    left = [float(r["value"]) for r in rows if r["model"] in {m["name"] for m in runs} - {stopped}]
+    # of two runs a replicate, the median is the mean
+    line = re.search(r"tuned, median of its whole runs</td>.*", page)[0]
+    assert len(left) == 6 and f">{sum(left) / 6:.2f}<" in line
+    assert {r["name"] for r in table("runs.tsv") if r["stopped_at"] == "200"} == {stopped}
+
+
 def test_rows_not_taken_and_hypotheses_cut_are_told_with_their_share(tree):
     sizes = {}
     for model in tree["models"]:

@@ -107,13 +107,11 @@ class Place:
         return Place(folder, self.repository)
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Place:
-    """The recordings' experiment, run to its end."""
+def record(folder: Path) -> None:
+    """Write the recordings: noise of two pitches, for two words."""
     import numpy as np
     import soundfile
 
-    folder = tmp_path_factory.mktemp("finished")
     rng = np.random.default_rng(1)
     for name, numbers in (("recordings", range(10)), ("more", range(2))):
         (folder / name).mkdir()
@@ -121,7 +119,13 @@ def finished(tmp_path_factory) -> Place:
             for i in numbers:
                 wave = rng.normal(0, 0.1, 12000) * np.sin(np.arange(12000) * (0.1 if word == "one" else 0.3))
                 soundfile.write(folder / name / f"{word}_ann_{i}.wav", wave, 16000, subtype="PCM_16")
-    place = Place(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Place:
+    """The recordings' experiment, run to its end."""
+    place = Place(tmp_path_factory.mktemp("finished"))
+    record(place.folder)
     place.write(RECORDINGS)
     place.run()
     return place
@@ -137,3 +141,11 @@ def place(finished, tmp_path) -> Place:
 def empty(tmp_path) -> Place:
     """A place where nothing has run."""
     return Place(tmp_path)
+
+
+@pytest.fixture
+def recorded(empty) -> Place:
+    """A place with the recordings and the configuration, where nothing has run."""
+    record(empty.folder)
+    empty.write(RECORDINGS)
+    return empty

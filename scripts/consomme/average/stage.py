@@ -21,7 +21,7 @@ from consomme.common.files import hash_file, read_json, whole_folder, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.model_files import ADAPTER, KEPT, config
-from consomme.common.provenance import contents, diverged, write_provenance
+from consomme.common.provenance import contents, unfinished, write_provenance
 from consomme.common.settings import checked
 from consomme.common.stage import build_once
 from consomme.evaluate.batch_norms import Statistics, needed, running_means
@@ -32,7 +32,7 @@ from consomme.weights.tensors import SINGLE
 
 def run(job: Job) -> None:
     """Average the job's parents by the method of the settings."""
-    settings, parents = job.spec["settings"], without_diverged(job)[0]
+    settings, parents = job.spec["settings"], without_unfinished(job)[0]
     method = method_named(settings["method"])
     method.check_parents(len(parents) - bool(settings.get("base")))
     set_threads(job.threads)
@@ -62,7 +62,7 @@ def key(job: Job) -> dict[str, Any]:
 
 def build(job: Job, folder: Path) -> None:
     """Fill the empty `folder` with the model and its provenance."""
-    parents, settings, left_out = without_diverged(job)
+    parents, settings, left_out = without_unfinished(job)
 
     judges: list[Any] = []
 
@@ -132,15 +132,15 @@ def is_parent(mix: Mix, method: Method, chosen: Mapping[str, Any]) -> bool:
     return len(chosen.get("ingredients") or ()) == 1 and not mix.base and not method.keeps
 
 
-def without_diverged(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
-    """The parents whose training did not diverge, the settings with their weights alone, and name -> reason of those left
-    out. ConsommeError if the base or every ingredient diverged, or fewer than the quorum are left."""
+def without_unfinished(job: Job) -> tuple[dict[str, Path], dict[str, Any], dict[str, str]]:
+    """The parents whose training reached its end, the settings with their weights alone, and name -> reason of those left
+    out. ConsommeError if the base diverged, no ingredient reached its end, or fewer than the quorum did."""
     parents, settings = job.labelled("parent"), job.spec["settings"]
     base = next(iter(parents)) if settings.get("base") else None
     ingredients = {name: path for name, path in parents.items() if name != base}
-    left_out = diverged(ingredients)
+    left_out = unfinished(ingredients)
     if base:
-        diverged({base: parents[base]})
+        unfinished({base: parents[base]}, ["diverged"])
     if not left_out:
         return parents, settings, {}
     quorum, left = job.spec.get("execution", {}).get("quorum", 1), len(ingredients) - len(left_out)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +23,7 @@ from consomme.common.log import say
 
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
+UNFINISHED = ("diverged", "stopped")  # entries of a training that has not reached its end
 PACKAGES = (
     "ctranslate2",
     "datasets",
@@ -82,13 +83,14 @@ def contents(job: Job) -> dict[str, Any]:
     }
 
 
-def diverged(models: Mapping[str, Path]) -> dict[str, str]:
-    """Name -> `diverged at step N`, for each model whose training diverged. ConsommeError if all of them did."""
+def unfinished(models: Mapping[str, Path], kinds: Sequence[str] = UNFINISHED) -> dict[str, str]:
+    """Name -> `diverged at step N` or `stopped at step N`, for each model whose training diverged or was stopped by its sweep.
+    ConsommeError if none is left."""
     found = {}
     for name, path in models.items():
         record = read_json(path / NAME) if (path / NAME).is_file() else {}
-        if record.get("diverged"):
-            found[name] = f"diverged at step {record['diverged']['step']}"
+        if why := next((kind for kind in kinds if record.get(kind)), None):
+            found[name] = f"{why} at step {record[why]['step']}"
     listed = ", ".join(f"{name} {why}" for name, why in found.items())
     if found and len(found) == len(models):
         raise ConsommeError(f"nothing is left to average: {listed}")

@@ -14,7 +14,7 @@ import yaml
 from consomme.common import extras
 from consomme.doctor.finding import Asked, Finding, size
 from consomme.formats import TABLE as FORMATS
-from consomme.plan import memory
+from consomme.plan import memory, rungs
 from consomme.plan.estimates import Estimates
 
 PATIENCE = 5.0  # seconds to wait for the hub
@@ -177,8 +177,10 @@ def written(asked: Asked) -> tuple[float, str]:
     two checkpoints, with the optimizer's state, until it ends; the largest training is counted so."""
     sizes = _sizes(asked)
     unknown = sum(size is None for size in sizes.values())
+    # a run at a rung leaves its state, too; of one that has been stopped there are links alone
+    copies = {m.id: rungs.share(m) * (STATES if "until" in m.identity else 1) for m in asked.models}
     largest = max((sizes[m.id] or 0.0 for m in asked.models if m.stage == "train"), default=0.0)
-    total = sum(size or 0.0 for size in sizes.values()) + largest * (STATES - 1) * CHECKPOINTS
+    total = sum((size or 0.0) * copies[name] for name, size in sizes.items()) + largest * (STATES - 1) * CHECKPOINTS
     return total, f"{unknown} models of unknown size" if unknown else ""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.files import read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.provenance import diverged, weights_hash
+from consomme.common.provenance import unfinished, weights_hash
 from consomme.common.stage import build_once
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def run(job: Job) -> None:
     alpha * other; ranked, orders: {order: names, losses: of the mean of the first k} by loss and at random.
 
     A killed job repeats no finished evaluation: the evaluator stores them by content."""
-    left_out = diverged(job.labelled("parent"))
+    left_out = unfinished(job.labelled("parent"))
     parents = {name: path for name, path in job.labelled("parent").items() if name not in left_out}
     # what is made is a file, which lies in the folder of all landscapes
     build_once(

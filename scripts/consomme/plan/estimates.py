@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.families import TABLE as FAMILIES
+from consomme.plan import rungs
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.schema.training import BATCHES
 from consomme.plan.verbs.starting import key_in_scratch
@@ -118,6 +119,8 @@ class Estimates:
         seconds = wall_seconds(done)
         if seconds is None or model.stage != "train":
             return seconds
+        if done.before:  # it may have been stopped, which takes no time
+            return None
         (unit, ours), (other, theirs) = _read(model), _read(done)
         if unit != other:
             return None
@@ -198,9 +201,11 @@ def _kind(model: Model) -> tuple[Any, ...]:
 
 
 def _read(model: Model) -> tuple[tuple[str, ...], float]:
-    """The unit and amount of the data that a training reads: steps of a batch, or passes over its data."""
+    """The unit and amount of the data that a training reads: steps of a batch, or passes over its data. Of a rung, as many
+    as all its jobs read in the mean: those of the runs that have been stopped read nothing."""
     settings = model.identity["settings"]
     if settings["max_steps"] is None:
         return ("epochs",), settings["num_train_epochs"]
     batch = next(key for key in BATCHES if settings[key] is not None)
-    return ("steps", batch), settings["max_steps"] * settings["gradient_accumulation_steps"] * settings[batch]
+    taken = rungs.steps(model) * rungs.share(model)
+    return ("steps", batch), taken * settings["gradient_accumulation_steps"] * settings[batch]

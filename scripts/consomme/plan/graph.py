@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from consomme.plan import experiments, languages, relabelled
+from consomme.plan import experiments, halving, languages, relabelled, rungs
 from consomme.plan.corpora import Corpora
 from consomme.plan.experiment_data import ExperimentData
 from consomme.plan.items import BEST, Evaluation, Model, Prepared
@@ -15,6 +15,7 @@ from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import (
     VERBS,
     Experiment,
+    Halving,
     Node,
     Relabelled,
 )
@@ -161,6 +162,9 @@ class Graph:
             made += MAKE[verb](self, name, node, own, path)
         if not made:
             fail(f"{path}.{verb}", "this names no model")
+        if stopping := (raw.get("sweep") or {}).get("halving"):
+            stopping = section(Halving, stopping, f"{path}.sweep.halving")
+            made = halving.in_rungs(self, name, self._node_of(name), made, stopping, path)
         return made
 
     def model(
@@ -182,6 +186,8 @@ class Graph:
         run, swept = run_name(own), dict(own)
         if inherit and parents:
             parent = next(iter(parents.values()))
+            if not self._names(name, parent):
+                rungs.check_known(parent, f"{self.path}.models.{name}.{verb}")
             # if the parent was referenced as a whole node, its run's name becomes the child's; not if one run was named
             if parent.run not in ("", BEST) and not self._names(name, parent):
                 run = ",".join(filter(None, [parent.run, run]))

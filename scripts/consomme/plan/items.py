@@ -122,6 +122,8 @@ class Model:
     parents: dict[str, Model] = field(default_factory=dict)
     teachers: dict[str, Model] = field(default_factory=dict)
     references: dict[str, Model] = field(default_factory=dict)
+    # of a run that goes on after a rung: itself at the rung (`rung`), and the choice among all runs there (`choice`)
+    before: dict[str, Model] = field(default_factory=dict)
     corpora: dict[str, Prepared] = field(default_factory=dict)
     # of an average: name -> (corpus, weight) of its parents' training data; no part of the digest, which holds the
     # parents' digests
@@ -164,6 +166,14 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
+        """A digest of the work, and of the choices that decide whether it is done."""
+        if not self.before:
+            return self.work
+        return digest({"work": self.work, "before": {kind: m.digest for kind, m in self.before.items()}})
+
+    @cached_property
+    def work(self) -> str:
+        """A digest of the settings and inputs that the computation depends on."""
         return digest(
             {
                 "stage": self.stage,
@@ -187,6 +197,12 @@ class Model:
         return f"{self.node}-{self.digest}"
 
     @property
+    def state_id(self) -> str:
+        """The name of the folder of its state. Choices are not in it: a run finds what it has computed already, whoever took
+        part in the sweep then."""
+        return f"{self.node}-{self.work}"
+
+    @property
     def folder(self) -> str:
         return f"{RESULTS}/{self.experiment}/models/{self.id}"
 
@@ -200,6 +216,7 @@ class Model:
         """Label: file, in the order of the spec."""
         return {
             **{f"parent/{name}": m.marker for name, m in self.parents.items()},
+            **{f"{kind}/{m.name}": m.marker for kind, m in self.before.items()},
             **{f"teacher/{name}": m.marker for name, m in self.teachers.items()},
             **{f"reference/{name}": m.marker for name, m in self.references.items()},
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
@@ -215,7 +232,7 @@ class Model:
             {
                 "stage": self.stage,
                 "version": VERSIONS[self.stage],
-                "digest": self.digest,
+                "digest": self.work,
                 "label": {
                     "experiment": self.experiment,
                     "node": self.node,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from consomme.common.digest import digest
+from consomme.plan import rungs
 from consomme.plan.graph import Graph
 from consomme.plan.items import BEST, RESULTS, Model, Prepared, as_spec
 from consomme.plan.stages import VERSIONS
@@ -133,7 +134,7 @@ def _sweeps(average: Model) -> list[list[Model]]:
     for model in ingredients:
         if model.run not in ("", BEST):
             by_node.setdefault(model.node, []).append(model)
-    return [sorted(runs, key=lambda m: m.digest) for runs in by_node.values() if len(runs) >= LEAST]
+    return [sorted(runs, key=lambda m: m.digest) for runs in by_node.values() if rungs.at_the_end(runs) >= LEAST]
 
 
 def _judged(graph: Graph, averages: list[Model], node: str) -> tuple[dict[str, float], dict[str, dict[str, Prepared]]]:

@@ -36,4 +36,5 @@ def ancestors(models: Iterable[Model]) -> Iterator[Model]:
         if id(model) not in seen:
             seen.add(id(model))
             yield model
-            waiting += [*model.parents.values(), *model.teachers.values(), *model.references.values()]
+            behind = (model.parents, model.before, model.teachers, model.references)
+            waiting += [one for found in behind for one in found.values()]

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from consomme.plan import memory
-from consomme.plan.estimates import Estimates
+from consomme.plan import memory, rungs
+from consomme.plan.estimates import Estimates, Guess
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
 from consomme.plan.prospects import prospects
@@ -30,7 +30,9 @@ def overview(plan: Plan) -> None:
     estimates = Estimates(plan.models.values())
     for study in plan.studies.values():
         console.print(_table(study, estimates))
-        console.print(_left(study.models, estimates), soft_wrap=True, highlight=False)
+        for line in _halved(study):
+            console.print(line, soft_wrap=True, highlight=False)
+        console.print(_left(study.jobs, estimates), soft_wrap=True, highlight=False)
         for line in prospects(study):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
     ready = sum(Path(c.marker).exists() for c in plan.corpora.values())
@@ -86,7 +88,8 @@ def _row(table: Table, name: str, verb: str, models: list[Model], estimates: Est
     there = [m for m in models if Path(m.marker).exists()]
     steps = {str(m.identity["settings"].get("max_steps") or "epochs") for m in models if m.stage == "train"}
     kept = {str(n) for m in models if (n := _kept(m.identity["settings"]))}
-    hours = [estimates.seconds(m) for m in models if m not in there]
+    jobs = {job.id: job for m in models for job in rungs.jobs(m)}.values()
+    hours = [estimates.seconds(job) for job in jobs if not Path(job.marker).exists()]
     shown = "0" if not hours else MISSING if None in hours else f"~{sum(h or 0 for h in hours) / 3600:.2f}"
     sizes = [size for m in there or models if (size := estimates.size(m))]
     size = MISSING
@@ -109,7 +112,7 @@ def _left(models: Iterable[Model], estimates: Estimates) -> str:
     if not todo:
         return "all models are there"
     hours = [s / 3600 for m in todo if (s := estimates.seconds(m)) is not None]
-    sizes = [s.value * (1 + _kept(m.identity["settings"])) for m in todo if (s := estimates.size(m))]
+    sizes = [s.value * _copies(m, s, estimates) for m in todo if (s := estimates.size(m))]
     known = [_time(sum(hours))] * bool(hours) + [_size(sum(sizes))] * bool(sizes)
     lines = [f"models to come: {', '.join(known)}"] if known else []
     states = [bytes_ for m in todo if m.stage == "train" and (bytes_ := memory.on_disk(m, estimates))]
@@ -139,6 +142,34 @@ def _kept(settings: dict[str, Any]) -> int:
     return (kept.get("last") or 0) + (kept.get("best") or 0) + bool(kept.get("ema")) + means
 
 
+def _copies(model: Model, size: Guess, estimates: Estimates) -> float:
+    """The disk space that a model takes, with what is kept besides it, in copies of it. A rung keeps its state, with the
+    optimizer's, to go on from; what has been stopped is links."""
+    if model.stage == "average" and "keep" in model.identity["settings"]:
+        return 0.0
+    state = 0.0
+    if "until" in model.identity:
+        needs = memory.of(model, estimates)
+        state = 1 + (needs.optimizer if needs else 2 * size.wide) / size.value
+    return rungs.share(model) * (1 + state + _kept(model.identity["settings"]))
+
+
+def _halved(study: Study) -> list[str]:
+    """For each sweep that stops runs early: how many runs take how many steps, of one replicate."""
+    lines = []
+    for node in dict.fromkeys(m.node for m in study.first.models if m.before):
+        runs = [m for m in study.first.models if m.node == node and m.before]
+        trained = {job.id: job for run in runs for job in rungs.jobs(run) if job.stage == "train"}.values()
+        at: dict[int, list[Model]] = {}
+        for job in trained:
+            at.setdefault(rungs.end(job), []).append(job)
+        taken = round(sum(rungs.steps(job) * rungs.share(job) for job in trained))
+        ladder = ", ".join(f"{round(len(found) * rungs.share(found[0]))} to step {end}" for end, found in at.items())
+        whole = sum(rungs.end(run) for run in runs)
+        lines.append(f"{node}: {ladder}; at most {taken} steps, and {whole} without halving")
+    return lines
+
+
 def answers(plan: Plan) -> None:
     """Print each experiment's summary and the path of its report, or the progress of an unfinished run."""
     for study in plan.studies.values():
@@ -164,7 +195,8 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
     by_experiment: dict[str, set[str]] = {}
     for plan in plans:
         for name, study in plan.studies.items():
-            by_experiment.setdefault(name, set()).update(m.id for m in (*study.models, *study.landscapes))
+            by_experiment.setdefault(name, set()).update(m.id for m in (*study.jobs, *study.landscapes))
+            by_experiment[name].update(m.state_id for m in study.jobs)
     found = [p for p in _folders("prepared") if p.name not in used and p.name not in ("logs", "benchmarks", "state")]
     found += [p for p in _folders("prepared/state") if p.name not in used]
     for experiment, ids in sorted(by_experiment.items()):

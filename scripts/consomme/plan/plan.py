@@ -16,7 +16,7 @@ from consomme.common.files import hash_file, write_json
 from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TERMS
 from consomme.formats import TABLE as FORMATS
-from consomme.plan import seals
+from consomme.plan import rungs, seals
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes
@@ -51,6 +51,11 @@ class Study:
     def models(self) -> list[Model]:
         """Every model of every replicate, parents first."""
         return [m for g in self.graphs.values() for m in g.models]
+
+    @cached_property
+    def jobs(self) -> list[Model]:
+        """Every model of every replicate, and before each run of a sweep with halving its rungs and choices."""
+        return [*{id(job): job for m in self.models for job in rungs.jobs(m)}.values()]
 
     @cached_property
     def evaluations(self) -> list[Evaluation]:
@@ -292,7 +297,7 @@ class Plan:
         self.corpora: dict[str, Prepared] = {c.id: c for c in graphs.corpora.all()}
         self.models: dict[str, Model] = {}
         for study in self.studies.values():
-            for model in study.models:
+            for model in study.jobs:
                 # a fetched model is one folder for all replicates
                 self.models.setdefault(f"{study.name}/{model.id}", model)
         self.evaluations: dict[str, Evaluation] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.digest import digest
 from consomme.families import TABLE as FAMILIES
-from consomme.plan import experiments, languages
+from consomme.plan import experiments, languages, rungs
 from consomme.plan.items import Model, Prepared, as_spec
 from consomme.plan.languages import ancestors
 from consomme.plan.problems import among, fail
@@ -193,7 +193,10 @@ def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[
     for reference in settings.by:
         home, rest = _home(graph, reference, f"{path}.by")
         homes[home.name] = home
-        found |= {m.id: m for m in home.resolve(rest, f"{path}.by")}
+        for model in home.resolve(rest, f"{path}.by"):
+            if model.name != rest:
+                rungs.check_known(model, f"{path}.by")
+            found[model.id] = model
     if len(homes) > 1:
         fail(f"{path}.by", f"an ensemble is of one experiment's models; these are of {', '.join(homes)}")
     (home,) = homes.values()

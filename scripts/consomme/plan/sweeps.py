@@ -11,7 +11,7 @@ from typing import Any
 
 from consomme.common.values import integer, number
 from consomme.plan.problems import fail, section
-from consomme.plan.schema import Sweep
+from consomme.plan.schema import Sweep, TrainSweep
 
 
 def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -19,12 +19,16 @@ def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict
     node = {key: value for key, value in raw.items() if key != "sweep"}
     if raw.get("sweep") is None:
         return [({}, node)]
-    return [(point, _set(node, point, path)) for point in points(raw["sweep"], f"{path}.sweep")]
+    sweep = section(TrainSweep if "train" in raw else Sweep, raw["sweep"], f"{path}.sweep")
+    return [(point, _set(node, point, path)) for point in _points(sweep, f"{path}.sweep")]
 
 
 def points(raw: Any, path: str) -> list[dict[str, Any]]:
     """The keys and values of each point of a grid, a list or a random draw, at least one."""
-    sweep = section(Sweep, raw, path)
+    return _points(section(Sweep, raw, path), path)
+
+
+def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
     if sweep.points is not None:
         if not sweep.points:
             fail(f"{path}.points", "a list with at least one point is needed")

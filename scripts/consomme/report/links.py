@@ -54,8 +54,12 @@ def _remove_stale(folder: Path, wanted: Mapping[Path, str]) -> None:
                 entry.rmdir()
 
 
-def runs(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The table of runs: every model, its folder, and the values of the swept keys; sorted.
+STOPPED = "stopped_at"  # the step
+
+
+def runs(models: Sequence[Mapping[str, Any]], stopped: Mapping[tuple[str, str], int] | None = None) -> pd.DataFrame:
+    """The table of runs: every model, its folder, and the values of the swept keys; sorted. stopped: (model, replicate) ->
+    step, which is another column where there are any.
 
     A swept key that is named like a column of the table, as `folder` is where checkpoints were given, is `swept.folder`."""
     keys = sorted({key for model in models for key in model.get("swept") or {}})
@@ -65,6 +69,9 @@ def runs(models: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for model in models
     ]
     columns = [*RUNS.names, *names.values()]
+    if stopped:
+        columns.append(STOPPED)
+        rows = [{**row, STOPPED: str(stopped.get((row["name"], str(row["replicate"])), ""))} for row in rows]
     table = pd.DataFrame(rows, columns=columns).astype({"replicate": str})
     return typed(table.fillna("").sort_values(columns, ignore_index=True), RUNS)
 

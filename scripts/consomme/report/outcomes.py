@@ -92,6 +92,16 @@ class Outcomes:
         return found
 
     @cached_property
+    def stopped(self) -> dict[tuple[str, str], int]:
+        """(model, replicate) -> step, of the runs that their sweep stopped early."""
+        found = {}
+        for model in self.models:
+            record = Path(model.get("folder") or ".") / "provenance.json"
+            if model["verb"] == "train" and record.is_file() and (what := read_json(record).get("stopped")):
+                found[model["name"], model["replicate"]] = int(what["step"])
+        return found
+
+    @cached_property
     def chosen(self) -> dict[tuple[str, str], dict[str, Any]]:
         """(model, replicate) -> what its provenance says of the choice, for the models that were chosen."""
         found = {}

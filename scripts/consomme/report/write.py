@@ -34,8 +34,8 @@ def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int =
     whole."""
     out = Path(out)
     write_links(spec["models"], out, spec["replicates"])
-    write(out / "runs.tsv", runs(spec["models"]))
     outcomes, table, comparisons, costs, registered = measured(spec, cache, threads)
+    write(out / "runs.tsv", runs(spec["models"], outcomes.stopped))
     withdrawn = [c for _, c in registered.withdrawn if c] if registered else []
     write(out / "scores.tsv", table)
     rows = (

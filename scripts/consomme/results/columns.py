@@ -43,7 +43,8 @@ INTERVAL = {
 
 RUNS = Table(
     "runs",
-    "every model, and after these columns a text column for each swept key (swept.KEY where a column has that name)",
+    "every model, and after these columns a text column for each swept key (swept.KEY where a column has that name), and "
+    "stopped_at where sweeps stop runs early: the step",
     {
         "name": (TEXT, "the model's name: NODE, or NODE/RUN"),
         "node": (TEXT, "its node in the configuration"),

@@ -111,6 +111,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         ctc_weight=ctc_weight,
         max_loss=settings.get("max_loss"),
         splits=splits,
+        until=spec.get("until"),
     )
     workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
     given = arguments.training_arguments(
@@ -124,6 +125,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     say(
         f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
         f"{len(batches)} batches an epoch, {total} steps"
+        + (f", until the rung at step {spec['until']}" if spec.get("until") else "")
     )
     keep = bool((settings.get("lora") or {}).get("keep"))
     return Made(AsrNmtTrainer(model, given, parts), corpora, own, adapted, keep, batches.largest)

@@ -17,6 +17,7 @@ from consomme.common.log import say
 from consomme.common.model_files import ADAPTER, copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import build_once
+from consomme.train import rungs
 from consomme.train.assemble import Made, assemble, develop
 from consomme.train.interruption import Interruption, interruptible
 from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
@@ -34,7 +35,11 @@ RUNNING = "running.json"
 
 
 def run(job: Job) -> None:
-    """Train the job's parent. Computes nothing if the result for these inputs exists."""
+    """Train the job's parent. Computes nothing if the result for these inputs exists, or if the run has been stopped."""
+    job = rungs.at_home(job)
+    if why := rungs.ended(job):
+        build_once(job, rungs.identity(job, why), lambda folder, work: rungs.stay(job, why, folder))
+        return
     with interruptible() as interruption:
         build_once(job, identity(job), lambda folder, work: build(job, folder, work, interruption))
 
@@ -86,6 +91,7 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> Non
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
     for key, what in problems(settings, family, depth):
         raise ConsommeError(f"{key}: {what}")
+    rungs.bring(job, lambda known: identity(job) | {"digest": known}, work)
     splits = 1
     while True:
         made = assemble(job, family, parent, device, work, splits)
@@ -120,8 +126,7 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> Non
     if splits > 1:
         record["pieces"] = splits
     write_provenance(job, folder, left_out=left_out(made.corpora), unknown=much_unknown(made.corpora), **record)
-    shutil.rmtree(work)
-    work.mkdir()
+    rungs.leave(work, checkpoint="until" in job.spec and "diverged" not in record)
 
 
 def train(
@@ -151,7 +156,8 @@ def train(
         say(f"resuming from {checkpoint.name}")
     describe(trainer, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0, work)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if not (checkpoint and trainer.reached(checkpoint)):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.require_finite()
     finally:
         trackers.close()

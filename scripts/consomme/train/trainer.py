@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.utils.data import DataLoader
 from transformers import Trainer
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback, TrainerCallback, TrainerState
 
 from consomme.common.errors import ConsommeError
 from consomme.train import checkpoints, dropout, hidden, hybrid, losses
@@ -66,6 +67,7 @@ class TrainerParts:
     ctc_weight: float = 0.0  # weight of the CTC loss on an encoder-decoder's encoder, 0..1
     max_loss: float | None = None  # a loss above it is divergence
     splits: int = 1  # parts of each microbatch, one forward pass each
+    until: int | None = None  # the step of a rung: the training ends there, with a checkpoint to go on from
 
 
 class AsrNmtTrainer(Trainer):
@@ -96,6 +98,8 @@ class AsrNmtTrainer(Trainer):
         if parts.kept:
             parts.kept.trainer = self
             self.add_callback(parts.kept)
+        if parts.until is not None:
+            self.add_callback(Rung(parts.until))
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
@@ -274,8 +278,8 @@ class AsrNmtTrainer(Trainer):
 
     # -- checkpoints -------------------------------------------------------------------------------------------------
     def _maybe_log_save_evaluate(self, *given: Any, **more: Any) -> None:
-        """No checkpoint of the last step: Trainer, resumed from one, would take a step too many."""
-        if self.control.should_training_stop:
+        """No checkpoint of the last step, but of a rung's: Trainer, resumed from one, would take a step too many."""
+        if self.control.should_training_stop and self.state.global_step != self.parts.until:
             self.control.should_save = False
         super()._maybe_log_save_evaluate(*given, **more)
 
@@ -306,10 +310,29 @@ class AsrNmtTrainer(Trainer):
         if self.parts.kept:
             self.parts.kept.save(folder)
 
+    def reached(self, checkpoint: Path) -> bool:
+        """Whether the checkpoint is that of the rung at which this training ends. If so, its weights and state are read."""
+        if checkpoint.name != f"checkpoint-{self.parts.until}":
+            return False
+        self._load_from_checkpoint(str(checkpoint))
+        self.state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        return True
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         checkpoints.read_weights(self.model, Path(resume_from_checkpoint) / checkpoints.WEIGHTS)
         if self.parts.kept:
             self.parts.kept.load(Path(resume_from_checkpoint))
+
+
+class Rung(TrainerCallback):
+    """Ends a training at a step before its last one, with a log line and a checkpoint."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.global_step == self.step:
+            control.should_log = control.should_save = control.should_training_stop = True
 
 
 def split(inputs: dict[str, Any], parts: int) -> list[dict[str, Any]]:

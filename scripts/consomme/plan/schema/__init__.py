@@ -13,7 +13,7 @@ from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node, Sweep
 from consomme.plan.schema.pruning import PruneNode
 from consomme.plan.schema.starting import FromNode
-from consomme.plan.schema.training import TrainNode
+from consomme.plan.schema.training import Halving, TrainNode, TrainSweep
 
 __all__ = [
     "VERBS",
@@ -27,9 +27,11 @@ __all__ = [
     "Experiment",
     "ExportNode",
     "FromNode",
+    "Halving",
     "Node",
     "PruneNode",
     "Relabelled",
     "Sweep",
     "TrainNode",
+    "TrainSweep",
 ]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from consomme.common.settings import Chosen, Name, Section
-from consomme.common.values import Integer, Number, Text
+from consomme.common.values import Integer, Number, Part, Text
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.choice import Goal
 from consomme.plan.schema.corpora import Data
-from consomme.plan.schema.node import Node
+from consomme.plan.schema.node import Node, Sweep
 from consomme.train.optimizers import TABLE as OPTIMIZERS
 
 
@@ -91,6 +92,34 @@ class Checkpoints(Section):
         return self
 
 
+class Halving(Section):
+    """Successive halving (Jamieson and Talwalkar 2016, arXiv 1502.07943): all runs train to the first rung, the best of them to
+    the next, and so on. The schedule of the learning rate spans the last rung; to an earlier one, a run is the beginning of
+    the whole training."""
+
+    rungs: list[Integer] = Field(
+        min_length=2,
+        description="steps after which runs are compared; the last is max_steps, where those that are left end",
+    )
+    keep: Part = Field(
+        description="the share of the runs of a rung that go on, rounded down, but one at least; the node's metric and choose_on choose them, on development sets",
+        examples=["1/3"],
+    )
+
+    @field_validator("rungs")
+    @classmethod
+    def _rising(cls, rungs: list[int]) -> list[int]:
+        if rungs[0] < 1 or any(after <= before for before, after in pairwise(rungs)):
+            raise ValueError("rungs are steps, from 1, and each is higher than the one before")
+        return rungs
+
+
+class TrainSweep(Sweep):
+    """The sweep of a training, which may also stop runs early."""
+
+    halving: Halving | None = Field(None, description="stop the worse runs early; default: all run to their end")
+
+
 Dropout = Annotated[Number, Field(ge=0, lt=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
 Schedule = Literal[
@@ -144,6 +173,7 @@ class TrainNode(Chosen, Node):
     ELSEWHERE = TRANSFORMERS
 
     train: Text = Field(description="the model to train; each of its runs")
+    sweep: TrainSweep | None = Field(None, description="many settings of this node")
     data: Data | None = Field(
         None,
         description="training and development data instead of the experiment's; keys given here replace the experiment's",

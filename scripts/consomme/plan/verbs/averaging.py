@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.average.methods import TABLE as METHODS
 from consomme.common.errors import ConsommeError
 from consomme.families import TABLE as FAMILIES
+from consomme.plan import rungs
 from consomme.plan.choices import NO_CHOICE, choice, no_constraints
 from consomme.plan.items import BEST, Model, Prepared
 from consomme.plan.problems import among, fail, section
@@ -119,8 +120,9 @@ def seeded(node: AverageNode) -> bool:
 
 def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
     """ConfigurationError unless their number fits the method and the weights, and family and shape are equal."""
+    rungs.check_all(group, f"{path}.average")
     try:
-        METHODS[node.method].check_parents(len(group))
+        METHODS[node.method].check_parents(rungs.at_the_end(group))
     except ConsommeError as error:
         fail(f"{path}.average", f"{error}: {', '.join(m.name for m in group)}")
     if (kind := METHODS[node.method].keeps) is not None:
@@ -246,9 +248,10 @@ def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Mod
     return base
 
 
-def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str) -> Model:
-    """NODE/best: the run that is best on the development sets."""
-    found = _chosen(graph, name, {}, runs[0].verb, {"method": "best_run"}, runs, node, path, True)
+def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str, keep: int | None = None) -> Model:
+    """NODE/best: the run that is best on the development sets. keep: it also says which runs are the best `keep`."""
+    settings = {"method": "best_run", **({"keep": keep} if keep else {})}
+    found = _chosen(graph, name, {}, runs[0].verb, settings, runs, node, path, True)
     return replace(found, run=BEST)
 
 

@@ -76,7 +76,7 @@ class Landscape:
 
 def landscapes(spec: Mapping[str, Any]) -> list[Landscape]:
     """The landscapes in the files of the report's spec, those with the most runs first. A file has no lines if all runs
-    but one diverged, and is left out."""
+    but one diverged or were stopped, and is left out."""
     by_runs: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
     for entry in spec.get("landscapes", []):
         # fetched models are the same in every replicate

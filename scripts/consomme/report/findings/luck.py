@@ -62,7 +62,7 @@ def _chosen(outcomes: Outcomes, provenance: Records) -> dict[str, tuple[list[str
     """Chosen model -> the models that it is compared with, and what they are called: the runs of a sweep, of which it is the
     best or an average, or else the models that it was made of."""
     nodes = swept_nodes(outcomes)
-    found = {f"{node}/best": (runs, _runs(node, runs)) for node, runs in nodes.items()}
+    found = {f"{node}/best": (runs, _runs(outcomes, node, runs)) for node, runs in nodes.items()}
     parents = {m["name"]: list(m.get("parents", [])) for m in reversed(outcomes.models)}
     for name in named(outcomes):
         record = provenance.get((name, outcomes.replicates[0])) or {}
@@ -71,7 +71,7 @@ def _chosen(outcomes: Outcomes, provenance: Records) -> dict[str, tuple[list[str
             continue
         of = [p for p in parents[name] if len(parents[name]) == 1 or p != settings.get("base")]
         swept = [(node, runs) for node, runs in nodes.items() if set(of) <= set(runs)] if len(of) > 1 else []
-        found[name] = (swept[0][1], _runs(*swept[0])) if swept else (of, ", ".join(of))
+        found[name] = (swept[0][1], _runs(outcomes, *swept[0])) if swept else (of, ", ".join(of))
     return {name: (peers, told) for name, (peers, told) in found.items() if peers}
 
 
@@ -82,8 +82,9 @@ def _looked(record: Mapping[str, Any]) -> bool:
     return "metric" in chosen or "step" in chosen or searched
 
 
-def _runs(node: str, runs: Sequence[str]) -> str:
-    return f"{len(runs)} runs of {node}"
+def _runs(outcomes: Outcomes, node: str, runs: Sequence[str]) -> str:
+    whole = [run for run in runs if (run, outcomes.replicates[0]) not in outcomes.stopped]
+    return f"{len(whole)} runs of {node}"
 
 
 def _weighed(record: Mapping[str, Any]) -> set[str] | None:
@@ -93,8 +94,9 @@ def _weighed(record: Mapping[str, Any]) -> set[str] | None:
 
 
 def _sheets(outcomes: Outcomes, replicate: str, split: str, name: str, models: Sequence[str]) -> list[Sheet]:
-    """Of the first model and of the others that were decoded; none without it, or without any other."""
-    found = [outcomes.sheets.get((m, replicate, split, name)) for m in models]
+    """Of the first model and of the others that were decoded and not stopped early; none without it, or without any other."""
+    whole = [m for m in models if (m, replicate) not in outcomes.stopped]
+    found = [outcomes.sheets.get((m, replicate, split, name)) for m in whole]
     several = found[0] and any(found[1:])
     return [sheet for sheet in found if sheet] if several else []
 

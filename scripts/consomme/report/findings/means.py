@@ -44,11 +44,14 @@ def mean_scores(scores: pd.DataFrame, metric: str, split: str | None = "test") -
 
 
 def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """One row per node with several trained runs, one column per (split, set): the median over runs, averaged over
-    replicates."""
+    """One row per node with several trained runs, one column per (split, set): the median over the runs that were not stopped
+    early, averaged over replicates."""
     trained = {m["node"] for m in outcomes.models if m["verb"] == "train"}
     nodes = {name: node for node, names in swept_nodes(outcomes).items() if node in trained for name in names}
     runs = scores[scores["metric"] == metric].assign(node=lambda found: found["model"].map(nodes))
+    if outcomes.stopped:
+        whole = [key not in outcomes.stopped for key in zip(runs["model"], runs["replicate"], strict=True)]
+        runs = runs[whole]
     medians = runs.groupby(["node", "split", "set", "replicate"])["value"].median()
     return medians.groupby(["node", "split", "set"]).mean().unstack(["split", "set"])
 

@@ -49,7 +49,7 @@ from consomme.report.words.before import trained_before
 from consomme.report.words.claims import interval, standing
 from consomme.report.words.methods import methods
 from consomme.report.words.register import in_methods, opening
-from consomme.report.words.summary import cautions, first_to_last, not_faster
+from consomme.report.words.summary import cautions, first_to_last, not_faster, stopped_words
 from consomme.results.searches import searches
 
 
@@ -295,7 +295,7 @@ def _model_tables(
     cost = cost_per_model(costs).reindex(list(verbs))
     rows = [
         {"name": name, "cells": [cells.get((name, *column)) for column in columns], "run": name in runs}
-        | {"colour": COLOURS["from" if verb == "start" else verb]}
+        | {"note": stopped_words(outcomes, name), "colour": COLOURS["from" if verb == "start" else verb]}
         | {"parameters": "" if pd.isna(parameters) else short(parameters)}
         | {"speed": "" if pd.isna(speed) else f"{shown_speed(speed)} {unit}"}
         for (name, verb), parameters, speed, unit in zip(
@@ -306,13 +306,14 @@ def _model_tables(
     medians = median_runs(outcomes, scores, metric).reindex(columns=columns)
     for node, names in swept_nodes(outcomes).items():
         if node in medians.index:
-            row = {"name": f"{node}, median of {len(names)} runs", "run": False, "colour": COLOURS["train"]}
+            of = "its whole" if any(name in names for name, _ in outcomes.stopped) else len(names)
+            row = {"name": f"{node}, median of {of} runs", "run": False, "colour": COLOURS["train"]}
             values = medians.loc[[node]].to_numpy(dtype=float)[0].tolist()
             row["cells"] = [
                 None if math.isnan(value) else {"value": f"{value:.2f}", "interval": ""} for value in values
             ]
             at = next(i for i, r in enumerate(rows) if r["name"] in names)
-            rows.insert(at, row | {"parameters": "", "speed": ""})
+            rows.insert(at, row | {"parameters": "", "speed": "", "note": ""})
     return {
         "columns": [{"split": split, "set": name} for split, name in columns],
         "has_costs": len(costs) > 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import speeds
 from consomme.report.findings.edges import edges
 from consomme.report.findings.means import cost_per_model, mean_scores
-from consomme.report.lineage import final_model, root
+from consomme.report.lineage import final_model, root, swept_nodes
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.registered import Registered
@@ -73,6 +74,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
         runs = [f"{m}{f' (replicate {r})' if several else ''} at step {step}" for m, r, step in outcomes.diverged]
         shown = ", ".join(runs[:SHOWN]) + (f" and {len(runs) - SHOWN} more" if len(runs) > SHOWN else "")
         lines.append(f"Diverged in training, and left out of every average: {shown}.")
+    lines += stopped(outcomes)
     lines += [f"{', '.join(names)}: {what}." for what, names in outcomes.chance.items()]
     lines += edges(outcomes)
     lines += _cut(outcomes)
@@ -95,6 +97,28 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     if split:
         lines.append(f"Replicates disagree about: {', '.join(claim_title(c) for c in split)}.")
     return lines
+
+
+def stopped(outcomes: Outcomes) -> list[str]:
+    """For each sweep that stopped runs early: how many of them after which steps."""
+    lines = []
+    for node, names in swept_nodes(outcomes).items():
+        at = Counter(step for (name, _), step in outcomes.stopped.items() if name in names)
+        if at:
+            of = len(names) * len({r for name, r in outcomes.stopped if name in names})
+            rungs = " and ".join(f"{count} at step {step}" for step, count in sorted(at.items()))
+            lines.append(
+                f"{node}: of {of} runs {rungs} were stopped, and left out of every average and of {node}/best."
+            )
+    return lines
+
+
+def stopped_words(outcomes: Outcomes, name: str) -> str:
+    """`stopped at step 200`, with the replicates where not all say so; empty for a run that reached its end."""
+    at = {replicate: step for (model, replicate), step in outcomes.stopped.items() if model == name}
+    if len(set(at.values())) == 1 and len(at) == len(outcomes.replicates):
+        return f"stopped at step {next(iter(at.values()))}"
+    return f"stopped {', '.join(f'at step {step} (replicate {r})' for r, step in at.items())}" if at else ""
 
 
 def _more(claims: Sequence[Comparison]) -> str:
