@@ -1,8 +1,10 @@
 """A run of a sweep that stops runs early: in rungs it is the same training as in one piece."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +109,23 @@ def test_a_training_killed_at_its_rung_takes_no_step_too_many(plain, once, tmp_p
         patched.setattr(stage, "save", killed)
         stage.run(again)
     assert weights(train(again)) == weights(once / "tuned-7") and record(again.out)["steps"] == 7
+
+
+def test_a_start_killed_while_it_brought_the_state_changes_nothing(plain, tmp_path, monkeypatch):
+    first = at_rung(plain, 7, tmp_path)
+    train(first)
+    (kept,) = first.state.rglob("checkpoint-7")
+    os.link(kept / "model.safetensors", kept.parent / "weights-5.safetensors")  # for the case that it diverges
+    last = at_rung(plain, None, tmp_path, first.out, choose(tmp_path / "one", [first.spec["digest"]], 1))
+
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", killed)
+        stage.run(last)
+    assert list((tmp_path / "state").rglob("weights-5.safetensors"))[1:]
+    assert weights(train(last)) == weights(train(plain))
 
 
 def test_a_run_that_is_not_chosen_stays_what_it_was(plain, first, tmp_path, capfd):

@@ -101,6 +101,7 @@ def bring(job: Job, key: Callable[[str], dict[str, Any]], work: Path) -> None:
         shutil.copytree(at / TENSORBOARD, work / TENSORBOARD, dirs_exist_ok=True)
     link_tree(saved, work / "checkpoints" / f".{saved.name}")
     for path in checkpoints.remembered(saved.parent).values():
+        (work / "checkpoints" / path.name).unlink(missing_ok=True)  # of a start that was killed here
         link_file(path, work / "checkpoints" / path.name)
     (work / "checkpoints" / f".{saved.name}").rename(work / "checkpoints" / saved.name)
 
