@@ -165,3 +165,26 @@ def test_after_a_small_run_everything_is_done(tmp_path, monkeypatch):
     assert {j.state for j in every} == {"done"}
     trained = [j for j in every if j.verb == "train"]
     assert [(j.progress.step, j.progress.steps) for j in trained] == [(3, 3)] * 2 and trained[0].progress.loss > 0
+
+
+def test_each_rung_of_a_sweep_that_stops_runs_early_is_a_job(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = "{grid: {learning_rate: [1e-4, 2e-4, 3e-4]}"
+    Path("tiny.yaml").write_text(TINY.replace(grid, f"{grid}, halving: {{rungs: [50, 200], keep: 1/3}}"))
+    plan = Plan(read([Path("tiny.yaml")]))
+    runs = [m for m in plan.models.values() if m.node == "tuned" and m.run != "best"]
+    firsts = {m.name: m for m in runs if "until" in m.identity}
+    lasts = {m.name: m for m in runs if m.before}
+    one, two, three = firsts
+    for name in firsts:
+        finish(firsts[name], steps=50)
+    finish(lasts[one], steps=50, stopped={"step": 50, "rank": 2, "of": 3, "keep": 1})
+    work = Path("results/e/state", lasts[two].state_id, "0123456789ab", "work")
+    work.mkdir(parents=True)
+    (work / "progress.jsonl").write_text('{"step": 70, "loss": 4.0, "seconds": 9}\n')
+    (work / "running.json").write_text(json.dumps({"steps": 200}))
+    found = {j.name: j for j in jobs(plan) if j.verb == "train"}
+    assert {found[f"{name} to step 50"].state for name in firsts} == {"done"}
+    assert (found[one].state, found[one].why) == ("done", "stopped at step 50")
+    assert (found[two].state, found[two].progress.step) == ("interrupted", 70)
+    assert (found[three].state, found[three].progress) == ("waiting", None)

@@ -74,9 +74,10 @@ def _study(study: Study) -> Iterator[Job]:
     logs = Path(study.folder) / "logs"
 
     def named(model: Model) -> str:
-        return f"{model.name} #{model.replicate}" if several else model.name
+        rung = f" to step {model.identity['until']}" if "until" in model.identity else ""
+        return f"{model.name}{rung}" + (f" #{model.replicate}" if several else "")
 
-    for model in {m.id: m for m in study.models}.values():
+    for model in {m.id: m for m in study.jobs}.values():
         yield _model(model, named(model), logs)
     for evaluation in {e.path: e for e in study.evaluations}.values():
         log = logs / "evaluate" / f"{evaluation.model.id}.{evaluation.digest}.log"
@@ -97,7 +98,7 @@ def _corpus(name: str, id: str, marker: str) -> Job:
 
 
 def _model(model: Model, name: str, logs: Path) -> Job:
-    place = Path(f"{RESULTS}/{model.experiment}/state/{model.id}")
+    place = Path(f"{RESULTS}/{model.experiment}/state/{model.state_id}")
     state, why = _with_lock(Path(model.marker), place, logs / model.stage / f"{model.id}.log")
     verb = "choose" if model.run == "best" and model.stage == "average" else model.verb
     if model.stage == "average" and state == DONE:
@@ -110,7 +111,8 @@ def _model(model: Model, name: str, logs: Path) -> Job:
         progress = _progress(Path(model.folder), {"steps": record.get("steps")})
         if what := record.get("diverged"):
             return Job(model.experiment, verb, model.node, name, DIVERGED, progress, f"at step {what['step']}")
-        return Job(model.experiment, verb, model.node, name, state, progress)
+        stopped = f"stopped at step {record['stopped']['step']}" if "stopped" in record else ""
+        return Job(model.experiment, verb, model.node, name, state, progress, stopped)
     work = max(place.glob("*/work"), key=lambda p: p.stat().st_mtime, default=place)
     begun = work / "running.json"
     progress = _progress(work, read_json(begun) if begun.is_file() else {})
