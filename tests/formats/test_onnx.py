@@ -35,10 +35,15 @@ def test_the_graph_says_what_transformers_says(tmp_path, name):
         place = out / str(len(settings))
         place.mkdir(parents=True)
         write(format_named("onnx"), model, place, settings, tmp_path)
-        said = [one.text for one in start(place, ["en"]).decode(waves, Asked(["en"], {"num_beams": 1}))]
+        found = start(place, ["en"]).decode(waves, Asked(["en"], {"num_beams": 1, "words": True}))
+        said = [one.text for one in found]
         apart = sum(
             sum(a != b for a, b in zip(x, y, strict=False)) + abs(len(x) - len(y))
             for x, y in zip(said, wanted, strict=True)
         )
         assert apart == 0 if not worst else all(said)
+        for one, wave in zip(found, waves, strict=True):
+            (words,) = one.words
+            assert " ".join(word.text for word in words) == one.text
+            assert all(0 <= word.start < word.end <= len(wave) / 16000 for word in words)
         assert (place / "model.onnx").is_file() and not (place / "model.safetensors").exists()

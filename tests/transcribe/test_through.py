@@ -19,10 +19,10 @@ RATE = 8000
 class Counting(Hearer):
     """Says for each piece its tenths of a second. heard: the numbers of pieces of each call."""
 
-    def __init__(self, most=4.0, alone=4.0, batch=3, stop_after=None):
+    def __init__(self, most=4.0, alone=4.0, batch=3, stop_after=None, words=False):
         self.processor = SimpleNamespace(feature_extractor=SimpleNamespace(sampling_rate=RATE))
         self.most, self.alone, self.batch = most, alone, batch
-        self.heard, self.stop_after = [], stop_after
+        self.heard, self.stop_after, self.words = [], stop_after, words
 
     def check(self, wave):
         pass
@@ -34,7 +34,11 @@ class Counting(Hearer):
         if self.stop_after is not None and len(self.heard) == self.stop_after:
             raise KeyboardInterrupt
         self.heard.append(len(waves))
-        return [[Said(0.0, len(wave) / RATE, str(round(10 * len(wave) / RATE)))] for wave in waves]
+        return [[self.said(len(wave) / RATE)] for wave in waves]
+
+    def said(self, seconds):
+        text = str(round(10 * seconds))
+        return Said(0.0, seconds, text, words=[Said(0.0, 0.5, text)] if self.words else None)
 
 
 def clip(path, *seconds, channels=1):
@@ -79,17 +83,19 @@ def test_pieces_that_are_heard_alone_are(tmp_path):
     assert sorted(hearer.heard) == [1, 2] or sorted(hearer.heard) == [1, 1, 1]
 
 
-def test_an_interrupted_recording_goes_on_where_it_was(tmp_path):
+@pytest.mark.parametrize("words", [False, True])
+def test_an_interrupted_recording_goes_on_where_it_was(tmp_path, words):
     paths, out = [clip(tmp_path / "in/a.wav", *[3, -2] * 5)], tmp_path / "out"
     found, _ = recordings(paths)
     with pytest.raises(KeyboardInterrupt):
-        list(through(Counting(batch=1, stop_after=3), found, "mean", out))
+        list(through(Counting(batch=1, stop_after=3, words=words), found, "mean", out))
     (part,) = out.iterdir()
     part.write_text(part.read_text() + '{"piece": 3, "start": 1')  # torn while it was written
-    hearer = Counting(batch=1)
+    hearer = Counting(batch=1, words=words)
     ((_, said, _),) = through(hearer, found, "mean", out)
     assert len(hearer.heard) == 2 and len(said) == 5 and not list(out.iterdir())
-    assert said == next(iter(through(Counting(batch=1), found, "mean", None)))[1]
+    assert said == next(iter(through(Counting(batch=1, words=words), found, "mean", None)))[1]
+    assert [[word.start for word in one.words or ()] for one in said] == [[one.start] * words for one in said]
 
 
 def test_channels_are_mixed_or_each_by_itself(tmp_path):
@@ -115,7 +121,30 @@ def test_formats_are_checked_before_the_model_is_opened(tmp_path, capsys):
     for more, words in (
         (["--format", "doc"], "'doc' given; allowed: txt, srt, vtt, json"),
         (["--format", "srt"], "needs --out"),
+        (["--words"], "txt has no times; allowed: json, srt, vtt"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([str(tmp_path / "no-model"), str(tmp_path / "a.wav"), *more])
         assert stopped.value.code == 2 and words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["moonshine", "parakeet_tdt"])
+def test_models_without_times_of_words_say_so(folders, tmp_path, capsys, name):
+    asked = ["--out", str(tmp_path / "out"), "--format", "json", "--words"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(folders(name)), str(clip(tmp_path / "a.wav", 1)), *asked])
+    assert (
+        stopped.value.code == 2
+        and f"{name} doesn't tell when words are said; allowed: ctc, " in capsys.readouterr().err
+    )
+
+
+def test_an_engine_without_times_of_words_says_so(tmp_path, capsys):
+    model = tmp_path / "phone"
+    (model / "source").mkdir(parents=True)
+    (model / "engine.json").write_text('{"format": "ggml"}')
+    (model / "source/config.json").write_text('{"model_type": "whisper"}')
+    asked = ["--out", str(tmp_path / "out"), "--format", "json", "--words"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(model), str(clip(tmp_path / "a.wav", 1)), *asked])
+    assert stopped.value.code == 2 and "those for ctranslate2, onnx do" in capsys.readouterr().err

@@ -122,11 +122,13 @@ class Segment(NamedTuple):
 
 class Hypothesis(NamedTuple):
     """What a model says to one example. cut: it had no end token when it reached the most tokens that were allowed;
-    segments: in which it says it, where it was asked for timestamps."""
+    segments: in which it says it, where it was asked for timestamps; words: where it was asked for them, those of each
+    segment, or of the whole where it has no segments."""
 
     text: str
     cut: bool = False
     segments: Sequence[Segment] = ()
+    words: Sequence[Sequence[Segment]] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ class Family:
     windows: bool = False  # `collate` takes `frames`: a model with a fixed window may get a shorter one
     waveform: bool = False  # features are the waveform itself
     timed: bool = False  # transcripts may have timestamps and follow earlier text: `timed_labels`, `earlier`
+    word_times: bool = False  # `decode` can tell when each word is said
     trimmed: bool = False  # its vocabulary can be trimmed: a decoder of text with a tokenizer of subwords
     published: Sequence[str] = ()  # words in the names of published checkpoints, to tell the family before a download
     adapted: Sequence[str] = ()  # likewise of those whose weights depend on the language (`by_language`)
@@ -324,7 +327,8 @@ class Family:
         languages: Sequence[str],
         decoding: Mapping[str, Any],
     ) -> list[Hypothesis]:
-        """As `generate`, with whether each hypothesis was cut at the most tokens that were allowed, which CTC doesn't know."""
+        """As `generate`, with whether each hypothesis was cut at the most tokens that were allowed, which CTC doesn't know.
+        `decoding` may have `words` (true) where the family has `word_times`."""
         return [Hypothesis(text) for text in self.generate(model, processor, batch, languages, decoding)]
 
     def unheard(self, model: PreTrainedModel, lengths: np.ndarray) -> dict[int, str]:

@@ -108,6 +108,9 @@ class Ctc(CtcFamily):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
+    def input_seconds(self, extractor: Any) -> float:
+        return extractor.stride * HOP / extractor.sampling_rate
+
     def head(self, model: Any, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         bert = model.wav2vec2_bert
         if bert.intermediate_ffn:
@@ -208,4 +211,5 @@ FAMILY = Ctc(
         "final_dropout",
         "conformer_conv_dropout",
     ),
+    word_times=True,
 )

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families import characters
-from consomme.families.base import Family
+from consomme.families.base import Family, Hypothesis, Segment
 from consomme.families.vocabulary import names_special, spellable, spelled
+from consomme.families.words import gathered
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
     from transformers import PreTrainedModel
+
+MANY = 1_000_000  # frames of the input: their number in the output shows the stride
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,17 @@ class CtcFamily(Family):
         languages: Sequence[str],
         decoding: Mapping[str, Any],
     ) -> list[str]:
+        return [said.text for said in self.decode(model, processor, batch, languages, decoding)]
+
+    def decode(
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        batch: Mapping[str, Tensor],
+        languages: Sequence[str],
+        decoding: Mapping[str, Any],
+    ) -> list[Hypothesis]:
+        """A word begins with the first frame of its first token and ends with the last one of its last."""
         import torch
 
         from consomme.families.settings import to_model
@@ -81,20 +95,59 @@ class CtcFamily(Family):
             keep[:, 1:] &= best[:, 1:] != best[:, :-1]
             keep &= torch.arange(best.shape[1], device=best.device) < counts[:, None]
             best, keep = best.cpu().numpy(), keep.cpu().numpy()
-        return self.texts(processor, [row[there] for row, there in zip(best, keep, strict=True)])
+        texts = self.texts(processor, [row[there] for row, there in zip(best, keep, strict=True)])
+        if not decoding.get("words"):
+            return [Hypothesis(text) for text in texts]
+        rows = zip(texts, best, keep, counts.tolist(), strict=True)
+        tick = self.frame_seconds(model, processor)
+        return [
+            Hypothesis(text, words=[self._words(processor, row[:count], there[:count], tick)])
+            for text, row, there, count in rows
+        ]
+
+    def _words(self, processor: Any, best: np.ndarray, first: np.ndarray, tick: float) -> list[Segment]:
+        """The words of one example. best: the token of each frame; first: whether it is the first frame of a token."""
+        import numpy as np
+
+        spelled = self.pieces(processor.tokenizer)
+        begins = np.flatnonzero(first)
+        changes = np.append(np.flatnonzero(np.diff(best)) + 1, len(best))
+        ends = changes[np.searchsorted(changes, begins, side="right")]
+        spans = zip(begins.tolist(), ends.tolist(), strict=True)
+        words = gathered((spelled[best[begin]], begin * tick, end * tick) for begin, end in spans)
+        return [word._replace(text=_cased(processor.tokenizer, word.text)) for word in words]
+
+    def frame_seconds(self, model: PreTrainedModel, processor: Any) -> float:
+        """Seconds from one frame of the output to the next."""
+        import torch
+
+        less, more = self.output_frames(model, torch.tensor([MANY, 2 * MANY])).tolist()
+        return MANY / (more - less) * self.input_seconds(processor.feature_extractor)
+
+    def input_seconds(self, extractor: Any) -> float:
+        """Seconds from one frame of the input to the next."""
+        return (1 if self.waveform else extractor.hop_length) / extractor.sampling_rate
+
+    def pieces(self, tokenizer: Any) -> list[str]:
+        """The text of each token id: special tokens are empty, and words are parted by spaces."""
+        return characters.pieces(tokenizer)
 
     def texts(self, processor: Any, ids: Sequence[np.ndarray]) -> list[str]:
         """The text of each row of token ids, without blanks and repetitions."""
-        spelled = characters.pieces(processor.tokenizer)
+        spelled = self.pieces(processor.tokenizer)
         said = [" ".join("".join(spelled[t] for t in row).split()) for row in ids]
-        # such a tokenizer has capitals, and takes and gives small letters
-        return [text.lower() for text in said] if getattr(processor.tokenizer, "do_lower_case", False) else said
+        return [_cased(processor.tokenizer, text) for text in said]
 
     def frames(self, model: PreTrainedModel, batch: Mapping[str, Tensor]) -> Tensor:
         return self.output_frames(model, lengths_of(batch))
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_feat_extract_output_lengths(lengths).to(lengths.dtype)
+
+
+def _cased(tokenizer: Any, text: str) -> str:
+    """In small letters if the tokenizer takes and gives these, and has capitals."""
+    return text.lower() if getattr(tokenizer, "do_lower_case", False) else text
 
 
 def words(tokenizer: Any, text: str) -> list[int]:

@@ -20,4 +20,5 @@ FAMILY = WaveformCtc(
     optional=("masked_spec_embed",),
     masks_input=True,
     batch_norm=True,  # where its config says conv_pos_batch_norm
+    word_times=True,
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.families.fast_conformer import DROPOUTS, STACKS, FastConformer, Scratch, Tokenizer
 from consomme.families.greedy import CtcFamily
+from consomme.families.subwords import SPACE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +23,11 @@ class Parakeet(FastConformer, CtcFamily):
         tokenizer = processor.tokenizer
         said = [tokenizer.decode(row.tolist(), group_tokens=False, skip_special_tokens=True) for row in ids]
         return [" ".join(text.split()) for text in said]
+
+    def pieces(self, tokenizer: Any) -> list[str]:
+        special = set(tokenizer.all_special_tokens)
+        names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        return ["" if name in special else name.replace(SPACE, " ") for name in names]
 
     def head(self, model: Any, states: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
         return model.ctc_head(states)
@@ -40,4 +46,5 @@ FAMILY = Parakeet(
     scratch=Scratch,
     tokenizer=Tokenizer,
     dropouts=DROPOUTS,
+    word_times=True,
 )

@@ -43,4 +43,5 @@ FAMILY = Wav2Vec2(
     dropouts=DROPOUTS,
     optional=("masked_spec_embed",),
     masks_input=True,
+    word_times=True,
 )

@@ -44,4 +44,5 @@ FAMILY = WavLM(
     optional=("masked_spec_embed",),
     masks_input=True,
     head_hooks=False,  # its attention reads the output projection's weights without calling the module
+    word_times=True,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.settings import Section
-from consomme.families import keys, subwords, whisper_tokens
+from consomme.families import keys, subwords, whisper_tokens, whisper_words
 from consomme.families.base import BART_STACKS, BEYOND_WINDOW, Hypothesis, Segment
 from consomme.families.codes import code_of
 from consomme.families.positions import bounded, fits, most_tokens
@@ -247,17 +248,48 @@ class Whisper(Transcriber):
         """With `timestamps`, and where the audio is `long`, a hypothesis has segments and takes several calls of the model:
         what follows the last whole segment is heard again from there, as Whisper itself does it (Radford et al. 2022,
         arXiv 2212.04356, section 3.8), without the text so far, and only with `fallbacks` (true) with its fallbacks to
-        sampling, which draw random numbers. The most tokens are those of one call."""
+        sampling, which draw random numbers. The most tokens are those of one call. Words take another pass of the model."""
         decoding = dict(decoding)
         more = FALLBACKS if decoding.pop("fallbacks", False) else {}
+        words = decoding.pop("words", False)
         long = self.long(processor, batch["input_features"].shape[-1])
-        if not decoding.pop("timestamps", False) and not long:
-            return super().decode(model, processor, batch, languages, decoding)
-        own = {"return_timestamps": True}
-        found, limit, _ = self.generated(
-            model, processor, batch, languages, decoding, own, return_segments=True, **more
-        )
-        return [_timed(processor.tokenizer, segments, limit) for segments in found["segments"]]
+        if decoding.pop("timestamps", False) or long:
+            own = {"return_timestamps": True}
+            found, limit, _ = self.generated(
+                model, processor, batch, languages, decoding, own, return_segments=True, **more
+            )
+            said = [_timed(processor.tokenizer, segments, limit) for segments in found["segments"]]
+        else:
+            said = super().decode(model, processor, batch, languages, decoding)
+        if not words:
+            return said
+        heard = batch["input_features"]
+        return [self._worded(model, processor, one, hears, languages) for one, hears in zip(said, heard, strict=True)]
+
+    def _worded(
+        self, model: Any, processor: Any, said: Hypothesis, heard: Tensor, languages: Sequence[str]
+    ) -> Hypothesis:
+        """The hypothesis with its words. heard: [bins, frames], of a collated batch."""
+        import torch
+
+        from consomme.families.settings import to_model
+
+        tokenizer, extractor = processor.tokenizer, processor.feature_extractor
+        window = min(heard.shape[-1], int(extractor.nb_max_frames))
+        audio = whisper_words.Audio(_touched(heard), window, extractor.hop_length / extractor.sampling_rate)
+
+        def starts(first: int, last: int, ids: Sequence[int]) -> list[int]:
+            features = to_model(model, {"input_features": _filled(heard[:, first : first + window], window)[None]})
+            with torch.inference_mode(), self.fitted(model, features):
+                states = model.get_encoder()(**features)
+                prefix = whisper_tokens.prefix(tokenizer, languages or _language(model, tokenizer, states))
+                room = model.config.max_target_positions - len(prefix)
+                weights = whisper_words.attended(model, states, prefix, ids[:room])
+            frames = (last - first) // whisper_words.TICK
+            begun = whisper_words.begun(weights[..., :frames].cpu().numpy(), model.config.median_filter_width)
+            return [*begun, *[frames] * len(ids[room:])]  # what there are no positions for begins at the end
+
+        return whisper_words.with_words(said, audio, tokenizer, partial(self.said, tokenizer), starts)
 
     def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
         """Language, task and no-timestamps tokens."""
@@ -364,6 +396,27 @@ def _align(model: Any, moved: Callable[[int, int], list[int] | None]) -> None:
         model.generation_config.alignment_heads = left or None
 
 
+def _touched(heard: Tensor) -> int:
+    """How many frames of [bins, frames] the audio touches: those before the silence that `collate` repeats."""
+    (places,) = (heard != heard[:, -1:]).any(0).nonzero(as_tuple=True)
+    return int(places[-1]) + 1 if len(places) else heard.shape[-1]
+
+
+def _filled(heard: Tensor, window: int) -> Tensor:
+    """The frames [bins, frames], the last one repeated to the window's end."""
+    import torch
+
+    return torch.cat([heard, heard[:, -1:].expand(-1, window - heard.shape[-1])], dim=1)
+
+
+def _language(model: Any, tokenizer: Any, states: Any) -> list[str]:
+    """The language that the model hears in the encoder's output for one example; none if it was told of one alone."""
+    if whisper_tokens.english_only(tokenizer):
+        return []
+    (token,) = model.detect_language(encoder_outputs=states).tolist()
+    return [tokenizer.convert_ids_to_tokens(token).strip("<|>")]
+
+
 def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hypothesis:
     """A hypothesis from the segments that transformers' `generate` returns. limit: the most new tokens of a call."""
     segments, end, cut = [], tokenizer.convert_tokens_to_ids(END), False
@@ -422,5 +475,6 @@ FAMILY = Whisper(
     prompted=False,
     told=True,
     timed=True,
+    word_times=True,
     trimmed=True,
 )

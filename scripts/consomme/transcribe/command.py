@@ -36,6 +36,11 @@ def main(argv: list[str] | None = None, prog: str = "python -m consomme.transcri
         "--format", default="txt", help=f"of the files, one or several with commas: {', '.join(KINDS)} (default: txt)"
     )
     parser.add_argument(
+        "--words",
+        action="store_true",
+        help="when each word is said: beside the stretches in json, a caption each in srt and vtt",
+    )
+    parser.add_argument(
         "--language", help="spoken language, such as en (default: the model's own; one of several languages detects it)"
     )
     parser.add_argument(
@@ -58,6 +63,8 @@ def _run(given: argparse.Namespace) -> bool:
             raise ConsommeError(f"--format: '{kind}' given; allowed: {', '.join(KINDS)}")
     if given.out is None and kinds != ["txt"]:
         raise ConsommeError(f"--format {given.format} needs --out, a folder for the files")
+    if given.words and kinds == ["txt"]:
+        raise ConsommeError(f"--words: --format {given.format} has no times; allowed: json, srt, vtt, or several")
     found, others = recordings(given.audio)
     if others:
         print(f"{others} files in the folders are no recordings by their names, and are left alone", file=sys.stderr)
@@ -91,5 +98,6 @@ def _transcripts(
     from consomme.transcribe.hear import open_model
     from consomme.transcribe.through import through
 
-    hearer = open_model(given.model, given.language, given.device, given.threads, given.num_beams, timed)
+    asked = given.language, given.device, given.threads, given.num_beams, timed, given.words
+    hearer = open_model(given.model, *asked)
     yield from through(hearer, todo, given.channels, given.out)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.files import read_json
 from consomme.common.model_files import SOURCE
-from consomme.formats import Asked, exported_as, start
+from consomme.families import TABLE as FAMILIES
+from consomme.families.base import Segment
+from consomme.formats import Asked, engines, exported_as, format_named, start
 from consomme.transcribe.written import Said
 
 if TYPE_CHECKING:
@@ -57,22 +59,32 @@ class Hearer(ABC):
         found = []
         for wave, said in zip(waves, self.hypotheses(waves), strict=True):
             seconds = len(wave) / self.rate
-            whole = [Said(0.0, seconds, said.text)]
-            parts = [Said(s.start, min(s.end or seconds, seconds), s.text) for s in said.segments] or whole
-            found.append([one for one in parts if one.text])
+            parts = said.segments or [Segment(0.0, seconds, said.text)]
+            words = said.words or [None] * len(parts)
+            both = zip(parts, words, strict=True)
+            found.append([_said(part, own, seconds) for part, own in both if part.text])
         return found
+
+
+def _said(part: Segment, words: Sequence[Segment] | None, seconds: float) -> Said:
+    """A stretch of a piece of so many seconds, and its words."""
+    own = None if words is None else [_said(word, None, seconds) for word in words]
+    end = seconds if part.end is None else part.end
+    return Said(min(part.start, seconds), min(end, seconds), part.text, words=own)
 
 
 class Checkpoint(Hearer):
     """A model that transformers runs. A long recording is heard by Whisper's own algorithm, with its fallbacks."""
 
-    def __init__(self, folder: Path, language: str | None, device: str, beams: int, timed: bool) -> None:
+    def __init__(self, folder: Path, language: str | None, device: str, beams: int, timed: bool, words: bool) -> None:
         from consomme.families import family_of, load
 
         self.family = recogniser(folder, family_of(folder))
+        if words:
+            tells_words(folder, self.family)
         self.model, self.processor = load(folder, device), self.family.processor(folder)
         self.languages = [language] if language else languages_of(self.family, folder)
-        self.asked: dict[str, Any] = {"num_beams": beams}
+        self.asked: dict[str, Any] = {"num_beams": beams, **({"words": True} if words else {})}
         self.batch = 1 if self.family.padding_matters(self.model.config) else BATCH
         tokens = getattr(self.processor, "tokenizer", None)
         times = bool(self.family.timed and getattr(tokens, "timestamps", ()))
@@ -101,32 +113,53 @@ class Checkpoint(Hearer):
 class Export(Hearer):
     """A model that its own engine runs."""
 
-    def __init__(self, folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool) -> None:
-        from consomme.families import device_named
+    def __init__(
+        self, folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool, words: bool
+    ) -> None:
+        from consomme.families import device_named, family_of
 
+        form = exported_as(folder)
+        if words:
+            tells_words(folder, family_of(folder / SOURCE))
         self.running = start(folder, [], threads, device_named(device))
         self.family, self.processor = recogniser(folder, self.running.family), self.running.processor
         self.model = self.running.model
         self.languages = [language] if language else languages_of(self.family, folder / SOURCE)
-        form = exported_as(folder)
         self.batch = form.batch if form else 1
         window = _window(self.family, self.processor, self.model.config)
         self.most, self.alone = (STRETCH if self.running.long else window), window
         times = timed and form is not None and "timestamps" in form.decodes
-        self.asked: dict[str, Any] = {"num_beams": beams, "timestamps": True} if times else {"num_beams": beams}
+        wanted = {"timestamps": times, "words": words}
+        self.asked: dict[str, Any] = {"num_beams": beams, **{key: True for key, value in wanted.items() if value}}
 
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
         return self.running.decode(waves, Asked(self.languages, self.asked))
 
 
-def open_model(folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool) -> Hearer:
-    """The recogniser in a folder. timed: whether times of stretches are wanted. ConsommeError for a translator."""
+def open_model(
+    folder: Path, language: str | None, device: str, threads: int, beams: int, timed: bool, words: bool = False
+) -> Hearer:
+    """The recogniser in a folder. timed: whether times of stretches are wanted; words: those of words. ConsommeError for a
+    translator, and for a model that doesn't tell when words are said."""
     import torch
 
     torch.set_num_threads(threads)
     if exported_as(folder):
-        return Export(folder, language, device, threads, beams, timed)
-    return Checkpoint(folder, language, device, beams, timed)
+        return Export(folder, language, device, threads, beams, timed, words)
+    return Checkpoint(folder, language, device, beams, timed, words)
+
+
+def tells_words(folder: Path, family: Family) -> None:
+    """ConsommeError if a model of the family, or the export in the folder, doesn't tell when words are said."""
+    form = exported_as(folder)
+    if form and "words" not in form.decodes:
+        able = ", ".join(name for name in engines() if "words" in format_named(name).decodes)
+        raise ConsommeError(
+            f"--words: {folder}: exports for {form.name} don't tell when words are said; those for {able} do"
+        )
+    if not family.word_times:
+        able = ", ".join(name for name, one in FAMILIES.items() if one.word_times)
+        raise ConsommeError(f"--words: {folder}: {family.name} doesn't tell when words are said; allowed: {able}")
 
 
 def recogniser(folder: Path, family: Family) -> Family:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from consomme.common.progress import progress
 from consomme.transcribe.hear import Hearer
 from consomme.transcribe.pauses import pieces
 from consomme.transcribe.recordings import Recording, waves
-from consomme.transcribe.written import Said, place
+from consomme.transcribe.written import Said, place, row_of, said_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,7 +90,7 @@ def _take_up(found: _Open) -> None:
     for line in found.part.read_text(encoding="utf-8").splitlines():
         with suppress(ValueError, KeyError, TypeError):  # the last line may be torn
             row = json.loads(line)
-            kept[row["piece"], row["start"], row["samples"]] = [Said(**one) for one in row["said"]]
+            kept[row["piece"], row["start"], row["samples"]] = [said_of(one) for one in row["said"]]
     for number, piece in enumerate(found.pieces):
         piece.said = kept.get((number, piece.start, len(piece.wave)))
 
@@ -114,14 +114,12 @@ def _hear(hearer: Hearer, waiting: Sequence[_Open]) -> float:
         todo = short[: hearer.batch]
     answers = hearer.hear([piece.wave for _, _, piece in todo])
     for (one, number, piece), said in zip(todo, answers, strict=True):
-        piece.said = [
-            Said(round(s.start + piece.start, 3), round(s.end + piece.start, 3), s.text, piece.channel) for s in said
-        ]
+        piece.said = [replace(s.later(piece.start), channel=piece.channel) for s in said]
         if one.part:
             one.part.parent.mkdir(parents=True, exist_ok=True)
             row = {"piece": number, "start": piece.start, "samples": len(piece.wave)}
             with open(one.part, "a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row | {"said": [asdict(s) for s in piece.said]}, ensure_ascii=False) + "\n")
+                stream.write(json.dumps(row | {"said": [row_of(s) for s in piece.said]}, ensure_ascii=False) + "\n")
     return sum(len(piece.wave) for _, _, piece in todo) / hearer.rate
 
 

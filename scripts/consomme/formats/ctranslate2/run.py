@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.formats.base import Asked, Running
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from consomme.families.base import Hypothesis
     from consomme.formats.base import Sources
 
@@ -59,13 +62,19 @@ class Recogniser(Running):
         self.engine: Any = ctranslate2.models.Whisper(str(folder), device=device, intra_threads=threads)
 
     def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
-        """With `timestamps` the model writes them, and they are those of the segments."""
+        """With `timestamps` the model writes them, and they are those of the segments; with `words` CTranslate2 lays the words
+        along the audio, which it encodes once."""
         from consomme.families.base import Hypothesis, Segment
         from consomme.families.whisper_tokens import segments
 
+        if asked.decoding.get("words") and len(sources) > 1:  # one language for all that it lays at once
+            return [one for source in sources for one in self.decode([source], asked)]
         languages, decoding = asked.languages, asked.decoding
         tokenizer, most, timed = self.processor.tokenizer, self.most_tokens(decoding), bool(decoding.get("timestamps"))
-        heard = self._heard(sources, languages, decoding)
+        features = self.features(sources, languages)
+        heard, words = self._heard(features, decoding), bool(decoding.get("words"))
+        if words:
+            heard = self.engine.encode(heard)
         spoken, earlier = self._spoken(heard, languages, len(sources)), asked.earlier or [()] * len(sources)
         # of one length for all, or CTranslate2 refuses them
         prompts = [[*before, *self._prompt(own, timed)] for before, own in zip(earlier, spoken, strict=True)]
@@ -78,15 +87,35 @@ class Recogniser(Running):
         written = [[i for i in one if i not in tokenizer.timestamps] for one in ids]
         texts = tokenizer.batch_decode(written, skip_special_tokens=True)
         parts = [[Segment(*part) for part in segments(tokenizer, one)] if timed else [] for one in ids]
-        return [
+        said = [
             Hypothesis(text.strip(), len(one) >= most, own) for text, one, own in zip(texts, ids, parts, strict=True)
         ]
+        if not words:
+            return said
+        return [self._worded(one, heard, self._prompt(spoken[0], True), len(features[0])) for one in said]
 
-    def _heard(self, sources: Sources, languages: Sequence[str], decoding: Mapping[str, Any]) -> Any:
+    def _worded(self, said: Hypothesis, heard: Any, prompt: Sequence[int], frames: int) -> Hypothesis:
+        """The hypothesis with its words. heard: the encoder's output for this one audio, of so many frames."""
+        from consomme.families import whisper_words
+
+        family: Any = self.family
+        tokenizer, extractor = self.processor.tokenizer, self.processor.feature_extractor
+        audio = whisper_words.Audio(frames, frames, extractor.hop_length / extractor.sampling_rate)
+        smoothed = self.model.config.median_filter_width
+
+        def starts(first: int, last: int, ids: Sequence[int]) -> list[int]:
+            (found,) = self.engine.align(heard, prompt, [ids], [last], median_filter_width=smoothed)
+            begun: dict[int, int] = {}
+            for token, frame in found.alignments:
+                begun.setdefault(token, frame)
+            return [begun[token] for token in range(len(ids) + 1)]
+
+        return whisper_words.with_words(said, audio, tokenizer, partial(family.said, tokenizer), starts)
+
+    def _heard(self, features: Sequence[np.ndarray], decoding: Mapping[str, Any]) -> Any:
         import ctranslate2
         import numpy as np
 
-        features = self.features(sources, languages)
         window = self.window(decoding).fitting(features)
         batch = self.family.collate(self.processor, features, None, **window)
         return ctranslate2.StorageView.from_array(
