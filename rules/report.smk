@@ -6,6 +6,8 @@ rule measure_costs:
         "results/{experiment}/costs.tsv",
     log:
         "results/{experiment}/logs/costs.log",
+    benchmark:
+        "results/{experiment}/benchmarks/costs.tsv"
     conda:
         "../envs/train.yaml"
     # all cores: nothing else may run while speed is measured

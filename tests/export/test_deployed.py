@@ -67,6 +67,7 @@ def test_a_checkpoint_is_decoded_by_the_engine_that_is_asked_for(models, corpora
 
 def test_an_export_has_a_size_and_a_speed(exported, corpora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("consomme.costs.stage.LIMIT", 0.0)
     folder = exported("marian", "ctranslate2", "int8")
     spec = {
         "stage": "report",

@@ -558,7 +558,7 @@ def test_a_pruned_model_that_is_not_faster_says_so(tree):
 
     assert said((50.0, 52.0), (30.0, 34.0)) == []
     assert said((33.0, 37.0), (30.0, 34.0)) == [
-        "Pruned, but not measurably faster than before (speeds overlap over rounds): half (33 – 37; balanced 30 – 34 tokens/s)."
+        "Pruned, but not measurably faster than before (intervals of the speeds overlap): half (33 – 37; balanced 30 – 34 tokens/s)."
     ]
     assert said((20.0, 25.0), (30.0, 34.0), 74_000_000) == [
         "Pruned, and slower than before: half (20 – 25; balanced 30 – 34 tokens/s; no smaller either)."

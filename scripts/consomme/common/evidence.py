@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from itertools import accumulate
 from statistics import NormalDist
 
 LEVEL = 0.05  # of all declared claims together
+MISSED = Fraction(1, 20)  # by a 95 % interval
 POWER = 0.8  # with which a visible difference is seen
 FEW = 20  # units: with fewer, `keeps` is not tested, and p-values and intervals of the rest are rough
 KINDS = ("recording", "document", "speaker")  # of units: each kind holds those before it
@@ -38,3 +41,14 @@ def foreseen(metric: str, rows: int, words: float, characters: float, claims: in
         return None
     counted = words if kind == "wer" else characters / LETTERS
     return errors * 100 * math.sqrt(WRONG * DIFFERENT / max(counted, 1))
+
+
+def of_median(values: Sequence[float]) -> tuple[float, float] | None:
+    """The 95 % interval of the median of what the values were drawn from: from the k-th smallest to the k-th largest, for
+    the largest k at which it misses the median in at most 5 % of draws, as so many fair coins say whatever the
+    distribution (the sign test's interval: Conover 1999, Practical Nonparametric Statistics, 3.2). Of six to eight values
+    these are the smallest and the largest. None of fewer, between which the median lies less often than that."""
+    count, ordered = len(values), sorted(values)
+    missed = accumulate(2 * math.comb(count, below) for below in range(count))
+    k = sum(ways <= MISSED * 2**count for ways in missed)
+    return (ordered[k - 1], ordered[-k]) if k else None

@@ -14,25 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError, Unusable
+from consomme.common.evidence import of_median
 from consomme.families.windows import Window, without
 from consomme.formats import Asked, exported_as, start
 
 UTTERANCES = 16
-ROUNDS = 2  # per pass, after a warm-up
+ROUND = 0.3  # seconds of generations in a round, after a warm-up
 LONG = 5.0  # seconds: a generation that takes longer is a round of its own, because its warm-up doesn't matter
-PASSES = 3  # over all models
+WIDTH = 1.05  # of the interval of the median speed, as a ratio, with which no more rounds are needed
+MOST = 12  # rounds: where they still differ, the machine is busy, and more would say little more
 
 
 def measure(
     folder: Path, spec: Mapping[str, Any], device: str, threads: int, count_flops: bool = True
 ) -> dict[str, Any]:
-    """Measure one model on the first 16 rows of the spec's development set that it can take.
+    """Measure one model for one round, on the first 16 rows of the spec's development set that it can take.
 
     parameters: their number in the model.
     flops: floating-point operations of one encoder and teacher-forced decoder pass, per second of audio or source token;
     None unless they are to be counted, which takes such a pass, and of exports for other engines.
-    rounds: seconds of audio, or tokens generated, per second of generation, for each round after a warm-up; one round
-    and no warm-up if a generation takes more than 5 s.
+    speed: seconds of audio, or tokens generated, per second of generation: the median of as many generations as 0.3 s hold,
+    after a warm-up; of one, without a warm-up, if it takes more than 5 s.
     memory: peak in MiB, of the process (cpu) or the device.
     window: full or short, for models with a window of fixed length.
     decoding: the decoding settings, for autoregressive models.
@@ -53,13 +55,10 @@ def measure(
     if model.family.objective == "seq2seq":
         decoding = as_long(asked, max(map(len, examples.labels)))
     say = model.speaking(examples, decoding)
-    times: list[float] = []
-    while len(times) <= ROUNDS and not (times and times[0] > LONG):
-        _settle(device)
-        start = time.perf_counter()
-        say()
-        _settle(device)
-        times.append(time.perf_counter() - start)
+    warm = _seconds(say, device)
+    times = [warm] if warm > LONG else []
+    while sum(times) < ROUND:
+        times.append(_seconds(say, device))
     speech = examples.rows.task == "asr"
     written = examples.amount if speech else float(len(examples.rows) * decoding["max_new_tokens"])
     if device.startswith("cuda"):
@@ -70,7 +69,7 @@ def measure(
     return {
         "parameters": model.parameters,
         "flops": flops,
-        "rounds": [written / seconds for seconds in times[1:] or times],
+        "speed": written / statistics.median(times),
         "speed_unit": "s audio/s" if speech else "tokens/s",
         "memory": round(memory, 1),
         "window": model.window(asked).name,
@@ -181,18 +180,31 @@ class Exported:
         return lambda: self.running.decode(sources, asked)
 
 
-def together(passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The results of several passes over one model, combined. speed: the median of all rounds, with the slowest and the
-    fastest; rounds: all of them in order, as text; memory: the highest peak."""
-    rounds = [speed for one in passes for speed in one["rounds"]]
+def together(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The results of several rounds of one model, combined. speed: their median, with its interval in speed_low and
+    speed_high; rounds: all of them in order, as text; memory: the highest peak."""
+    speeds = [one["speed"] for one in rounds]
+    low, high = interval(speeds)
     return {
-        **passes[0],
-        "speed": statistics.median(rounds),
-        "speed_low": min(rounds),
-        "speed_high": max(rounds),
-        "memory": max(one["memory"] for one in passes),
-        "rounds": " ".join(f"{speed:.6g}" for speed in rounds),
+        **rounds[0],
+        "speed": statistics.median(speeds),
+        "speed_low": low,
+        "speed_high": high,
+        "memory": max(one["memory"] for one in rounds),
+        "rounds": " ".join(f"{speed:.6g}" for speed in speeds),
     }
+
+
+def interval(speeds: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median speed; the slowest and the fastest of fewer than six rounds, between which it lies
+    less often."""
+    return of_median(speeds) or (min(speeds), max(speeds))
+
+
+def enough(speeds: Sequence[float]) -> bool:
+    """Whether the 95 % interval of the median speed is at most 5 % wide, which takes six rounds, or there are twelve."""
+    found = of_median(speeds)
+    return len(speeds) >= MOST or (found is not None and found[1] <= WIDTH * found[0])
 
 
 def written_as(decoding: Mapping[str, Any], speech: bool) -> str:
@@ -219,6 +231,15 @@ def flop_counter() -> Any:
 
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return FlopCounterMode(display=False, custom_mapping={kernel: attention})
+
+
+def _seconds(say: Callable[[], object], device: str) -> float:
+    """The time of one generation."""
+    _settle(device)
+    start = time.perf_counter()
+    say()
+    _settle(device)
+    return time.perf_counter() - start
 
 
 def _settle(device: str) -> None:

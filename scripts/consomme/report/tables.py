@@ -42,10 +42,10 @@ def tables(shown: Mapping[str, Any]) -> dict[str, Tabular]:
         columns += [f"{column['set']} {column['split']}", "95 % interval"]
     rows = [
         [row["name"], *(cell[key] if cell else "" for cell in row["cells"] for key in ("value", "interval"))]
-        + ([row["parameters"], row["speed"]] if shown["has_costs"] else [])
+        + ([row["parameters"], *row["speeds"]] if shown["has_costs"] else [])
         for row in (*shown["named_rows"], *shown["run_rows"])
     ]
-    found = {"models": Tabular([*columns, *(["parameters", "speed"] if shown["has_costs"] else [])], rows)}
+    found = {"models": Tabular([*columns, *(["parameters", *shown["speeds"]] if shown["has_costs"] else [])], rows)}
     if shown["claims"]:
         names = ("claim", "model", "relation", "set", "metric", "difference", "interval")
         tests = ("p", "p_holm", "p_models", "p_models_holm")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from consomme.evaluate.ways import FULL_WINDOW, PREVIOUS_TEXT, TIMESTAMPS
+from consomme.families.windows import SHORT
 from consomme.report.lineage import swept_nodes
 from consomme.report.outcomes import Outcomes
 
@@ -56,13 +57,33 @@ def median_runs(outcomes: Outcomes, scores: pd.DataFrame, metric: str) -> pd.Dat
     return medians.groupby(["node", "split", "set"]).mean().unstack(["split", "set"])
 
 
+def in_one_window(costs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of costs.tsv whose speeds are compared: of a model that was measured in two windows the one in the full
+    window, which all models have."""
+    two = costs.duplicated(["model", "replicate"], keep=False)
+    return costs[~two | (costs["window"] != SHORT)]
+
+
 def cost_per_model(costs: pd.DataFrame) -> pd.DataFrame:
     """Costs by model name, combined over replicates, whose shapes may differ (the smallest of several models, pruned
-    heads). A speed without a range has the median as both ends."""
-    found = costs.groupby("model")[list(COMBINED)].agg(COMBINED).astype({"parameters": np.float64})
+    heads). A speed without an interval has the median as both ends."""
+    found = in_one_window(costs).groupby("model")[list(COMBINED)].agg(COMBINED).astype({"parameters": np.float64})
     return found.assign(**{end: found[end].fillna(found["speed"]) for end in ("speed_low", "speed_high")})
 
 
 def speed_unit(costs: pd.DataFrame) -> str:
-    """The unit of the experiment's speeds; empty if none was measured."""
-    return next(iter(costs["speed_unit"][costs["speed_unit"] != ""]), "")
+    """The unit of the speeds of `cost_per_model`, with their window if they have one; empty if none was measured."""
+    timed = in_one_window(costs).dropna(subset="speed")
+    return next((unit + _of(window) for unit, window in timed[["speed_unit", "window"]].itertuples(index=False)), "")
+
+
+def speeds_by_window(costs: pd.DataFrame) -> pd.DataFrame:
+    """Mean speeds by model, a column for each window that models were measured in: `speed`, or `speed, full window` and
+    `speed, short window`."""
+    timed = costs.dropna(subset="speed")
+    found = timed.groupby(["model", "window"])["speed"].mean().unstack("window")
+    return found.rename(columns=lambda window: f"speed{_of(window)}")
+
+
+def _of(window: str) -> str:
+    return f", {window} window" if window else ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from consomme.evaluate.metrics import metric_named
 from consomme.report.findings import speeds
-from consomme.report.findings.means import BOUNDS, cost_per_model, mean_scores
+from consomme.report.findings.means import BOUNDS, cost_per_model, in_one_window, mean_scores
 from consomme.report.numbers import metric_title
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records
@@ -167,7 +167,7 @@ def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
 def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> list[str]:
     """For each model chosen as the smallest within its limits, a line per chosen candidate: its size and speed relative to
     the largest candidate, and the replicates that chose it."""
-    cost = {(row["model"], row["replicate"]): row for row in costs.to_dict("records")}
+    cost = {(row["model"], row["replicate"]): row for row in in_one_window(costs).to_dict("records")}
     sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])
     found: dict[tuple[str, str, str], list[str]] = {}
     for (model, replicate), tried in sizes.groupby(["model", "replicate"], sort=False):

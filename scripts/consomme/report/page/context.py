@@ -31,6 +31,7 @@ from consomme.report.findings.means import (
     mean_scores,
     median_runs,
     speed_unit,
+    speeds_by_window,
 )
 from consomme.report.findings.path import on_development, on_test
 from consomme.report.findings.series import series, words
@@ -292,14 +293,15 @@ def _model_tables(
         }
         for model, split, name, value, low, high in means[["model", "split", "set", *BOUNDS]].itertuples(index=False)
     }
-    cost = cost_per_model(costs).reindex(list(verbs))
+    cost, speeds = cost_per_model(costs).reindex(list(verbs)), speeds_by_window(costs)
+    units = cost["speed_unit"].to_dict()
     rows = [
         {"name": name, "cells": [cells.get((name, *column)) for column in columns], "run": name in runs}
         | {"note": stopped_words(outcomes, name), "colour": COLOURS["from" if verb == "start" else verb]}
         | {"parameters": "" if pd.isna(parameters) else short(parameters)}
-        | {"speed": "" if pd.isna(speed) else f"{shown_speed(speed)} {unit}"}
-        for (name, verb), parameters, speed, unit in zip(
-            verbs.items(), cost["parameters"], cost["speed"], cost["speed_unit"], strict=True
+        | {"speeds": ["" if pd.isna(speed) else f"{shown_speed(speed)} {units[name]}" for speed in fast]}
+        for (name, verb), parameters, fast in zip(
+            verbs.items(), cost["parameters"], speeds.reindex(list(verbs)).to_numpy(), strict=True
         )
     ]
     # the control for every choice among runs: the score of a typical run
@@ -313,10 +315,11 @@ def _model_tables(
                 None if math.isnan(value) else {"value": f"{value:.2f}", "interval": ""} for value in values
             ]
             at = next(i for i, r in enumerate(rows) if r["name"] in names)
-            rows.insert(at, row | {"parameters": "", "speed": "", "note": ""})
+            rows.insert(at, row | {"parameters": "", "speeds": [""] * len(speeds.columns), "note": ""})
     return {
         "columns": [{"split": split, "set": name} for split, name in columns],
         "has_costs": len(costs) > 0,
+        "speeds": list(speeds.columns),
         "named_rows": [r for r in rows if not r["run"]],
         "run_rows": [r for r in rows if r["run"]],
     }

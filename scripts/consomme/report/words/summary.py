@@ -147,7 +147,7 @@ def _cut(outcomes: Outcomes) -> list[str]:
 
 
 def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
-    """Lines about pruned models that aren't faster than the original: one for overlapping rounds, one for slower models,
+    """Lines about pruned models that aren't faster than the original: one for overlapping speeds, one for slower models,
     one if not all were measured alike."""
     parents = {m["name"]: m["parents"][0] for m in outcomes.models if m["verb"] == "prune" and m.get("parents")}
     timed = cost_per_model(costs).dropna(subset="speed")
@@ -159,7 +159,7 @@ def not_faster(outcomes: Outcomes, costs: pd.DataFrame) -> list[str]:
     pairs = pairs.loc[[not speeds.unlike(row, _before(row)) for row in pairs.to_dict("records")]]
     pairs = pairs[pairs["speed_low"] <= pairs["speed_high_before"]]
     groups: dict[str, list[str]] = {
-        "Pruned, but not measurably faster than before (speeds overlap over rounds)": [],
+        "Pruned, but not measurably faster than before (intervals of the speeds overlap)": [],
         "Pruned, and slower than before": [],
     }
     same, slower = groups.values()
