@@ -1,7 +1,7 @@
 """The evaluator: weights, a set, a decoding -> statistics per utterance, cached by content.
 
 Best runs, soups, paths between two models, pruning searches, early stopping and the tables all use it. A result that any
-of them has computed before costs only a hash of the weights."""
+of them has computed before costs only a hash of the weights, and one that another job is computing is waited for."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
+from consomme.common.once import made_once
 from consomme.evaluate import losses
 from consomme.evaluate.batches import batches
 from consomme.evaluate.evaluation_mode import evaluating
@@ -168,9 +169,12 @@ class Evaluator:
         the text count. It is 0 for an empty hypothesis, for one that is too long to be a training target, and for audio
         longer than the model's window."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'labels')}.json"
-        if not path.exists():
+
+        def make() -> None:
             unheard = self.inputs(set_name).unheard(model)
             write_json(path, self._in_row_order(model, set_name, self._label, unheard, Label("", 0.0)))
+
+        self._once(path, make, set_name)
         return [Label(*label) for label in read_json(path)]
 
     # -- cached results ----------------------------------------------------------------------------------------------
@@ -194,20 +198,21 @@ class Evaluator:
     def _said(self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None) -> tuple[Said, bool]:
         """The hypotheses, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{key}.json"
-        if path.exists():
-            return Said(**read_json(path)), False
-        unheard = self.inputs(set_name).unheard(model)
-        found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
-        timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
-        said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
-        if said.cut:
-            most = self._most(set_name)
-            within = f"{most} tokens or the model's positions" if most else "the model's positions"
-            say(
-                f"{set_name}: {share(len(said.cut), len(found))} of the hypotheses were cut: no end came within {within}"
-            )
-        write_json(path, {key: value for key, value in said._asdict().items() if value or key != "segments"})
-        return said, True
+
+        def make() -> None:
+            unheard = self.inputs(set_name).unheard(model)
+            found = self._in_row_order(model, set_name, self._generate, unheard, Hypothesis(""), around)
+            timed = [one.segments for one in found] if self.decoding.get("timestamps") else ()
+            said = Said([one.text for one in found], [i for i, one in enumerate(found) if one.cut], timed)
+            if said.cut:
+                most = self._most(set_name)
+                within = f"{most} tokens or the model's positions" if most else "the model's positions"
+                told = share(len(said.cut), len(found))
+                say(f"{set_name}: {told} of the hypotheses were cut: no end came within {within}")
+            write_json(path, {key: value for key, value in said._asdict().items() if value or key != "segments"})
+
+        fresh = self._once(path, make, set_name)
+        return Said(**read_json(path)), fresh
 
     def _most(self, set_name: str) -> int | None:
         """The most tokens of a hypothesis; None: as many as the model has positions for."""
@@ -218,16 +223,20 @@ class Evaluator:
     def _loss(self, model: PreTrainedModel, set_name: str, around: Around | None = None) -> tuple[np.ndarray, bool]:
         """[nll, tokens] of each row, and whether they were computed now (not cached)."""
         path = self.cache / "evaluations" / f"{self._key(model, set_name, 'loss')}.npy"
-        if path.exists():
-            return np.load(path, allow_pickle=False), False
-        left_out = self.inputs(set_name).unmeasured(model)
-        if left_out and len(left_out) == len(self._rows(set_name)):
-            raise ConsommeError(f"{set_name}: none of its {len(left_out)} rows has a loss, so none is the least")
-        found = self._in_row_order(model, set_name, self._nll, left_out, (0.0, 0), around)
-        found = np.array(found, dtype=np.float64).reshape(-1, 2)
-        with whole_file(path, "wb") as stream:
-            np.save(stream, found, allow_pickle=False)
-        return found, True
+
+        def make() -> None:
+            left_out = self.inputs(set_name).unmeasured(model)
+            if left_out and len(left_out) == len(self._rows(set_name)):
+                raise ConsommeError(f"{set_name}: none of its {len(left_out)} rows has a loss, so none is the least")
+            found = self._in_row_order(model, set_name, self._nll, left_out, (0.0, 0), around)
+            with whole_file(path, "wb") as stream:
+                np.save(stream, np.array(found, dtype=np.float64).reshape(-1, 2), allow_pickle=False)
+
+        fresh = self._once(path, make, set_name)
+        return np.load(path, allow_pickle=False), fresh
+
+    def _once(self, path: Path, make: Callable[[], None], set_name: str) -> bool:
+        return made_once(path, make, f"{set_name}: another job is computing the same, waiting for it")
 
     # -- running the model --------------------------------------------------------------------------------------------
     def _in_row_order(
