@@ -55,9 +55,10 @@ def ancestors(outcomes: Outcomes, name: str) -> list[str]:
 
 
 def root(outcomes: Outcomes, name: str) -> str:
-    """The end of the line of first parents, as far as these were scored."""
-    parents, seen = _parents(outcomes), {name}
-    scored = {m["name"] for m in outcomes.models if m.get("evaluation")}
+    """The end of the line of first parents, as far as these were scored; runs that were stopped early were left out."""
+    stopped = {model for model, replicate in outcomes.stopped if replicate == outcomes.replicates[0]}
+    parents = {name: [p for p in found if p not in stopped] for name, found in _parents(outcomes).items()}
+    scored, seen = {m["name"] for m in outcomes.models if m.get("evaluation")}, {name}
     while parents.get(name) and parents[name][0] not in seen and parents[name][0] in scored:
         name = parents[name][0]
         seen.add(name)
