@@ -142,7 +142,7 @@ def test_what_is_tried_in_memory_is_what_is_written(job, models):
     written = made(given)
     renew = Statistics(given, models["a"]).renew
     with Candidates(models, "cpu", renew) as candidates:
-        model = candidates.line()(0.25)
+        model = candidates.line(*models)(0.25)
         assert not model.training and not any(m.training for m in model.modules())
         tried = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert all(torch.equal(written[n], tried[n]) for n in running(written))
@@ -153,7 +153,7 @@ def test_the_ends_of_a_line_keep_their_own_statistics(job, models):
         end, parent = made(job(name, method="interpolate", alpha=alpha)), load_file(models[name] / "model.safetensors")
         assert all(torch.equal(end[n], parent[n]) for n in running(parent))
         with Candidates(models, "cpu", lambda model: pytest.fail("renewed")) as candidates:
-            state = candidates.line()(alpha).state_dict()
+            state = candidates.line(*models)(alpha).state_dict()
             assert all(torch.equal(state[n], parent[n]) for n in running(parent))
 
 

@@ -87,24 +87,26 @@ def job(tmp_path, models):
     return arguments
 
 
-def mixing(models):
-    return Candidates(models, "cpu")
+@pytest.fixture
+def candidates(models):
+    with Candidates(models, "cpu") as found:
+        yield found
 
 
-def test_lines_of_a_known_loss(models, quadratic):
-    losses = stage.of_each(models, mixing, quadratic.loss)
+def test_lines_of_a_known_loss(candidates, quadratic):
+    losses = stage.of_each(candidates, quadratic.loss)
     assert losses == pytest.approx({"a": 0.25, "b": 4.0, "c": 0.0625, "d": 4.0})
-    found = stage.lines(models, losses, "c", mixing, quadratic.loss)
+    found = stage.lines(candidates, losses, "c", quadratic.loss)
     assert set(found) == {"a", "b", "d"}
     # from a dial of 1.25 to 0.5: past the least loss, which lies a third of the way
     assert found["a"] == pytest.approx([0.0625, 0.0625**2, 0.125**2, 0.3125**2, 0.25])
     assert found["b"] == pytest.approx([0.0625, 0.6875**2, 1.125**2, 1.5625**2, 4.0])
 
 
-def test_means_of_a_known_loss(models, quadratic, capsys):
-    losses = stage.of_each(models, mixing, quadratic.loss)
+def test_means_of_a_known_loss(candidates, quadratic, capsys):
+    losses = stage.of_each(candidates, quadratic.loss)
     quadratic.seen.clear()
-    found = stage.means(models, losses, mixing, quadratic.loss)
+    found = stage.means(candidates, losses, quadratic.loss)
     dials = {"a": 0.5, "b": 3.0, "c": 1.25, "d": -1.0}
     assert found["ranked"]["order"] == ["c", "a", "b", "d"]  # of equals the first given
     assert len(found["orders"]) == stage.ORDERS
@@ -125,13 +127,11 @@ def test_mixes_are_renewed_and_the_models_themselves_are_not(models, quadratic):
         model.state_dict()[DIAL][0] = 9
         return model
 
-    def renewing(some):
-        return Candidates(some, "cpu", renew)
-
-    losses = stage.of_each(models, renewing, quadratic.loss)
-    assert 64 not in losses.values()
-    assert stage.lines(models, losses, "c", renewing, quadratic.loss)["a"] == [losses["c"], 64, 64, 64, losses["a"]]
-    made = stage.means(models, losses, renewing, quadratic.loss)
+    with Candidates(models, "cpu", renew) as renewing:
+        losses = stage.of_each(renewing, quadratic.loss)
+        assert 64 not in losses.values()
+        assert stage.lines(renewing, losses, "c", quadratic.loss)["a"] == [losses["c"], 64, 64, 64, losses["a"]]
+        made = stage.means(renewing, losses, quadratic.loss)
     assert all(row["losses"] == [losses[row["order"][0]], 64, 64, 64] for row in (made["ranked"], *made["orders"]))
 
 

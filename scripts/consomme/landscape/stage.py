@@ -27,7 +27,6 @@ ORDERS = 3  # drawn at random
 SEED = 0  # of the rows and the orders
 
 Loss = Callable[["PreTrainedModel"], float]
-Mixing = Callable[[Mapping[str, Path]], "Candidates"]
 
 
 def run(job: Job) -> None:
@@ -84,21 +83,19 @@ def measured(job: Job, parents: Mapping[str, Path], left_out: Mapping[str, str])
     def loss(model: PreTrainedModel) -> float:
         return -choosing.objective(evaluator, model, choice)
 
-    def mixing(models: Mapping[str, Path]) -> Candidates:
-        return Candidates(models, device_named(job.device), renew)
-
-    losses = of_each(parents, mixing, loss)
-    best = min(losses, key=lambda name: losses[name])  # of equals the first given
-    return {
-        "ingredients": list(parents),
-        "left_out": dict(left_out),
-        "sets": {n: {"weight": choice.weights[n], "rows": len(rows[n]), "of": len(whole[n])} for n in rows},
-        "losses": losses,
-        "best": best,
-        "alphas": ALPHAS,
-        "lines": lines(parents, losses, best, mixing, loss),
-        **means(parents, losses, mixing, loss),
-    }
+    with Candidates(parents, device_named(job.device), renew) as candidates:
+        losses = of_each(candidates, loss)
+        best = min(losses, key=lambda name: losses[name])  # of equals the first given
+        return {
+            "ingredients": list(parents),
+            "left_out": dict(left_out),
+            "sets": {n: {"weight": choice.weights[n], "rows": len(rows[n]), "of": len(whole[n])} for n in rows},
+            "losses": losses,
+            "best": best,
+            "alphas": ALPHAS,
+            "lines": lines(candidates, losses, best, loss),
+            **means(candidates, losses, loss),
+        }
 
 
 def some(rows: Rows, most: int) -> Rows:
@@ -106,51 +103,46 @@ def some(rows: Rows, most: int) -> Rows:
     return rows if len(rows) <= most else rows.share(max(most, 1) / len(rows), SEED)
 
 
-def of_each(parents: Mapping[str, Path], mixing: Mixing, loss: Loss) -> dict[str, float]:
+def of_each(candidates: Candidates, loss: Loss) -> dict[str, float]:
     """The loss of each model."""
     losses = {}
-    with mixing(parents) as candidates:
-        for number, name in enumerate(parents, 1):
-            losses[name] = loss(candidates.single(name))
-            say(f"model {number} of {len(parents)}, {name}: loss {losses[name]:.4f}")
+    for number, name in enumerate(candidates.models, 1):
+        losses[name] = loss(candidates.single(name))
+        say(f"model {number} of {len(candidates.models)}, {name}: loss {losses[name]:.4f}")
     return losses
 
 
-def lines(
-    parents: Mapping[str, Path], losses: Mapping[str, float], best: str, mixing: Mixing, loss: Loss
-) -> dict[str, list[float]]:
+def lines(candidates: Candidates, losses: Mapping[str, float], best: str, loss: Loss) -> dict[str, list[float]]:
     """For each model but the best: the losses at ALPHAS on the straight line from the best to it."""
     found = {}
-    others = [name for name in parents if name != best]
+    others = [name for name in losses if name != best]
     for number, name in enumerate(others, 1):
-        with mixing({best: parents[best], name: parents[name]}) as pair:
-            at, reached = pair.line(), []
-            for alpha in ALPHAS[1:-1]:
-                reached.append(loss(at(alpha)))
-                say(f"line {number} of {len(others)}, {best} to {name}, at {alpha:g}: loss {reached[-1]:.4f}")
+        at, reached = candidates.line(best, name), []
+        for alpha in ALPHAS[1:-1]:
+            reached.append(loss(at(alpha)))
+            say(f"line {number} of {len(others)}, {best} to {name}, at {alpha:g}: loss {reached[-1]:.4f}")
         found[name] = [losses[best], *reached, losses[name]]
     return found
 
 
-def means(parents: Mapping[str, Path], losses: Mapping[str, float], mixing: Mixing, loss: Loss) -> dict[str, Any]:
+def means(candidates: Candidates, losses: Mapping[str, float], loss: Loss) -> dict[str, Any]:
     """`ranked` and `orders`: the loss of the mean of the first k models, k = 1, 2, ..., by loss and in random orders.
 
     A set of models that two orders both begin with is evaluated once."""
     known = {frozenset([name]): value for name, value in losses.items()}
-    ranked = sorted(parents, key=lambda name: losses[name])  # stable: of equals the first given
-    orders = {"ranked": ranked} | {f"order {i}": o for i, o in enumerate(random_orders(list(parents)), 1)}
+    ranked = sorted(losses, key=lambda name: losses[name])  # stable: of equals the first given
+    orders = {"ranked": ranked} | {f"order {i}": o for i, o in enumerate(random_orders(list(losses)), 1)}
     found = []
-    with mixing(parents) as candidates:
-        for title, order in orders.items():
-            running = candidates.running(order[0])
-            for k, name in enumerate(order[1:], 2):
-                together = frozenset(order[:k])
-                if together not in known:
-                    known[together] = loss(running.with_one_more(name))
-                    say(f"{title}, mean of {k}, with {name}: loss {known[together]:.4f}")
-                if k < len(order):
-                    running.keep(name)
-            found.append({"order": order, "losses": [known[frozenset(order[:k])] for k in range(1, len(order) + 1)]})
+    for title, order in orders.items():
+        running = candidates.running(order[0])
+        for k, name in enumerate(order[1:], 2):
+            together = frozenset(order[:k])
+            if together not in known:
+                known[together] = loss(running.with_one_more(name))
+                say(f"{title}, mean of {k}, with {name}: loss {known[together]:.4f}")
+            if k < len(order):
+                running.keep(name)
+        found.append({"order": order, "losses": [known[frozenset(order[:k])] for k in range(1, len(order) + 1)]})
     return {"ranked": found[0], "orders": found[1:]}
 
 

@@ -47,16 +47,15 @@ class Candidates:
         """A sum that begins with one parent."""
         return Running(self, first)
 
-    def line(self) -> Callable[[float], PreTrainedModel]:
-        """alpha -> (1 - alpha) * first + alpha * second, for exactly two parents, both kept in memory."""
-        first, second = self.models.values()
-        ends = [{t: self.stored(m.name, t) for t in self._floats()} for m in (first, second)]
+    def line(self, first: str, second: str) -> Callable[[float], PreTrainedModel]:
+        """alpha -> (1 - alpha) * first + alpha * second, for two of the parents, both kept in memory."""
+        ends = {name: {t: self.stored(name, t) for t in self._floats()} for name in (first, second)}
 
         def at(alpha: float) -> PreTrainedModel:
             def mixed(tensor: str) -> np.ndarray:
                 total = None
-                for model, end, coefficient in zip((first, second), ends, (1 - alpha, alpha), strict=True):
-                    exact = tensors.to_float64(end[tensor], model.slots[tensor].dtype)
+                for (name, end), coefficient in zip(ends.items(), (1 - alpha, alpha), strict=True):
+                    exact = tensors.to_float64(end[tensor], self.models[name].slots[tensor].dtype)
                     total = add(total, exact, coefficient)
                 assert total is not None  # one of the two coefficients is not zero
                 return total

@@ -57,7 +57,7 @@ def _search(mix: Mix) -> tuple[float, list[dict[str, Any]]]:
     tried: list[tuple[float, float, bool]] = []
     curve: list[dict[str, Any]] = []
     with Candidates(mix.parents, judge.device, mix.renew) as candidates:
-        line = candidates.line()
+        line = candidates.line(*mix.parents)
         for alpha in (i / (points - 1) for i in range(points)):
             model = line(alpha)
             objective = judge.objective(model)
