@@ -7,62 +7,23 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from consomme.plan.load import read
+from consomme.plan.plan import Plan
+
 REPOSITORY = Path(__file__).parents[2]
-SLURM = Path(__file__).with_name("slurm.sh")
-DAEMONS = ("munged", "slurmctld", "slurmd")
-STANDARD = Path("/etc/slurm/slurm.conf")  # where a job step's srun looks, and nowhere else
 NODE = "tiny/soup"  # training and averaging; the other verbs take the same road
 
 
-def missing() -> str | None:
-    """Why no Slurm is started here."""
-    if not os.environ.get("CONSOMME_SERVICES"):
-        return "starts servers: make test-services"
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-    absent = [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=path) is None]
-    if absent:
-        return f"not installed: {', '.join(absent)} (Debian: slurm-wlm, munge)"
-    if os.geteuid() != 0:
-        return "slurmd has to run as root"
-    if STANDARD.exists():
-        return f"{STANDARD} is there already: this machine has a Slurm of its own"
-    return None
-
-
-REASON = missing()
-pytestmark = [
-    pytest.mark.workflow,
-    pytest.mark.slow,
-    pytest.mark.skipif(REASON is not None, reason=str(REASON)),
-]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("slurm")
-    try:
-        started = subprocess.run(["bash", SLURM, "start", folder], stderr=subprocess.PIPE, text=True, timeout=60)
-        assert started.returncode == 0, started.stderr
-        yield
-    finally:
-        subprocess.run(["bash", SLURM, "stop", folder], check=True, timeout=90)
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory) -> Path:
-    """The workflow as it stands, and nothing else: no results, no environment, the link `cluster` a link."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster"):
-        source = REPOSITORY / name
-        if source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, folder / name, follow_symlinks=False)
+def clone(tmp_path_factory, cloned) -> Path:
+    folder = cloned(tmp_path_factory.mktemp("clone"))
     shutil.copy2(REPOSITORY / "tests" / "workflow" / "tiny.yaml", folder / "tiny.yaml")
     return folder
 
@@ -70,14 +31,20 @@ def clone(tmp_path_factory) -> Path:
 def run(folder: Path, targets: list[str]) -> str:
     """`snakemake --profile cluster`; only what saves time and processors differs from what a user types."""
     command = [sys.executable, "-m", "snakemake", *targets, "--profile", "cluster", "--configfile", "tiny.yaml"]
-    command += ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10", "--jobs", "3"]
+    command += ["--latency-wait", "10", "--jobs", "3"]
     command += ["--set-threads", "prepare_corpus=1", "train_model=1", "measure_costs=1"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SNAKEMAKE_"))} | {"PATH": path}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SNAKEMAKE_"))}
+    environment |= {"PATH": path, "CONSOMME_DEVICE": "cpu"}  # the GPUs are stand-ins
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     return said
+
+
+def submitted(said: str) -> list[str]:
+    """The numbers of the jobs that Snakemake says it has submitted."""
+    return sorted(set(re.findall(r"submitted with SLURM jobid '?(\d+)", said)), key=int)
 
 
 def ended(job: str) -> tuple[str, str, str]:
@@ -97,9 +64,24 @@ def test_the_cluster_profile_runs_every_job_through_slurm_and_a_second_run_has_n
     # two corpora, a start, a base, two runs, their soup; only the last four need a GPU
     assert re.findall(r"^total +(\d+)", said, flags=re.MULTILINE)[0] == "7"
     assert "7 of 7 steps (100%) done" in said
-    jobs = sorted(set(re.findall(r"has been submitted with SLURM jobid (\d+)", said)), key=int)
-    assert sorted(map(ended, jobs)) == [("COMPLETED", "cpu", "")] * 3 + [("COMPLETED", "gpu", "gres:gpu:1")] * 4
+    assert (
+        sorted(map(ended, submitted(said))) == [("COMPLETED", "cpu", "")] * 3 + [("COMPLETED", "gpu", "gres:gpu:1")] * 4
+    )
     assert targets and all((clone / target).is_file() for target in targets)
 
     again = run(clone, targets)
     assert "Nothing to be done" in again and "submitted" not in again
+
+
+def test_evaluations_share_a_job_and_a_gpu_and_have_logs_of_their_own(slurm, clone):
+    plan = Plan(read([clone / "tiny.yaml"]))
+    wanted = [e for e in plan.evaluations.values() if e.model.stage == "train" and e.model.node != "healed"]
+    assert len(wanted) == 3
+    said = run(clone, [e.path for e in wanted])
+
+    found = [ended(job) for job in submitted(said)]
+    assert [job for job in found if job[1] == "gpu"][-1] == ("COMPLETED", "gpu", "gres:gpu:1")
+    listed = subprocess.run(["scontrol", "--oneliner", "show", "job"], capture_output=True, text=True).stdout
+    assert sum("evaluate_model" in line or "evaluations" in line for line in listed.splitlines()) == 1
+    logs = [clone / f"results/tiny/logs/evaluate/{e.model.id}.{e.digest}.log" for e in wanted]
+    assert all("hypotheses" in log.read_text() for log in logs) and all((clone / e.path).is_file() for e in wanted)

@@ -1,0 +1,60 @@
+"""A real Slurm, started once and ended by the last test, and the workflow as a user has it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SLURM = Path(__file__).with_name("slurm.sh")
+DAEMONS = ("munged", "slurmctld", "slurmd")
+STANDARD = Path("/etc/slurm/slurm.conf")  # where a job step's srun looks, and nowhere else
+
+
+def missing() -> str | None:
+    """Why no Slurm is started here."""
+    if not os.environ.get("CONSOMME_SERVICES"):
+        return "starts servers: make test-services"
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    absent = [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=path) is None]
+    if absent:
+        return f"not installed: {', '.join(absent)} (Debian: slurm-wlm, munge)"
+    if os.geteuid() != 0:
+        return "slurmd has to run as root"
+    if STANDARD.exists():
+        return f"{STANDARD} is there already: this machine has a Slurm of its own"
+    return None
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory) -> Iterator[None]:
+    if reason := missing():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("slurm")
+    try:
+        started = subprocess.run(["bash", SLURM, "start", folder], stderr=subprocess.PIPE, text=True, timeout=60)
+        assert started.returncode == 0, started.stderr
+        yield
+    finally:
+        subprocess.run(["bash", SLURM, "stop", folder], check=True, timeout=90)
+
+
+@pytest.fixture(scope="session")
+def cloned():
+    """`cloned(folder)`: the workflow as it stands, and nothing else: no results, no environment, the link `cluster` a link."""
+
+    def clone(folder: Path) -> Path:
+        for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster"):
+            source = REPOSITORY / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, folder / name, follow_symlinks=False)
+        return folder
+
+    return clone
