@@ -81,9 +81,9 @@ report: $(READY)
 schema: $(READY)
 	$(CONSOMME) schema > config/schema.json
 
-# time averaging beside other tools; MERGEKIT=DIR names an environment that has mergekit
+# time averaging beside other tools; MERGEKIT=DIR names an environment that has mergekit, LIKE=DIR one more layout
 bench-averaging: $(READY)
-	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT))
+	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT)) $(if $(LIKE),--like $(LIKE))
 
 # time augmentations, pitch beside torchaudio's
 bench-augmentation: $(READY)

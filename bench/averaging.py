@@ -1,8 +1,9 @@
 """Averaging against mergekit, a loop in torch, and `cat` as the floor: python bench/averaging.py [--rounds 5] [SIZE...]
 
 With mergekit, its weights are compared with ours too, method by method. Models are random, generated for the run, with
-tensor names of Llama, which mergekit supports. The floor reads the same bytes and writes as many as one model has.
-mergekit runs in its own environment: python -m venv DIR, then DIR/bin/pip install mergekit, and --mergekit DIR."""
+tensor names of Llama, which mergekit supports; `--like MODEL` adds some with another checkpoint's tensors, without mergekit.
+The floor reads the same bytes and writes as many as one model has. mergekit runs in its own environment: python -m venv DIR, then
+DIR/bin/pip install mergekit, and --mergekit DIR."""
 
 from __future__ import annotations
 
@@ -11,21 +12,29 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (numpy's bfloat16)
 import numpy as np
 from measure import Row, Run, compared, interleaved, report, timed
 from safetensors.numpy import load_file, save_file
 
+from consomme.common.files import read_json
+from consomme.weights.tensors import Weights
+
 SIZES = {  # name: models, width, layers, vocabulary, dtype
     "8 x 95 M float32": (8, 768, 8, 12500, "float32"),
+    "8 x 95 M bfloat16": (8, 768, 8, 12500, "bfloat16"),
+    "8 x 95 M float16": (8, 768, 8, 12500, "float16"),
     "8 x 250 M bfloat16": (8, 1024, 12, 24000, "bfloat16"),
     "4 x 446 M bfloat16": (4, 1280, 16, 24000, "bfloat16"),
     "4 x 1.1 M float32": (4, 128, 4, 1000, "float32"),  # to try the script
 }
-DEFAULT = ("8 x 95 M float32", "8 x 250 M bfloat16", "4 x 446 M bfloat16")
 SMALL = "4 x 1.1 M float32"
+LIKE = (8, "float16")  # models, dtype
 # our options, mergekit's settings; the base, if the method has one, is the first model
 METHODS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "uniform": ([], {"merge_method": "linear", "parameters": {"weight": 1.0}}),
@@ -37,7 +46,8 @@ METHODS: dict[str, tuple[list[str], dict[str, Any]]] = {
     "ties": (["--density", "0.5"], {"merge_method": "ties", "parameters": {"weight": 1.0, "density": 0.5}}),
     "model_stock": ([], {"merge_method": "model_stock", "parameters": {"filter_wise": False}}),
 }
-FLOOR, PEER, MEMORY = 1.5, {"float32": 1 / 5, "bfloat16": 1 / 4}, 100.0  # bars: times the floor, of mergekit, MiB
+# bars: of mergekit's time and of the torch loop's, where an element has four or two bytes; MiB
+PEER, LOOPED, MEMORY = {4: 0.2, 2: 0.35}, {4: None, 2: 0.5}, 100.0
 
 LOOP = """
 import sys
@@ -68,15 +78,34 @@ def shapes(width: int, layers: int, vocabulary: int) -> dict[str, tuple[int, ...
     return found
 
 
-def make(folder: Path, size: str, seed: int) -> None:
-    """A checkpoint of random numbers near 0."""
-    _, width, layers, vocabulary, dtype = SIZES[size]
-    random, tensors = np.random.default_rng(seed), {}
-    for name, shape in shapes(width, layers, vocabulary).items():
-        values = random.standard_normal(shape, dtype=np.float32) * np.float32(0.02)
-        tensors[name] = values if dtype == "float32" else (values.view(np.uint32) >> 16).astype(np.uint16)
-    folder.mkdir(parents=True)
-    _save(tensors, folder / "model.safetensors", dtype)
+@dataclass(frozen=True)
+class Models:
+    """Random checkpoints of one layout."""
+
+    count: int
+    shapes: Mapping[str, tuple[int, ...]]  # of the tensors
+    config: Mapping[str, Any]  # config.json
+    dtype: str
+
+    def make(self, place: Path) -> list[Path]:
+        """Their folders, of numbers near 0."""
+        return [self._make(place / f"model-{i}", seed=i) for i in range(self.count)]
+
+    def _make(self, folder: Path, seed: int) -> Path:
+        random = np.random.default_rng(seed)
+        values = {
+            name: (random.standard_normal(shape, dtype=np.float32) * np.float32(0.02)).astype(self.dtype)
+            for name, shape in self.shapes.items()
+        }
+        folder.mkdir(parents=True)
+        save_file(values, folder / "model.safetensors", metadata={"format": "pt"})
+        (folder / "config.json").write_text(json.dumps({**self.config, "torch_dtype": self.dtype}))
+        return folder
+
+
+def of_size(size: str) -> Models:
+    """The models of one of the `SIZES`."""
+    count, width, layers, vocabulary, dtype = SIZES[size]
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -87,28 +116,21 @@ def make(folder: Path, size: str, seed: int) -> None:
         "num_key_value_heads": width // 64,
         "vocab_size": vocabulary,
         "tie_word_embeddings": False,
-        "torch_dtype": dtype,
     }
-    (folder / "config.json").write_text(json.dumps(config))
+    return Models(count, shapes(width, layers, vocabulary), config, dtype)
 
 
-def _save(tensors: dict[str, np.ndarray], path: Path, dtype: str) -> None:
-    if dtype == "float32":
-        save_file(tensors, path, metadata={"format": "pt"})
-        return
-    from consomme.weights.tensors import write
-
-    layout = {name: ("BF16", values.shape) for name, values in tensors.items()}
-    with open(path, "wb") as stream:
-        write(stream, layout, lambda name: iter([tensors[name].ravel()]))
+def like(model: Path) -> Models:
+    """Models with the tensors of a checkpoint."""
+    count, dtype = LIKE
+    with Weights(model) as weights:
+        found = {name: slot.shape for name, slot in weights.slots.items()}
+    return Models(count, found, read_json(model / "config.json"), dtype)
 
 
-def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[Row]:
+def measure(size: str, models: Models, rounds: int, mergekit: Path | None, place: Path) -> list[Row]:
     """The rows of one size."""
-    count, *_, dtype = SIZES[size]
-    folders = [place / f"model-{i}" for i in range(count)]
-    for i, folder in enumerate(folders):
-        make(folder, size, i)
+    folders = models.make(place)
     files = [str(f / "model.safetensors") for f in folders]
     out = place / "out"
 
@@ -128,12 +150,13 @@ def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[
     }
     if mergekit:
         recipe = place / "recipe.yaml"
-        models = [{"model": str(f), "parameters": {"weight": 1.0}} for f in folders]
-        recipe.write_text(json.dumps({"merge_method": "linear", "models": models, "dtype": dtype}))
+        parts = [{"model": str(f), "parameters": {"weight": 1.0}} for f in folders]
+        recipe.write_text(json.dumps({"merge_method": "linear", "models": parts, "dtype": models.dtype}))
         command = [str(mergekit / "bin/mergekit-yaml"), str(recipe), str(out)]
         contenders["mergekit"] = lambda: fresh(command)
     found = interleaved(contenders, rounds)
-    bars = {"cat": FLOOR, "torch loop": None, "mergekit": PEER[dtype]}
+    width = np.dtype(models.dtype).itemsize
+    bars = {"cat": None, "torch loop": LOOPED[width], "mergekit": PEER[width]}
     rows = [
         compared(f"{size}: against {n}", found["consomme"], found[n], bars[n]) for n in contenders if n != "consomme"
     ]
@@ -147,10 +170,7 @@ def measure(size: str, rounds: int, mergekit: Path | None, place: Path) -> list[
 
 def agree(mergekit: Path, place: Path) -> None:
     """Print the difference of our weights from mergekit's for each method that both have and that is not random."""
-    count = SIZES[SMALL][0]
-    folders = [place / f"model-{i}" for i in range(count)]
-    for i, folder in enumerate(folders):
-        make(folder, SMALL, i)
+    folders = of_size(SMALL).make(place)
     print(
         "\n| method | largest difference | largest weight | elements further apart than 4 roundings |\n| --- | --- | --- | --- |"
     )
@@ -195,8 +215,9 @@ def agree(mergekit: Path, place: Path) -> None:
 def main() -> None:
     """Measure, print the table, write results/bench/averaging.json."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sizes", nargs="*", metavar="SIZE", help=f"of: {', '.join(SIZES)}; default: all but the last")
     parser.add_argument(
-        "sizes", nargs="*", metavar="SIZE", help=f"of: {', '.join(SIZES)}; default: {', '.join(DEFAULT)}"
+        "--like", type=Path, metavar="MODEL", help=f"also {LIKE[0]} models with its tensors, in {LIKE[1]}"
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mergekit", type=Path, help="the environment with mergekit")
@@ -207,10 +228,13 @@ def main() -> None:
     unknown = [size for size in given.sizes if size not in SIZES]
     if unknown:
         parser.error(f"no size '{unknown[0]}'; allowed: {', '.join(SIZES)}")
+    every = {size: (of_size(size), given.mergekit) for size in given.sizes or list(SIZES)[:-1]}
+    if given.like:  # without mergekit, which fails on the names of Whisper's tensors
+        every[f"{LIKE[0]} x {given.like.name} {LIKE[1]}"] = like(given.like), None
     rows = []
-    for size in given.sizes or DEFAULT:
+    for size, (models, peer) in every.items():
         with tempfile.TemporaryDirectory(dir=given.place) as place:
-            rows += measure(size, given.rounds, given.mergekit, Path(place))
+            rows += measure(size, models, given.rounds, peer, Path(place))
     report(rows, Path("results/bench/averaging.json"))
     if given.mergekit:
         with tempfile.TemporaryDirectory(dir=given.place) as place:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from consomme.weights.mean import PIECE, Mixture
-from consomme.weights.tensors import Weights
+from consomme.weights.mean import PIECE, Mixture, in_order
+from consomme.weights.tensors import Weights, spans
 
 PARALLEL = 0.9995  # absolute cosine above which tensors are interpolated linearly
 # of the Karcher mean: the most steps, the length of a step that ends it, and the least sine of an angle that is told from a
@@ -110,12 +110,13 @@ def _direction(cosines: np.ndarray) -> np.ndarray:
 def gram(mixture: Mixture, tensor: str, from_first: bool) -> np.ndarray:
     """Inner products of the models' tensors, float64 [models, models], read in pieces. With `from_first`: of the
     differences of the other models from the first."""
-    count = len(mixture.models) - from_first
-    total = np.zeros((count, count))
-    elements = mixture.models[0].slots[tensor].elements
-    for begin in range(0, elements, PIECE):
-        values = np.stack(mixture.exact(tensor, begin, min(begin + PIECE, elements)))
+
+    def products(span: tuple[int, int]) -> np.ndarray:
+        values = mixture.exact(tensor, *span)
         if from_first:
             values = values[1:] - values[0]
-        total += values @ values.T
-    return total
+        return values @ values.T
+
+    count = len(mixture.models) - from_first
+    pieces = spans(0, mixture.models[0].slots[tensor].elements, PIECE)
+    return sum(in_order(products, pieces), np.zeros((count, count)))

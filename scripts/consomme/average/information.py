@@ -27,7 +27,7 @@ class Fisher(Combination):
 
     def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
         for begin, end in spans:
-            values = np.stack(self.exact(tensor, begin, end))
+            values = self.exact(tensor, begin, end)
             total = values.mean(axis=0)
             if all(tensor in one.slots for one in self.information):
                 weights = np.stack([one.read(tensor, begin, end) for one in self.information]).astype(np.float64)

@@ -38,8 +38,8 @@ class TaskVectors(Combination):
     def combine(self, tensor: str, spans: Spans) -> Iterator[np.ndarray]:
         thin = self.thinning(self, self.copies.get(tensor, tensor))  # tied weights stay tied
         for begin, end in whole_rows(self.models[0].slots[tensor].shape) if self.by_row else spans:
-            base, *tuned = self.exact(tensor, begin, end)
-            yield base + self.scale * self._merged(thin(np.stack(tuned) - base))
+            found = self.exact(tensor, begin, end)
+            yield found[0] + self.scale * self._merged(thin(found[1:] - found[0]))
 
     def _merged(self, vectors: np.ndarray) -> np.ndarray:
         weighted = vectors * self.weights[:, None]

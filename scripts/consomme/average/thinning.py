@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from consomme.weights.mean import PIECE, Mixture
+from consomme.weights.tensors import spans
 
 Thinner = Callable[[np.ndarray], np.ndarray]  # task vectors, float64 [models, elements] -> the same, made sparse
 Thinning = Callable[[Mixture, str], Thinner]  # (models, tensor) -> Thinner, called on the tensor's pieces in order
@@ -105,9 +106,8 @@ def row_length(shape: tuple[int, ...]) -> int:
 
 def whole_rows(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """(begin, end) of a tensor's elements, in pieces of whole rows."""
-    elements, row = math.prod(shape), row_length(shape)
-    piece = max(1, PIECE // row) * row
-    return ((begin, min(begin + piece, elements)) for begin in range(0, elements, piece))
+    row = row_length(shape)
+    return spans(0, math.prod(shape), max(1, PIECE // row) * row)
 
 
 def _generators(mixture: Mixture, tensor: str, seed: int) -> list[np.random.Generator]:
@@ -132,8 +132,8 @@ def _limits(mixture: Mixture, tensor: str, keep: int) -> np.ndarray:
     found, left = np.zeros(count, np.uint64), np.full(count, keep)
     for shift in (48, 32, 16, 0):
         counts = np.zeros((count, 1 << 16), np.int64)
-        for begin in range(0, elements, PIECE):
-            base, *tuned = mixture.exact(tensor, begin, min(begin + PIECE, elements))
+        for begin, end in spans(0, elements, PIECE):
+            base, *tuned = mixture.exact(tensor, begin, end)
             for i, values in enumerate(tuned):
                 bits = np.abs(values - base).view(np.uint64) >> np.uint64(shift)
                 inside = bits[bits >> np.uint64(16) == found[i]]

@@ -56,14 +56,14 @@ def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
 
         def pieces(name: str) -> Iterator[np.ndarray]:
             slot = weights.slots[name]
-            for begin in range(0, slot.elements, PIECE):
-                stored = weights.read(name, begin, min(begin + PIECE, slot.elements))
+            for begin, end in tensors.spans(0, slot.elements, PIECE):
+                stored = weights.read(name, begin, end)
                 if target(name) == slot.dtype:
                     yield stored
                     continue
                 with np.errstate(over="ignore"):
                     cast = tensors.from_float64(tensors.to_float64(stored, slot.dtype), target(name))
-                if not np.isfinite(tensors.to_float32(cast, target(name))).all():
+                if not tensors.finite(cast, target(name)):
                     raise ConsommeError(f"quantization: {name} has values too large for {quantization}; try bfloat16")
                 yield cast
 

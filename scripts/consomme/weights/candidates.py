@@ -11,7 +11,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 from consomme.weights import tensors
 from consomme.weights.compatibility import check, not_finite
-from consomme.weights.mean import Mixture, add, finite, rounded
+from consomme.weights.mean import Mixture, add, rounded
 from consomme.weights.tensors import FLOATS, Weights
 
 if TYPE_CHECKING:
@@ -82,12 +82,13 @@ class Candidates:
     def alignment(self, tensor: str, gradient: np.ndarray) -> np.ndarray:
         """The inner product of a gradient [elements] with each parent's tensor, float64 [parents]: how the loss changes
         with that parent's coefficient."""
-        return np.array([gradient.astype(np.float64) @ self._exact(name, tensor) for name in self.models])
+        gradient = gradient.astype(np.float64)
+        return np.array([gradient @ self._exact(name, tensor) for name in self.models])
 
     def stored(self, name: str, tensor: str) -> np.ndarray:
         """A parent's elements as stored. ConsommeError for NaN and infinity."""
         values = self.models[name].read(tensor)
-        if not finite(values, self.models[name].slots[tensor].dtype):
+        if not tensors.finite(values, self.models[name].slots[tensor].dtype):
             raise not_finite(list(self.models.values()))
         return values
 

@@ -13,7 +13,7 @@ from typing import Any
 from consomme.common.errors import ConsommeError
 from consomme.common.model_files import config, json_mapping
 from consomme.common.provenance import NAME, lineage
-from consomme.weights.tensors import FLOATS, Weights
+from consomme.weights.tensors import FLOATS, Weights, spans
 
 # files that map ids to tokens; of tokenizer.json only the parts that do are compared
 VOCABULARIES = (
@@ -297,8 +297,8 @@ def _equal(model: Weights, one: str, other: str) -> bool:
     a, b = model.slots[one], model.slots[other]
     if (a.dtype, a.shape) != (b.dtype, b.shape):
         return False
-    spans = ((begin, min(begin + COMPARED, a.elements)) for begin in range(0, a.elements, COMPARED))
-    return all((model.read(one, *span) == model.read(other, *span)).all() for span in spans)
+    pieces = spans(0, a.elements, COMPARED)
+    return all((model.read(one, *piece) == model.read(other, *piece)).all() for piece in pieces)
 
 
 def _vocabularies(model: Weights) -> set[int] | None:

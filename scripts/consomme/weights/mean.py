@@ -115,7 +115,7 @@ class Mixture:
         """The result's elements in order, in the stored dtype."""
         dtype, _ = self.layout[tensor]
         elements = self.models[0].slots[tensor].elements
-        spans = ((begin, min(begin + self.piece, elements)) for begin in range(0, elements, self.piece))
+        spans = tensors.spans(0, elements, self.piece)
         if dtype not in FLOATS:
             for begin, end in spans:
                 yield self.models[0].read(tensor, begin, end)
@@ -141,15 +141,17 @@ class Mixture:
         for model, coefficient in zip(self.models, coefficients, strict=True):
             dtype, stored = model.slots[tensor].dtype, model.read(tensor, begin, end)
             total = add(total, tensors.plain(stored, dtype), coefficient)
-            if coefficient == 0 and not finite(stored, dtype):
+            if coefficient == 0 and not tensors.finite(stored, dtype):
                 raise not_finite(self.models)
         assert total is not None  # not all coefficients are zero
         return total
 
-    def exact(self, tensor: str, begin: int, end: int) -> list[np.ndarray]:
-        """Elements begin..end of every model as float64. ConsommeError for NaN and infinity."""
-        found = [tensors.to_float64(m.read(tensor, begin, end), m.slots[tensor].dtype) for m in self.models]
-        if not all(np.isfinite(values).all() for values in found):
+    def exact(self, tensor: str, begin: int, end: int) -> np.ndarray:
+        """Elements begin..end of every model, float64 [models, elements]. ConsommeError for NaN and infinity."""
+        found = np.empty((len(self.models), end - begin))
+        for model, values in zip(self.models, found, strict=True):
+            np.copyto(values, tensors.plain(model.read(tensor, begin, end), model.slots[tensor].dtype))
+        if not np.isfinite(found).all():
             raise not_finite(self.models)
         return found
 
@@ -223,17 +225,14 @@ def add(total: np.ndarray | None, values: np.ndarray, coefficient: float) -> np.
 
 
 def rounded(total: np.ndarray, divisor: float, dtype: str) -> np.ndarray:
-    """total / divisor, rounded once to the stored dtype."""
-    if (
-        math.frexp(divisor)[0] == 0.5
-    ):  # a power of two: its reciprocal is exact, and multiplying is faster than dividing
-        return tensors.from_float64(total if divisor == 1 else total * (1 / divisor), dtype)
-    return tensors.from_float64(total / divisor, dtype)
-
-
-def finite(stored: np.ndarray, dtype: str) -> bool:
-    """Whether all stored elements of a floating dtype are finite."""
-    return bool(np.isfinite(stored if dtype == "F64" else tensors.to_float32(stored, dtype)).all())
+    """total / divisor, rounded once to the stored dtype; `total` is overwritten."""
+    if divisor == 1:
+        pass
+    elif math.frexp(divisor)[0] == 0.5:  # a power of two: its reciprocal is exact, and multiplying is faster
+        total *= 1 / divisor
+    else:
+        total /= divisor
+    return tensors.from_float64(total, dtype)
 
 
 def link_model(source: Path, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""Weights on disk as a stream: safetensors read and written chunk by chunk, with numpy alone.
+"""Weights on disk as a stream: safetensors read and written chunk by chunk, with numpy.
 
 Neither torch nor transformers is imported here: their import would take longer than the averaging itself. numpy lacks only
-bfloat16, which is the upper half of a float32. Files are read with `pread` into small buffers, not memory-mapped:
+bfloat16, which ml_dtypes adds. Files are read with `pread` into small buffers, not memory-mapped:
 mapped pages count as the process's memory, and a file truncated while mapped kills the process.
 """
 
@@ -18,6 +18,7 @@ from threading import Lock
 from typing import Any, BinaryIO
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from consomme.common.errors import ConsommeError
 
@@ -40,6 +41,7 @@ DTYPES = {
 FLOATS = ("F64", "F32", "F16", "BF16")
 # the largest magnitude that rounds to a finite value: half a step above the largest of the dtype
 LARGEST = {"F16": 65519.99, "BF16": 3.3961775e38, "F32": 3.4028235677973357e38, "F64": float("inf")}
+INFINITY = {"F16": 0x7C00, "BF16": 0x7F80}  # its bits, where an element has sixteen
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "pytorch_model.pt")
@@ -200,56 +202,54 @@ def refuse_pointer(path: Path, name: str) -> None:
             )
 
 
+def spans(begin: int, end: int, length: int) -> Iterator[tuple[int, int]]:
+    """begin..end in order, cut into spans (begin, end) of at most `length` elements."""
+    return ((at, min(at + length, end)) for at in range(begin, end, length))
+
+
 def to_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     """Stored elements of a floating dtype as float64, exactly."""
-    if dtype == "BF16":
-        return np.left_shift(values, 16, dtype=np.uint32).view(np.float32).astype(np.float64)
-    return values.astype(np.float64)
+    return plain(values, dtype).astype(np.float64)
+
+
+def to_float32(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Stored elements of a floating dtype as float32 (exact, except for F64)."""
+    return plain(values, dtype).astype(np.float32)
 
 
 def plain(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Stored elements in a floating dtype that numpy converts to float64 exactly: bfloat16 as float32, others as stored."""
-    return to_float32(values, dtype) if dtype == "BF16" else values
+    """Stored elements of a floating dtype as numbers that numpy quickly converts to float64, exactly."""
+    if dtype == "BF16":
+        return values.view(bfloat16)
+    if dtype == "F16" and finite(values, dtype):
+        # numpy converts one element after the other. Here all are shifted to their places in a float32, where exponents
+        # mean 112 less; the shift repeats the sign, which is the first bit
+        bits = np.left_shift(values.view(np.int16), 13, dtype=np.int32).view(np.uint32)
+        bits &= np.uint32(0x8FFFE000)
+        single = bits.view(np.float32)
+        single *= np.float32(2.0**112)
+        return single
+    return values
+
+
+def finite(values: np.ndarray, dtype: str) -> bool:
+    """Whether all stored elements of a floating dtype are finite."""
+    if dtype in INFINITY:
+        return bool((values.view(np.uint16) & 0x7FFF).max(initial=0) < INFINITY[dtype])
+    return bool(np.isfinite(values).all())
 
 
 def from_float64(values: np.ndarray, dtype: str) -> np.ndarray:
     """float64 rounded once, to nearest with ties to even, to a stored dtype (bfloat16 as its bits)."""
     if dtype != "BF16":
         return values.astype(DTYPES[dtype])
-    # Via float32. Rounding twice differs from rounding once only if the first rounding is inexact and its result is exactly
-    # between two bfloat16 values. Means of two or four models have many values exactly between two bfloat16 values.
     single = values.astype(np.float32)
-    bits = single.view(np.uint32)
-    up = bits >> np.uint32(16)
-    up &= np.uint32(1)
-    up += np.uint32(0x7FFF)
-    up += bits
-    up >>= np.uint32(16)
-    found = up.astype(np.uint16)
-    middle = np.flatnonzero((bits & np.uint32(0xFFFF)) == 0x8000)
-    middle = middle[single[middle] != values[middle]]
-    found[middle] = _through_odd(values[middle])
+    found, bits = single.astype(bfloat16).view(np.uint16), single.view(np.uint32)
+    # Rounding twice differs from rounding once only where float32 is exactly between two bfloat16 values and the element is
+    # beside it. Means of few models are often exactly between two.
+    beside = np.flatnonzero((bits << np.uint32(16) == np.uint32(1 << 31)) & (single != values))
+    found[beside] = (bits[beside] >> np.uint32(16)) + (np.abs(values[beside]) > np.abs(single[beside]))
     return found
-
-
-def _through_odd(values: np.ndarray) -> np.ndarray:
-    """float64 to bfloat16 via float32 rounded to odd. The last bit of the float32 then marks an inexact value, so that the
-    second rounding does not take it for a tie (Boldo and Melquiond 2008). This needs the same exponents and at least two
-    extra bits; float32 has sixteen more than bfloat16."""
-    single = values.astype(np.float32)
-    back = single.astype(np.float64)
-    bits = single.view(np.uint32).copy()
-    bits -= (np.abs(back) > np.abs(values)).astype(np.uint32)  # towards zero: one step less in magnitude
-    bits |= (back != values).astype(np.uint32)
-    bits += np.uint32(0x7FFF) + ((bits >> 16) & 1)
-    return (bits >> 16).astype(np.uint16)
-
-
-def to_float32(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Stored elements of a floating dtype as float32 (exact, except for F64)."""
-    if dtype == "BF16":
-        return np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
-    return values.astype(np.float32)
 
 
 def widest(dtypes: Iterable[str]) -> str:
