@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from consomme.common.errors import ConsommeError
 from consomme.families import family_named, load
@@ -12,17 +13,22 @@ TRANSDUCERS = ("parakeet_rnnt", "parakeet_tdt")
 SPEECH = ("ctc", "wav2vec2", "hubert", "wavlm", "parakeet", *TRANSDUCERS, "whisper", "speech2text", "moonshine")
 TEXT = ("marian", "m2m_100", "mbart", "t5")
 ON = {"gradient_checkpointing": True}
+RATE = 3e-3
+# T5 on some processors adds in another order, and 7e-7 was seen. Other random numbers give a whole RATE
+ROUNDING = RATE / 100
 
 
-def same(tmp_path, job, parent, corpus, **settings):
-    """Whether trainings without and with it end with the same bytes, and not where they began."""
-    files = [parent / "model.safetensors"]
+def assert_same(tmp_path, job, parent, corpus, **settings):
+    """Trainings without and with it end with the same weights, and not where they began."""
+    found = [load_file(parent / "model.safetensors")]
     for name, execution in (("without", {}), ("with", ON)):
-        made = job(tmp_path / name, parent, {"said": corpus}, max_steps=2, execution=execution, **settings)
+        given = {"max_steps": 2, "learning_rate": RATE, "execution": execution, **settings}
+        made = job(tmp_path / name, parent, {"said": corpus}, **given)
         run(made)
-        files.append(made.out / "model.safetensors")
-    before, without, with_ = (file.read_bytes() for file in files)
-    return before != without == with_
+        found.append(load_file(made.out / "model.safetensors"))
+    before, without, with_ = found
+    assert max(float((without[name] - before[name]).abs().max()) for name in before.keys() & without) > RATE / 2
+    torch.testing.assert_close(with_, without, rtol=0, atol=ROUNDING)
 
 
 @pytest.mark.parametrize("name", [*SPEECH, *TEXT])
@@ -40,7 +46,7 @@ def test_dropout_layer_drop_and_every_loss_are_as_without(tmp_path, job, tones, 
         settings["intermediate_ctc"] = {"layers": [2], "spread": None, "random": None, "weight": 0.3}
     elif family.task == "asr" and family.objective == "seq2seq":
         settings["ctc_weight"] = 0.3
-    assert same(tmp_path, job, folders(name), tones if family.task == "asr" else pairs, **settings)
+    assert_same(tmp_path, job, folders(name), tones if family.task == "asr" else pairs, **settings)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +59,7 @@ def test_dropout_layer_drop_and_every_loss_are_as_without(tmp_path, job, tones, 
     ids=["adapters", "frozen-below", "bfloat16"],
 )
 def test_it_is_the_same_too(tmp_path, job, tones, folders, settings):
-    assert same(tmp_path, job, folders("whisper"), tones, **settings)
+    assert_same(tmp_path, job, folders("whisper"), tones, **settings)
 
 
 def kept(model, batch):
