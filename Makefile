@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-evidence bench-overhead bench-pruning bench-report bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 # install everything into .venv
 setup: $(READY)
@@ -84,6 +84,10 @@ schema: $(READY)
 # time averaging beside other tools; MERGEKIT=DIR names an environment that has mergekit, LIKE=DIR one more layout
 bench-averaging: $(READY)
 	python bench/averaging.py $(if $(MERGEKIT),--mergekit $(MERGEKIT)) $(if $(LIKE),--like $(LIKE))
+
+# time decoding beside pipelines, CTranslate2 and faster-whisper: MODEL=a Whisper's folder, TABLE=clips with their texts
+bench-decoding: $(READY)
+	python bench/decoding.py $(MODEL) $(TABLE)
 
 # time augmentations, pitch beside torchaudio's
 bench-augmentation: $(READY)

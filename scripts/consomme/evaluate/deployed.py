@@ -19,7 +19,7 @@ from consomme.evaluate.inputs import Inputs
 from consomme.evaluate.metrics import metric_named
 from consomme.families import device_named
 from consomme.families.base import BEYOND_WINDOW, Hypothesis
-from consomme.formats import Asked, Running, exported_as, format_named, start, write
+from consomme.formats import Asked, Running, format_named, start, write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,8 +40,6 @@ class Deployed:
         self.running, self.decoding, self.sets, self.languages = running, dict(decoding), dict(sets), list(languages)
         self.normaliser = normaliser
         self._said: dict[str, Said] = {}
-        form = exported_as(running.folder)
-        self.batch = form.batch if form else 1
         key = processor_key(running.folder / SOURCE)
         self.inputs = {
             name: Inputs(name, rows, running.family, running.processor, languages, cache, key)
@@ -86,7 +84,7 @@ class Deployed:
         earlier = inputs.earlier if decoding.get("previous_text") else [[]] * len(inputs.rows)
         found = [Hypothesis("")] * len(inputs.rows)
         alike = inputs.languages, [len(tokens) for tokens in earlier]
-        for which in batches(inputs, window, self.batch, self.unheard(name), *alike):
+        for which in batches(inputs, window, self.running.batch, self.unheard(name), *alike):
             asked = Asked(inputs.languages[which[0]], decoding, [earlier[i] for i in which])
             said = self.running.decode([inputs.rows.source(i) for i in which], asked)
             for i, one in zip(which, said, strict=True):

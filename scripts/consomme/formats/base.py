@@ -37,9 +37,10 @@ class Asked:
 
 
 class Running(ABC):
-    """An export that its engine has loaded. long: whether it takes audio longer than the model's window."""
+    """An export that its engine has loaded. long: whether it takes audio longer than the model's window. batch: sources at a
+    time, by measurement."""
 
-    long = False
+    long, batch = False, 8
 
     def __init__(self, folder: Path, languages: Sequence[str]) -> None:
         from consomme.families import family_of
@@ -104,7 +105,6 @@ class Format:
     objectives: Sequence[str] = ()
     # whether these settings keep floating-point weights: nearly equal outputs are then expected
     exact: Callable[[Mapping[str, Any]], bool] = lambda settings: True
-    batch: int = 8  # examples at a time, by measurement
     library: str = ""  # the hub's name of the engine
     loading: str = ""  # a sentence for the model card: how to load it
 

@@ -125,7 +125,7 @@ class Export(Hearer):
         self.family, self.processor = recogniser(folder, self.running.family), self.running.processor
         self.model = self.running.model
         self.languages = [language] if language else languages_of(self.family, folder / SOURCE)
-        self.batch = form.batch if form else 1
+        self.batch = self.running.batch
         window = _window(self.family, self.processor, self.model.config)
         self.most, self.alone = (STRETCH if self.running.long else window), window
         times = timed and form is not None and "timestamps" in form.decodes

@@ -14,7 +14,6 @@ FORMAT = Format(
     decodes=frozenset({*NAMES, "timestamps", "words"}),
     settings=Settings,
     exact=lambda settings: settings.get("quantization") not in INTEGERS,
-    batch=8,
     library="ctranslate2",
     loading="CTranslate2 loads it: a Whisper by `faster_whisper.WhisperModel(FOLDER)`, a translator by `ctranslate2.Translator(FOLDER)`.",
 )

@@ -21,6 +21,8 @@ NAMES = {"num_beams": "beam_size", "length_penalty": "length_penalty"}  # as Gen
 class Translator(Running):
     """A translator: sentences in, sentences out."""
 
+    batch = 64
+
     def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
         import ctranslate2
 

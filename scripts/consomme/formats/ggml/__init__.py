@@ -14,7 +14,6 @@ FORMAT = Format(
     decodes=frozenset({"num_beams", "timestamps"}),
     settings=Settings,
     exact=lambda settings: settings.get("quantization") != "q8_0",
-    batch=1,
     library="whisper.cpp",
     loading="whisper.cpp loads it: `whisper-cli -m FOLDER/ggml-model.bin`, and so does what is built on it.",
 )

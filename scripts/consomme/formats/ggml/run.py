@@ -20,7 +20,7 @@ GREEDY, BEAM = 0, 1  # its sampling strategies
 class WhisperCpp(Running):
     """Whisper in whisper.cpp, which computes its own frames from the waveform, one recording at a time."""
 
-    long = True
+    long, batch = True, 1
 
     def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
         super().__init__(folder, languages)

@@ -15,7 +15,6 @@ FORMAT = Format(
     settings=Settings,
     objectives=("ctc",),
     exact=lambda settings: not settings.get("quantization"),
-    batch=8,
     library="onnx",
     loading='ONNX Runtime loads it: `onnxruntime.InferenceSession("FOLDER/model.onnx")`; its output `logits` are decoded by CTC.',
 )
