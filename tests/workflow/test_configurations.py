@@ -24,7 +24,7 @@ TRAININGS = {
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
     "nllb-six-directions": 4,
-    "small-whisper": 3 * (4 + 4 + 3 + 1 + 1 + 2),
+    "small-whisper": 3 * (4 + 4 + 2 + 1 + 1 + 2),
     "telephone-languages": 3 * (4 + 1 + 1 + 1 + 1),
     "translator-depth": 3 * (1 + 1 + 3 + 1),
     "whisper-swedish": 16 + 2,
