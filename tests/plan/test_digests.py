@@ -104,6 +104,8 @@ def test_other_ways_of_decoding_are_for_the_models_that_are_named(change):
 
     assert tried([]) == set()
     assert tried(["healed", "tuned/best"]) == {"healed", "tuned/best"}
+    runs = tried(["tuned"])
+    assert len(runs) > 2 and {name.partition("/")[0] for name in runs} == {"tuned"}
     with pytest.raises(ConfigurationError, match=r"other_ways\[0\]: there is no model 'heald' .did you mean 'healed'"):
         tried(["heald"])
 

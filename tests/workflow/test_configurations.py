@@ -21,6 +21,7 @@ TRAININGS = {
     "custom-translator": 3 * (16 + 2),
     "depth": 6 * (1 + 4 + 6 + 1 + 1) + (1 + 4 + 3 * (1 + 6) + 4 + 2 * 6 + 12 + 5 + 5 + 1),
     "digits": 3 * (19 + 19),
+    "full-windows": 8,
     "layer-pruning": 3 + 1 + 27 + 1,
     "medical-translator": 3 * (1 + 16 + 1 + 2 + 1),
     "nllb-six-directions": 4,

@@ -248,8 +248,8 @@ class Graph:
         if (wanted := self.experiment.other_ways) is None:
             return {m.digest for m in scored if m.run in ("", BEST)}
         for i, name in enumerate(wanted):
-            among(f"{self.path}.other_ways[{i}]", name, sorted({m.name for m in scored}), "model")
-        return {m.digest for m in scored if m.name in wanted}
+            among(f"{self.path}.other_ways[{i}]", name, sorted({n for m in scored for n in (m.node, m.name)}), "model")
+        return {m.digest for m in scored if m.name in wanted or m.node in wanted}
 
     def _besides(self) -> list[str]:
         """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them

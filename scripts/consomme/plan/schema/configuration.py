@@ -133,7 +133,7 @@ class Experiment(Section):
     other_ways: list[Text] | None = Field(
         None,
         description="the models that are decoded in other ways, too (full window, previous text, timestamps), such as [soup, "
-        "tuned/best]; [] for none; default: all but the runs of a sweep",
+        "tuned/best]; a sweep's name means all its runs; [] for none; default: all but the runs of a sweep",
     )
     claims: list[Claim] = Field(
         default_factory=list, description="comparisons declared before the run; Holm's correction runs over all of them"
