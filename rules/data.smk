@@ -16,7 +16,8 @@ rule prepare_corpus:
     priority: 3
     conda:
         "../envs/train.yaml"
-    threads: 2
+    # a job of two would wait for two cores that are free at once, as long as jobs of one are ready
+    threads: 1
     params:
         spec=corpus_spec,
         inventory=corpus_inventory,
