@@ -57,6 +57,87 @@ def test_finished_work_is_found_again(tmp_path):
     assert len(built) == 2
 
 
+def kept(tmp_path):
+    """The one finished folder."""
+    (found,) = (tmp_path / "state").glob("*/finished")
+    return found
+
+
+@pytest.mark.parametrize("harm", ["flipped", "emptied", "gone", "of a record"])
+def test_damaged_finished_work_is_never_handed_out(tmp_path, harm, capfd):
+    built = []
+
+    def build(folder, work):
+        built.append(1)
+        (folder / "model").write_text("weights")
+
+    build_once(job(tmp_path), {}, build)
+    model = kept(tmp_path) / "model"
+    model.chmod(0o600)
+    if harm == "gone":
+        model.unlink()
+    elif harm == "of a record":
+        (kept(tmp_path) / "content.json").unlink()
+        (kept(tmp_path) / "content.json").write_text("{")
+    else:
+        model.write_text("weighty" if harm == "flipped" else "")
+        assert (tmp_path / "out" / "model").read_text() != "weights", "they are one file"
+    assert build_once(job(tmp_path), {}, build)
+    assert "damaged, and made anew" in capfd.readouterr().err
+    assert (tmp_path / "out" / "model").read_text() == (kept(tmp_path) / "model").read_text() == "weights"
+    assert not build_once(job(tmp_path), {}, build) and len(built) == 2
+    # a file that was replaced in the output alone costs no computation
+    (tmp_path / "out" / "model").unlink()
+    (tmp_path / "out" / "model").write_text("edited")
+    assert not build_once(job(tmp_path), {}, build)
+    assert (tmp_path / "out" / "model").read_text() == "weights"
+
+
+def test_finished_files_can_not_be_written_in_place(tmp_path):
+    def build(folder, work):
+        (folder / "deep").mkdir()
+        (work / "kept").write_text("a link to unfinished work")
+        (folder / "deep" / "linked").hardlink_to(work / "kept")
+        (folder / "model").write_text("weights")
+
+    build_once(job(tmp_path), {}, build)
+    files = [p for place in (tmp_path / "out", kept(tmp_path)) for p in place.rglob("*") if p.is_file()]
+    assert len(files) == 6 and {p.stat().st_mode & 0o777 for p in files} <= {0o444, 0o440, 0o400}
+    shutil.rmtree(tmp_path / "out")
+    shutil.rmtree(kept(tmp_path))
+
+
+def test_what_killed_jobs_left_goes_with_the_next_start(tmp_path):
+    def killed(folder, work):
+        (folder / "half").write_text("a model")
+        raise SystemExit
+
+    rmtree, shutil.rmtree = shutil.rmtree, lambda *given, **more: None
+    try:
+        with pytest.raises(SystemExit):
+            build_once(job(tmp_path), {}, killed)
+    finally:
+        shutil.rmtree = rmtree
+    (place,) = (tmp_path / "state").iterdir()
+    assert list(place.glob(".finished.*/half"))
+    build_once(job(tmp_path), {}, lambda folder, work: (folder / "model").write_text("weights"))
+    assert sorted(p.name for p in place.iterdir()) == ["finished", "key.json", "lock", "work"]
+
+
+def test_a_job_reads_no_damaged_input(tmp_path, capsys):
+    build_once(job(tmp_path), {}, lambda folder, work: (folder / "config.json").write_text("{}"))
+    ran = []
+    given = ["--spec", '{"inputs": ["parent/base"]}', "--inputs", str(tmp_path / "out"), "--out", str(tmp_path / "child")]
+    given += ["--cache", str(tmp_path / "cache")]
+    main(ran.append, "", given)
+    (tmp_path / "out" / "config.json").unlink()
+    (tmp_path / "out" / "config.json").write_text("[]")
+    with pytest.raises(SystemExit) as stopped:
+        main(ran.append, "", given)
+    assert stopped.value.code == 2 and len(ran) == 1
+    assert f"{tmp_path}/out/config.json: damaged" in capsys.readouterr().err
+
+
 def test_what_was_begun_is_at_hand_after_a_failure(tmp_path):
     def build(folder, work):
         if (work / "checkpoint").exists():

@@ -12,6 +12,7 @@ import pytest
 
 from consomme.common.digest import digest
 from consomme.train import checkpoints, interruption, stage
+from consomme.train.development import Development
 from consomme.train.progress import Progress
 
 OPTIONS = {"max_steps": 25, "encoder_layerdrop": 0.3, "lr_scheduler_type": "cosine", "num_train_epochs": None}
@@ -148,7 +149,8 @@ def test_after_a_signal_the_current_step_is_the_last_one(tmp_path, recogniser, t
         patched.setattr(Progress, "on_step_end", interrupted)
         stage.run(made)
     assert ended.value.code == 75 and signal.getsignal(number) is before
-    assert [p.name for p in (state_of(made) / "checkpoints").iterdir()] == ["checkpoint-13"]
+    saved = sorted(p.name for p in (state_of(made) / "checkpoints").glob("checkpoint-*"))
+    assert saved[-1] == "checkpoint-13" and len(saved) <= 2
     assert json.loads((state_of(made) / "progress.jsonl").read_text().splitlines()[-1])["step"] == 13
     capfd.readouterr()
     stage.run(made)
@@ -205,14 +207,75 @@ def test_a_process_killed_at_any_moment_loses_at_most_the_steps_since(tmp_path, 
     assert same_weights(whole.out, made.out)
 
 
-def test_a_checkpoint_that_is_not_whole_is_passed_over(tmp_path):
+def saved_at(folder, step):
+    path = folder / "saving" / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    for name in FILES:
+        (path / name).write_bytes(f"{name} {step}".encode())
+    return path
+
+
+FILES = ("model.safetensors", "optimizer.pt", "rng_state.pth", "trainer_state.json", "kept.json")
+
+
+def test_the_checkpoint_before_stays_until_the_next_one_is_whole(tmp_path):
+    for step in (50, 100, 150):
+        checkpoints.make_room(tmp_path)
+        checkpoints.place(saved_at(tmp_path, step), tmp_path)
+    saved_at(tmp_path, 200)  # killed while it was being written
+    assert checkpoints.newest(tmp_path).name == "checkpoint-150"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-100", "checkpoint-150"]
+
+
+@pytest.mark.parametrize("name", [*FILES, "content.json"])
+@pytest.mark.parametrize("harm", ["flipped", "cut", "gone"])
+def test_a_damaged_checkpoint_is_named_and_passed_over(tmp_path, name, harm, capfd):
     for step in (50, 100):
-        folder = tmp_path / "saving" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        (folder / "model.safetensors").write_bytes(b"weights")
-        if step == 50:
-            checkpoints.place(folder, tmp_path)
+        checkpoints.place(saved_at(tmp_path, step), tmp_path)
+    hurt(tmp_path / "checkpoint-100" / name, harm)
     assert checkpoints.newest(tmp_path).name == "checkpoint-50"
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint-50"]
-    (tmp_path / "checkpoint-50" / "model.safetensors").write_bytes(b"weig")  # cut off
+    said = capfd.readouterr().err
+    assert "checkpoint-100 is damaged and passed over" in said
+    assert name in said or name == "content.json"
+    hurt(tmp_path / "checkpoint-50" / name, harm)
     assert checkpoints.newest(tmp_path) is None
+
+
+def hurt(path, harm):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content if harm == "flipped" else content[:-3])
+
+
+def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(
+    tmp_path, recogniser, tones, monkeypatch, capfd, job
+):
+    """To the very same weights; the best ones so far, and those kept for averaging, are there for it, too."""
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 10)
+    # the best evaluation is the first, then the one at step 16
+    values = {4: 2.0, 8: 1.0, 12: 1.0, 16: 3.0, 20: 1.0, 24: 1.0, 25: 1.0}
+    plain = Development.on_step_end
+
+    def on_step_end(self, args, state, control, **more):
+        self.objective = lambda model: values[state.global_step]
+        plain(self, args, state, control, **more)
+
+    monkeypatch.setattr(Development, "on_step_end", on_step_end)
+    options = OPTIONS | {"eval_steps": 4, "load_best_model_at_end": True, "checkpoints": KEPT}
+    whole, made = (job(tmp_path / name, recogniser, {"tones": tones}, {"tones": tones}, **options) for name in "ab")
+    stage.run(whole)
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_after(23, patched)
+        stage.run(made)
+    hurt(state_of(made) / "checkpoints" / "checkpoint-20" / "optimizer.pt", "flipped")
+    assert {p.stem for p in (state_of(made) / "best").iterdir()} == {"4", "16"}
+    capfd.readouterr()
+    stage.run(made)
+    said = capfd.readouterr().err
+    assert "checkpoint-20 is damaged and passed over: optimizer.pt" in said and "resuming from checkpoint-10" in said
+    assert same_weights(whole.out, made.out)
+    names = [{p.name: p.read_bytes() for p in (j.out / "checkpoints").glob("*.safetensors")} for j in (whole, made)]
+    assert names[0] == names[1] != {}

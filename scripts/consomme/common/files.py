@@ -9,7 +9,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,11 @@ def whole_file(path: Path | str, mode: str = "w") -> Generator[Any]:
 
 
 @contextmanager
-def whole_folder(path: Path | str) -> Generator[Path]:
-    """A new empty folder beside `path`. When the block succeeds it is renamed to `path`, replacing what was there."""
+def whole_folder(path: Path | str, read_only: bool = False) -> Generator[Path]:
+    """A new empty folder beside `path`. When the block succeeds it is renamed to `path`, replacing what was there.
+
+    Its files are on the disk before it has that name, so that a loss of power leaves it whole or not there. read_only: they
+    can't be written in place any more."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
@@ -46,6 +49,9 @@ def whole_folder(path: Path | str) -> Generator[Path]:
         temporary.mkdir()
         yield temporary
         follow_umask(temporary)
+        if read_only:
+            forbid_writing(temporary)
+        to_disk(temporary)
         if path.exists():
             old = _beside(path)
             os.replace(path, old)
@@ -53,9 +59,15 @@ def whole_folder(path: Path | str) -> Generator[Path]:
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)
+        _flush(path.parent)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def left_over(path: Path) -> list[Path]:
+    """The unfinished folders beside `path` that a killed `whole_folder` left. One that is being filled is among them."""
+    return sorted(path.parent.glob(f".{path.name}.*"))
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -82,8 +94,11 @@ def hash_file(path: Path | str) -> str:
 
 
 def link_file(source: Path, target: Path) -> None:
-    """Hard-link `source` to `target`, which must not exist; a copy if the file system has no hard links."""
+    """Hard-link `source` to `target`, which must not exist; a copy if the file system has no hard links, or if the file
+    belongs to another user: Snakemake sets the times of what a job has made, which only its owner may."""
     try:
+        if os.geteuid() not in (0, os.stat(source).st_uid):
+            raise PermissionError
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
@@ -125,6 +140,33 @@ def follow_umask(path: Path) -> None:
         mode = stat.S_IMODE(found.st_mode) & ~0o777 | wanted & ~mask
         if mode != stat.S_IMODE(found.st_mode):
             one.chmod(mode)
+
+
+def forbid_writing(folder: Path) -> None:
+    """Take the permission to write from all files in a folder: hard links to one of them are one file, and who writes into
+    it would change all. Who replaces a file changes none of the others."""
+    for path in folder.rglob("*"):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o222:
+            with suppress(PermissionError):  # a link to a file of another user
+                path.chmod(stat.S_IMODE(mode) & ~0o222)
+
+
+def to_disk(folder: Path) -> None:
+    """Wait until all files of a folder, and their names, are on the disk."""
+    for path in (*folder.rglob("*"), folder):
+        if not path.is_symlink() and (path.is_file() or path.is_dir()):
+            _flush(path)
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file or the names in a folder are on the disk; not on file systems that can't say when."""
+    with suppress(OSError):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _beside(path: Path) -> Path:

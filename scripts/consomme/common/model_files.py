@@ -14,7 +14,7 @@ ZEROED = "zeroed"  # the folder, in that of a head-pruned model, with its copy i
 KEPT = "checkpoints"  # the folder of the checkpoints that a training kept for averaging
 ADAPTER = "adapter"  # the folder of the adapters that a training kept beside the merged weights, in peft's format
 SOURCE = "source"  # the folder, in that of an export for another engine, with the files of the model it was made of
-HISTORY = ("provenance.json", "progress.jsonl", "curve.tsv", "search.tsv")
+HISTORY = ("provenance.json", "content.json", "progress.jsonl", "curve.tsv", "search.tsv")
 BESIDE = {ZEROED, KEPT, ADAPTER, SOURCE, "tensorboard"}
 WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".onnx", ".ot"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -36,3 +37,15 @@ def made_once(path: Path, make: Callable[[], None], waiting: str) -> bool:
             return False
         make()
     return True
+
+
+def held(lock: Path) -> bool:
+    """Whether a process holds the lock."""
+    try:
+        with lock.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # gone, or not ours to read
+        return False
+    return False

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import consomme
+from consomme.common import content
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
@@ -23,6 +24,7 @@ from consomme.common.log import say
 
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
+RECORDS = (NAME, content.NAME)
 UNFINISHED = ("diverged", "stopped")  # entries of a training that has not reached its end
 PACKAGES = (
     "ctranslate2",
@@ -148,13 +150,13 @@ def weights_hash(folder: Path | str) -> str:
 
 
 def hash_weights(folder: Path | str) -> str:
-    """`hash_file` of model.safetensors; if there is none (exports), of all files and their names."""
+    """`hash_file` of model.safetensors; if there is none (exports), of all files and their names, records left out."""
     folder = Path(folder)
     if (folder / WEIGHTS).exists():
         now = (folder / WEIGHTS).stat()
         return _hashed(folder / WEIGHTS, now.st_size, now.st_mtime_ns)
-    found = hashlib.blake2b(digest_size=16)
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / NAME):
+    found, records = hashlib.blake2b(digest_size=16), [folder / name for name in RECORDS]
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p not in records):
         found.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
     return found.hexdigest()
 

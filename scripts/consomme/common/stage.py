@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from consomme.common import content
 from consomme.common.digest import canonical, digest
 from consomme.common.errors import ConsommeError, exit_on_error
-from consomme.common.files import link_tree, whole_folder
+from consomme.common.files import left_over, link_tree, whole_folder
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
 from consomme.preload import hand_over
@@ -23,25 +25,37 @@ def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
     """Make `job.out` once for this `key`, even if the output is deleted in between.
 
     `build(folder, work)` fills the empty `folder`; `work` is a folder for checkpoints that survives a kill and is
-    passed again at the next try. The finished folder is kept under `job.state/KEY/finished`, and `job.out` links to its
-    files: a job that is started again with the same inputs reuses it and computes nothing. A second process with the
-    same key waits for the first. What is finished is only read: it may belong to another user. Returns whether it was built
-    now."""
+    passed again at the next try. The finished folder is kept under `job.state/KEY/finished`, with the hashes of its files,
+    and `job.out` links to these, which nobody may write: a job that is started again with the same inputs reuses it and
+    computes nothing, unless it is damaged by then. A second process with the same key waits for the first. What is finished
+    is only read: it may belong to another user. Returns whether it was built now."""
     place = job.state / digest(key)
     finished, built = place / "finished", False
-    if not finished.exists():
+    if not _whole(finished, job.cache):
         with _alone(place):
-            built = not finished.exists()
+            built = not _whole(finished, job.cache)
             if built:
+                for folder in left_over(finished):
+                    shutil.rmtree(folder)
                 (place / "key.json").write_text(canonical(key) + "\n", encoding="utf-8")
                 work = place / "work"
                 work.mkdir(exist_ok=True)
-                with whole_folder(finished) as folder:
+                with whole_folder(finished, read_only=True) as folder:
                     build(folder, work)
+                    content.record(folder)
     with _written_to(job.out):
         link_tree(finished, job.out)
     say(f"{'made' if built else 'found, nothing to compute:'} {job.out}")
     return built
+
+
+def _whole(finished: Path, cache: Path) -> bool:
+    """Whether finished work is there and as it was made."""
+    if not finished.exists():
+        return False
+    if names := content.damaged_since(finished, cache):
+        say(f"damaged, and made anew: {finished}: {', '.join(names)}")
+    return not names
 
 
 @contextmanager
@@ -78,4 +92,6 @@ def main(run: Callable[[Job], None], description: str, argv: list[str] | None = 
         raise SystemExit(status)
     begin()  # this process may be a fork of an older one
     with exit_on_error():
-        run(parse(argv, description))
+        job = parse(argv, description)
+        content.require_whole(job.inputs.values(), job.cache)
+        run(job)

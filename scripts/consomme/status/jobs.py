@@ -5,7 +5,6 @@ and tables have none: they run if their log is young. Nothing is written, and no
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import read_json
+from consomme.common.once import held
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
 
@@ -122,7 +122,7 @@ def _model(model: Model, name: str, logs: Path) -> Job:
 # -- states ------------------------------------------------------------------------------------------------------------
 def _with_lock(output: Path, place: Path, log: Path) -> tuple[str, str]:
     """State and reason of a job with a state folder."""
-    if any(map(_held, place.glob("*/lock"))):
+    if any(map(held, place.glob("*/lock"))):
         return RUNNING, ""
     if output.exists():
         return DONE, ""
@@ -152,18 +152,6 @@ def _is_exception(line: str) -> bool:
     """Whether a line is the last one of a traceback: `torch.OutOfMemoryError: ...`."""
     name = line.partition(":")[0]
     return name.replace(".", "").replace("_", "").isalnum() and name.endswith(("Error", "Exception", "Interrupt"))
-
-
-def _held(lock: Path) -> bool:
-    """Whether a process holds the lock."""
-    try:
-        with lock.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # gone, or not ours to read
-        return False
-    return False
 
 
 # -- progress ----------------------------------------------------------------------------------------------------------

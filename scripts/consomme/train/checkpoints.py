@@ -9,46 +9,49 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from consomme.common.files import follow_umask, link_file, read_json, write_json
+from consomme.common import content
+from consomme.common.files import follow_umask, link_file
+from consomme.common.log import say
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS = "model.safetensors"
-CONTENT = "content.json"  # file -> size, written last
+CHECKPOINT = re.compile(r"checkpoint-\d+")
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest whole checkpoint under `folder`, else None. Removes incomplete ones."""
-    whole = {}
-    for path in folder.iterdir() if folder.exists() else ():
-        found = re.fullmatch(r"checkpoint-(\d+)", path.name)
-        if found and is_whole(path):
-            whole[int(found[1])] = path
-        elif found or path.name == "saving":
-            shutil.rmtree(path)
-    return whole[max(whole)] if whole else None
+    """The newest whole checkpoint under `folder`, else None. Removes those after it, which are damaged, with a word, and what
+    was being written."""
+    shutil.rmtree(folder / "saving", ignore_errors=True)
+    for path in reversed(_all(folder)):
+        names = content.damaged(path) if (path / content.NAME).exists() else [content.NAME]
+        if not names:
+            return path
+        say(f"{path.name} is damaged and passed over: {', '.join(names)}")
+        shutil.rmtree(path)
+    return None
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether every file of the saved checkpoint exists with its full size."""
-    try:
-        content = read_json(folder / CONTENT)
-        return all((folder / name).stat().st_size == size for name, size in content.items())
-    except (OSError, ValueError):
-        return False
+def make_room(folder: Path) -> None:
+    """Remove all checkpoints but the newest, which stays until one after the next is whole: that may come to harm."""
+    for path in _all(folder)[:-1]:
+        shutil.rmtree(path)
 
 
 def place(saved: Path, folder: Path) -> None:
-    """Move the checkpoint folder `saved` into `folder`; remove older ones."""
-    write_json(saved / CONTENT, {p.name: p.stat().st_size for p in saved.iterdir() if p.is_file()})
+    """Move the checkpoint folder `saved` into `folder`, with the hashes of its files."""
+    content.record(saved)
     follow_umask(saved)
     target = folder / saved.name
     shutil.rmtree(target, ignore_errors=True)
     os.replace(saved, target)
-    for path in folder.glob("checkpoint-*"):
-        if path != target:
-            shutil.rmtree(path)
+
+
+def _all(folder: Path) -> list[Path]:
+    """The checkpoints under `folder`, by step."""
+    found = {int(p.name.rpartition("-")[2]): p for p in folder.glob("checkpoint-*") if CHECKPOINT.fullmatch(p.name)}
+    return [found[step] for step in sorted(found)]
 
 
 def remember(saved: Path, step: int, folder: Path) -> None:

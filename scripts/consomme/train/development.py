@@ -45,6 +45,10 @@ class Development(TrainerCallback):
         self.objective, self.every, self.folder = objective, every, folder
         self.patience, self.keep, self.around = patience, keep, around
         self.progress: Progress | None = None
+        self.needed: list[int] = []  # steps of the best weights that the newest checkpoint goes on with
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        self.needed = self._best(state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **more: Any) -> None:
         if state.global_step % self.every and state.global_step < state.max_steps:
@@ -71,13 +75,17 @@ class Development(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        """Remove older best weights. Not earlier: a training killed before this checkpoint would resume with them."""
-        found = evaluations(state.log_history)
-        if found and self.keep:
-            best = self.weights(best_of(found)["step"])
+        """Remove the best weights that neither this checkpoint nor the one before goes on with."""
+        before, self.needed = self.needed, self._best(state)
+        if self.keep:
+            kept = {self.weights(step) for step in (*before, *self.needed)}
             for path in self.folder.glob("*.safetensors"):
-                if path != best:
+                if path not in kept:
                     path.unlink()
+
+    def _best(self, state: Any) -> list[int]:
+        found = evaluations(state.log_history)
+        return [best_of(found)["step"]] if found else []
 
     def weights(self, step: int) -> Path:
         """The file of the best weights, those of `step`."""

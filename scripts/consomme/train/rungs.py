@@ -113,6 +113,8 @@ def leave(work: Path, checkpoint: bool) -> None:
             path.unlink()
         elif not (checkpoint and path.name == "checkpoints"):
             shutil.rmtree(path)
+        else:
+            checkpoints.make_room(path)
 
 
 def _at_rung(job: Job) -> Path | None:

@@ -284,13 +284,14 @@ class AsrNmtTrainer(Trainer):
         super()._maybe_log_save_evaluate(*given, **more)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Write Trainer's checkpoint, whole or not at all.
+        """Write Trainer's checkpoint, whole or not at all. The one before it stays.
 
         The weights of every `save_steps` are remembered, and those before them until these have produced a good loss: a run
         that diverges ends with the same weights, whenever signals and the clock asked for checkpoints."""
         self.require_finite()
         saving, step = self.folder / "saving", self.state.global_step
         shutil.rmtree(saving, ignore_errors=True)
+        checkpoints.make_room(self.folder)
         self.args.output_dir = str(saving)
         try:
             super()._save_checkpoint(model, trial)
