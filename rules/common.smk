@@ -26,6 +26,7 @@ elif workflow.remote_exec:
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES
+from consomme.data.sources.base import CACHE, inventory_of
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
 from consomme.register.entry import declare
@@ -108,6 +109,12 @@ def model_inputs(wildcards):
 
 def model_sources(wildcards):
     return [without_braces(f) for f in model(wildcards).sources]
+
+
+def model_inventory(wildcards):
+    # as of a corpus: a file may be replaced by an older one
+    sources = model(wildcards).sources
+    return inventory_of(sources, Path(), CACHE) if sources else ""
 
 
 # -- evaluations

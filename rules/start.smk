@@ -18,6 +18,7 @@ rule start_model:
     threads: 1
     params:
         spec=model_spec,
+        inventory=model_inventory,
     message:
         "start {wildcards.experiment}: {wildcards.model}"
     shell:

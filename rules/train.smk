@@ -18,6 +18,7 @@ rule train_model:
     threads: 1
     params:
         spec=model_spec,
+        inventory=model_inventory,
     message:
         "train {wildcards.experiment}: {wildcards.model}"
     shell:

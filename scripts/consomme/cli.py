@@ -327,6 +327,22 @@ def compare(
 
 
 @app.command(rich_help_panel=RUN)
+def verify(
+    results: Annotated[Path, typer.Argument(metavar="RESULTS", help="The folder of results.")] = Path("results"),
+) -> None:
+    """Check finished models, corpora, hypotheses and tables against what was recorded when they were made.
+
+    It reads every file, and writes none. What is damaged is named, with what to remove so that the next run makes it anew;
+    the exit code is 1 then."""
+    from consomme.verify import verify
+
+    if not results.is_dir():
+        raise ConsommeError(f"{results}: no such folder; `consomme verify RESULTS` checks a folder of results")
+    if not verify(results):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RUN)
 def clean(
     config: Annotated[
         list[Path],
@@ -336,7 +352,7 @@ def clean(
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Remove them instead of only listing them.")] = False,
 ) -> None:
-    """List the models and corpora that none of these configurations uses; --yes removes them."""
+    """List the models and corpora that none of these configurations uses, and what killed jobs left; --yes removes them."""
     from consomme.plan import look
 
     look.clean([_plan([Path(part) for part in str(file).split(",")])[1] for file in config], yes)

@@ -166,6 +166,24 @@ def test_clean_keeps_what_an_overlay_made(tiny, monkeypatch):
     assert said("clean", f"{tiny},more.yaml", "--yes")[1] == 0 and folder.exists()
 
 
+def test_clean_lists_what_killed_jobs_left_unless_the_job_runs(tiny, monkeypatch):
+    from filelock import FileLock
+
+    monkeypatch.chdir(tiny.parent)
+    ids = {m.node: m.state_id for m in Plan(read([tiny])).models.values()}
+    left = [Path(f"results/e/state/{ids[node]}/0a/.finished.0b") for node in ("untrained", "base")]
+    for folder in left:
+        (folder.parent / "finished").mkdir(parents=True)
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(bytes(2**21))
+    with FileLock(left[0].parent / "lock"):
+        assert "2.0 MiB in 1 folders not used" in said("clean", tiny)[0]
+        assert said("clean", tiny, "--yes")[1] == 0
+    assert [folder.exists() for folder in left] == [True, False]
+    assert all((folder.parent / "finished").exists() for folder in left)
+    assert said("clean", tiny, "--yes")[1] == 0 and not left[0].exists()
+
+
 def test_clean_asks_for_a_configuration():
     assert said("clean")[1] == 2
 

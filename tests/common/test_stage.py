@@ -127,7 +127,14 @@ def test_what_killed_jobs_left_goes_with_the_next_start(tmp_path):
 def test_a_job_reads_no_damaged_input(tmp_path, capsys):
     build_once(job(tmp_path), {}, lambda folder, work: (folder / "config.json").write_text("{}"))
     ran = []
-    given = ["--spec", '{"inputs": ["parent/base"]}', "--inputs", str(tmp_path / "out"), "--out", str(tmp_path / "child")]
+    given = [
+        "--spec",
+        '{"inputs": ["parent/base"]}',
+        "--inputs",
+        str(tmp_path / "out"),
+        "--out",
+        str(tmp_path / "child"),
+    ]
     given += ["--cache", str(tmp_path / "cache")]
     main(ran.append, "", given)
     (tmp_path / "out" / "config.json").unlink()

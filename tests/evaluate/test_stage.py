@@ -145,3 +145,25 @@ def test_rows_that_were_not_taken_or_cut_stand_in_the_index_and_stay_there(world
     assert [json.loads(line)["hypothesis"] for line in lines] == ["1", ""]
     assert "1 of 2 (50 %) unheard, 1 of 2 (50 %) cut" in capsys.readouterr().err
     assert world() == first and len(world.loads) == 1
+
+
+def test_an_index_whose_files_were_decoded_anew_on_other_rows_goes(world):
+    """As that of a configuration to which one may go back: its jobs have to decode again, or its report would be of other
+    rows."""
+    first = world("first")
+    assert all(hash_file(e["path"]) == e["content"] for e in first["sets"])
+    world("second")
+    folder = Path("results/hypotheses/tuned-123")
+    assert (folder / "first.json").exists(), "the same rows: both are right"
+    world.corpora["b"] = (["8"], ["8"])
+    third = world("third")
+    assert sorted(p.name for p in folder.glob("*.json")) == ["third.json"]
+    assert third["sets"][0]["content"] == first["sets"][0]["content"], "dev is as it was"
+
+
+def test_an_edited_file_is_decoded_again(world):
+    path = Path(world()["sets"][0]["path"])
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"5 6", b"5 7", 1))
+    index = world()
+    assert path.read_bytes() == before and index["sets"][0]["content"] == hash_file(path)

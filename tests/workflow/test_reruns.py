@@ -45,13 +45,22 @@ def test_the_first_run_makes_everything_once(finished):
     assert len(models(finished)) == 8
     made = [p for p in (finished.folder / "results").rglob("*") if not p.is_symlink()]
     modes = {p: stat.S_IMODE(p.stat().st_mode) for p in made}
-    assert {p: oct(m) for p, m in modes.items() if m != (0o777 if p.is_dir() else 0o666) & ~UMASK} == {}
+    assert {p: oct(m) for p, m in modes.items() if m != _mode(p, finished.folder / "results") & ~UMASK} == {}
     assert all((finished.folder / m.marker).exists() for m in plan.models.values())
     links = {
         str(p.relative_to(finished.folder / "results/e/current")) for p in _links(finished.folder / "results/e/current")
     }
     runs = {"tuned/learning_rate=0.001", "tuned/learning_rate=0.002", "tuned/best"}
     assert links == {"untrained", "base", "soup", "mean", "half"} | runs
+
+
+def _mode(path, results):
+    """Without the umask. Models, prepared corpora and what is found again of them can't be written in place."""
+    if path.is_dir():
+        return 0o777
+    parts = path.relative_to(results).parts
+    kept = "finished" in parts or parts[1] == "models" or parts[0] == "prepared" and len(parts) == 3
+    return 0o444 if kept and parts[1] not in ("logs", "benchmarks") else 0o666
 
 
 def _links(folder):
@@ -170,6 +179,57 @@ def test_the_bytes_of_a_corpus(place):
     soundfile.write(file, wave[::-1], rate, subtype="PCM_16")
     again = place.run("--", *(str(p) for p in _markers(place, "base")))
     assert "step 2/2" in again.output and set(weights(place)) == set(before) and weights(place) != before
+
+
+def test_a_starting_point_or_a_table_that_is_replaced_by_an_older_one(place):
+    """Neither time nor size tells: bytes do."""
+    config = place.config
+    shutil.copytree(_folder(place, "untrained"), place.folder / "given")
+    config["experiments"]["e"]["models"] = {"base": {"from": {"folder": "given"}}}
+    config["experiments"]["e"]["claims"] = []
+    place.write(config)
+    place.run("--", str(_markers(place, "base")[0]))
+    assert place.run("--", str(_markers(place, "base")[0]), dry=True).jobs == Counter()
+    vocabulary = place.folder / "given/vocab.json"
+    text = vocabulary.read_text()
+    vocabulary.unlink()
+    vocabulary.write_text(text + "\n")
+    os.utime(vocabulary, (1e9, 1e9))
+    assert place.run("--", str(_markers(place, "base")[0]), dry=True).jobs == jobs(start_base=1)
+
+
+def test_damage_is_refused_and_what_verify_says_heals_it(place):
+    """A flipped bit in a model, in all files that are links to it; an edited provenance of another."""
+    from typer.testing import CliRunner
+
+    from consomme.cli import app
+
+    def verified():
+        found = CliRunner().invoke(app, ["verify", str(place.folder / "results")])
+        return found.exit_code, re.findall(r"rm (-r )?(\S+), and run again", found.output)
+
+    assert verified() == (0, [])
+    before = weights(place)
+    mean = _folder(place, "mean")
+    for path in (mean, *place.folder.glob(f"results/e/state/{mean.name}/*/finished")):
+        weighted = path / "model.safetensors"
+        weighted.chmod(0o644)
+        changed = bytearray(weighted.read_bytes())
+        changed[-1] ^= 1
+        weighted.write_bytes(changed)
+    place.change(models__half__layers={"encoder": {"keep": [2]}})
+    refused = place.run(check=False)
+    assert f"results/e/models/{mean.name}/model.safetensors: damaged" in refused.output
+    status, remedies = verified()
+    assert status == 1 and len(remedies) == 2
+    shutil.rmtree(mean)
+    healed = place.run()
+    assert "damaged, and made anew" in healed.output and verified() == (0, [])
+    assert before.items() <= weights(place).items()
+
+
+def _folder(place, node):
+    return place.folder / _markers(place, node)[0].parent
 
 
 def _markers(place, node):

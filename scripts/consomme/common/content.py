@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from consomme.common.digest import digest
@@ -18,11 +19,13 @@ Hash = Callable[[Path], str]
 
 
 def record(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Write `folder`/content.json for all files in it. names: of those that were written now; others stay as recorded."""
-    every = names is None
-    wanted = sorted(_files(folder)) if names is None else names
-    found = {name: hash_file(folder / name) for name in wanted}
-    write_json(folder / NAME, found if every else recorded(folder) | found)
+    """Write `folder`/content.json for all files in it. names: those that were written now; others stay as recorded."""
+    earlier: dict[str, str] = {}
+    if names is not None:
+        with suppress(OSError, ValueError, RecursionError):
+            earlier = {name: content for name, content in recorded(folder).items() if (folder / name).exists()}
+    now = sorted(_files(folder)) if names is None else names
+    write_json(folder / NAME, earlier | {name: hash_file(folder / name) for name in now})
 
 
 def recorded(folder: Path) -> dict[str, str]:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from consomme.common import content
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json, write_text
@@ -41,6 +42,7 @@ def run(job: Job) -> None:
     Keys of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
     languages, decoding."""
     device = device_named(job.device)
+    content.require_whole((Path(model["folder"]) for model in job.spec["models"]), job.cache)
     asked = [
         (model, (architecture(Path(model["folder"])), window))
         for model in job.spec["models"]
@@ -56,6 +58,7 @@ def run(job: Job) -> None:
     lines = ["\t".join(COSTS.names)]
     lines += ["\t".join(_cell(row.get(c)) for c in COSTS.names) for row in sorted(rows, key=_order)]
     write_text(job.out, "\n".join(lines) + "\n")
+    content.record(job.out.parent, [job.out.name])
     say(f"wrote {job.out}: {len(rows)} rows, {len(measured)} measured")
 
 

@@ -33,7 +33,7 @@ Answers = Callable[[str], tuple[Said, dict[int, str]]]
 def run(job: Job) -> None:
     """Write SPLIT/SET@DECODING.jsonl beside `job.out` for every set of the spec, then the index `job.out`.
 
-    A set's entry in the index names, by id, the rows that the model could not take, `unheard`: id -> reason, and those whose
+    A set's entry in the index has the hash of its file, `content`, and names, by id, the rows that the model could not take, `unheard`: id -> reason, and those whose
     hypothesis was cut at the most tokens that were allowed, `cut`. Neither key is there where there are none. `register` of
     a test set is the hash of the last line of the claims' register when it was decoded, if there was one.
 
@@ -106,9 +106,11 @@ def run(job: Job) -> None:
             odd.append(f", sane timestamps in {share(entry['sane'], len(found))}")
         say(f"{split} {name}{how}: {_scores(job, found, said)} ({len(found)} utterances{''.join(odd)})")
         index.append(entry)
+    for entry in index:
+        entry["content"] = hash_file(entry["path"])
     for path in (job.out, state / "index.json"):
         write_json(path, {"weights": weights, "version": job.spec["version"], "sets": index})
-    write_json(state / "content.json", {e["path"]: hash_file(e["path"]) for e in index})
+    _void(job.out, index)
 
 
 class _Lazy:
@@ -161,14 +163,25 @@ def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str]
     """By (split, set, decoding): the entries of an earlier run whose files have not changed since.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
-    index, content = state / "index.json", state / "content.json"
-    if not (index.exists() and content.exists()):
+    index = state / "index.json"
+    if not index.exists():
         return {}
-    earlier, hashes = read_json(index), read_json(content)
+    earlier = read_json(index)
     if earlier["weights"] != weights or earlier.get("version", 1) != version:
         return {}
-    kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == hashes.get(e["path"])]
+    kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == e.get("content")]
     return {(e["split"], e["set"], e["decoding"]): e for e in kept}
+
+
+def _void(out: Path, index: Sequence[dict[str, Any]]) -> None:
+    """Remove the other indices beside `out` that name one of its files with what that held before: of another configuration,
+    under which the set has other rows. Who goes back to that one needs the file anew."""
+    now = {entry["path"]: entry["content"] for entry in index}
+    for other in out.parent.glob("*.json"):
+        if other == out:
+            continue
+        if any(now.get(e["path"], e.get("content")) != e.get("content") for e in read_json(other).get("sets", ())):
+            other.unlink()
 
 
 def _identity(entry: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from consomme.common.files import left_over
+from consomme.common.once import held
 from consomme.plan import memory, rungs
 from consomme.plan.estimates import Estimates, Guess
 from consomme.plan.items import RESULTS, Model
@@ -189,7 +191,8 @@ def unfinished(plan: Plan) -> list[str]:
 
 
 def clean(plans: Iterable[Plan], remove: bool) -> None:
-    """List the models, their unfinished work and prepared corpora that no plan uses. remove: delete them."""
+    """List the models, their unfinished work and prepared corpora that no plan uses, and unfinished folders of killed jobs.
+    remove: delete them."""
     plans = list(plans)
     used = {c.id for p in plans for c in p.corpora.values()}
     by_experiment: dict[str, set[str]] = {}
@@ -202,6 +205,12 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
     for experiment, ids in sorted(by_experiment.items()):
         for kind in ("models", "state", "hypotheses"):
             found += [p for p in _folders(f"{experiment}/{kind}") if p.name not in ids]
+    found += [
+        p
+        for kind in ("prepared", *sorted(by_experiment))
+        for p in _killed(f"{kind}/state")
+        if p.parent.parent not in found
+    ]
     total = 0
     for path in found:
         total += (size := _bytes(path))
@@ -217,6 +226,12 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
                 "kept to save time, and computed again when needed" if path.name == "cache" else "of another experiment"
             )
             print(f"{_bytes(path) / 2**20:8.1f} MiB  {path}, not looked at: {what}")
+
+
+def _killed(place: str) -> list[Path]:
+    """The unfinished folders of jobs that don't run any more."""
+    places = [key for state in _folders(place) for key in sorted(state.iterdir()) if not held(key / "lock")]
+    return [path for key in places for path in left_over(key / "finished")]
 
 
 def _bytes(folder: Path) -> float:

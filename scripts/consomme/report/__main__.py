@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from consomme.common import content
+from consomme.common.files import write_json
 from consomme.common.job import Job
 from consomme.common.stage import main
 
 
 def run(job: Job) -> None:
-    """Write the links, the tables, the short answer and the page."""
+    """Write the links, the tables, the short answer and the page, the hashes of them, and the spec that they were made from,
+    for those who check them."""
     os.environ.setdefault("OMP_NUM_THREADS", str(job.threads))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(job.threads))
-    from consomme.report.write import write_report
+    from consomme.report.write import FILES, REPORTED, write_report
 
+    content.require_whole(map(Path, job.spec.get("corpora", {}).values()), job.cache)
     write_report(job.spec, job.out, job.cache, job.threads)
+    write_json(job.out / REPORTED, job.spec)
+    written = [path for pattern in FILES for path in sorted(job.out.glob(pattern))]
+    content.record(job.out, [path.relative_to(job.out).as_posix() for path in written])
 
 
 if __name__ == "__main__":

@@ -154,6 +154,11 @@ class Outcomes:
                 path = Path(entry["path"])
                 if path not in hashes:
                     hashes[path] = hash_file(path)
+                if entry.get("content", hashes[path]) != hashes[path]:
+                    raise ConsommeError(
+                        f"{path}: damaged, or edited: not what the model said. Remove {model['evaluation']} and run again: it "
+                        "is decoded anew"
+                    )
                 rows = digest([entry.get("fingerprint"), entry["n"]])
                 sheet = Sheet(
                     *(model["name"], model["verb"], model["replicate"], split, name, entry["decoding"]),

@@ -28,6 +28,15 @@ from consomme.report.words.summary import summary
 from consomme.results.columns import COMPARISONS, COSTS
 from consomme.results.frames import frame, read, write
 
+REPORTED = "plan/reported.json"  # the spec of the report that lies there
+FILES = (
+    "report.html",
+    "summary.md",
+    *("runs.tsv", "scores.tsv", "groups.tsv", "comparisons.tsv"),
+    "tables/*.*",
+    "cards/*.md",
+)
+
 
 def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int = 1) -> None:
     """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/, cards/ and report.html into `out`, each
