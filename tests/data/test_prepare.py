@@ -227,33 +227,29 @@ def test_workers_change_nothing(wav, prepare, monkeypatch):
 
 
 class Inline:
-    """A pool that works when it is asked for results, and counts the most rows that waited."""
+    """Processes that work when they are asked for results, and the most rows that waited."""
 
-    def __init__(self, threads, start, arguments):
+    def __init__(self, threads, context, start, arguments):
         start(*arguments)
         self.waiting = Inline.most = 0
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
+    def shutdown(self, cancel_futures):
         pass
 
-    def apply_async(self, work, arguments):
-        (chunk,) = arguments
+    def submit(self, work, chunk):
         self.waiting += len(chunk)
         Inline.most = max(Inline.most, self.waiting)
 
-        def get():
+        def result():
             self.waiting -= len(chunk)
             return work(chunk)
 
-        return SimpleNamespace(get=get)
+        return SimpleNamespace(result=result)
 
 
 def test_of_long_recordings_fewer_wait(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the workers set
-    monkeypatch.setattr(stage.multiprocessing, "get_context", lambda kind: SimpleNamespace(Pool=Inline))
+    monkeypatch.setattr(stage, "ProcessPoolExecutor", Inline)
     minutes = {}
     for longest in (30, 600, float("inf")):
         assert list(stage._pooled(lambda raw: 2 * raw, iter(range(400)), 2, longest)) == list(range(0, 800, 2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 PEAK = 32768  # int16 full scale: 16-bit files survive the way through float32 bit by bit
 CLIPPED = 0.001  # the share of a float file's samples beyond 1 above which it was scaled otherwise
 UNKNOWN = 2**62  # samples: what libsndfile says where a header doesn't tell
+RATES = (1000, 768_000)  # Hz: no recorder writes others, and headers that say so are damaged
+KERNEL = 2**23  # numbers: the most for a filter that resamples, a third of a gigabyte while it is made
 TOLERANCE = 0.01  # seconds that a segment may reach beyond the end of its file: times are rounded
 
 
 class BadAudio(Exception):
-    """Audio that can't be used. `reason` is one of missing, unreadable, truncated, empty, too long, beyond full scale, beyond
-    the end."""
+    """Audio that can't be used. `reason` is one of missing, unreadable, truncated, empty, too long, sampling rate, beyond full
+    scale, beyond the end."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -43,11 +46,14 @@ def decode(
     whole = start is None and end is None
     if isinstance(source, Path) and not is_file(source):
         raise BadAudio("missing", f"no file {source}")
+    if isinstance(source, Path) and source.suffix.lower() == ".raw":
+        raise BadAudio("unreadable", "a .raw file doesn't say its rate or format; convert it to .wav")
     if (source.stat().st_size if isinstance(source, Path) else len(source)) == 0:
         raise BadAudio("empty", "a file of no bytes")
     try:
         with soundfile.SoundFile(opened(source)) as stream:
             rate, floats = stream.samplerate, stream.subtype in ("FLOAT", "DOUBLE")
+            _check_rate(rate)
             if stream.format in ("MP3", "MPEG") and (told := _with_length(source, rate, stream.frames)):
                 return decode(told, max_seconds, start, end)
             if stream.frames > UNKNOWN:
@@ -193,16 +199,26 @@ def _full_scale(samples: np.ndarray) -> np.ndarray:
 
 
 def resample(samples: np.ndarray, rate: int, goal: int) -> np.ndarray:
-    """A float32 waveform [samples] at `rate` Hz as one at `goal` Hz (windowed sinc, torchaudio)."""
+    """A float32 waveform [samples] at `rate` Hz as one at `goal` Hz (windowed sinc, torchaudio). Raises BadAudio for rates
+    that need too large a filter: it grows with both of them divided by their greatest common divisor."""
     if rate == goal:
         return samples
+    _check_rate(rate)
+    shared = math.gcd(rate, goal)
+    if rate // shared * (goal // shared) > KERNEL:
+        raise BadAudio("sampling rate", f"{rate} Hz, which can't be resampled to {goal} Hz in reasonable memory")
     import torch
 
     with torch.inference_mode():
         return _resampler(rate, goal)(torch.from_numpy(samples)).numpy()
 
 
-@functools.cache
+def _check_rate(rate: int) -> None:
+    if not RATES[0] <= rate <= RATES[1]:
+        raise BadAudio("sampling rate", f"{rate} Hz; {RATES[0]} to {RATES[1]} are possible")
+
+
+@functools.lru_cache(maxsize=8)
 def _resampler(rate: int, goal: int) -> Callable[[torch.Tensor], torch.Tensor]:
     # kept, since making the filter costs more than using it
     from torchaudio.transforms import Resample

@@ -17,7 +17,7 @@ from consomme.data.languages import Languages
 from consomme.data.prepared import BY
 from consomme.data.sources import Raw
 from consomme.data.sources.base import by_of, on_disk
-from consomme.data.text import clean, nfc
+from consomme.data.text import clean, half_characters, nfc
 
 DEFAULT_MAX_SECONDS = 30.0
 
@@ -45,7 +45,7 @@ class Text:
 
     def __call__(self, text: str | None) -> tuple[str, tuple[str, str] | None]:
         text = text or ""
-        if any("\ud800" <= c <= "\udfff" for c in text):
+        if half_characters(text):
             return "", ("encoding", "text with bytes that are no characters")
         done = clean(self.normalise(clean(text)))
         if not done:

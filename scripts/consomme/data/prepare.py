@@ -9,7 +9,10 @@ import importlib.metadata
 import itertools
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,7 @@ from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
-from consomme.data.text import compared, nfc
+from consomme.data.text import compared, half_characters, nfc, visible
 
 DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
@@ -54,6 +57,7 @@ ADVICE = {
     "missing": "check that the paths in the corpus are right, and that all of it is unpacked",
     "unreadable": "check whether the files play elsewhere; convert or remove them",
     "truncated": "fetch, unpack or copy those files again; their beginnings are no good with the whole text",
+    "sampling rate": "check whether the files play as they should; convert them to 16 kHz, for instance by ffmpeg -ar 16000",
     "beyond full scale": "divide their samples by what their full scale is, or save them in 16 bits",
     "empty": "remove those files from the corpus; where channels cancel each other, keep one of them",
     "too long": f"cut the recordings up, or set max_seconds if more than {DEFAULT_MAX_SECONDS:g} s is meant",
@@ -82,7 +86,7 @@ class Skipped:
 
     def add(self, row_id: str, reason: str, detail: str = "") -> None:
         """Note a row that is left out."""
-        self.rows.append((row_id, reason, detail))
+        self.rows.append((visible(row_id), reason, visible(detail)))
 
     def counts(self) -> dict[str, int]:
         """How many for each reason, most first."""
@@ -247,7 +251,8 @@ def prepare(
 
 
 def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | None) -> Iterator[Raw]:
-    """The rows, with their names in NFC. The names of their columns are added to `there`."""
+    """The rows, with their names in NFC. The names of their columns are added to `there`. Names with characters that no text
+    may have can't be stored: such rows are bad."""
     for raw in raws:
         next(read)
         if there is not None:
@@ -255,6 +260,9 @@ def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | 
         # names are the same names in whatever normal form files and tables have them
         raw.id, raw.recordings = nfc(raw.id), tuple(map(nfc, raw.recordings))
         raw.speaker, raw.document = raw.speaker and nfc(raw.speaker), raw.document and nfc(raw.document)
+        if any(name and half_characters(name) for name in (raw.id, raw.speaker, raw.document, *raw.recordings)):
+            raw.id = visible(raw.id)
+            raw.problem = raw.problem or ("encoding", "an id, speaker, document or recording with halves of characters")
         yield raw
 
 
@@ -409,7 +417,8 @@ def _pooled(
     check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int, longest: float, needed: int | None = None
 ) -> Iterator[Checked]:
     """`map(check, raws)` by several processes, in the order of `raws`. longest: seconds that a row may have; of long rows
-    fewer wait, because each holds its audio. needed: how many rows may be enough; no more are read ahead."""
+    fewer wait, because each holds its audio. needed: how many rows may be enough; no more are read ahead. Raises
+    ConsommeError where one of the processes was killed."""
     fewer = max(1.0, longest / DEFAULT_MAX_SECONDS)
     few, size = max(2, int(FEW / fewer)), max(1, int(CHUNK / fewer))
     first = list(itertools.islice(raws, min(few, needed or few)))
@@ -419,12 +428,21 @@ def _pooled(
     # spawned, not forked: libraries of this process may hold locks that a fork would copy
     context = multiprocessing.get_context("spawn")
     chunks = _chunks(itertools.chain(first, raws), size)
-    with context.Pool(threads, _start, (check,)) as pool:
+    pool = ProcessPoolExecutor(threads, context, _start, (check,))
+    try:
         # a few chunks ahead of the writer, not the whole corpus: the rows that wait hold audio
-        waiting = collections.deque(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 4 * threads))
+        waiting = collections.deque(pool.submit(_work, c) for c in itertools.islice(chunks, 4 * threads))
         while waiting:
-            yield from waiting.popleft().get()
-            waiting.extend(pool.apply_async(_work, (c,)) for c in itertools.islice(chunks, 1))
+            yield from waiting.popleft().result()
+            waiting.extend(pool.submit(_work, c) for c in itertools.islice(chunks, 1))
+    except BrokenProcessPool:
+        raise ConsommeError(
+            f"one of {threads} processes that read rows was killed, most likely because the memory ran out. Start again with "
+            "fewer of them (--set-threads prepare_corpus=1; by hand --threads 1), or with more memory "
+            "(--set-resources prepare_corpus:mem_mb=N)"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _chunks(raws: Iterator[Raw], size: int) -> Iterator[list[Raw]]:
@@ -440,6 +458,14 @@ def _start(check: Callable[[Raw], Checked]) -> None:
     _check = check
     # torch is loaded with the first resampling: as many processes as threads, so one thread each
     os.environ["OMP_NUM_THREADS"] = "1"
+    # a process that waits for work doesn't notice by itself that the one that started it was killed
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _work(chunk: list[Raw]) -> list[Checked]:

@@ -14,6 +14,17 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def half_characters(text: str) -> bool:
+    """Whether the text has lone surrogates, halves of characters that can't be written: JSON can spell them, and bytes that
+    aren't UTF-8 may become them."""
+    return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def visible(text: str) -> str:
+    """The text with control characters and lone surrogates spelt out, such as \\x1b: fit for a terminal and a file."""
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
 def clean(text: str) -> str:
     """Unicode NFC, every run of white space and control characters one space, none at the ends, no BREAKS."""
     text = nfc(text.translate(BREAKS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
@@ -16,17 +17,22 @@ MARKS = {  # byte order marks of other encodings; the longer first, because they
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+DAMAGED = (gzip.BadGzipFile, EOFError, zlib.error)  # what reading a damaged gzip file raises
 LOOKED_AT = 4096  # bytes
+LONGEST = 2**27  # bytes of a line: a record of .jsonl may hold a waveform as numbers
+UNPACKED = 2**25  # bytes up to which a gzip file may be packed however tightly
+TIMES = 200  # how much larger a longer one may be unpacked: text is 20 times larger at most, a gzip bomb 1000 times
 
 
 def lines(path: Path) -> Iterator[bytes]:
     """The lines of a file, unpacked where its name ends in .gz, without their ends and without a byte order mark.
 
     Only a line feed ends a line, whatever else Unicode calls a line separator. In a file that has none, a carriage
-    return does. Raises ConsommeError for a gzip file that isn't whole."""
+    return does. Raises ConsommeError for a gzip file that isn't whole, and for what is no text: a line of more than LONGEST
+    bytes, or a gzip file of little more than repetitions. No more than a line is in memory."""
     with opened(path) as stream:
         try:
-            for number, line in enumerate(stream):
+            for number, line in enumerate(_bounded(stream, path)):
                 if number == 0:
                     line = line.removeprefix(BYTE_ORDER_MARK)
                     if not line.endswith(b"\n"):
@@ -34,8 +40,24 @@ def lines(path: Path) -> Iterator[bytes]:
                         yield from line.removesuffix(b"\r").split(b"\r")
                         return
                 yield line.rstrip(b"\r\n")
-        except (gzip.BadGzipFile, EOFError) as error:
+        except DAMAGED as error:
             raise ConsommeError(f"{path}: not a whole gzip file ({error})") from None
+
+
+def _bounded(stream: BufferedIOBase, path: Path) -> Iterator[bytes]:
+    """The lines of a stream with their ends."""
+    most = max(UNPACKED, TIMES * path.stat().st_size) if path.suffix == ".gz" else None
+    read = number = 0
+    while line := stream.readline(LONGEST + 1):
+        number, read = number + 1, read + len(line)
+        if len(line) > LONGEST:
+            raise ConsommeError(f"{path}: line {number} has more than {LONGEST >> 20} MiB; is this a file of text?")
+        if most is not None and read > most:
+            raise ConsommeError(
+                f"{path}: unpacks to more than {most >> 20} MiB, over {TIMES} times its size; no text does. Unpack it yourself "
+                "and look at it"
+            )
+        yield line
 
 
 def foreign_encoding(path: Path) -> str | None:
@@ -43,7 +65,7 @@ def foreign_encoding(path: Path) -> str | None:
     try:
         with opened(path) as stream:
             start = stream.read(LOOKED_AT)
-    except (OSError, EOFError):
+    except (OSError, *DAMAGED):
         return None
     for mark, name in MARKS.items():
         if start.startswith(mark):

@@ -99,6 +99,8 @@ def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
             value = json.loads(line.decode("utf-8"), object_pairs_hook=_each_once)
         except _Twice as error:
             value = ("columns", f"line {number} has '{error}' twice")
+        except RecursionError:
+            value = ("columns", f"line {number} is nested too deeply for a record")
         except ValueError:
             value = None
         if not isinstance(value, dict | tuple):

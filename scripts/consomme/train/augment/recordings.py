@@ -30,7 +30,7 @@ def load(folder: Path, key: str, rate: int) -> list[np.ndarray]:
     for path in files(folder, key):
         try:
             wave, own = decode(path)
+            found.append(resample(wave, own, rate))
         except BadAudio as error:
             raise ConsommeError(f"augment.{key}.folder: {path}: {error}: remove it from the folder") from None
-        found.append(resample(wave, own, rate) if own != rate else wave)
     return found
