@@ -111,3 +111,40 @@ def test_what_is_no_configuration_is_an_error_that_names_the_file(file, text, wa
 def test_a_folder_is_no_configuration(tmp_path):
     with pytest.raises(ConsommeError, match="can't be read"):
         read([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a: 1\nb: 040", "YAML reads 040 as octal, 32: .*, in line 2"),
+        ("a: [1, -017]", "YAML reads -017 as octal, -15"),
+        ("a: 1:30", "YAML reads 1:30 as a number in base 60"),
+        ("a: 1:30.5", "YAML reads 1:30.5 as a number in base 60"),
+        ("a: .inf", "no finite number, .* in line 1"),
+        ("a: -.Inf", "no finite number"),
+        ("a: .NaN", "no finite number"),
+        ("a: {yes: 1}", 'YAML reads the key yes as True: write "yes", in line 1'),
+        ('a: "\\ud800"', "has half of a character, .* in line 1"),
+        ("no: 1", "YAML reads the key no as False"),
+        ("true: 1", "YAML reads the key true as True"),
+        ("[" * 101 + "]" * 101, "nested too deeply"),
+        ("a: " + "x" * 2**19, "bytes; a configuration has"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_yaml_reads_as_something_else_is_refused_with_its_line(file, text, wanted):
+    with pytest.raises(ConsommeError, match=f"(?s)given.yaml: .*{wanted}"):
+        read([file(text)])
+
+
+def test_what_is_written_plainly_is_read(file):
+    text = 'a: ["040", "1:30", 0, 0.5, 1e-5, 1_000, 0x10, ".inf"]\nb: {on: c, "yes": 1}\nc: [yes, off]\nd: 2020-01-01'
+    found = read([file(text)])
+    assert found["a"] == ["040", "1:30", 0, 0.5, "1e-5", 1000, 16, ".inf"]
+    assert found["b"] == {True: "c", "yes": 1} and found["c"] == [True, False]
+
+
+def test_all_of_a_file_s_traps_are_named_at_once(file):
+    with pytest.raises(ConsommeError) as caught:
+        read([file("a: 010\nb: 1:30\nyes: 1\na: 2")])
+    assert [line.rpartition("line")[0] != "" for line in str(caught.value).splitlines()] == [True] * 4

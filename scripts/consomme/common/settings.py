@@ -17,9 +17,12 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.table import Table
-from consomme.common.values import NAME
+from consomme.common.values import NAME, Text
 
-Name = Annotated[str, Field(pattern=NAME)]
+# it becomes part of the names of files, which have 255 bytes at most
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+# en, zh-Hant, eng_Latn; it becomes part of the names of files
+Language = Annotated[Text, Field(pattern=r"^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$", max_length=35)]
 UNKNOWN_NAME = "unknown_name"  # an error type whose message already contains the value given
 
 

@@ -7,13 +7,16 @@ quotes, because YAML reads it as false.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import BeforeValidator, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
 
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 LARGEST = sys.float_info.max
+BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
 def number(value: Any) -> Any:
@@ -55,6 +58,15 @@ def text(value: Any) -> Any:
     return value
 
 
+def place(value: Any) -> Any:
+    """A path that a file system can hold; suffixes such as .en.gz may follow it."""
+    if isinstance(value, str) and any(len(part.encode("utf-8", "replace")) > 240 for part in value.split("/")):
+        raise ValueError("a part of this path has more than 240 bytes")
+    if isinstance(value, str) and ("\0" in value or len(value) > 4000):
+        raise ValueError("no path has a character 0, or more than 4000 characters")
+    return text(value)
+
+
 def share(value: Any) -> str | list[int]:
     """A value of `drop`: a fraction strictly between 0 and 1, as its shortest spelling, or a list of numbers from 1."""
     if isinstance(value, list | tuple):
@@ -92,9 +104,21 @@ def _between(value: Any, wanted: str) -> str:
     return str(found)
 
 
-Number = Annotated[float, BeforeValidator(number), WithJsonSchema({"type": ["number", "string"]})]
-Integer = Annotated[int, BeforeValidator(integer), WithJsonSchema({"type": ["integer", "number", "string"]})]
+@dataclass(frozen=True)
+class _Spellings:
+    """The JSON types of a number's spellings; its bounds stay."""
+
+    types: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler.resolve_ref_schema(handler(core))
+        return {"type": list(self.types), **{key: found[key] for key in BOUNDS if key in found}}
+
+
+Number = Annotated[float, BeforeValidator(number), _Spellings(("number", "string"))]
+Integer = Annotated[int, BeforeValidator(integer), _Spellings(("integer", "number", "string"))]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "string"})]
+Place = Annotated[str, BeforeValidator(place), WithJsonSchema({"type": "string"})]
 Part = Annotated[str, BeforeValidator(part), WithJsonSchema({"type": ["number", "string"]})]
 Share = Annotated[
     str | list[int],

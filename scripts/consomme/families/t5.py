@@ -28,7 +28,7 @@ class Scratch(Section):
     num_heads: keys.Heads = 4
     d_kv: keys.HeadWidth = 24
     d_ff: keys.Neurons = 384
-    feed_forward_proj: keys.Activation = "relu"
+    feed_forward_proj: keys.GatedActivation = "relu"
     relative_attention_num_buckets: keys.Buckets = 32
     relative_attention_max_distance: keys.Furthest = 128
     dropout_rate: keys.Dropout = 0.1

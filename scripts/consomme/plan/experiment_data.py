@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from consomme.plan.corpora import Corpora
@@ -9,6 +10,7 @@ from consomme.plan.items import Prepared
 from consomme.plan.problems import among, fail
 from consomme.plan.schema import Data, Experiment, Relabelled
 
+VARIABLE = re.compile(r"\{([^{}]*)\}")
 Sets = dict[str, dict[str, Prepared]]  # set -> corpus name -> corpus
 
 
@@ -109,11 +111,12 @@ class ExperimentData:
         return _whole(found, path)
 
     def _fill(self, name: str, path: str) -> str:
-        try:
-            return name.format_map(self._variables)
-        except (KeyError, ValueError, IndexError):
+        # not str.format, in which {x.y} and {x:>9} read Python's attributes and pad
+        filled = VARIABLE.sub(lambda found: self._variables.get(found[1], found[0]), name)
+        if "{" in filled or "}" in filled:
             known = ", ".join(f"{{{k}}}" for k in self._variables) or "none; `repeat` gives none"
             fail(path, f"'{name}' names a variable that replicate {self._replicate} doesn't have; it has: {known}")
+        return filled
 
 
 def _whole(corpus: Prepared, path: str) -> Prepared:

@@ -30,6 +30,8 @@ MAKE = {
     "prune": pruning.make,
     "export": exporting.make,
 }
+MOST = 5000  # models of a configuration; Snakemake would plan for hours
+LONGEST = 200  # bytes of a run's name, which is the name of a link
 STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
 
 
@@ -48,6 +50,11 @@ class Graphs:
         if (name, replicate) not in self._made:
             self._made[name, replicate] = Graph(name, self.experiments[name], replicate, self)
         return self._made[name, replicate]
+
+    @property
+    def models_made(self) -> int:
+        """How many models there are by now, in all replicates of all experiments."""
+        return sum(len(graph.models) for graph in self._made.values())
 
     @contextmanager
     def making(self, experiment: str, name: str, path: str) -> Generator[None]:
@@ -155,11 +162,16 @@ class Graph:
             fail(path, f"a node has exactly one verb ({', '.join(VERBS)}); given: {given}")
         verb = verbs[0]
         made: list[Model] = []
+        before = self.graphs.models_made
         for point, settings in expand(raw, path):
             node = _read(verb, settings, path)
             dump = node.model_dump(by_alias=True)
             own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
             made += MAKE[verb](self, name, node, own, path)
+            if before + len(made) > MOST:
+                fail(
+                    path, f"with it there are more than {MOST} models; take fewer values in sweeps, or fewer replicates"
+                )
         if not made:
             fail(f"{path}.{verb}", "this names no model")
         if stopping := (raw.get("sweep") or {}).get("halving"):
@@ -285,6 +297,12 @@ class Graph:
             fail(
                 f"{self.path}.models.{name}",
                 f"two runs are both named '{twins[0] or name}'; a swept key must tell them apart",
+            )
+        if long := next((run for run in names if len(run.encode()) > LONGEST), None):
+            fail(
+                f"{self.path}.models.{name}",
+                f"a run's name is made of its swept keys and values; '{long[:60]}...' has {len(long.encode())} bytes, and "
+                f"{LONGEST} are the most: sweep over fewer keys, or over shorter values",
             )
         if BEST in names:
             fail(f"{self.path}.models.{name}", "a run can't be named 'best'")

@@ -11,6 +11,9 @@ from consomme.plan.schema import VERBS, Configuration
 from consomme.train.augment import TABLE as AUGMENTATIONS
 from consomme.train.augment.spec_augment import POLICIES
 
+# as pydantic writes the bounds of a number that may be null
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
 
 def schema() -> dict[str, Any]:
     """The JSON schema of a configuration. Keys that start with a dot hold YAML anchors and are free."""
@@ -30,12 +33,22 @@ def schema() -> dict[str, Any]:
         if isinstance(kind.settings, type):
             augment[name]["anyOf"].insert(0, {"type": "boolean"})
     augment["spec_augment"]["anyOf"].append({"enum": list(POLICIES)})
-    return found
+    return _with_bounds(found)
 
 
 def schema_text() -> str:
     """The file's text."""
     return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _with_bounds(value: Any) -> Any:
+    """The schema with all bounds of numbers under their names in JSON schemas."""
+    if isinstance(value, list):
+        return [_with_bounds(v) for v in value]
+    if not isinstance(value, dict):
+        return value
+    names = _BOUNDS if "type" in value else {}
+    return {names.get(key, key): _with_bounds(v) for key, v in value.items()}
 
 
 def _scratch() -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from consomme.common.settings import Chosen, Section, assembled, items, keys
 from consomme.common.settings import sections as inner
-from consomme.common.values import Integer, Number, Share, Text, part
+from consomme.common.values import Integer, Number, Place, Share, Text, part
 from consomme.plan.schema import VERBS, Configuration, Experiment
 
 
@@ -145,6 +145,7 @@ _SPELT = {
     Number: "number",
     Integer: "whole number",
     Text: "text",
+    Place: "text",
     Share: "fraction or list of numbers",
 }
 

@@ -13,6 +13,8 @@ from consomme.common.values import integer, number
 from consomme.plan.problems import fail, section
 from consomme.plan.schema import Sweep, TrainSweep
 
+MOST = 1000  # runs of a node
+
 
 def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """The runs of a raw node: (swept keys and values, the node with those values set and no sweep)."""
@@ -32,14 +34,24 @@ def _points(sweep: Sweep, path: str) -> list[dict[str, Any]]:
     if sweep.points is not None:
         if not sweep.points:
             fail(f"{path}.points", "a list with at least one point is needed")
+        _few(len(sweep.points), f"{path}.points")
         return sweep.points
     if sweep.grid is not None:
         for key, values in sweep.grid.items():
             if not values:
                 fail(f"{path}.grid.{key}", "a list with at least one value is needed")
+        _few(math.prod(len(values) for values in sweep.grid.values()), f"{path}.grid")
         keys = sorted(sweep.grid)
         return [dict(zip(keys, v, strict=True)) for v in itertools.product(*(sweep.grid[k] for k in keys))]
     return _random(dict(sweep.random or {}), f"{path}.random")
+
+
+def _few(runs: int, path: str) -> None:
+    if runs > MOST:
+        fail(
+            path,
+            f"this makes {runs} runs, and {MOST} are the most; take fewer values, or draw some with random: {{n: 100, ...}}",
+        )
 
 
 def _random(spec: dict[str, Any], path: str) -> list[dict[str, Any]]:
@@ -48,6 +60,7 @@ def _random(spec: dict[str, Any], path: str) -> list[dict[str, Any]]:
         n, seed = integer(spec.pop("n")), integer(spec.pop("seed", 0))
     except KeyError:
         fail(f"{path}.n", "this key is needed: how many runs")
+    _few(n, f"{path}.n")
     columns = {}
     for key, choices in sorted(spec.items()):
         stream = random.Random(f"{seed}/{key}")

@@ -1,21 +1,30 @@
-"""YAML files with strict checks: keys given twice, recursive or exploding aliases are errors, with line numbers."""
+"""YAML files with strict checks, with line numbers: keys given twice, recursive or exploding aliases, and what YAML 1.1 reads
+as something else than it says, such as 040 (32), 1:30 (90) and the key yes (true), are errors."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from consomme.common.errors import ConsommeError
+from consomme.data.text import half_characters
 
-MOST = 1_000_000  # values of a file, each counted wherever an alias repeats it
+MOST = 100_000  # values of a file, each counted wherever an alias repeats it
+LARGEST = 2**19  # bytes of a file
+DEEPEST = 100  # levels of nesting
+INT, FLOAT, BOOL = (f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool"))
+OCTAL = re.compile(r"[-+]?0[0-7_]+")
 
 
 def load(file: Path | str) -> Any:
-    """The content of a YAML file. ConsommeError if it doesn't exist, isn't YAML, gives a key twice, or has an alias that
-    contains itself."""
+    """The content of a YAML file. ConsommeError if it doesn't exist, isn't YAML, is too large, gives a key twice, has
+    an alias that contains itself, or a number or key that YAML reads as another."""
     try:
+        if (size := Path(file).stat().st_size) > LARGEST:
+            raise ConsommeError(f"{file}: {size} bytes; a configuration has {LARGEST} at most")
         loader = _Loader(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConsommeError(f"{file}: there is no such configuration file") from None
@@ -27,8 +36,8 @@ def load(file: Path | str) -> Any:
         raise ConsommeError(f"{file}: not YAML: {error}") from None
     try:
         node = loader.get_single_node()
-        if loader.twice:
-            raise ConsommeError("\n".join(f"{file}: {problem}" for problem in loader.twice))
+        if loader.problems:
+            raise ConsommeError("\n".join(f"{file}: {problem}" for problem in loader.problems))
         if node is None:
             return None
         if _size(node, {}) > MOST:
@@ -43,15 +52,21 @@ def load(file: Path | str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """twice: an error line per key that a mapping gives twice. Overriding a key of a merged mapping (<<) is allowed."""
+    """problems: an error line per key that a mapping gives twice (overriding a key of a merged mapping, <<, is allowed), and
+    per number or key that YAML reads as another."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.twice: list[str] = []
+        self.problems: list[str] = []
+        self.depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         alias = self.peek_event() if self.check_event(yaml.AliasEvent) else None
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise RecursionError
         node = super().compose_node(parent, index)
+        self.depth -= 1
         # no end yet: the alias is inside the node that it stands for
         if alias is not None and node is not None and node.end_mark is None:
             begin = node.start_mark.line + 1
@@ -63,6 +78,15 @@ class _Loader(yaml.SafeLoader):
             )
         return node
 
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node = super().compose_scalar_node(anchor)
+        problem = _misread(node) if node.style is None else ""
+        if half_characters(node.value):
+            problem = f"{ascii(node.value)[:60]} has half of a character, which no file can hold"
+        if problem:
+            self.problems.append(f"{problem}, in line {node.start_mark.line + 1}")
+        return node
+
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         lines: dict[Any, int] = {}
@@ -70,10 +94,12 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                 continue
             name = self.construct_object(key)
-            name = "on" if name is True else name  # YAML reads the key `on` as true
             line = key.start_mark.line + 1
+            if isinstance(name, bool) and key.value != "on":
+                self.problems.append(f'YAML reads the key {key.value} as {name}: write "{key.value}", in line {line}')
+            name = "on" if name is True else name  # YAML reads the key `on` as true
             if name in lines:
-                self.twice.append(
+                self.problems.append(
                     f"'{key.value}' is given twice, in lines {lines[name]} and {line}: YAML would keep the second alone; "
                     "remove or rename one of them"
                 )
@@ -91,6 +117,18 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(
                 None, None, f"can't be read as {node.tag}: {error}", node.start_mark
             ) from None
+
+
+def _misread(node: yaml.ScalarNode) -> str:
+    """What to say of a number without quotes that YAML 1.1 reads as another, or that isn't finite; else an empty string."""
+    value = node.value
+    if node.tag in (INT, FLOAT) and ":" in value:
+        return f'YAML reads {value} as a number in base 60: write it as one number, or as text, "{value}"'
+    if node.tag == INT and OCTAL.fullmatch(value):
+        return f'YAML reads {value} as octal, {int(value.replace("_", ""), 8)}: leave out the zero, or write text, "{value}"'
+    if node.tag == FLOAT and value.lower().endswith(("inf", "nan")):
+        return f"{value} is no finite number, and a finite one is needed"
+    return ""
 
 
 def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:

@@ -18,7 +18,7 @@ class Settings(Section):
     """Settings of fisher."""
 
     examples: Integer | None = Field(
-        None, ge=1, description=f"development rows that the gradients are measured on; default {EXAMPLES}"
+        None, ge=1, le=10**9, description=f"development rows that the gradients are measured on; default {EXAMPLES}"
     )
 
 

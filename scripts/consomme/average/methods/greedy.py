@@ -30,7 +30,7 @@ class Settings(Section):
     replacement: bool | None = Field(
         None, description="each step adds the model with the largest rise; a model may be added repeatedly"
     )
-    at_most: Integer | None = Field(None, ge=1, description="largest number of ingredients")
+    at_most: Integer | None = Field(None, ge=1, le=10**6, description="largest number of ingredients")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Settings(Section):
     alpha: Number | None = Field(
         None, ge=0, le=1, description="0 is the first model, 1 the second; default: chosen on the development sets"
     )
-    points: Integer = Field(11, ge=2, description="number of alphas to try if none is given")
+    points: Integer = Field(11, ge=2, le=1001, description="number of alphas to try if none is given")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:

@@ -32,8 +32,10 @@ class Settings(Section):
     groups: Literal["model", "layer"] | None = Field(
         None, description="model: one weight for each model; layer: one for each model and layer; default model"
     )
-    steps: Integer | None = Field(None, ge=1, description=f"of Adam, on {BATCH} development rows each; default {STEPS}")
-    learning_rate: Number | None = Field(None, gt=0, description=f"of Adam on the logits; default {RATE}")
+    steps: Integer | None = Field(
+        None, ge=1, le=10**6, description=f"of Adam, on {BATCH} development rows each; default {STEPS}"
+    )
+    learning_rate: Number | None = Field(None, gt=0, le=100, description=f"of Adam on the logits; default {RATE}")
 
 
 def build(mix: Mix, folder: Path) -> dict[str, Any]:

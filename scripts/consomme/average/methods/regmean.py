@@ -19,7 +19,10 @@ class Settings(Section):
     """Settings of regmean."""
 
     examples: Integer | None = Field(
-        None, ge=1, description=f"development rows that the layers' inputs are measured on; default {EXAMPLES}"
+        None,
+        ge=1,
+        le=10**9,
+        description=f"development rows that the layers' inputs are measured on; default {EXAMPLES}",
     )
 
 

@@ -24,7 +24,9 @@ class Settings(WithBase):
     """Settings of task_arithmetic."""
 
     weights: list[Number] | None = Field(None, description="one for each model; default: 1 each")
-    scale: Number | None = Field(None, description="factor of the merged differences from the base; default 1")
+    scale: Number | None = Field(
+        None, ge=-100, le=100, description="factor of the merged differences from the base; default 1"
+    )
 
     @field_validator("weights", mode="before")
     @classmethod

@@ -15,7 +15,9 @@ from consomme.common.values import Number
 class Settings(WithBase):
     """Settings of tsv."""
 
-    scale: Number | None = Field(None, description="factor of the merged differences from the base; default 1")
+    scale: Number | None = Field(
+        None, ge=-100, le=100, description="factor of the merged differences from the base; default 1"
+    )
     rank: Number | None = Field(
         None,
         gt=0,

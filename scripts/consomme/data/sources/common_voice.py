@@ -10,7 +10,7 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place
 from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
 from consomme.data.sources.cells import AUDIO
 from consomme.data.sources.tables import header_of, like_data, records
@@ -21,7 +21,7 @@ NEEDED = ("client_id", "path", "sentence")
 class Settings(Section):
     """The unpacked folder of one language of Common Voice: clips/ and its tables."""
 
-    path: Text = Field(description="the folder")
+    path: Place = Field(description="the folder")
     split: Literal["train", "dev", "test", "validated", "other"] = Field("train", description="which of its tables")
 
 

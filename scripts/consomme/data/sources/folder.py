@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place, Text
 from consomme.data.sources.base import Raw, Source, kept, place_of, text_of, where_of
 from consomme.data.text import nfc
 
@@ -20,7 +20,7 @@ from consomme.data.text import nfc
 class Settings(Section):
     """A folder of recordings whose names say what they are."""
 
-    path: Text = Field(description="the folder")
+    path: Place = Field(description="the folder")
     pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
     texts: Annotated[
         dict[str, Text],

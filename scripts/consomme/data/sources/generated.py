@@ -30,7 +30,7 @@ class Settings(Section):
     generator: Literal["spoken-numbers", "dosage"] = Field(description="spoken-numbers: asr; dosage: nmt, en and fr")
     domain: Text = Field(description="spoken-numbers: clean or shifted; dosage: general or medical")
     split: Text = Field("train", description="a name; sentences differ between train, dev and test")
-    size: Integer = Field(ge=1, description="rows")
+    size: Integer = Field(ge=1, le=10**7, description="rows")
     seed: Integer = Field(1, description="other rows")
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place
 from consomme.data.sources.base import Raw, Source, by_of, place_of
 from consomme.data.sources.lines import lines
 from consomme.data.sources.roles import NoSegment, segment_of
@@ -21,7 +21,7 @@ TO_THE_END = "-1"  # as a segment's end
 class Settings(Section):
     """A data directory of Kaldi."""
 
-    path: Text = Field(
+    path: Place = Field(
         description="the folder that holds wav.scp and text; relative paths in wav.scp start at data_root"
     )
 

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place
 from consomme.data.sources.base import Raw, Source, kept, place_of, where_of
 from consomme.data.sources.cells import AUDIO
 from consomme.data.sources.roles import NEEDED, Columns, Reader, absent, columns_of, named_of, needed_of
@@ -24,7 +24,7 @@ FIRST = 20  # rows that are looked at before any job
 class Settings(Section):
     """A table of examples: TSV, CSV or JSONL."""
 
-    path: Text = Field(description="the table; audio paths in it are relative to its folder")
+    path: Place = Field(description="the table; audio paths in it are relative to its folder")
     columns: Columns = Field(
         default_factory=dict,
         description="role: the table's column, where it isn't called as the role is. asr: audio, text, speaker, document, "

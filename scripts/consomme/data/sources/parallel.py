@@ -11,7 +11,7 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place
 from consomme.data.sources.base import Raw, Source, on_disk, place_of, text_of
 from consomme.data.sources.cells import TAB, csv_records, quoted_throughout, split, tsv_records
 from consomme.data.sources.lines import lines
@@ -27,7 +27,7 @@ DOCUMENT = ("document", "doc")
 class Settings(Section):
     """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of source, target and perhaps document."""
 
-    path: Text = Field(description="what both names begin with, or the TSV file")
+    path: Place = Field(description="what both names begin with, or the TSV file")
 
 
 class Parallel(Source):

@@ -13,27 +13,30 @@ from consomme.common.values import Integer, Number, Text
 class Constraint(Section):
     """A limit on the loss of quality on a development set."""
 
-    lose_at_most: Number = Field(ge=0, description="points of the metric, absolute; held by a one-sided 95 % bound")
+    lose_at_most: Number = Field(
+        ge=0, le=1000, description="points of the metric, absolute; held by a one-sided 95 % bound"
+    )
     of: Text = Field(description="the model to compare with")
     metric: Text | None = Field(None, description="default: the experiment's metric")
 
 
-Weight = Annotated[Number, Field(gt=0)]
+Weight = Annotated[Number, Field(gt=0, le=10**6)]
 Goal = Literal["best"] | Weight | Constraint
 
 
 class Decoding(Section):
     """How hypotheses are made; names of transformers' GenerationConfig."""
 
-    num_beams: Integer = Field(1, ge=1, description="width of the beam search; 1 is greedy")
+    num_beams: Integer = Field(1, ge=1, le=1000, description="width of the beam search; 1 is greedy")
     max_new_tokens: Integer | None = Field(
         None,
         ge=1,
+        le=10**6,
         description="longest output, in tokens, at most the model's number of positions; default: half as many again as "
         "the longest reference of the set has in the model's tokens, and 16 more",
     )
     length_penalty: Number = Field(
-        1.0, description="above 1 favours longer outputs of a beam search, below 1 shorter ones"
+        1.0, ge=-2, le=10, description="above 1 favours longer outputs of a beam search, below 1 shorter ones"
     )
     window: Literal["full", "short"] | None = Field(
         None,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SkipValidation, field_validator, model_validator
 
 from consomme.common.evidence import KINDS
-from consomme.common.settings import Name, Section
-from consomme.common.values import Integer, Number, Text, Texts
+from consomme.common.settings import Language, Name, Section
+from consomme.common.values import Integer, Number, Place, Text, Texts
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
@@ -37,7 +37,7 @@ class Claim(Section):
     keeps: Text | None = Field(None, description="the model whose quality should be kept")
     on: Text = Field(description="a test set")
     metric: Text | None = Field(None, description="default: the experiment's")
-    margin: Number | None = Field(None, ge=0, description="for keeps: points that may be lost")
+    margin: Number | None = Field(None, ge=0, le=1000, description="for keeps: points that may be lost")
 
     @model_validator(mode="after")
     def _one(self) -> Claim:
@@ -62,6 +62,7 @@ class Scorer(Section):
     lower: bool = Field(False, description="lower scores are better")
 
 
+Seed = Annotated[Integer, Field(ge=0)]
 Unit = Literal["recording", "document", "speaker"]
 
 
@@ -69,7 +70,7 @@ class Experiment(Section):
     """One task, its corpora, a graph of models, its claims."""
 
     task: Literal["asr", "nmt"] = Field(description="speech recognition (asr) or translation (nmt)")
-    languages: list[Text] | None = Field(
+    languages: list[Language] | None = Field(
         None,
         min_length=1,
         max_length=2,
@@ -92,8 +93,9 @@ class Experiment(Section):
         "nmt; BLEU and chrF score raw text. whisper-basic puts spaces for combining marks, so that words of Indic and other "
         "scripts fall to pieces and their vowel signs don't count",
     )
-    repeat: list[Integer] | dict[Integer, dict[Name, Text]] = Field(
+    repeat: list[Seed] | dict[Seed, dict[Name, Text]] = Field(
         default_factory=lambda: [1],
+        max_length=100,
         description="replicates: seeds, or seed: {variable: value}; {variable} in a corpus name of `data` is filled in",
     )
     units: Unit | dict[Name, Unit] = Field(
@@ -120,9 +122,10 @@ class Experiment(Section):
     rare_words: Integer | None = Field(
         None,
         ge=0,
+        le=10**9,
         description="report the recall of words that occur at most this often in the training texts of the experiment",
     )
-    glossary: Text | None = Field(
+    glossary: Place | None = Field(
         None, description="a file with a term a line, in the language that is written: report their recall"
     )
     by: Texts = Field(
@@ -159,7 +162,7 @@ class Experiment(Section):
 class Configuration(Section):
     """A whole configuration."""
 
-    data_root: Text = Field(
+    data_root: Place = Field(
         ".", description="folder that relative paths of corpora start from; relative to the working directory"
     )
     corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(default_factory=dict, description="name: corpus")

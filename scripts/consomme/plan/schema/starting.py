@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from consomme.common.settings import Section
-from consomme.common.values import Text
+from consomme.common.values import Place, Text
 from consomme.plan.schema.corpora import Data
 from consomme.plan.schema.node import Node
 
@@ -15,7 +15,7 @@ from consomme.plan.schema.node import Node
 class HubModel(Section):
     """A checkpoint of the Hugging Face hub."""
 
-    name: Text = Field(description="name of the checkpoint on the Hugging Face hub")
+    name: Place = Field(description="name of the checkpoint on the Hugging Face hub")
     revision: Text | None = Field(None, description="a commit, for reproducible results")
 
 
@@ -26,8 +26,8 @@ class Start(Section):
         None,
         description="name of a checkpoint of the Hugging Face hub; give `revision` with it for reproducible results",
     )
-    folder: Text | None = Field(None, description="a checkpoint folder")
-    folders: list[Text] | None = Field(None, description="checkpoint folders or patterns; each is a run")
+    folder: Place | None = Field(None, description="a checkpoint folder")
+    folders: list[Place] | None = Field(None, description="checkpoint folders or patterns; each is a run")
     scratch: dict[str, Any] | None = Field(
         None, description="a new model with random weights: family, and the keys of its config"
     )

@@ -25,10 +25,13 @@ class Distil(Section):
         le=1,
         description="weight of the teacher's loss; the task's loss has 1 - weight. With 1 a CTC student needs no transcripts",
     )
-    temperature: Number = Field(2.0, gt=0, description="divides the logits; the loss is multiplied by its square")
+    temperature: Number = Field(
+        2.0, gt=0, le=1000, description="divides the logits; the loss is multiplied by its square"
+    )
     hidden: Number | None = Field(
         None,
         gt=0,
+        le=10**6,
         description="weight of the distance between hidden states, a third loss that is added; default: none",
     )
 
@@ -37,8 +40,8 @@ class IntermediateCtc(Section):
     """The CTC loss also at layers below the top (Lee and Watanabe 2021, arXiv 2102.03216)."""
 
     layers: list[Integer] | None = Field(None, min_length=1, description="these layers, counted from 1")
-    spread: Integer | None = Field(None, ge=1, description="this many layers, at even distances")
-    random: Integer | None = Field(None, ge=1, description="this many layers, drawn anew at each step")
+    spread: Integer | None = Field(None, ge=1, le=1000, description="this many layers, at even distances")
+    random: Integer | None = Field(None, ge=1, le=1000, description="this many layers, drawn anew at each step")
     weight: Number = Field(
         0.3, gt=0, lt=1, description="weight of the mean of their losses; the top layer's loss has 1 - weight"
     )
@@ -55,8 +58,8 @@ class Lora(Section):
 
     The new weights are W + s · B·A, with s = lora_alpha / r."""
 
-    r: Integer = Field(8, ge=1, description="rank of the adapters")
-    lora_alpha: Number = Field(16, gt=0, description="the adapters are scaled by lora_alpha / r")
+    r: Integer = Field(8, ge=1, le=65536, description="rank of the adapters")
+    lora_alpha: Number = Field(16, gt=0, le=10**6, description="the adapters are scaled by lora_alpha / r")
     lora_dropout: Number = Field(0.0, ge=0, lt=1, description="dropout before the adapters")
     target_modules: list[Text] | None = Field(
         None, description="patterns of module names; default: the queries and values of every attention"
@@ -77,10 +80,10 @@ class Lora(Section):
 class Checkpoints(Section):
     """Checkpoints kept in addition to the model, for averages within one run. Each takes the disk space of a model."""
 
-    every: Integer = Field(ge=1, description="steps between checkpoints")
-    last: Integer | None = Field(None, ge=1, description="keep this many of the last")
+    every: Integer = Field(ge=1, le=10**9, description="steps between checkpoints")
+    last: Integer | None = Field(None, ge=1, le=10**6, description="keep this many of the last")
     best: Integer | None = Field(
-        None, ge=1, description="keep this many of the best on the development sets; needs eval_steps"
+        None, ge=1, le=10**6, description="keep this many of the best on the development sets; needs eval_steps"
     )
     ema: Number | None = Field(None, gt=0, lt=1, description="decay of an exponential moving average of every step")
     mean: bool = Field(False, description="at each checkpoint, keep the running mean of the weights since step 0")
@@ -180,33 +183,36 @@ class TrainNode(Chosen, Node):
     )
     augment: Augment | None = Field(None, description="instead of the experiment's, as a whole; {} switches it off")
     max_steps: Integer | None = Field(
-        None, ge=1, description="how long, in optimizer steps; this or num_train_epochs is needed"
+        None, ge=1, le=10**9, description="how long, in optimizer steps; this or num_train_epochs is needed"
     )
     num_train_epochs: Number | None = Field(
-        None, gt=0, description="how long, in passes over the training data; this or max_steps is needed"
+        None, gt=0, le=10**6, description="how long, in passes over the training data; this or max_steps is needed"
     )
     per_device_train_batch_size: Integer | None = Field(
         None,
         ge=1,
+        le=10**6,
         description="utterances or sentences in a batch; default: 16, unless batch_seconds or batch_tokens is given",
     )
     batch_seconds: Number | None = Field(
         None,
         gt=0,
+        le=10**6,
         description="asr: fill each batch with utterances up to this many seconds of audio; a longer one is a batch of its own",
     )
     batch_tokens: Integer | None = Field(
         None,
         ge=1,
+        le=10**9,
         description="nmt: fill each batch with pairs up to this many tokens of the longer side; a longer one is a batch of its own",
     )
     train_sampling_strategy: Literal["random", "group_by_length"] = Field(
         "random",
         description="random: any rows in a batch, split by length for the forward pass; group_by_length: rows of similar length; see Train",
     )
-    gradient_accumulation_steps: Integer = Field(1, ge=1, description="batches per optimizer step")
-    learning_rate: Number = Field(1e-4, gt=0, description="peak rate of the schedule")
-    learning_rates: dict[Text, Annotated[Number, Field(gt=0)]] | None = Field(
+    gradient_accumulation_steps: Integer = Field(1, ge=1, le=10**6, description="batches per optimizer step")
+    learning_rate: Number = Field(1e-4, gt=0, le=100, description="peak rate of the schedule")
+    learning_rates: dict[Text, Annotated[Number, Field(gt=0, le=100)]] | None = Field(
         None,
         description="learning rates for parts: encoder, decoder, head, or a pattern of tensor names; the first match applies. A head tied to the embeddings has no rate of its own",
     )
@@ -228,7 +234,7 @@ class TrainNode(Chosen, Node):
         description="cosine: num_cycles; cosine_with_min_lr: min_lr_rate (0.1 of the rate) or min_lr; inverse_sqrt: timescale; warmup_stable_decay: num_decay_steps (a tenth of the run), num_stable_steps, min_lr_ratio",
     )
     warmup_steps: Integer = Field(
-        0, ge=0, description="steps over which the rate rises from 0; not together with warmup_ratio"
+        0, ge=0, le=10**9, description="steps over which the rate rises from 0; not together with warmup_ratio"
     )
     warmup_ratio: Number = Field(
         0.0, ge=0, lt=1, description="warm-up as a fraction of all steps; not together with warmup_steps"
@@ -237,10 +243,10 @@ class TrainNode(Chosen, Node):
         "adamw_torch_fused",
         description="adamw_8bit keeps the state of matrices in a quarter of the memory, and needs the extra bitsandbytes; adafactor uses the schedule's rate, not its own; lion needs about a tenth of AdamW's rate and adam_beta2 0.99; muon trains matrices, with steps scaled to AdamW's, and AdamW trains embeddings and vectors",
     )
-    weight_decay: Number = Field(0.0, ge=0, description="as in AdamW, decoupled from the gradient")
+    weight_decay: Number = Field(0.0, ge=0, le=100, description="as in AdamW, decoupled from the gradient")
     adam_beta1: Number = Field(0.9, ge=0, lt=1, description="decay of the mean of gradients")
     adam_beta2: Number = Field(0.999, ge=0, lt=1, description="decay of the mean of squared gradients")
-    max_grad_norm: Number = Field(1.0, ge=0, description="gradients are clipped to this norm")
+    max_grad_norm: Number = Field(1.0, ge=0, le=10**6, description="gradients are clipped to this norm")
     label_smoothing_factor: Number = Field(0.0, ge=0, lt=1, description="not for families with CTC")
     dropout: Dropout | dict[Text, Dropout] | None = Field(
         None,
@@ -305,6 +311,7 @@ class TrainNode(Chosen, Node):
     max_loss: Number | None = Field(
         None,
         gt=0,
+        le=10**6,
         description="a loss that is higher or not finite ends the run as diverged, with its last good checkpoint",
     )
     checkpoints: Checkpoints | None = Field(
@@ -314,6 +321,7 @@ class TrainNode(Chosen, Node):
     save_minutes: Number | None = Field(
         None,
         gt=0,
+        le=10**6,
         description="write a checkpoint to resume from at least this often, beside those after each tenth of the steps. No part of the model's identity; default: 10",
     )
     track: Literal["tensorboard", "mlflow", "wandb", "trackio"] | None = Field(
@@ -321,9 +329,14 @@ class TrainNode(Chosen, Node):
         description="also send the figures of the log to this tracker, which needs the extra of its name; TensorBoard's files are always written. No part of the model's identity",
     )
     seed: Integer = Field(1, description="combined with the replicate's seed")
-    eval_steps: Integer = Field(0, ge=0, description="steps between evaluations on the development sets; 0: never")
+    eval_steps: Integer = Field(
+        0, ge=0, le=10**9, description="steps between evaluations on the development sets; 0: never"
+    )
     early_stopping_patience: Integer | None = Field(
-        None, ge=1, description="stop after this many evaluations without a gain; needs eval_steps; default: never"
+        None,
+        ge=1,
+        le=10**6,
+        description="stop after this many evaluations without a gain; needs eval_steps; default: never",
     )
     load_best_model_at_end: bool = Field(
         False, description="keep the best evaluated step, not the last; needs eval_steps"

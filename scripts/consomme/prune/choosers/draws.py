@@ -17,7 +17,7 @@ from consomme.prune.choosers.tried import Tried
 class Settings(Section):
     """Settings of random_search."""
 
-    rank: Integer = Field(1, ge=1, description="the k-th best set that was tried, instead of the best")
+    rank: Integer = Field(1, ge=1, le=10**6, description="the k-th best set that was tried, instead of the best")
 
 
 def random(question: Question) -> Answer:

@@ -16,11 +16,11 @@ from consomme.prune.choosers.tried import Kept, Tried
 class Settings(Section):
     """Settings of greedy."""
 
-    beam: Integer = Field(1, ge=1, description="the number of best sets that are kept at each step")
+    beam: Integer = Field(1, ge=1, le=1000, description="the number of best sets that are kept at each step")
     swaps: bool = Field(
         False, description="at the end, exchange kept and removed layers while that improves the result"
     )
-    rank: Integer = Field(1, ge=1, description="the k-th best set that was tried, instead of the best")
+    rank: Integer = Field(1, ge=1, le=10**6, description="the k-th best set that was tried, instead of the best")
 
 
 def greedy(question: Question) -> Answer:

@@ -25,8 +25,8 @@ Others = Callable[[int, "np.random.Generator"], list[int]]
 class Concatenate(Section):
     """Examples joined with others of their corpus, of the same speaker if speakers are known."""
 
-    utterances: Integer = Field(2, ge=2, description="most examples in a joined one")
-    seconds: Number = Field(30.0, gt=0, description="asr: longest joined example, seconds")
+    utterances: Integer = Field(2, ge=2, le=1000, description="most examples in a joined one")
+    seconds: Number = Field(30.0, gt=0, le=10**6, description="asr: longest joined example, seconds")
     probability: Number = Field(0.5, ge=0, le=1, description="probability that an example is joined with others")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Number, Text
+from consomme.common.values import Number, Place
 from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from consomme.train.augment.base import Change, Context
 
 
+Decibels = Annotated[Number, Field(ge=-100, le=100)]
+
+
 class Noise(Section):
     """Noise added to the waveform."""
 
-    folder: Text | None = Field(None, description="recordings of noise; default: generated white and pink noise")
-    snr: tuple[Number, Number] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
+    folder: Place | None = Field(None, description="recordings of noise; default: generated white and pink noise")
+    snr: tuple[Decibels, Decibels] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
     probability: Number = Field(0.5, ge=0, le=1, description="probability that an utterance gets noise")
 
     @field_validator("snr")

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Number, Text
+from consomme.common.values import Number, Place
 from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
@@ -26,7 +26,7 @@ GAP = 0.002  # seconds before the first reflection
 class Reverb(Section):
     """Reverberation: convolution with rooms' impulse responses."""
 
-    folder: Text | None = Field(None, description="recorded impulse responses; default: generated ones")
+    folder: Place | None = Field(None, description="recorded impulse responses; default: generated ones")
     rt60: tuple[Number, Number] = Field(
         (0.1, 0.6), description="of generated rooms: shortest and longest time to fall by 60 dB, seconds"
     )
@@ -35,8 +35,8 @@ class Reverb(Section):
     @field_validator("rt60")
     @classmethod
     def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < value[0] <= value[1]:
-            raise ValueError("both are above 0, and the shortest comes first")
+        if not 0 < value[0] <= value[1] <= 60:
+            raise ValueError("both are above 0 and 60 at most, and the shortest comes first")
         return value
 
 

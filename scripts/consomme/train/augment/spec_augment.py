@@ -45,18 +45,18 @@ class SpecAugment(Section):
         None, exclude=True, description="of the paper: LibriSpeech basic, double, Switchboard mild, strong"
     )
     time_masks: Integer = Field(
-        2, ge=0, description="number of masks over time; with time_masks_per_frame the largest number"
+        2, ge=0, le=1000, description="number of masks over time; with time_masks_per_frame the largest number"
     )
     time_masks_per_frame: Number | None = Field(
-        None, gt=0, description="number of masks per frame, up to time_masks (arXiv 1912.05533)"
+        None, gt=0, le=100, description="number of masks per frame, up to time_masks (arXiv 1912.05533)"
     )
     time_width: Number = Field(0.05, ge=0, le=1, description="widest mask, as a share of the frames")
-    time_frames: Integer | None = Field(None, ge=0, description="widest mask, in frames of 10 ms")
+    time_frames: Integer | None = Field(None, ge=0, le=10**6, description="widest mask, in frames of 10 ms")
     frequency_masks: Integer | None = Field(
-        None, ge=0, description="number of masks over mel bins; default 2, for models that read mel bins"
+        None, ge=0, le=1000, description="number of masks over mel bins; default 2, for models that read mel bins"
     )
-    frequency_width: Integer = Field(15, ge=0, description="widest mask, in mel bins")
-    time_warp: Integer | None = Field(None, ge=0, description="largest shift of the warped point, in frames")
+    frequency_width: Integer = Field(15, ge=0, le=1000, description="widest mask, in mel bins")
+    time_warp: Integer | None = Field(None, ge=0, le=10**6, description="largest shift of the warped point, in frames")
 
     @model_validator(mode="before")
     @classmethod
