@@ -49,6 +49,11 @@ def test_recordings_that_a_table_names_count_by_their_bytes(kind, written, wav, 
     # replaced by one as long, with an older time
     os.utime(wav(str(folder / "1.wav"), 9), (9e8, 9e8))
     replaced = inventory()
+    # written in place by another as long, with the very same time
+    os.utime(wav(str(folder / "1.wav"), 8), (9e8, 9e8))
+    assert inventory() not in (whole, replaced)
+    os.utime(wav(str(folder / "1.wav"), 9), (9e8, 9e8))
+    assert inventory() == replaced
     table.write_text(table.read_text().replace("sentence 2", "Sentence 2"))
     os.utime(table, (9e8, 9e8))
     assert len({some, whole, replaced, inventory()}) == 4

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_damage_is_named_with_what_to_remove(results, what, capsys):
     harm(results)
     assert not verify(RESULTS)
     lines = capsys.readouterr().out.splitlines()
-    found = [(one, other) for one, other in zip(lines, lines[1:], strict=False) if one.startswith("damaged: ")]
+    found = [(one, other) for one, other in pairwise(lines) if one.startswith("damaged: ")]
     assert any(named in one and remedy in other for one, other in found), lines
     # damage in place is that of all links to the file
     # and an edited score is neither as it was written nor what the hypotheses give

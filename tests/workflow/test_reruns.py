@@ -59,7 +59,7 @@ def _mode(path, results):
     if path.is_dir():
         return 0o777
     parts = path.relative_to(results).parts
-    kept = "finished" in parts or parts[1] == "models" or parts[0] == "prepared" and len(parts) == 3
+    kept = "finished" in parts or parts[1] == "models" or (parts[0] == "prepared" and len(parts) == 3)
     return 0o444 if kept and parts[1] not in ("logs", "benchmarks") else 0o666
 
 

@@ -98,7 +98,8 @@ def bring(job: Job, key: Callable[[str], dict[str, Any]], work: Path) -> None:
         return
     shutil.copyfile(at / PROGRESS, work / PROGRESS)
     if (at / TENSORBOARD).is_dir():
-        shutil.copytree(at / TENSORBOARD, work / TENSORBOARD, dirs_exist_ok=True)
+        # of a start that was killed here, they are there; finished files are read-only, and these are written on
+        shutil.copytree(at / TENSORBOARD, work / TENSORBOARD, copy_function=shutil.copyfile, dirs_exist_ok=True)
     link_tree(saved, work / "checkpoints" / f".{saved.name}")
     for path in checkpoints.remembered(saved.parent).values():
         (work / "checkpoints" / path.name).unlink(missing_ok=True)  # of a start that was killed here
