@@ -32,7 +32,7 @@ run: demo
 
 # install, lint, run the tests
 test: $(READY) lint
-	python -m pytest
+	python -m pytest -n auto --dist worksteal
 
 # tests on real servers: starts a private Slurm, where one is installed
 test-services: $(READY)
