@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 _begun = time.monotonic()
 _who = ""
+_silent = False
 
 
 def begin() -> None:
@@ -18,7 +19,14 @@ def begin() -> None:
 
 def say(line: str) -> None:
     """Write one log line: the seconds since the job began, the job's label, the message."""
-    print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
+    if not _silent:
+        print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
+
+
+def silence() -> None:
+    """Write no log lines in this process: another one of the same job does."""
+    global _silent
+    _silent = True
 
 
 def introduce(label: Mapping[str, str]) -> None:

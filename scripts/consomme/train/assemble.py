@@ -12,9 +12,11 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.train.ranks import ALONE, Ranks
 from consomme.train.spec import label_free, layers_of_teacher, root, seed_of, teacher_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
@@ -41,7 +43,9 @@ class Made:
     largest: int  # most rows of a batch
 
 
-def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, splits: int) -> Made:
+def assemble(
+    job: Job, family: Family, parent: Path, device: str, work: Path, splits: int, ranks: Ranks = ALONE
+) -> Made:
     """The trainer and the corpora that it trains on. splits: parts of each microbatch, one forward pass each."""
     from transformers import set_seed
 
@@ -107,11 +111,13 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
         if settings.get("intermediate_ctc")
         else None,
         layer_drop=LayerDrop(settings, model, family, seed, total) if drops else None,
-        kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") else None,
+        kept=Kept(settings["checkpoints"], work / "kept") if settings.get("checkpoints") and ranks.first else None,
         ctc_weight=ctc_weight,
         max_loss=settings.get("max_loss"),
         splits=splits,
         until=spec.get("until"),
+        ranks=ranks,
+        costs=costs(family, corpora, short) if ranks.several else None,
     )
     workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
     given = arguments.training_arguments(
@@ -125,6 +131,7 @@ def assemble(job: Job, family: Family, parent: Path, device: str, work: Path, sp
     say(
         f"{family.name} with {parameters:,} parameters{some}{window}, {rows} rows, "
         f"{len(batches)} batches an epoch, {total} steps"
+        + (f", {ranks.count} processes" if ranks.several else "")
         + (f", until the rung at step {spec['until']}" if spec.get("until") else "")
     )
     keep = bool((settings.get("lora") or {}).get("keep"))
@@ -213,6 +220,20 @@ def batches_of(spec: Mapping[str, Any], corpora: Mapping[str, Corpus], seed: int
     return Batches(lengths, pools, size, seed, room, grouped)
 
 
+def costs(family: Family, corpora: Mapping[str, Corpus], short: bool) -> dict[str, np.ndarray]:
+    """Corpus -> the work of each row: frames of speech, tokens of both sides of a translation, 1 each in full windows."""
+    import numpy as np
+
+    found = {}
+    for name, corpus in corpora.items():
+        if family.windows and not short:
+            found[name] = np.ones(len(corpus.lengths))
+        else:
+            written = [0 if family.task == "asr" else len(label) for label in corpus.labels]
+            found[name] = np.maximum(corpus.lengths + np.array(written), 1).astype(float)
+    return found
+
+
 def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | None:
     """The loaded model to distil from; None if the settings have no `distil`."""
     from consomme.families import family_of, load
@@ -233,7 +254,7 @@ def teacher(job: Job, family: Family, processor: Any, device: str) -> Teacher | 
     return distil.Teacher(load(place, device), family, settings, hidden)
 
 
-def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | None:
+def develop(job: Job, made: Made, parent: Path, folder: Path, ranks: Ranks = ALONE) -> Development | None:
     """The evaluations during training; None if the settings have no eval_steps."""
     from consomme.train.config_keys import as_saved
 
@@ -259,4 +280,5 @@ def develop(job: Job, made: Made, parent: Path, folder: Path) -> Development | N
         patience=settings["early_stopping_patience"],
         keep=settings["load_best_model_at_end"],
         around=lambda: as_saved(made.trainer.model, made.trainer.family, parent, made.own),
+        ranks=ranks,
     )

@@ -40,14 +40,20 @@ class Collator:
         self.special = special_ids(tokenizer) if ctc else None
         self.per_pass, self.room = per_pass, room
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
-        short = self.short and draw(examples) >= self.full
+    def __call__(self, examples: Sequence[Example], labels: Sequence[Sequence[int]] | None = None) -> dict[str, Any]:
+        """labels: of the whole batch, where `examples` are one rank's part of it, perhaps none."""
+        from consomme.train.losses import IGNORED
+
+        if labels is None:
+            labels = [e["labels"] for e in examples]
+        short = self.short and draw(labels) >= self.full
         cut = self._cut(examples, full=self.family.windows and not short)
         made = [self._piece([examples[i] for i in rows], short) for rows in cut]
         counts = {
             "utterances": len(examples),
             "seconds": sum(e["seconds"] for e in examples),
             "tokens": sum(len(e["labels"]) for e in examples),
+            "labels": sum(int((batch["labels"] != IGNORED).sum()) for batch, _ in made),  # those with a loss
             "filled": sum(len(e["features"]) for e in examples),  # frames or tokens of the source, without padding
             "room": sum(room for _, room in made),  # the same with padding
             "timestamps": sum(e.get("timed", False) for e in examples),
@@ -58,6 +64,8 @@ class Collator:
 
     def _cut(self, examples: Sequence[Example], full: bool) -> list[np.ndarray]:
         """The rows of each microbatch. full: whether each row takes the full window."""
+        if not examples:
+            return []
         lengths, room = np.array([[len(e["features"])] for e in examples]), self.room
         if self.family.task == "asr":  # transcripts are short; room is in seconds of audio: convert it to frames
             room = room and room * lengths.sum() / sum(e["seconds"] for e in examples)
@@ -91,7 +99,7 @@ class Collator:
         return {"ctc_labels": padded(said, IGNORED), "lengths": torch.tensor(lengths)}
 
 
-def draw(examples: Sequence[Example]) -> float:
+def draw(labels: Sequence[Sequence[int]]) -> float:
     """A number from 0 to 1 that depends on the batch's labels alone: the same in every process."""
-    text = b"".join(np.asarray(e["labels"], dtype=np.int64).tobytes() for e in examples)
+    text = b"".join(np.asarray(label, dtype=np.int64).tobytes() for label in labels)
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) / 2**32

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 
 from consomme.common.log import say
 from consomme.train import checkpoints
+from consomme.train.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,8 @@ class Development(TrainerCallback):
     """Evaluates every `every` steps and at the end.
 
     objective: model -> number, higher is better; patience: stop after this many evaluations without a new best; keep:
-    write the best weights to `folder`; around: context in which evaluations run."""
+    write the best weights to `folder`; around: context in which evaluations run. Of several ranks the first one evaluates,
+    and the others wait."""
 
     trainer: Running  # set before the training begins
 
@@ -41,9 +43,10 @@ class Development(TrainerCallback):
         patience: int | None = None,
         keep: bool = False,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.objective, self.every, self.folder = objective, every, folder
-        self.patience, self.keep, self.around = patience, keep, around
+        self.patience, self.keep, self.around, self.ranks = patience, keep, around, ranks
         self.progress: Progress | None = None
         self.needed: list[int] = []  # steps of the best weights that the newest checkpoint goes on with
 
@@ -55,9 +58,12 @@ class Development(TrainerCallback):
             return
         self.trainer.require_finite()
         # evaluations may draw random numbers or be cached: neither must change the training
-        devices = [args.device] if args.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices), self.around():
-            value = self.objective(self.trainer.model)
+        value = 0.0
+        if self.ranks.first:
+            devices = [args.device] if args.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices), self.around():
+                value = self.objective(self.trainer.model)
+        value = self.ranks.of_first(value)
         state.log_history.append({"step": state.global_step, KEY: value})
         best = best_of(evaluations(state.log_history))
         if self.progress:
@@ -67,7 +73,7 @@ class Development(TrainerCallback):
             f"step {state.global_step}: development objective {value:.4f}, "
             + ("the best so far" if new else f"best {best[KEY]:.4f} at step {best['step']}")
         )
-        if new and self.keep:
+        if new and self.keep and self.ranks.first:
             checkpoints.write_weights(self.trainer.model, self.weights(state.global_step))
         waited = sum(e["step"] > best["step"] for e in evaluations(state.log_history))
         if self.patience is not None and waited >= self.patience:
@@ -77,7 +83,7 @@ class Development(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         """Remove the best weights that neither this checkpoint nor the one before goes on with."""
         before, self.needed = self.needed, self._best(state)
-        if self.keep:
+        if self.keep and self.ranks.first:
             kept = {self.weights(step) for step in (*before, *self.needed)}
             for path in self.folder.glob("*.safetensors"):
                 if path not in kept:

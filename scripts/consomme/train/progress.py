@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from consomme.common.log import say
+from consomme.train.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
     from consomme.train.running import Running
@@ -30,19 +31,22 @@ class Progress(TrainerCallback):
 
     trainer: Running  # set before the training begins
 
-    def __init__(self, path: Path, audio: bool, trackers: Trackers, run: Run) -> None:
-        self.path, self.audio, self.trackers, self.run = path, audio, trackers, run
+    def __init__(self, path: Path, audio: bool, trackers: Trackers, run: Run, ranks: Ranks = ALONE) -> None:
+        self.path, self.audio, self.trackers, self.run, self.ranks = path, audio, trackers, run, ranks
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        self.began = self.last = time.monotonic()
+        self.first = state.global_step
+        if not self.ranks.first:
+            return
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= state.global_step]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self.began = self.last = time.monotonic()
-        self.first = state.global_step
         self.trackers.open(replace(self.run, first=self.first))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps:
+        due = time.monotonic() - self.last >= SECONDS or state.global_step >= state.max_steps
+        if self.ranks.of_first(due):
             control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **more: Any) -> None:
@@ -52,6 +56,8 @@ class Progress(TrainerCallback):
         now = time.monotonic()
         passed, self.last = max(now - self.last, 1e-9), now
         counted, self.trainer.counted = self.trainer.counted, []
+        if not self.ranks.first:
+            return
         held = {key: sum(c[key] for c in counted) for key in (counted[0] if counted else ())}
         speed = {"utterances_per_second": held.get("utterances", 0) / passed}
         if self.audio:
@@ -85,7 +91,9 @@ class Progress(TrainerCallback):
         )
 
     def write(self, entry: dict[str, Any]) -> None:
-        """Append one line to the file, and hand its figures to the trackers."""
+        """Append one line to the file, and hand its figures to the trackers. Of several ranks the first one does."""
+        if not self.ranks.first:
+            return
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(entry) + "\n")
         figures = {

@@ -12,7 +12,7 @@ class Running(Protocol):
     """A running training."""
 
     model: PreTrainedModel  # with the weights after the latest step
-    # counts of each batch since the last log line: utterances, seconds, tokens, and the frames or tokens of the source
+    # counts of each step since the last log line: utterances, seconds, tokens, and the frames or tokens of the source
     # without (filled) and with (room) padding
     counted: list[dict[str, float]]
 

@@ -19,7 +19,9 @@ from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import build_once
 from consomme.train import rungs
 from consomme.train.assemble import Made, assemble, develop
-from consomme.train.interruption import Interruption, interruptible
+from consomme.train.interruption import Interrupted, Interruption, interruptible
+from consomme.train.launch import launch, processes
+from consomme.train.ranks import ALONE, DIVERGED, FAILED, INTERRUPTED, OUT_OF_MEMORY, Ranks, Told
 from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
 from consomme.train.trackers import TENSORBOARD
 
@@ -41,7 +43,14 @@ def run(job: Job) -> None:
         build_once(job, rungs.identity(job, why), lambda folder, work: rungs.stay(job, why, folder))
         return
     with interruptible() as interruption:
-        build_once(job, identity(job), lambda folder, work: build(job, folder, work, interruption))
+
+        def make(folder: Path, work: Path) -> None:
+            if processes(job) > 1:
+                launch(job, folder, work)
+            else:
+                build(job, folder, work, interruption)
+
+        build_once(job, identity(job), make)
 
 
 def identity(job: Job) -> dict[str, Any]:
@@ -71,8 +80,9 @@ def identity(job: Job) -> dict[str, Any]:
     return key
 
 
-def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> None:
-    """Fill `folder` with the trained model; checkpoints are in `work` until it is finished."""
+def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks: Ranks = ALONE) -> None:
+    """Fill `folder` with the trained model; checkpoints are in `work` until it is finished. Of several ranks the first one
+    writes."""
     import gc
 
     import torch
@@ -91,20 +101,27 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> Non
     depth = {side: value_of(config, stack.count) for side, stack in family.stacks.items()}
     for key, what in problems(settings, family, depth):
         raise ConsommeError(f"{key}: {what}")
-    rungs.bring(job, lambda known: identity(job) | {"digest": known}, work)
+    if ranks.first:
+        rungs.bring(job, lambda known: identity(job) | {"digest": known}, work)
     splits = 1
     while True:
-        made = assemble(job, family, parent, device, work, splits)
         try:
-            record = train(made, develop(job, made, parent, work / "best"), job, family, work, interruption)
-            require_finite_weights(made.trainer)
+            with ranks.telling(event_of):
+                made = assemble(job, family, parent, device, work, splits, ranks)
+                development = develop(job, made, parent, work / "best", ranks)
+                record = train(made, development, job, family, work, interruption, ranks)
+                require_finite_weights(made.trainer)
+            if not ranks.first:
+                return
             model = plain(made, work)
             break
         except Diverged as error:
+            if not ranks.first:
+                return
             model, record = diverged(made, error, parent, work)
             break
         except RuntimeError as error:
-            if not out_of_memory(error) or splits >= made.largest:
+            if event_of(error) != OUT_OF_MEMORY or splits >= made.largest:
                 raise
         # free the trainer here: inside `except` the error's frames would still hold it
         del made
@@ -125,12 +142,20 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption) -> Non
             shutil.copytree(work / beside, folder / beside)
     if splits > 1:
         record["pieces"] = splits
+    if ranks.several:
+        record["processes"] = ranks.count
     write_provenance(job, folder, left_out=left_out(made.corpora), unknown=much_unknown(made.corpora), **record)
     rungs.leave(work, checkpoint="until" in job.spec and "diverged" not in record)
 
 
 def train(
-    made: Made, development: Development | None, job: Job, family: Family, work: Path, interruption: Interruption
+    made: Made,
+    development: Development | None,
+    job: Job,
+    family: Family,
+    work: Path,
+    interruption: Interruption,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train, from the newest whole checkpoint if there is one. The trainer's model then holds the weights to save. Returns
     the record for the provenance."""
@@ -142,7 +167,7 @@ def train(
 
     trainer, execution = made.trainer, job.spec.get("execution", {})
     trackers = Trackers(execution.get("track"))
-    progress = Progress(work / "progress.jsonl", family.task == "asr", trackers, tracked(job, work))
+    progress = Progress(work / "progress.jsonl", family.task == "asr", trackers, tracked(job, work), ranks)
     progress.trainer = trainer
     trainer.add_callback(progress)
     if development:
@@ -150,11 +175,14 @@ def train(
         # before the callback that keeps checkpoints: it needs this step's evaluation
         trainer.callback_handler.callbacks.insert(0, development)
     # after all others: a training that ends with this checkpoint has to have them done
-    trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption))
-    checkpoint = checkpoints.newest(work / "checkpoints")
-    if checkpoint:
+    trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption, ranks))
+    checkpoint = checkpoints.newest(work / "checkpoints") if ranks.first else None
+    step = int(ranks.of_first(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0))
+    if step:
+        checkpoint = work / "checkpoints" / f"checkpoint-{step}"
         say(f"resuming from {checkpoint.name}")
-    describe(trainer, int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0, work)
+    if ranks.first:
+        describe(trainer, step, work)
     try:
         if not (checkpoint and trainer.reached(checkpoint)):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -167,7 +195,7 @@ def train(
         settings = job.spec["settings"]
         best = best_of(found)
         taken = best if settings["load_best_model_at_end"] else found[-1]
-        if settings["load_best_model_at_end"]:
+        if settings["load_best_model_at_end"] and ranks.first:
             checkpoints.read_weights(trainer.model, development.weights(best["step"]))
         record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
     return record
@@ -255,11 +283,19 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     return model, {"steps": step, "diverged": {"step": error.step, "loss": loss, "weights_of_step": step}}
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether the error is torch's for a lack of memory, on a GPU or on the processor."""
+def event_of(error: BaseException) -> str:
+    """Why a training ended by this error, as the ranks tell it."""
     import torch
 
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    from consomme.train.trainer import Diverged
+
+    if isinstance(error, Told):
+        return error.event
+    if isinstance(error, Diverged | Interrupted):
+        return DIVERGED if isinstance(error, Diverged) else INTERRUPTED
+    # torch's words for a lack of memory on the processor
+    lacks = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return OUT_OF_MEMORY if lacks else FAILED
 
 
 def save(model: PreTrainedModel, parent: Path, folder: Path, own: Mapping[str, Any]) -> None:

@@ -18,10 +18,13 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback, Trai
 
 from consomme.common.errors import ConsommeError
 from consomme.train import checkpoints, dropout, hidden, hybrid, losses
+from consomme.train.ranks import ALONE, COUNTS, Ranks
+from consomme.train.share import CollatePart, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    import numpy as np
     from accelerate.optimizer import AcceleratedOptimizer
     from torch import Tensor
     from transformers import PreTrainedModel, TrainingArguments
@@ -68,6 +71,8 @@ class TrainerParts:
     max_loss: float | None = None  # a loss above it is divergence
     splits: int = 1  # parts of each microbatch, one forward pass each
     until: int | None = None  # the step of a rung: the training ends there, with a checkpoint to go on from
+    ranks: Ranks = ALONE
+    costs: Mapping[str, np.ndarray] | None = None  # corpus -> the work of each row, where there are several ranks
 
 
 class AsrNmtTrainer(Trainer):
@@ -79,7 +84,7 @@ class AsrNmtTrainer(Trainer):
     def __init__(self, model: PreTrainedModel, arguments: TrainingArguments, parts: TrainerParts) -> None:
         super().__init__(model=model, args=arguments, train_dataset=parts.examples, data_collator=parts.collator)
         self.remove_callback(PrinterCallback)
-        self.parts, self.family = parts, parts.family
+        self.parts, self.family, self.ranks = parts, parts.family, parts.ranks
         self.folder = Path(str(arguments.output_dir))  # of the checkpoints
         self.precision = PRECISIONS[parts.precision]
         # float16 has no small numbers: the loss is multiplied before the backward pass, and the gradients divided after
@@ -89,8 +94,9 @@ class AsrNmtTrainer(Trainer):
         self.ctc = parts.family.objective == "ctc"
         # losses are divided by the items of all accumulated batches, which Trainer counts if these are set
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
-        self.counted: list[dict[str, float]] = []  # of the batches since the last log line
+        self.counted: list[dict[str, float]] = []  # of the steps since the last log line
         self.last_loss = torch.zeros(())  # sum over the step's batches so far
+        self.own = torch.zeros(())  # this rank's part of it
         self.bad: tuple[Tensor, Tensor] | None = None  # the first step that diverged (0: none), and its loss
         self.tried = -1  # latest step whose weights produced the loss of every batch of the next step
         self.unproved: int | None = None  # step of remembered weights that have produced no loss yet
@@ -108,11 +114,14 @@ class AsrNmtTrainer(Trainer):
 
     # -- data --------------------------------------------------------------------------------------------------------
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Our batches, as accelerate prepares them."""
+        """Our batches, or this rank's part of each, as accelerate prepares them."""
+        data, collate = self.parts.examples, self.parts.collator
+        if self.parts.costs is not None:
+            data, collate = Share(data, self.parts.costs, self.ranks), CollatePart(collate)
         loader = DataLoader(
-            self.parts.examples,
+            cast("Any", data),
             batch_sampler=self.parts.batches,
-            collate_fn=self.data_collator,
+            collate_fn=collate,
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_num_workers > 0,
@@ -122,18 +131,23 @@ class AsrNmtTrainer(Trainer):
 
     # -- loss --------------------------------------------------------------------------------------------------------
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
-        """The number of labels of a step. Also counts its utterances and resets the batch counter."""
-        self.utterances, self.batch = sum(b["counts"]["utterances"] for b in batch_samples), 0
-        return sum((p["labels"] != losses.IGNORED).sum() for b in batch_samples for p in b["microbatches"]).to(device)
+        """The number of labels of a step, of all ranks. Also counts what else is in it and resets the batch counter."""
+        found = self.ranks.sums(**{name: sum(b["counts"][name] for b in batch_samples) for name in COUNTS})
+        self.counted.append({name: found[name] for name in COUNTS})
+        self.utterances, self.batch = int(found["utterances"]), 0
+        return torch.tensor(int(found["labels"]), device=device)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        self.counted.append(inputs.pop("counts"))
         self.batch += 1
+        if self.ranks.several and self.batch == 1:
+            self.ranks.seed(self.args.seed, self.state.global_step)
         parts = [part for batch in inputs["microbatches"] for part in split(batch, self.parts.splits)]
         # compiled models have their own dropout
         with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
             steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
-            share = sum(steps, torch.zeros(()))
+            share = sum(steps, torch.zeros((), device=self.args.device))
+        if self.ranks.several:
+            share = self._added(share)
         if self.scaler and self.accelerator.sync_gradients:
             # before they are clipped; an overflow is noted, the step skipped
             self.scaler.unscale_(cast("AcceleratedOptimizer", self.optimizer).optimizer)
@@ -145,6 +159,14 @@ class AsrNmtTrainer(Trainer):
             self.require_finite()
         # a step that is skipped must not hide the other losses of a log line
         return torch.where(torch.isfinite(share), share, 0.0) if self.scaler else share
+
+    def _added(self, share: Tensor) -> Tensor:
+        """The loss of the whole step with its last batch, whose gradients are then those of all ranks; 0 with the batches
+        before. share: this rank's loss of a batch."""
+        self.own = share if self.batch == 1 else self.own + share
+        if not self.accelerator.sync_gradients:
+            return torch.zeros_like(share)
+        return self.ranks.add(self.model, self.own)
 
     def _watch(self) -> None:
         """Remember the first step with a loss that is not finite or above max_loss. On the device, without waiting for it.
@@ -289,6 +311,8 @@ class AsrNmtTrainer(Trainer):
         The weights of every `save_steps` are remembered, and those before them until these have produced a good loss: a run
         that diverges ends with the same weights, whenever signals and the clock asked for checkpoints."""
         self.require_finite()
+        if not self.ranks.first:
+            return
         saving, step = self.folder / "saving", self.state.global_step
         shutil.rmtree(saving, ignore_errors=True)
         checkpoints.make_room(self.folder)

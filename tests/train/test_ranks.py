@@ -1,0 +1,375 @@
+"""Several processes train one model as one process does. Here two share the processor, over gloo."""
+
+import json
+import os
+import signal
+import traceback
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from consomme.common import gpus
+from consomme.common.digest import digest
+from consomme.common.errors import ConsommeError
+from consomme.train import launch, rank, ranks, stage
+from consomme.train.progress import Progress
+from consomme.train.share import deal
+from consomme.train.trainer import AsrNmtTrainer
+
+TWO = {"gpus": 2}
+# a plain gradient: Adam makes a step of a gradient that is rounding alone. Dropout is drawn anew by each process
+PLAIN = {"optim": "sgd", "learning_rate": 0.1, "dropout": 0.0, "max_steps": 6}
+
+
+class Forked:
+    """A process as `launch.start` gives it, but forked, so that it doesn't import torch once more."""
+
+    def __init__(self, command, environment):
+        reads, self.writes = os.pipe()
+        self.returncode = None
+        self.pid = os.fork()
+        if self.pid:
+            os.close(reads)
+            return
+        status = 1
+        try:
+            os.close(self.writes)
+            os.dup2(reads, 0)
+            os.environ.clear()
+            os.environ.update(environment)
+            for number in launch.SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            at = command.index("consomme.train.rank") + 1
+            rank.main(Path(command[at]), int(command[at + 1]))
+            status = 0
+        except SystemExit as ended:
+            status = ended.code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def poll(self):
+        if self.returncode is None and (found := os.waitpid(self.pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(found[1])
+        return self.returncode
+
+    def wait(self):
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self.writes)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.returncode is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def forked(monkeypatch):
+    monkeypatch.setattr(launch, "start", Forked)
+    monkeypatch.setattr(launch, "GRACE", 2.0)
+
+
+def weights(made):
+    return load_file(made.out / "model.safetensors")
+
+
+def record(made):
+    return json.loads((made.out / "provenance.json").read_text())
+
+
+def logged(made, key="loss"):
+    lines = [json.loads(line) for line in (made.out / "progress.jsonl").read_text().splitlines()]
+    return [(line["step"], line[key]) for line in lines if key in line]
+
+
+def checkpoint_of(made):
+    folder = made.state / digest(stage.identity(made)) / "work" / "checkpoints"
+    return sorted(p.name for p in folder.glob("checkpoint-*"))
+
+
+@pytest.fixture
+def both(tmp_path, job):
+    """A training by one process and the same by two."""
+
+    def make(parent, corpus, dev=None, execution=TWO, **options):
+        given = {**PLAIN, **options}
+        dev = {"c": corpus} if dev else None
+        return [
+            job(tmp_path / name, parent, {"c": corpus}, dev, execution=how, **given)
+            for name, how in (("one", {}), ("two", execution))
+        ]
+
+    return make
+
+
+def assert_alike(one, two):
+    a, b = weights(one), weights(two)
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-6)
+    for (step, loss), (same, other) in zip(logged(one), logged(two), strict=True):
+        assert step == same and other == pytest.approx(loss, rel=1e-6)
+
+
+# -- who gets what ------------------------------------------------------------------------------------------------------
+def test_each_rank_gets_about_the_same_work():
+    random = np.random.default_rng(0)
+    for rows, count in ((16, 4), (64, 2), (7, 3), (2, 4)):
+        work = random.integers(50, 150, rows)
+        found = deal(work, count)
+        assert set(found) <= set(range(count))
+        loads = [work[found == r].sum() for r in range(count)]
+        assert max(loads) - min(loads) <= work.max()
+        # rows of like length together: little padding
+        assert (np.diff(found[np.argsort(-work, kind="stable")]) >= 0).all()
+    assert [int((deal(np.ones(12), 4) == r).sum()) for r in range(4)] == [3, 3, 3, 3]
+
+
+def test_gradients_are_added_in_lists_that_fit(monkeypatch):
+    monkeypatch.setattr(ranks, "BUCKET", 5)
+    tensors = [torch.zeros(n) for n in (2, 2, 2, 9, 1)] + [torch.zeros(1, dtype=torch.float64)]
+    assert [[t.numel() for t in bucket] for bucket in ranks.buckets(tensors)] == [[2, 2], [2], [9], [1], [1]]
+
+
+# -- the same result ----------------------------------------------------------------------------------------------------
+def test_a_recogniser_with_layer_drop_accumulation_and_evaluations(both, recogniser, tones):
+    one, two = both(
+        recogniser,
+        tones,
+        dev=True,
+        gradient_accumulation_steps=2,
+        encoder_layerdrop=0.4,
+        eval_steps=3,
+        load_best_model_at_end=True,
+        intermediate_ctc={"random": 1, "weight": 0.3},
+        augment={"spec_augment": {"time_masks": 1, "time_width": 0.2, "frequency_masks": 1, "frequency_width": 4}},
+    )
+    stage.run(one)
+    stage.run(two)
+    assert_alike(one, two)
+    found = [record(made) for made in (one, two)]
+    assert "processes" not in found[0] and found[1]["processes"] == 2
+    for a, b in zip(*(r["chosen"]["evaluations"] for r in found), strict=True):
+        assert a["step"] == b["step"] and b["objective"] == pytest.approx(a["objective"], rel=1e-5)
+
+
+def test_whisper_with_ctc_and_windows_of_each_batch(both, folders, tones):
+    one, two = both(
+        folders("whisper"), tones, window="short", full_windows=0.3, ctc_weight=0.3, max_steps=4, learning_rate=0.01
+    )
+    stage.run(one)
+    stage.run(two)
+    assert_alike(one, two)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"distil": {"weight": 0.5, "temperature": 2.0, "hidden": 0.5}, "label_smoothing_factor": 0.1},
+        {"per_device_train_batch_size": None, "batch_tokens": 20, "encoder_layerdrop": 0.5},
+        {
+            "per_device_train_batch_size": 1,  # one of the two has nothing to do, and layers are dropped
+            "encoder_layerdrop": 0.5,
+            "weight_decay": 0.5,
+            "checkpoints": {"every": 2, "last": 2, "best": None, "ema": 0.9, "mean": True},
+        },
+        {"lora": {"r": 2, "lora_alpha": 4, "lora_dropout": 0.0, "target_modules": None}, "freeze": ["encoder"]},
+        {"precision": "bfloat16", "max_steps": 2},
+    ],
+    ids=["distilled", "filled-batches", "fewer-rows-than-processes", "adapters", "bfloat16"],
+)
+def test_a_translator(both, translator, pairs, settings):
+    if "distil" in settings:
+        settings = settings | {"teacher": translator}
+    one, two = both(translator, pairs, **settings)
+    stage.run(one)
+    stage.run(two)
+    if settings.get("precision") == "bfloat16":  # each microbatch has its own rounding
+        a, b = weights(one), weights(two)
+        assert all(torch.allclose(a[n], b[n], atol=2e-3) for n in a)
+        return
+    assert_alike(one, two)
+    if "checkpoints" in settings:
+        names = [sorted(p.name for p in (made.out / "checkpoints").iterdir()) for made in (one, two)]
+        assert names[0] == names[1] != []
+
+
+def test_dropout_is_of_each_process_and_a_resumed_training_draws_it_again(
+    tmp_path, job, translator, pairs, monkeypatch
+):
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 4)
+    options = {**PLAIN, "dropout": 0.3, "max_steps": 10}
+    whole, again = (
+        job(tmp_path / name, translator, {"c": pairs}, execution=TWO, **options) for name in ("whole", "again")
+    )
+    drawn = tmp_path / "drawn"
+    plain = AsrNmtTrainer.training_step
+
+    def noted(self, *given, **more):
+        found = plain(self, *given, **more)
+        with drawn.open("a") as stream:
+            stream.write(f"{self.state.global_step} {torch.rand(()).item()}\n")
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AsrNmtTrainer, "training_step", noted)
+        stage.run(whole)
+    lines = drawn.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 2 * 10  # no two processes have the same numbers
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        end_at(6, patched)
+        stage.run(again)
+    assert checkpoint_of(again) == ["checkpoint-4"]
+    stage.run(again)
+    assert (whole.out / "model.safetensors").read_bytes() == (again.out / "model.safetensors").read_bytes()
+
+
+# -- going on, and ending -----------------------------------------------------------------------------------------------
+def end_at(step, monkeypatch, how=os._exit, who=(0, 1)):
+    """Each process of `who` ends after a step."""
+    plain = Progress.on_step_end
+
+    def broken(self, args, state, control, **more):
+        if state.global_step == step and self.ranks.rank in who:
+            how(3)
+        plain(self, args, state, control, **more)
+
+    monkeypatch.setattr(Progress, "on_step_end", broken)
+
+
+@pytest.mark.parametrize("first, then", [(1, 2), (2, 1)])
+def test_another_number_of_processes_goes_on(both, recogniser, tones, monkeypatch, capfd, first, then):
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 4)
+    options = {"max_steps": 8, "optim": "adamw_torch_fused", "learning_rate": 1e-3, "lr_scheduler_type": "cosine"}
+    one, two = both(recogniser, tones, **options)
+    stage.run(one)
+
+    def leave(status):
+        raise SystemExit(status)
+
+    begun, ended = (replace(two, spec={**two.spec, "execution": {"gpus": n}}) for n in (first, then))
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        end_at(6, patched, leave)
+        stage.run(begun)
+    assert checkpoint_of(two) == ["checkpoint-4"]
+    capfd.readouterr()
+    stage.run(ended)
+    said = capfd.readouterr().err
+    assert said.count("resuming from checkpoint-4") == 1
+    assert_alike_loosely(one, two)
+    assert record(two).get("processes", 1) == then
+
+
+def assert_alike_loosely(one, two):
+    """Adam makes a step of the learning rate of a gradient that is rounding alone."""
+    a, b = weights(one), weights(two)
+    far = [float(((a[n] - b[n]).abs() > 1e-5).float().mean()) for n in a]
+    assert max(far) < 0.1 and float(np.mean(far)) < 0.01
+
+
+def test_divergence_ends_all(both, translator, pairs, monkeypatch, capfd):
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 2)
+    one, two = both(translator, pairs, learning_rate=3.0, max_grad_norm=1e9, max_loss=3.4, max_steps=40)
+    stage.run(one)
+    stage.run(two)
+    found = [record(made)["diverged"] for made in (one, two)]
+    assert found[0]["step"] == found[1]["step"] and found[0]["weights_of_step"] == found[1]["weights_of_step"]
+    assert found[1]["loss"] == pytest.approx(found[0]["loss"], rel=1e-4)
+    assert capfd.readouterr().err.count("the run is recorded as diverged") == 2
+    a, b = weights(one), weights(two)
+    assert all(torch.allclose(a[n], b[n], rtol=1e-3, atol=1e-5) for n in a)
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_out_of_memory_on_one_splits_the_batches_of_all(both, translator, pairs, monkeypatch, capfd, who):
+    one, two = both(translator, pairs, gradient_accumulation_steps=2)
+    stage.run(one)
+    plain = AsrNmtTrainer.compute_loss
+
+    def narrow(self, model, inputs, *given, **more):
+        if self.ranks.rank == who and len(inputs["labels"]) > 2 and self.state.global_step == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return plain(self, model, inputs, *given, **more)
+
+    monkeypatch.setattr(AsrNmtTrainer, "compute_loss", narrow)
+    capfd.readouterr()
+    stage.run(two)
+    assert capfd.readouterr().err.count("out of memory") == record(two)["pieces"].bit_length() - 1
+    assert_alike(one, two)
+
+
+def test_a_signal_saves_and_ends_all(both, translator, pairs, monkeypatch, capfd):
+    one, two = both(translator, pairs, max_steps=30)
+    stage.run(one)
+    plain = Progress.on_step_end
+
+    def interrupted(self, args, state, control, **more):
+        if state.global_step == 7 and self.ranks.rank == 1:
+            os.kill(os.getppid(), signal.SIGTERM)
+        plain(self, args, state, control, **more)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+        patched.setattr(Progress, "on_step_end", interrupted)
+        stage.run(two)
+    assert ended.value.code == 75 and signal.getsignal(signal.SIGTERM) is before
+    said = capfd.readouterr().err
+    assert said.count("the same command goes on from there") == 1 and "Traceback" not in said
+    (saved,) = checkpoint_of(two)
+    assert 7 <= int(saved.rpartition("-")[2]) < 30
+    stage.run(two)
+    assert f"resuming from {saved}" in capfd.readouterr().err
+    assert_alike(one, two) if len(logged(one)) == len(logged(two)) else None
+
+
+def test_a_process_that_is_killed_ends_all(both, translator, pairs, monkeypatch):
+    _, two = both(translator, pairs, max_steps=12)
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 4)
+    with monkeypatch.context() as patched, pytest.raises(SystemExit) as ended:
+        end_at(6, patched, lambda status: os.kill(os.getpid(), signal.SIGKILL), who=(1,))
+        stage.run(two)
+    assert ended.value.code not in (0, 75) and not two.out.exists()
+    assert checkpoint_of(two) == ["checkpoint-4"]
+    stage.run(two)
+    assert record(two)["steps"] == 12
+
+
+def test_an_error_is_said_once(both, translator, pairs, capfd):
+    _, two = both(translator, pairs, learning_rates={"nothing.like.this": 0.1})
+    with pytest.raises(SystemExit) as ended:
+        stage.run(two)
+    said = capfd.readouterr().err
+    assert ended.value.code == 2 and said.count("error: ") == 1 and "nothing.like.this" in said
+
+
+# -- where they run -----------------------------------------------------------------------------------------------------
+def test_more_gpus_than_there_are(both, translator, pairs, monkeypatch, tmp_path):
+    _, two = both(translator, pairs)
+    two = replace(two, device="auto")
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path)
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    with pytest.raises(ConsommeError, match=r"gpus: 2: \S+ has none; lower it.*CONSOMME_DEVICE=cpu"):
+        stage.run(two)
+    (tmp_path / "nvidia0").touch()
+    with pytest.raises(ConsommeError, match=r"gpus: 2: \S+ has 1; lower it"):
+        stage.run(two)
+    monkeypatch.setenv(gpus.VISIBLE, "3")
+    with pytest.raises(ConsommeError, match=r"has 1 \(CUDA_VISIBLE_DEVICES=3\)"):
+        stage.run(two)
+
+
+def test_several_nodes_are_for_slurm(both, translator, pairs, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    _, two = both(translator, pairs, execution={"nodes": 2})
+    with pytest.raises(ConsommeError, match="nodes: 2: several nodes are for Slurm"):
+        stage.run(two)
