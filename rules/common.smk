@@ -107,6 +107,22 @@ def model_inputs(wildcards):
     return list(model(wildcards).inputs.values())
 
 
+def model_gpus(wildcards):
+    return model(wildcards).execution.get("gpus", 1)
+
+
+def model_gres(wildcards):
+    return f"gpu:{model_gpus(wildcards)}"
+
+
+def model_nodes(wildcards):
+    return model(wildcards).execution["nodes"]
+
+
+def model_tasks(wildcards):
+    return model_nodes(wildcards) * model_gpus(wildcards)
+
+
 def model_sources(wildcards):
     return [without_braces(f) for f in model(wildcards).sources]
 

@@ -26,3 +26,25 @@ rule train_model:
         + "(set -x; python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED_EACH
+
+
+# The same on several GPUs of one machine, which count against `--resources gpu=N`. Slurm gives them on one node.
+use rule train_model as train_model_on_gpus with:
+    wildcard_constraints:
+        model=plan.pattern("train on gpus"),
+    resources:
+        gpu=model_gpus,
+        nodes=1,
+
+
+# The same on several nodes. `mpi` keeps the executor from starting the job in a step of its own: the job starts one process
+# for each GPU of each node by srun.
+use rule train_model as train_model_on_nodes with:
+    wildcard_constraints:
+        model=plan.pattern("train on nodes"),
+    resources:
+        gres=model_gres,
+        nodes=model_nodes,
+        tasks=model_tasks,
+        tasks_per_gpu=0,
+        mpi="srun",

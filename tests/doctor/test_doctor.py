@@ -9,10 +9,12 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from consomme.common import gpus
 from consomme.doctor import checks, machine, needs
 from consomme.doctor.finding import Asked, Finding
 
@@ -262,3 +264,23 @@ def test_a_crash_is_a_cross_with_the_lines_to_report(here, folders, monkeypatch)
     lines, status, error = tried(folders("t5"))
     assert status == 1 and "ZeroDivisionError" in lines["train"] and "please report" in lines["train"]
     assert "Traceback" in error and lines["average"].startswith("–") and lines["export"].startswith("✓")
+
+
+def test_more_gpus_than_this_machine_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path)
+    monkeypatch.setattr(needs, "_elsewhere", lambda asked: False)
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    monkeypatch.delenv("CONSOMME_DEVICE", raising=False)
+
+    def found(**execution):
+        model = SimpleNamespace(name="tuned", execution=execution)
+        return needs.several(SimpleNamespace(models=[model], plan=None))
+
+    assert found().well and found(gpus=1).well
+    assert found(gpus=2).well is False and "tuned trains on 2 GPUs; here are none" in found(gpus=2).said
+    assert "lower `gpus`" in found(gpus=2).remedy and "Slurm" in found(nodes=2).said
+    for number in range(2):
+        (tmp_path / f"nvidia{number}").touch()
+    assert found(gpus=2).well and not found(gpus=3).well
+    monkeypatch.setenv("CONSOMME_DEVICE", "cpu")
+    assert found(gpus=3).well

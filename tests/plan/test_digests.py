@@ -36,6 +36,7 @@ TUNED = {f"tuned/data.share={s},learning_rate={r}" for s in ("0.5", "1.0") for r
         ({"experiments.e.decoding": {"num_beams": 2}}, {"tuned/best", "soup", "line", "half", "healed", "out"}),
         # how a training is run, and who watches it
         ({"experiments.e.models.base.gradient_checkpointing": True, "experiments.e.models.base.track": "wandb"}, set()),
+        ({"experiments.e.models.base.gpus": 4, "experiments.e.models.base.nodes": 2}, set()),
         ({"experiments.e.models.base.save_minutes": 30, "experiments.e.models.mean.quorum": 3}, set()),
         ({"corpora.a-test.size": 11}, set()),
         ({"corpora.b-dev.size": 11}, {"tuned/best", "soup", "line", "half", "healed", "out"}),

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import traceback
 from contextlib import suppress
 from dataclasses import replace
@@ -78,6 +80,7 @@ class Forked:
 def forked(monkeypatch):
     monkeypatch.setattr(launch, "start", Forked)
     monkeypatch.setattr(launch, "GRACE", 2.0)
+    monkeypatch.setattr("consomme.train.progress.SECONDS", 1e9)  # one line, at the end
 
 
 def weights(made):
@@ -113,10 +116,14 @@ def both(tmp_path, job):
     return make
 
 
-def assert_alike(one, two):
+def assert_weights_alike(one, two):
     a, b = weights(one), weights(two)
     for name in a:
         torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-6)
+
+
+def assert_alike(one, two):
+    assert_weights_alike(one, two)
     for (step, loss), (same, other) in zip(logged(one), logged(two), strict=True):
         assert step == same and other == pytest.approx(loss, rel=1e-6)
 
@@ -139,6 +146,40 @@ def test_gradients_are_added_in_lists_that_fit(monkeypatch):
     monkeypatch.setattr(ranks, "BUCKET", 5)
     tensors = [torch.zeros(n) for n in (2, 2, 2, 9, 1)] + [torch.zeros(1, dtype=torch.float64)]
     assert [[t.numel() for t in bucket] for bucket in ranks.buckets(tensors)] == [[2, 2], [2], [9], [1], [1]]
+
+
+def test_what_is_added(monkeypatch):
+    model = torch.nn.Sequential(
+        torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2), torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    )
+    model[0].weight.grad = torch.ones(2, 2)
+    model[2].weight.requires_grad_(False)
+    model[1].running_mean.fill_(4.0)
+    # the other rank has no layer 0, and its batch norm has seen zeros
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: None)
+    assert float(ranks.Ranks(0, 2).add(model, torch.tensor(3.0))) == 3.0
+    assert model[0].weight.grad.tolist() == [[1, 1], [1, 1]] and model[1].running_mean.tolist() == [2, 2]
+    assert model[3].weight.grad is None and model[2].weight.grad is None
+    # the other rank has the same
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.mul_(2))
+    assert float(ranks.Ranks(1, 2).add(model, torch.tensor(3.0))) == 6.0
+    assert model[0].weight.grad.tolist() == [[2, 2], [2, 2]] and model[1].running_mean.tolist() == [2, 2]
+    # one that has no rows has no gradients of its own
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.add_(1))
+    monkeypatch.setattr(ranks.Ranks, "sums", lambda self: {})
+    ranks.Ranks(1, 2).add(model, torch.tensor(0.0))
+    assert model[3].weight.grad.tolist() == [[1, 1], [1, 1]] and model[2].weight.grad is None
+
+
+def test_the_first_event_of_all_counts(monkeypatch):
+    def told(message):
+        message[ranks.FIGURES.index(ranks.OUT_OF_MEMORY)] = 1
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", told)
+    with pytest.raises(ranks.Told) as found:
+        ranks.Ranks(0, 2).any(False)
+    assert found.value.event == stage.event_of(found.value) == ranks.OUT_OF_MEMORY
+    assert ranks.ALONE.any(True) and not ranks.ALONE.any(False)
 
 
 # -- the same result ----------------------------------------------------------------------------------------------------
@@ -305,7 +346,7 @@ def test_out_of_memory_on_one_splits_the_batches_of_all(both, translator, pairs,
     capfd.readouterr()
     stage.run(two)
     assert capfd.readouterr().err.count("out of memory") == record(two)["pieces"].bit_length() - 1
-    assert_alike(one, two)
+    assert_weights_alike(one, two)
 
 
 def test_a_signal_saves_and_ends_all(both, translator, pairs, monkeypatch, capfd):
@@ -329,7 +370,7 @@ def test_a_signal_saves_and_ends_all(both, translator, pairs, monkeypatch, capfd
     assert 7 <= int(saved.rpartition("-")[2]) < 30
     stage.run(two)
     assert f"resuming from {saved}" in capfd.readouterr().err
-    assert_alike(one, two) if len(logged(one)) == len(logged(two)) else None
+    assert_weights_alike(one, two)
 
 
 def test_a_process_that_is_killed_ends_all(both, translator, pairs, monkeypatch):
@@ -373,3 +414,78 @@ def test_several_nodes_are_for_slurm(both, translator, pairs, monkeypatch):
     _, two = both(translator, pairs, execution={"nodes": 2})
     with pytest.raises(ConsommeError, match="nodes: 2: several nodes are for Slurm"):
         stage.run(two)
+
+
+SRUN = """#!{python}
+import os, subprocess, sys
+said = dict(one.split("=") for one in sys.argv[1:] if one.startswith("--") and "=" in one)
+assert not [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_JOB_ID"], "options of the step around"
+command = sys.argv[1 + max(i for i, one in enumerate(sys.argv[1:]) if one.startswith("--")) + 1 :]
+each = int(said["--ntasks-per-node"])
+assert int(said["--ntasks"]) == each * int(said["--nodes"])
+here = [
+    subprocess.Popen(command, env={{**os.environ, "SLURM_PROCID": str(n), "SLURM_LOCALID": str(n % each)}})
+    for n in range(int(said["--ntasks"]))
+]
+sys.exit(max(process.wait() for process in here))
+"""
+
+
+@pytest.mark.slow
+def test_nodes_are_reached_by_srun(both, translator, pairs, monkeypatch, tmp_path):
+    """A stand-in for srun starts real processes."""
+    monkeypatch.undo()
+    script = tmp_path / "bin" / "srun"
+    script.parent.mkdir()
+    script.write_text(SRUN.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_NTASKS", "1")
+    one, two = both(translator, pairs, execution={"nodes": 2})
+    stage.run(one)
+    stage.run(two)
+    assert_alike(one, two)
+
+
+@pytest.mark.parametrize("given, found", [("", []), ("-1", []), ("2", ["2"]), ("0,3", ["0", "3"])])
+def test_what_a_scheduler_gives_is_taken(monkeypatch, given, found):
+    monkeypatch.setenv(gpus.VISIBLE, given)
+    gpus.lease()
+    assert gpus.visible() == found and os.environ[gpus.VISIBLE] == given
+
+
+LEASE = """
+import sys, tempfile, time
+from pathlib import Path
+from consomme.common import gpus
+gpus.DEVICES, tempfile.tempdir = Path(sys.argv[1]), sys.argv[1]
+gpus.lease(int(sys.argv[2]))
+print(",".join(gpus.visible()), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_each_job_has_gpus_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.delenv(gpus.VISIBLE, raising=False)
+    for number in range(4):
+        (tmp_path / f"nvidia{number}").touch()
+    for other in ("nvidiactl", "nvidia-uvm"):
+        (tmp_path / other).touch()
+    jobs, pipe = [], subprocess.PIPE
+
+    def another(wanted):
+        command = [sys.executable, "-c", LEASE, str(tmp_path), str(wanted)]
+        jobs.append(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True))
+        return jobs[-1].stdout.readline().strip()
+
+    try:
+        assert [another(n) for n in (1, 2, 1)] == ["0", "1,2", "3"]
+        assert another(1) == "0" and another(1) == "1"  # more jobs than GPUs: spread out
+        jobs[2].communicate()
+        assert another(1) == "3"  # free again
+        assert another(4) == "0,1,2,3"  # all there are: nothing to choose
+    finally:
+        for process in jobs:
+            process.kill()
+            process.wait()

@@ -25,6 +25,7 @@ CHECKS = (
     Check("hub", needs.hub, only_with_plan=True),
     Check("exports", needs.exports, only_with_plan=True),
     Check("training", needs.training, only_with_plan=True),
+    Check("several GPUs", needs.several, only_with_plan=True),
     Check("trackers", needs.trackers, only_with_plan=True),
 )
 MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from consomme.common import extras
+from consomme.common import extras, gpus
 from consomme.doctor.finding import Asked, Finding, size
 from consomme.formats import TABLE as FORMATS
 from consomme.plan import memory, rungs
@@ -141,6 +141,27 @@ def training(asked: Asked) -> Finding:
             ". Batches will be split: gradient_checkpointing: true, or a smaller batch with gradient_accumulation_steps"
         )
     return Finding(True, said)
+
+
+def several(asked: Asked) -> Finding:
+    """This machine has the GPUs of the training that asks for the most, and its nodes."""
+    wanted = {m.name: (m.execution.get("gpus", 1), m.execution.get("nodes", 1)) for m in asked.models}
+    name, (each, nodes) = max(wanted.items(), key=lambda item: item[1][0] * item[1][1], default=("", (1, 1)))
+    if each * nodes == 1:
+        return Finding(True, "none trains on several GPUs")
+    said = f"{name} trains on {each} GPUs" + (f" of {nodes} nodes each" if nodes > 1 else "")
+    if _elsewhere(asked):
+        return Finding(None, f"{said}; what a node has is not known here")
+    if nodes > 1:
+        return Finding(False, f"{said}, and there is no Slurm here", "run with --profile slurm, or leave `nodes` out")
+    if os.environ.get("CONSOMME_DEVICE") == "cpu":
+        return Finding(True, f"{said}: CONSOMME_DEVICE=cpu, so as many processes share the processor")
+    there = len(gpus.visible())
+    return Finding(
+        there >= each,
+        f"{said}; here {'are' if there != 1 else 'is'} {there or 'none'}",
+        "lower `gpus`, which changes no result",
+    )
 
 
 def _elsewhere(asked: Asked) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from consomme.common import gpus
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.common.model_files import config as config_of
@@ -122,11 +123,14 @@ def family_published(name: str) -> Family | None:
 
 
 def device_named(name: str) -> str:
-    """`auto` is what CONSOMME_DEVICE says, else cuda where there is one and cpu elsewhere; any other name stands for itself.
+    """`auto` is what CONSOMME_DEVICE says, else cuda where there is one and cpu elsewhere; any other name stands for itself. Of
+    several GPUs of this machine, the process then has one that no other job has, if there is one.
 
     ConsommeError where Slurm gave the job a GPU that torch can't use: it would compute for days what takes hours."""
     if name == "auto":
         name = os.environ.get("CONSOMME_DEVICE", "auto")
+    if name in ("auto", "cuda"):
+        gpus.lease()
     if name != "auto":
         return name
     import torch

@@ -335,7 +335,7 @@ class Plan:
 
     def pattern(self, stage: str) -> str:
         """A regular expression for the folders of the models that a stage makes; of averages, those without weights are
-        `ensemble`, and choices among exports `choice`."""
+        `ensemble`, and choices among exports `choice`; trainings of several processes are `train on gpus`, `train on nodes`."""
         ids = sorted({m.id for m in self.models.values() if _makes(m) == stage})
         return "|".join(map(re.escape, ids)) or NOTHING
 
@@ -444,6 +444,9 @@ def _before(models: Iterable[Model]) -> dict[str, dict[str, tuple[str, str]]]:
 
 def _makes(model: Model) -> str:
     """The stage that makes a model, or what of it has a rule of its own."""
+    if model.stage == "train":
+        several = next((key for key in ("nodes", "gpus") if model.execution.get(key, 1) > 1), None)
+        return f"train on {several}" if several else "train"
     if model.stage != "average":
         return model.stage
     return "ensemble" if model.ensemble else "choice" if model.exported else model.stage

@@ -48,7 +48,8 @@ def launch(job: Job, folder: Path, work: Path) -> None:
         need(each)
         gpus.lease(each)
     (work / ADDRESS).unlink(missing_ok=True)
-    task, threads = work / TASK, max(1, job.threads // each)
+    # Slurm gives each task its threads; on one machine the processes share them
+    task, threads = work / TASK, job.threads if nodes > 1 else max(1, job.threads // each)
     places = {"folder": str(folder.absolute()), "work": str(work.absolute())}
     write_json(task, {**as_json(job), **places, "threads": threads, "ranks": each * nodes})
     command = [sys.executable, "-m", "consomme.train.rank", str(task.absolute())]

@@ -8,16 +8,16 @@ model's forward need care. Here the ranks first agree that each of them has got 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from consomme.common.digest import digest
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Result = TypeVar("Result")
 # counts of a batch's content; see `Collator`
 COUNTS = ("utterances", "seconds", "tokens", "labels", "filled", "room", "timestamps", "prompts", "cut_prompts")
 OUT_OF_MEMORY, DIVERGED, INTERRUPTED, FAILED = EVENTS = ("out_of_memory", "diverged", "interrupted", "failed")
@@ -68,12 +68,11 @@ class Ranks:
         """The value that the first rank gives."""
         return self.sums(value=value if self.first else 0.0)["value"]
 
-    @contextmanager
-    def telling(self, event_of: Callable[[BaseException], str]) -> Generator[None]:
-        """Around a training: if this rank leaves by an exception, the others raise Told in their next call. A rank that fails
-        as the first one does ends without a word."""
+    def telling(self, work: Callable[[], Result], event_of: Callable[[BaseException], str]) -> Result:
+        """What `work` returns. If it raises, the others raise Told in their next call. A rank that fails as the first one does
+        ends without a word."""
         try:
-            yield
+            return work()
         except Told:
             raise
         except BaseException as error:

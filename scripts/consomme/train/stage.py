@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
-    from consomme.train.development import Development
     from consomme.train.trackers import Run
     from consomme.train.trainer import AsrNmtTrainer, Diverged
 
@@ -105,14 +105,12 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
         rungs.bring(job, lambda known: identity(job) | {"digest": known}, work)
     splits = 1
     while True:
+        made = ranks.telling(partial(assemble, job, family, parent, device, work, splits, ranks), event_of)
         try:
-            with ranks.telling(event_of):
-                made = assemble(job, family, parent, device, work, splits, ranks)
-                development = develop(job, made, parent, work / "best", ranks)
-                record = train(made, development, job, family, work, interruption, ranks)
-                require_finite_weights(made.trainer)
+            record = ranks.telling(partial(train, made, job, family, parent, work, interruption, ranks), event_of)
             if not ranks.first:
                 return
+            require_finite_weights(made.trainer)
             model = plain(made, work)
             break
         except Diverged as error:
@@ -150,9 +148,9 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
 
 def train(
     made: Made,
-    development: Development | None,
     job: Job,
     family: Family,
+    parent: Path,
     work: Path,
     interruption: Interruption,
     ranks: Ranks = ALONE,
@@ -166,6 +164,7 @@ def train(
     from consomme.train.trackers import Trackers
 
     trainer, execution = made.trainer, job.spec.get("execution", {})
+    development = develop(job, made, parent, work / "best", ranks)
     trackers = Trackers(execution.get("track"))
     progress = Progress(work / "progress.jsonl", family.task == "asr", trackers, tracked(job, work), ranks)
     progress.trainer = trainer

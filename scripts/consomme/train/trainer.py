@@ -121,7 +121,7 @@ class AsrNmtTrainer(Trainer):
         loader = DataLoader(
             cast("Any", data),
             batch_sampler=self.parts.batches,
-            collate_fn=collate,
+            collate_fn=cast("Any", collate),
             num_workers=self.args.dataloader_num_workers,
             pin_memory=self.args.dataloader_pin_memory,
             persistent_workers=self.args.dataloader_num_workers > 0,

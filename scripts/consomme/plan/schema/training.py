@@ -283,6 +283,14 @@ class TrainNode(Chosen, Node):
         False,
         description="keep only the inputs of the layers for the backward pass and compute the layers again there: far less memory for about a third more time, and the same result",
     )
+    gpus: Integer | None = Field(
+        None,
+        ge=1,
+        description="train on so many GPUs (of each node), with a process each; batches, steps and rates stay what they are. No part of the model's identity; default: 1",
+    )
+    nodes: Integer | None = Field(
+        None, ge=1, description="train on so many nodes of a Slurm cluster; no part of the model's identity; default: 1"
+    )
     torch_compile: bool | None = Field(
         None, description="compile the model first; worth it only for many steps and few shapes"
     )
@@ -371,6 +379,8 @@ class TrainNode(Chosen, Node):
             raise ValueError(
                 "torch_compile would compile again for every set of layers; leave out layer drop and intermediate_ctc"
             )
+        if self.torch_compile and (self.gpus or 1) * (self.nodes or 1) > 1:
+            raise ValueError("torch_compile is for one GPU here; leave it out, or gpus and nodes")
         if self.torch_compile and self.gradient_checkpointing:
             raise ValueError("torch_compile and gradient_checkpointing don't work together here; leave one of them out")
         if self.lora and self.freeze:
