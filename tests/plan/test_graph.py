@@ -281,6 +281,15 @@ def test_targets_name_every_replicate(change):
     assert all(t.endswith("provenance.json") for t in plan.targets("e/tuned/best"))
 
 
+def test_a_choice_that_a_claim_alone_names_is_made_in_every_replicate(change):
+    merged = {"average": "tuned", "choose_on": {"b": "best"}, "sweep": {"grid": {"method": ["uniform", "greedy"]}}}
+    claims = [{"model": "merged/best", "beats": "mean", "on": "b"}]
+    repeated = {"experiments.e.models.merged": merged, "experiments.e.repeat": [1, 2], "experiments.e.claims": claims}
+    plan = Plan(change(repeated))
+    scored = [e.model for e in plan.studies["e"].evaluations]
+    assert [m.replicate for m in scored if m.name == "merged/best"] == ["1", "2"]
+
+
 def test_on_is_a_word_here_though_yaml_reads_true(small):
     assert yaml.safe_load("{on: b}") == {True: "b"}
     assert Plan(small).studies["e"].claims[0]["on"] == "b"

@@ -98,7 +98,8 @@ class Study:
             here = f"{path}.{i}"
             hypothesis = "beats" if claim.beats is not None else "keeps"
             against = claim.beats if claim.beats is not None else claim.keeps
-            model, other = self.first.one(claim.model, here), self.first.one(str(against), here)
+            # in every replicate: that makes a choice that nothing else names
+            (model, other), *_ = [(g.one(claim.model, here), g.one(str(against), here)) for g in self.graphs.values()]
             scored = {e.model.name for e in self.first.evaluations()}
             for named in (model, other):
                 if named.name not in scored:
