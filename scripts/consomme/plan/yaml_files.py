@@ -95,8 +95,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             name = self.construct_object(key)
             line = key.start_mark.line + 1
-            # PyYAML writes the key `on` as `true`
-            if isinstance(name, bool) and key.value not in ("on", "true"):
+            if isinstance(name, bool) and key.value != "on":
                 self.problems.append(f'YAML reads the key {key.value} as {name}: write "{key.value}", in line {line}')
             name = "on" if name is True else name  # YAML reads the key `on` as true
             if name in lines:
