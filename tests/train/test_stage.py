@@ -98,7 +98,7 @@ def test_every_other_file_is_the_parent_own(tmp_path, place, translator, pairs, 
     kept = {p.relative_to(translator) for p in translator.rglob("*") if p.is_file()}
     made = {p.relative_to(out) for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")}
     extra = {str(p) for p in made - kept if p.parts[0] != "tensorboard"}
-    assert kept <= made and extra == {"notes/NOTES.md", "provenance.json", "progress.jsonl"}
+    assert kept <= made and extra == {"notes/NOTES.md", "provenance.json", "content.json", "progress.jsonl"}
     for name in kept:
         assert ((out / name).read_bytes() == (translator / name).read_bytes()) == (name.suffix != ".safetensors")
     before, after = (load_file(p / "model.safetensors") for p in (translator, out))

@@ -24,7 +24,7 @@ VOLATILE = (
     "_from_model_config",
 )
 # Files of a model folder that are not the processor's
-NO_PROCESSOR = ("config.json", "generation_config.json", "provenance.json", "trainer_state.json")
+NO_PROCESSOR = ("config.json", "generation_config.json", "provenance.json", "content.json", "trainer_state.json")
 
 
 def hash_model(model: PreTrainedModel) -> str:

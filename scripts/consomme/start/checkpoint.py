@@ -18,7 +18,7 @@ PATTERNS = ["*.safetensors", "*.json", "*.spm", "*.txt", "*.model", "*.jinja", "
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 GENERATION = "generation_config.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
-NOT_COPIED = {"provenance.json", INDEX, "trainer_state.json", "training_args.json"}
+NOT_COPIED = {"provenance.json", "content.json", INDEX, "trainer_state.json", "training_args.json"}
 CHUNK = 1 << 24  # bytes copied at a time
 
 
