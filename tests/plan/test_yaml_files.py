@@ -126,7 +126,7 @@ def test_a_folder_is_no_configuration(tmp_path):
         ("a: {yes: 1}", 'YAML reads the key yes as True: write "yes", in line 1'),
         ('a: "\\ud800"', "has half of a character, .* in line 1"),
         ("no: 1", "YAML reads the key no as False"),
-        ("true: 1", "YAML reads the key true as True"),
+        ("OFF: 1", "YAML reads the key OFF as False"),
         ("[" * 101 + "]" * 101, "nested too deeply"),
         ("a: " + "x" * 2**19, "bytes; a configuration has"),
     ],
@@ -135,6 +135,10 @@ def test_a_folder_is_no_configuration(tmp_path):
 def test_what_yaml_reads_as_something_else_is_refused_with_its_line(file, text, wanted):
     with pytest.raises(ConsommeError, match=f"(?s)given.yaml: .*{wanted}"):
         read([file(text)])
+
+
+def test_what_pyyaml_writes_of_the_key_on_is_that_key(file):
+    assert read([file("claims: [{true: general}]")]) == {"claims": [{True: "general"}]}
 
 
 def test_what_is_written_plainly_is_read(file):

@@ -95,7 +95,8 @@ class _Loader(yaml.SafeLoader):
                 continue
             name = self.construct_object(key)
             line = key.start_mark.line + 1
-            if isinstance(name, bool) and key.value != "on":
+            # PyYAML writes the key `on` as `true`
+            if isinstance(name, bool) and key.value not in ("on", "true"):
                 self.problems.append(f'YAML reads the key {key.value} as {name}: write "{key.value}", in line {line}')
             name = "on" if name is True else name  # YAML reads the key `on` as true
             if name in lines:
