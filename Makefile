@@ -32,7 +32,7 @@ run: demo
 
 # install, lint, run the tests
 test: $(READY) lint
-	python -m pytest -n auto --dist worksteal
+	python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 # tests on real servers: starts a private Slurm, where one is installed
 test-services: $(READY)

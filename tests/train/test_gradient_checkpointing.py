@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from consomme.common.errors import ConsommeError
-from consomme.families import family_named, load
+from consomme.families import family_named, family_of, load
 from consomme.train import gradient_checkpointing
 from consomme.train.stage import run
 
@@ -14,12 +14,13 @@ SPEECH = ("ctc", "wav2vec2", "hubert", "wavlm", "parakeet", *TRANSDUCERS, "whisp
 TEXT = ("marian", "m2m_100", "mbart", "t5")
 ON = {"gradient_checkpointing": True}
 RATE = 3e-3
-# T5 on some processors adds in another order, and 7e-7 was seen. Other random numbers give a whole RATE
-ROUNDING = RATE / 100
+# T5 with SDPA adds in another order on some processors, and 7e-7 was seen. Other random numbers give a whole RATE
+ROUNDING = {"t5": RATE / 100}
 
 
 def assert_same(tmp_path, job, parent, corpus, **settings):
-    """Trainings without and with it end with the same weights, and not where they began."""
+    """Trainings without and with it end with the same weights, bit for bit where ROUNDING names no family, and not where they
+    began."""
     found = [load_file(parent / "model.safetensors")]
     for name, execution in (("without", {}), ("with", ON)):
         given = {"max_steps": 2, "learning_rate": RATE, "execution": execution, **settings}
@@ -28,7 +29,7 @@ def assert_same(tmp_path, job, parent, corpus, **settings):
         found.append(load_file(made.out / "model.safetensors"))
     before, without, with_ = found
     assert max(float((without[name] - before[name]).abs().max()) for name in before.keys() & without) > RATE / 2
-    torch.testing.assert_close(with_, without, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(with_, without, rtol=0, atol=ROUNDING.get(family_of(parent).name, 0))
 
 
 @pytest.mark.parametrize("name", [*SPEECH, *TEXT])
