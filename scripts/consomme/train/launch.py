@@ -77,7 +77,7 @@ def need(each: int) -> None:
         return
     given = f" ({gpus.VISIBLE}={os.environ[gpus.VISIBLE]})" if gpus.VISIBLE in os.environ else ""
     raise ConsommeError(
-        f"gpus: {each}: {socket.gethostname()} has {len(found) or 'none'}{given}; lower it, which changes no result. With "
+        f"gpus: {each}: {socket.gethostname()} has {len(found) or 'none'}{given}; lower it: batches, steps and rates stay what they are. With "
         "CONSOMME_DEVICE=cpu so many processes share the processor"
     )
 

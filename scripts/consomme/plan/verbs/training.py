@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = 16  # utterances or sentences
-EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "save_minutes", "track")  # settings that change no result
+EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "save_minutes", "track")  # settings that make no other model
 LATER = ("timestamps", "previous_text")  # left out where they are 0 or not given, so that no older digest changes
 
 
