@@ -297,6 +297,26 @@ def test_of_equally_small_models_the_better_of_equals_the_first(tmp_path, shapes
     assert _make("smallest", found, Dial(most=2.0), tmp_path)[0]["ingredients"] == ["better"]
 
 
+@pytest.mark.parametrize(
+    ("speeds", "wanted"),
+    [
+        ({"whole": 1.0, "tiny": 9.0, "half": 2.0, "third": 3.0}, "third"),  # the fastest of all breaks the limit
+        ({"whole": 2.9, "tiny": 9.0, "half": 2.9, "third": 3.0}, "half"),  # as fast but for noise, and better
+        ({"whole": 3.0, "tiny": 3.0, "half": 3.0, "third": 3.0}, "half"),
+    ],
+)
+def test_the_fastest_that_keeps_the_limits_is_taken(tmp_path, shapes, speeds, wanted):
+    found = shapes(whole=(4, 0.0), tiny=(1, 3.0), half=(2, 0.4), third=(3, 0.3))
+    judge = Dial(most=0.5)
+    judge.speeds = lambda models: {
+        name: {"speed": speeds[name], "speed_low": 0.5, "speed_high": 10.0, "speed_unit": "tokens/s"} for name in models
+    }
+    chosen, _ = _make("fastest", found, judge, tmp_path)
+    assert chosen["ingredients"] == [wanted] and chosen["tried"] == list(found)
+    assert {row["model"]: row["speed"] for row in chosen["curve"]} == speeds
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == (found[wanted] / "model.safetensors").read_bytes()
+
+
 def test_nothing_within_the_limits_says_how_far_off_each_is(tmp_path, shapes):
     with pytest.raises(
         ConsommeError, match=r"a: g may be 9.00 worse than base \(0.5 allowed\); b: g may be 9.00 .*lose_at_most"

@@ -67,7 +67,7 @@ def test_a_checkpoint_is_decoded_by_the_engine_that_is_asked_for(models, corpora
 
 def test_an_export_has_a_size_and_a_speed(exported, corpora, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("consomme.costs.stage.LIMIT", 0.0)
+    monkeypatch.setattr("consomme.speed.rounds.LIMIT", 0.0)
     folder = exported("marian", "ctranslate2", "int8")
     spec = {
         "stage": "report",
@@ -101,28 +101,33 @@ def test_an_export_has_a_size_and_a_speed(exported, corpora, tmp_path, monkeypat
     )
 
 
-def test_the_smallest_may_be_an_export(exported, models, corpora, tmp_path, monkeypatch):
+def test_the_smallest_and_the_fastest_may_be_exports(exported, models, corpora, tmp_path, monkeypatch):
     """In 8 bits it has as many parameters and fewer bytes, and says nearly the same."""
     from consomme.average.stage import run as average
 
     monkeypatch.chdir(tmp_path)
     folder = exported("marian", "ctranslate2", "int8")
-    for size, wanted in ((None, "base"), ("bytes", "small")):
+    monkeypatch.setattr("consomme.speed.rounds.LIMIT", 0.0)
+    for method, size, wanted in (("smallest", None, "base"), ("smallest", "bytes", "small"), ("fastest", None, None)):
         choose_on = {"metric": "bleu", "sets": {"d": {"weight": 1, "lose_at_most": 50, "of": "base"}}}
         spec = {
             "stage": "average",
             "version": 1,
-            "digest": str(size),
+            "digest": f"{method} {size}",
             "task": "nmt",
             "languages": ["en", "fr"],
             "seed": 1,
         }
-        spec |= {"settings": {"method": "smallest", "size": size, "choose_on": choose_on}, "metric": "bleu"}
+        spec |= {"settings": {"method": method, "size": size, "choose_on": choose_on}, "metric": "bleu"}
         spec |= {"dev": {"d": ["dev"]}, "decoding": {"num_beams": 1, "max_new_tokens": 12}, "normaliser": "verbatim"}
         spec |= {"inputs": ["parent/base", "parent/small", "corpus/dev"], "label": {}}
         inputs = [str(models("marian")), str(folder), str(corpora["nmt"])]
-        arguments = ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(tmp_path / f"chosen-{size}")]
+        out = tmp_path / f"chosen-{method}-{size}"
+        arguments = ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(out)]
         average(parse([*arguments, "--cache", str(tmp_path / "cache"), "--threads", "1", "--device", "cpu"], ""))
-        record = json.loads((tmp_path / f"chosen-{size}/provenance.json").read_text())
-        assert record["chosen"]["ingredients"] == [wanted]
-    assert exported_as(tmp_path / "chosen-bytes").name == "ctranslate2"
+        chosen = json.loads((out / "provenance.json").read_text())["chosen"]
+        assert wanted is None or chosen["ingredients"] == [wanted]
+    assert exported_as(tmp_path / "chosen-smallest-bytes").name == "ctranslate2"
+    speeds = {row["model"]: row["speed"] for row in chosen["curve"]}
+    best = max(speeds.values())
+    assert min(speeds.values()) > 0 and speeds[chosen["ingredients"][0]] >= 0.95 * best

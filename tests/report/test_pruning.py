@@ -246,6 +246,18 @@ def test_the_smallest_is_put_beside_the_largest_that_was_tried():
     assert pruning.compact(outcomes(), costs, searches({})) == []
 
 
+def test_candidates_stand_at_what_the_choice_is_by():
+    tried = chosen_smallest("half")
+    for row in tried["chosen"]["curve"]:
+        row["admissible"] = True
+    (small,) = pruning.budgets(outcomes(), searches({("least", ""): tried}))
+    assert small["chosen_as"] == "smallest" and [row["cost"] for row in small["rows"]] == [400e-6, 200e-6]
+    for row, speed in zip(tried["chosen"]["curve"], (3.0, 5.0), strict=True):
+        row["speed"] = speed
+    (quick,) = pruning.budgets(outcomes(), searches({("quick", ""): tried}))
+    assert quick["chosen_as"] == "fastest" and [row["cost"] for row in quick["rows"]] == [3.0, 5.0]
+
+
 def test_replicates_that_chose_alike_share_a_line():
     models = [{**m, "replicate": r} for r in "123" for m in MODELS]
     spec = {"models": models, "replicates": list("123"), "metric": "wer", "sets": {}, "claims": []}

@@ -116,6 +116,22 @@ class Judge:
         """An objective for the log, such as `wer 12.34`."""
         return f"{self.choice.metric} {self.score(objective):.{4 if self.choice.metric == 'loss' else 2}f}"
 
+    def speeds(self, models: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+        """Name -> the measurements of `consomme.speed` on rows of the sets, for each of `models` in its own window."""
+        from consomme.speed.architecture import windows
+        from consomme.speed.rounds import Timed, in_turn
+
+        corpora = list(dict.fromkeys(c for name in self._rows for c in self.job.spec["dev"][name]))
+        decoding = self.job.spec.get("decoding") or {}
+        spec = {
+            "sets": corpora,
+            "corpora": {name: str(self.job.inputs[f"corpus/{name}"]) for name in corpora},
+            "languages": self.job.spec["languages"],
+            "decoding": decoding,
+        }
+        timed = [Timed(name, folder, windows(folder, decoding)[0]) for name, folder in models.items()]
+        return dict(zip(models, in_turn(timed, spec, self.device, self.job.threads), strict=True))
+
     def rows(self, model: PreTrainedModel, folder: Path | None = None) -> list[dict[str, Any]]:
         """For each set and metric of the choice: set, metric, value and its 95 % percentile interval from 2,000
         resamples of the set's units (None for a set of a single unit)."""

@@ -131,7 +131,8 @@ class Graph:
         runs = self.node(name)
         if runs[0].exported and self.graphs.visiting and not exports:
             fail(
-                path, f"'{name}' is an export, and nothing can be made of an export; it can be chosen: method: smallest"
+                path,
+                f"'{name}' is an export, and nothing can be made of an export; it can be chosen: method: smallest or fastest",
             )
         if not run:
             return runs

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from consomme.average.methods import TABLE as METHODS
 from consomme.common.digest import canonical, digest
 from consomme.common.normalisers import by_language
 from consomme.data.sources.base import language_columns, named_languages
@@ -161,8 +162,10 @@ class Model:
     @property
     def exported(self) -> bool:
         """Whether it is an export, or chosen among models of which some are, so that nothing can be made of it."""
-        chosen = self.identity["settings"].get("method") == "smallest"
-        return self.verb == "export" or (chosen and any(m.exported for m in self.parents.values()))
+        if self.verb == "export":
+            return True
+        method = METHODS.get(self.identity["settings"].get("method"))
+        return bool(method and method.picks) and any(m.exported for m in self.parents.values())
 
     @cached_property
     def digest(self) -> str:

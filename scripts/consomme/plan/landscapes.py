@@ -127,7 +127,7 @@ def landscapes(graph: Graph) -> list[Landscape]:
 def _sweeps(average: Model) -> list[list[Model]]:
     """The ingredients of an average of weights, grouped by their node, each group sorted by digest."""
     settings = average.identity["settings"]
-    if average.verb != "average" or average.ensemble or averaging.is_choice(settings["method"]):
+    if average.verb != "average" or average.ensemble or averaging.picks(settings["method"]):
         return []
     ingredients = list(average.parents.values())[bool(settings.get("base")) :]
     by_node: dict[str, list[Model]] = {}

@@ -156,7 +156,7 @@ class Study:
                 # a method that chooses among its models makes no average, so it isn't compared with its ingredients
                 **(
                     {"choice": True}
-                    if m.stage == "average" and averaging.is_choice(m.identity["settings"]["method"])
+                    if m.stage == "average" and averaging.picks(m.identity["settings"]["method"])
                     else {}
                 ),
             }

@@ -10,6 +10,7 @@ from consomme.average.methods.breadcrumbs import BREADCRUMBS
 from consomme.average.methods.checkpoints import BEST, EMA, LAST, WINDOW
 from consomme.average.methods.della import DELLA
 from consomme.average.methods.ensemble import ENSEMBLE
+from consomme.average.methods.fastest import FASTEST
 from consomme.average.methods.fisher import FISHER
 from consomme.average.methods.greedy import GREEDY
 from consomme.average.methods.interpolate import INTERPOLATE
@@ -30,7 +31,7 @@ __all__ = ["TABLE", "Method", "method_named"]
 
 _METHODS = (
     *(UNIFORM, WEIGHTED, GREEDY, LEARNED, INTERPOLATE, FISHER, REGMEAN, BEST_RUN),
-    *(LAST, BEST, EMA, WINDOW, ENSEMBLE, SMALLEST),
+    *(LAST, BEST, EMA, WINDOW, ENSEMBLE, SMALLEST, FASTEST),
     *(SLERP, KARCHER, TASK_ARITHMETIC, TIES, DARE_LINEAR, DARE_TIES, DELLA, BREADCRUMBS, TSV, ISO_C, MODEL_STOCK),
     ADAPTERS,
 )

@@ -84,6 +84,11 @@ class Method:
         """Whether it works on differences from a base."""
         return issubclass(self.settings, WithBase)
 
+    @property
+    def picks(self) -> bool:
+        """Whether it returns one of its parents unchanged, so that they may have any shape."""
+        return not self.mixes and self.chooses({})
+
     def check_parents(self, count: int) -> None:
         """Raise ConsommeError if the number of ingredients is not allowed."""
         if count < self.least or (self.most is not None and count > self.most):

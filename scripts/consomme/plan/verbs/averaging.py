@@ -103,9 +103,9 @@ def needs_limits(method: str) -> bool:
     return METHODS[method].needs_limits
 
 
-def is_choice(method: str) -> bool:
+def picks(method: str) -> bool:
     """Whether the method returns one of its models unchanged, so that they may have any shape."""
-    return not METHODS[method].mixes and METHODS[method].chooses({})
+    return METHODS[method].picks
 
 
 def common(values: list[Any]) -> Any:
@@ -144,7 +144,7 @@ def check_ingredients(node: AverageNode, group: list[Model], path: str) -> None:
         ("width", "widths"),
         ("vocabulary", "vocabularies"),
     )
-    for attribute, word in shapes if not is_choice(node.method) else ():
+    for attribute, word in shapes if not picks(node.method) else ():
         known = {m.name: getattr(m, attribute) for m in group if getattr(m, attribute) is not None}
         values = list({json.dumps(v, sort_keys=True): v for v in known.values()}.values())
         if len(values) > 1:
@@ -203,7 +203,7 @@ def make(graph: Graph, name: str, node: AverageNode, own: dict[str, Any], path: 
     """One average for each value of `by`."""
     check(node, bool(own), path)
     names, candidates = _tried(node, path)
-    exports = is_choice(node.method)
+    exports = picks(node.method)
     pool = [m for ref in node.average for m in graph.resolve(ref, f"{path}.average", exports)]
     pool = list({m.id: m for m in pool}.values())
     pool = selected(pool, node.where, f"{path}.where")

@@ -109,10 +109,11 @@ def side_by_side(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool) -> dict[str, Any]:
-    """Parameters against development score of the candidates for the smallest model."""
+def budget(rows: Sequence[dict[str, Any]], chosen_as: str, place: str, metric: str, higher: bool) -> dict[str, Any]:
+    """Parameters, or speed, against development score of the candidates for the smallest, or fastest, model."""
     scale = alt.Scale(zero=False, reverse=not higher, padding=14)
-    x = alt.X("parameters:Q", title="million parameters", scale=alt.Scale(zero=False, padding=28))
+    title = "million parameters" if chosen_as == "smallest" else "speed (more is faster)"
+    x = alt.X("cost:Q", title=title, scale=alt.Scale(zero=False, padding=28))
     y = alt.Y("value:Q", title=f"{place}, development, {better(metric, higher)}", scale=scale)
     present = [s for s in STATES if any(row["state"] == s for row in rows)]
     words = alt.Scale(domain=present, range=[STATES[s] for s in present])
@@ -120,7 +121,7 @@ def budget(rows: Sequence[dict[str, Any]], place: str, metric: str, higher: bool
     base = chart_of(rows).encode(x=x, color=colour)
     tooltip = [
         *(alt.Tooltip(f"{name}:N") for name in ("model", "state")),
-        alt.Tooltip("parameters:Q", format=".3f"),
+        alt.Tooltip("cost:Q", title=title, format=".3f"),
         alt.Tooltip("value:Q", format=".3f"),
     ]
     whiskers = base.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1.2, opacity=0.6)

@@ -142,22 +142,24 @@ def how_pruned(model: Mapping[str, Any], provenance: Records) -> str:
 
 # -- the choice within a budget ----------------------------------------------------------------------------------------
 def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each model chosen as the smallest within its limits, in the first replicate: title, set, metric, and the rows of
-    its curve on that set (model, label, parameters in millions, value, low, high, state)."""
+    """For each model chosen as the smallest or fastest within its limits, in the first replicate: title, set, metric, which
+    of the two it is (chosen_as), and the rows of its curve on that set (model, label, cost: parameters in millions or speed,
+    value, low, high, state)."""
     labels = {m["name"]: label(m) for m in outcomes.models}
     tried = searches[(searches["replicate"] == outcomes.replicates[0]) & searches["parameters"].notna()]
     tried = tried.assign(
-        parameters=tried["parameters"] / 1e6,
+        cost=tried["speed"].fillna(tried["parameters"] / 1e6),
         label=[labels.get(name, name) for name in tried["candidate"]],
         state=np.select([tried["chosen"] == True, tried["admissible"] == True], ["chosen", "within"], "outside"),  # noqa: E712
     )
     names = {"candidate": "model", "ci_low": "low", "ci_high": "high"}
-    shown = ["model", "label", "parameters", "value", "low", "high", "state"]
+    shown = ["model", "label", "cost", "value", "low", "high", "state"]
     return [
         {
             "title": model,
             "set": place,
             "metric": metric,
+            "chosen_as": "smallest" if rows["speed"].isna().all() else "fastest",
             "rows": plain(rows.drop(columns="model").rename(columns=names)[shown]),
         }
         for (model, place, metric), rows in tried.groupby(["model", "set", "metric"], sort=False)
@@ -165,7 +167,7 @@ def budgets(outcomes: Outcomes, searches: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def compact(outcomes: Outcomes, costs: pd.DataFrame, searches: pd.DataFrame) -> list[str]:
-    """For each model chosen as the smallest within its limits, a line per chosen candidate: its size and speed relative to
+    """For each model chosen as the smallest or fastest within its limits, a line per chosen candidate: its size and speed relative to
     the largest candidate, and the replicates that chose it."""
     cost = {(row["model"], row["replicate"]): row for row in in_one_window(costs).to_dict("records")}
     sizes = searches[searches["parameters"].notna()].drop_duplicates(["model", "replicate", "candidate"])

@@ -255,11 +255,12 @@ def _pruning(
         "budgets": {
             "charts": {
                 f"budget_{i}": pruning_charts.budget(
-                    b["rows"], b["set"], b["metric"], outcomes.metric(b["metric"]).higher_is_better
+                    b["rows"], b["chosen_as"], b["set"], b["metric"], outcomes.metric(b["metric"]).higher_is_better
                 )
                 for i, b in enumerate(chosen)
             },
             "titles": {f"budget_{i}": b["title"] for i, b in enumerate(chosen)},
+            "chosen_as": {f"budget_{i}": b["chosen_as"] for i, b in enumerate(chosen)},
         },
         "layers": {"charts": {f"layers_{side}": pruning_charts.layers(rows, side) for side, rows in layers.items()}},
         "heads": {
