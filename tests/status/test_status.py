@@ -188,3 +188,23 @@ def test_each_rung_of_a_sweep_that_stops_runs_early_is_a_job(tmp_path, monkeypat
     assert (found[one].state, found[one].why) == ("done", "stopped at step 50")
     assert (found[two].state, found[two].progress.step) == ("interrupted", 70)
     assert (found[three].state, found[three].progress) == ("waiting", None)
+
+
+def test_values_of_trials_are_shown_once_their_study_has_said_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    grid = "grid: {learning_rate: [1e-4, 2e-4, 3e-4]}"
+    assert grid in TINY
+    space = "n: 4, batch: 2, seed: 1, learning_rate: {log_uniform: [1e-4, 1e-2]}"
+    Path("tiny.yaml").write_text(TINY.replace(grid, f"optuna: {{{space}}}"))
+    plan = Plan(read([Path("tiny.yaml")]))
+
+    def shown():
+        return {j.name: j.why for j in jobs(plan) if j.verb == "train"}
+
+    before = shown()
+    assert before["tuned/trial=1"].startswith("learning_rate=") and before["tuned/trial=3"] == ""
+    third = next(m for m in plan.models.values() if m.name == "tuned/trial=3")
+    finish(third.before["study"], chosen={"study": {"next": [{"learning_rate": 0.002}, {"learning_rate": 0.003}]}})
+    assert (shown()["tuned/trial=3"], shown()["tuned/trial=4"]) == ("learning_rate=0.002", "learning_rate=0.003")
+    finish(third, diverged={"step": 7})
+    assert shown()["tuned/trial=3"] == "at step 7; learning_rate=0.002"

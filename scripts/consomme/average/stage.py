@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from consomme.average import trials
 from consomme.average.choosing import best_settings
 from consomme.average.methods import TABLE, method_named
 from consomme.average.methods.base import Method, Mix
@@ -48,6 +49,8 @@ def key(job: Job) -> dict[str, Any]:
     parents, index = job.labelled("parent"), f"{KEPT}/{KEPT}.json"
     found = contents(job)
     method = TABLE.get(job.spec["settings"].get("method"))
+    if asked := job.spec["settings"].get("study"):
+        found["trials"] = [trials.values(asked, path) for path in parents.values()]
     if method and method.keeps:
         found["kept"] = [hash_file(p / index) for p in parents.values() if (p / index).is_file()]
     if method and method.adapters:
@@ -95,6 +98,8 @@ def build(job: Job, folder: Path) -> None:
     tried = settings.get("choose")
     chosen = best_settings(mix, tried, make, folder) if tried else make(mix, folder)
     _settle_language(mix, chosen, folder)
+    if asked := settings.get("study"):
+        chosen["study"] = trials.study(asked, job.labelled("parent"), chosen["scores"], chosen["metric"])
     if judges and judges[0].cautions:
         chosen["cautions"] = judges[0].cautions
     write_provenance(job, folder, chosen=chosen, **more)

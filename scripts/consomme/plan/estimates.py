@@ -119,7 +119,7 @@ class Estimates:
         seconds = wall_seconds(done)
         if seconds is None or model.stage != "train":
             return seconds
-        if done.before:  # it may have been stopped, which takes no time
+        if rungs.stops(done):  # it may have been stopped, which takes no time
             return None
         (unit, ours), (other, theirs) = _read(model), _read(done)
         if unit != other:

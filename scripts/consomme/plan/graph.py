@@ -6,7 +6,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from consomme.plan import experiments, halving, languages, relabelled, rungs
+from consomme.plan import experiments, generations, halving, languages, relabelled, rungs, trials
 from consomme.plan.corpora import Corpora
 from consomme.plan.experiment_data import ExperimentData
 from consomme.plan.items import BEST, Evaluation, Model, Prepared
@@ -164,17 +164,22 @@ class Graph:
         verb = verbs[0]
         made: list[Model] = []
         before = self.graphs.models_made
-        for point, settings in expand(raw, path):
+        searching = (raw.get("sweep") or {}).get("optuna") if verb == "train" else None
+        points: list[dict[str, Any]] = []
+        for number, (point, settings) in enumerate(expand(raw, path), 1):
             node = _read(verb, settings, path)
             dump = node.model_dump(by_alias=True)
             own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
-            made += MAKE[verb](self, name, node, own, path)
+            points.append(own)
+            made += MAKE[verb](self, name, node, {trials.NUMBER: number} if searching else own, path)
             if before + len(made) > MOST:
                 fail(
                     path, f"with it there are more than {MOST} models; take fewer values in sweeps, or fewer replicates"
                 )
         if not made:
             fail(f"{path}.{verb}", "this names no model")
+        if searching:
+            made = generations.grow(self, name, self._node_of(name), made, points, raw, path)
         if stopping := (raw.get("sweep") or {}).get("halving"):
             stopping = section(Halving, stopping, f"{path}.sweep.halving")
             made = halving.in_rungs(self, name, self._node_of(name), made, stopping, path)

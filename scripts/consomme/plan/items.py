@@ -123,7 +123,8 @@ class Model:
     parents: dict[str, Model] = field(default_factory=dict)
     teachers: dict[str, Model] = field(default_factory=dict)
     references: dict[str, Model] = field(default_factory=dict)
-    # of a run that goes on after a rung: itself at the rung (`rung`), and the choice among all runs there (`choice`)
+    # of a run that goes on after a rung: itself at the rung (`rung`), and the choice among all runs there (`choice`); of a run
+    # whose values are found by others: the best of these, which says them (`study`)
     before: dict[str, Model] = field(default_factory=dict)
     corpora: dict[str, Prepared] = field(default_factory=dict)
     # of an average: name -> (corpus, weight) of its parents' training data; no part of the digest, which holds the

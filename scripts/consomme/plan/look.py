@@ -14,7 +14,7 @@ from rich.table import Table
 
 from consomme.common.files import left_over
 from consomme.common.once import held
-from consomme.plan import memory, rungs
+from consomme.plan import memory, rungs, trials
 from consomme.plan.estimates import Estimates, Guess
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
@@ -32,7 +32,7 @@ def overview(plan: Plan) -> None:
     estimates = Estimates(plan.models.values())
     for study in plan.studies.values():
         console.print(_table(study, estimates))
-        for line in _halved(study):
+        for line in [*_halved(study), *_searched(study)]:
             console.print(line, soft_wrap=True, highlight=False)
         console.print(_left(study.jobs, estimates), soft_wrap=True, highlight=False)
         for line in prospects(study):
@@ -147,7 +147,7 @@ def _kept(settings: dict[str, Any]) -> int:
 def _copies(model: Model, size: Guess, estimates: Estimates) -> float:
     """The disk space that a model takes, with what is kept besides it, in copies of it. A rung keeps its state, with the
     optimizer's, to go on from; what has been stopped is links."""
-    if model.stage == "average" and "keep" in model.identity["settings"]:
+    if model.stage == "average" and {"keep", "study"} & model.identity["settings"].keys():
         return 0.0
     state = 0.0
     if "until" in model.identity:
@@ -159,8 +159,8 @@ def _copies(model: Model, size: Guess, estimates: Estimates) -> float:
 def _halved(study: Study) -> list[str]:
     """For each sweep that stops runs early: how many runs take how many steps, of one replicate."""
     lines = []
-    for node in dict.fromkeys(m.node for m in study.first.models if m.before):
-        runs = [m for m in study.first.models if m.node == node and m.before]
+    for node in dict.fromkeys(m.node for m in study.first.models if rungs.stops(m)):
+        runs = [m for m in study.first.models if m.node == node and rungs.stops(m)]
         trained = {job.id: job for run in runs for job in rungs.jobs(run) if job.stage == "train"}.values()
         at: dict[int, list[Model]] = {}
         for job in trained:
@@ -169,6 +169,19 @@ def _halved(study: Study) -> list[str]:
         ladder = ", ".join(f"{round(len(found) * rungs.share(found[0]))} to step {end}" for end, found in at.items())
         whole = sum(rungs.end(run) for run in runs)
         lines.append(f"{node}: {ladder}; at most {taken} steps, and {whole} without halving")
+    return lines
+
+
+def _searched(study: Study) -> list[str]:
+    """For each sweep that Optuna samples: how many trials, in which generations, of one replicate."""
+    lines = []
+    for node in dict.fromkeys(m.node for m in study.first.models if trials.of(m)):
+        runs = [m for m in study.first.models if m.node == node and m.stage == "train"]
+        batch = next(found for m in runs if (found := trials.of(m)))["batch"]
+        after = range(batch, len(runs), batch)
+        lines.append(
+            f"{node}: {len(runs)} trials, {batch} side by side; Optuna is asked after {', '.join(map(str, after))} of them"
+        )
     return lines
 
 

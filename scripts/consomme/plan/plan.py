@@ -54,7 +54,7 @@ class Study:
 
     @cached_property
     def jobs(self) -> list[Model]:
-        """Every model of every replicate, and before each run of a sweep with halving its rungs and choices."""
+        """Every model of every replicate, and before each run its rungs, choices and studies."""
         return [*{id(job): job for m in self.models for job in rungs.jobs(m)}.values()]
 
     @cached_property
@@ -387,7 +387,7 @@ class Plan:
         ]
 
     def _absent(self) -> list[str]:
-        """One line per node whose optimizer or format needs a package that isn't here."""
+        """One line per node whose optimizer, sweep or format needs a package that isn't here."""
         found = {}
         for m in self.models.values():
             if m.stage == "train" and not Path(m.marker).exists():
@@ -395,6 +395,9 @@ class Plan:
                 if extra and not extras.installed(extra):
                     needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
                     found[f"experiments.{m.experiment}.models.{m.node}.optim: {needs}"] = None
+            if m.identity["settings"].get("study") and not Path(m.marker).exists() and not extras.installed("optuna"):
+                needs = f"needs the package optuna: {extras.command('optuna')}"
+                found[f"experiments.{m.experiment}.models.{m.node}.sweep.optuna: {needs}"] = None
             form = FORMATS[m.identity["settings"]["format"]] if m.verb == "export" else None
             if form and form.extra and not extras.installed(form.extra):
                 needs = f"'{form.name}' needs the package {form.extra}: {extras.command(form.extra)}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from consomme.common.values import integer, number
 from consomme.plan.problems import fail, section
-from consomme.plan.schema import Sweep, TrainSweep
+from consomme.plan.schema import Search, Sweep, TrainSweep
 
 MOST = 1000  # runs of a node
 
@@ -22,7 +22,24 @@ def expand(raw: Mapping[str, Any], path: str) -> list[tuple[dict[str, Any], dict
     if raw.get("sweep") is None:
         return [({}, node)]
     sweep = section(TrainSweep if "train" in raw else Sweep, raw["sweep"], f"{path}.sweep")
-    return [(point, _set(node, point, path)) for point in _points(sweep, f"{path}.sweep")]
+    searching = sweep.optuna if isinstance(sweep, TrainSweep) else None
+    made = _points(sweep, f"{path}.sweep") if searching is None else first_trials(searching, f"{path}.sweep.optuna")
+    return [(point, with_values(node, point, path)) for point in made]
+
+
+def study(given: Mapping[str, Any], path: str) -> tuple[Search, dict[str, Any]]:
+    """The settings of `sweep.optuna`, and the keys that it searches with their spaces, as written."""
+    own = {key: value for key, value in given.items() if key in Search.model_fields}
+    spaces = {key: value for key, value in sorted(given.items()) if key not in own}
+    if not spaces:
+        fail(path, "a key to search is needed, such as learning_rate: {log_uniform: [1e-5, 1e-3]}")
+    return section(Search, own, path), spaces
+
+
+def first_trials(given: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    """The points of a study that are drawn before anything is known: one batch, as `random` draws them."""
+    search, spaces = study(given, path)
+    return _random({"n": search.batch, "seed": search.seed, **spaces}, path)
 
 
 def points(raw: Any, path: str) -> list[dict[str, Any]]:
@@ -83,7 +100,8 @@ def _draw(stream: random.Random, choices: Any, path: str) -> Any:
     return fail(path, "a list to choose from, {uniform: [a, b]} or {log_uniform: [a, b]} is needed")
 
 
-def _set(node: Mapping[str, Any], point: Mapping[str, Any], path: str) -> dict[str, Any]:
+def with_values(node: Mapping[str, Any], point: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """The raw node with the values of dotted keys set."""
     result = deepcopy(dict(node))
     for dotted, value in point.items():
         here = result

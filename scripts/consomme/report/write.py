@@ -23,6 +23,7 @@ from consomme.report.page.render import write_page
 from consomme.report.provenance import records
 from consomme.report.registered import Registered, compared
 from consomme.report.tables import write_tables
+from consomme.report.trials import with_values
 from consomme.report.words.claims import word
 from consomme.report.words.summary import summary
 from consomme.results.columns import COMPARISONS, COSTS
@@ -41,7 +42,7 @@ FILES = (
 def write_report(spec: Mapping[str, Any], out: Path, cache: Path, threads: int = 1) -> None:
     """Write current/, runs.tsv, scores.tsv, groups.tsv, comparisons.tsv, summary.md, tables/, cards/ and report.html into `out`, each
     whole."""
-    out = Path(out)
+    out, spec = Path(out), with_values(spec)
     write_links(spec["models"], out, spec["replicates"])
     outcomes, table, comparisons, costs, registered = measured(spec, cache, threads)
     write(out / "runs.tsv", runs(spec["models"], outcomes.stopped))

@@ -14,8 +14,10 @@ from typing import Any
 
 from consomme.common.files import read_json
 from consomme.common.once import held
+from consomme.plan import trials
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
+from consomme.plan.selection import run_name
 
 RUNNING, FAILED, INTERRUPTED, WAITING, DIVERGED, DONE = (
     "running",
@@ -100,6 +102,7 @@ def _corpus(name: str, id: str, marker: str) -> Job:
 def _model(model: Model, name: str, logs: Path) -> Job:
     place = Path(f"{RESULTS}/{model.experiment}/state/{model.state_id}")
     state, why = _with_lock(Path(model.marker), place, logs / model.stage / f"{model.id}.log")
+    found = run_name(trials.values(model))
     verb = "choose" if model.run == "best" and model.stage == "average" else model.verb
     if model.stage == "average" and state == DONE:
         left_out = read_json(model.marker).get("left_out") or {}
@@ -110,13 +113,19 @@ def _model(model: Model, name: str, logs: Path) -> Job:
         record = read_json(model.marker)
         progress = _progress(Path(model.folder), {"steps": record.get("steps")})
         if what := record.get("diverged"):
-            return Job(model.experiment, verb, model.node, name, DIVERGED, progress, f"at step {what['step']}")
+            return Job(
+                model.experiment, verb, model.node, name, DIVERGED, progress, _joined(f"at step {what['step']}", found)
+            )
         stopped = f"stopped at step {record['stopped']['step']}" if "stopped" in record else ""
-        return Job(model.experiment, verb, model.node, name, state, progress, stopped)
+        return Job(model.experiment, verb, model.node, name, state, progress, stopped or found)
     work = max(place.glob("*/work"), key=lambda p: p.stat().st_mtime, default=place)
     begun = work / "running.json"
     progress = _progress(work, read_json(begun) if begun.is_file() else {})
-    return Job(model.experiment, verb, model.node, name, state, progress, why)
+    return Job(model.experiment, verb, model.node, name, state, progress, _joined(why, found))
+
+
+def _joined(*words: str) -> str:
+    return "; ".join(filter(None, words))
 
 
 # -- states ------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from consomme.common.log import say
 from consomme.common.model_files import ADAPTER, copy_inherited, inherited
 from consomme.common.provenance import weights_hash, write_provenance
 from consomme.common.stage import build_once
-from consomme.train import rungs
+from consomme.train import rungs, trials
 from consomme.train.assemble import Made, assemble, develop
 from consomme.train.interruption import Interrupted, Interruption, interruptible
 from consomme.train.launch import launch, processes
@@ -38,7 +38,7 @@ RUNNING = "running.json"
 
 def run(job: Job) -> None:
     """Train the job's parent. Computes nothing if the result for these inputs exists, or if the run has been stopped."""
-    job = rungs.at_home(job)
+    job = trials.settled(rungs.at_home(job))
     if why := rungs.ended(job):
         build_once(job, rungs.identity(job, why), lambda folder, work: rungs.stay(job, why, folder))
         return
@@ -69,6 +69,8 @@ def identity(job: Job) -> dict[str, Any]:
         },
         "corpora": {n: read_json(job.inputs[f"corpus/{n}"] / "prepared.json")["fingerprint"] for n in sorted(wanted)},
     }
+    if trial := job.spec.get("trial"):
+        key["trial"] = trial["values"]
     if teacher := teacher_of(job):
         key["teacher"] = weights_hash(teacher)
         if layers := layers_of_teacher(job):
@@ -142,6 +144,8 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
         record["pieces"] = splits
     if ranks.several:
         record["processes"] = ranks.count
+    if trial := job.spec.get("trial"):
+        record["trial"] = trial
     write_provenance(job, folder, left_out=left_out(made.corpora), unknown=much_unknown(made.corpora), **record)
     rungs.leave(work, checkpoint="until" in job.spec and "diverged" not in record)
 

@@ -13,7 +13,7 @@ from consomme.plan.schema.exporting import ExportNode
 from consomme.plan.schema.node import Node, Sweep
 from consomme.plan.schema.pruning import PruneNode
 from consomme.plan.schema.starting import FromNode
-from consomme.plan.schema.training import Halving, TrainNode, TrainSweep
+from consomme.plan.schema.training import Halving, Search, TrainNode, TrainSweep
 
 __all__ = [
     "VERBS",
@@ -31,6 +31,7 @@ __all__ = [
     "Node",
     "PruneNode",
     "Relabelled",
+    "Search",
     "Sweep",
     "TrainNode",
     "TrainSweep",

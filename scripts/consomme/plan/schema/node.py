@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from consomme.common.settings import Section
 
+WAYS = ("grid", "points", "random", "optuna")  # of saying the points of a sweep
+
 
 class Sweep(Section):
     """Many settings of one node. In `sweep`, keys are dotted paths within the node and each point is a run."""
@@ -21,8 +23,9 @@ class Sweep(Section):
 
     @model_validator(mode="after")
     def _one(self) -> Sweep:
-        if sum(v is not None for v in (self.grid, self.points, self.random)) != 1:
-            raise ValueError("give one of grid, points, random")
+        ways = [key for key in WAYS if key in type(self).model_fields]
+        if sum(getattr(self, key) is not None for key in ways) != 1:
+            raise ValueError(f"give one of {', '.join(ways)}")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -117,10 +117,39 @@ class Halving(Section):
         return rungs
 
 
-class TrainSweep(Sweep):
-    """The sweep of a training, which may also stop runs early."""
+class Search(Section):
+    """A study with Optuna's TPE (Bergstra et al. 2011). The other keys are those that are searched, as in `random`."""
 
+    n: Annotated[Integer, Field(ge=1)] = Field(description="how many runs, here called trials")
+    batch: Annotated[Integer, Field(ge=1)] = Field(
+        description="how many of them are trained side by side; all that ended before decide where the next so many lie"
+    )
+    seed: Integer = Field(0, description="of the random numbers")
+
+    @model_validator(mode="after")
+    def _generations(self) -> Search:
+        if self.n < self.batch:
+            raise ValueError(
+                f"n is {self.n} and batch {self.batch}: n counts all runs, batch those side by side; batch must be n at most"
+            )
+        return self
+
+
+class TrainSweep(Sweep):
+    """The sweep of a training, which may also learn from its runs where to look, or stop runs early."""
+
+    optuna: dict[str, Any] | None = Field(
+        None,
+        description="`n` trials in generations of `batch`: the first drawn with `seed` as in `random`, each later one where "
+        "Optuna expects better scores on development sets; other keys: a list, {uniform: [a, b]} or {log_uniform: [a, b]}",
+    )
     halving: Halving | None = Field(None, description="stop the worse runs early; default: all run to their end")
+
+    @model_validator(mode="after")
+    def _whole(self) -> TrainSweep:
+        if self.optuna is not None and self.halving is not None:
+            raise ValueError("optuna learns from whole runs, and halving stops some; leave one of them out")
+        return self
 
 
 Dropout = Annotated[Number, Field(ge=0, lt=1)]

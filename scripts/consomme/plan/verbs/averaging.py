@@ -248,9 +248,10 @@ def _base(graph: Graph, node: AverageNode, group: list[Model], path: str) -> Mod
     return base
 
 
-def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str, keep: int | None = None) -> Model:
-    """NODE/best: the run that is best on the development sets. keep: it also says which runs are the best `keep`."""
-    settings = {"method": "best_run", **({"keep": keep} if keep else {})}
+def best(graph: Graph, name: str, node: Any, runs: list[Model], path: str, **asked: Any) -> Model:
+    """NODE/best: the run that is best on the development sets. asked: what else it says, `keep` which runs are the best so
+    many, `study` where others should lie."""
+    settings = {"method": "best_run", **asked}
     found = _chosen(graph, name, {}, runs[0].verb, settings, runs, node, path, True)
     return replace(found, run=BEST)
 
