@@ -33,7 +33,6 @@ def trial(values, value):
 
 @pytest.fixture
 def start():
-    pytest.importorskip("optuna")
     draw = random.Random(0)
     points = [
         {"rate": 10 ** draw.uniform(-5, -1), "share": draw.random(), "method": draw.choice([None, 2, "right"])}
@@ -85,7 +84,6 @@ def test_failed_trials_are_told_and_all_may_have_failed(start):
 
 
 def test_a_study_records_its_trials_as_plain_json(tmp_path):
-    pytest.importorskip("optuna")
     runs = {}
     for name, rate in (("a", 1e-2), ("b", 1e-4), ("c", 1e-1)):
         runs[name] = tmp_path / name

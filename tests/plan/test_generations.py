@@ -135,21 +135,53 @@ def test_values_that_are_found_later_select_no_runs(searched, key, value):
     assert searched(**{"experiments.e.models.mean.where": {"trial": [1, 2]}})
 
 
+def test_nor_do_those_of_models_that_were_made_of_such_runs(searched):
+    tens = {"experiments.e.models.tens": {"prune": "tuned", "layers": {"encoder": {"drop": "1/2", "by": "uniform"}}}}
+    where = {"experiments.e.models.mean": {"average": "tens", "where": {"learning_rate": 1e-4}}}
+    with pytest.raises(ConfigurationError, match="finds its values of 'learning_rate' while it runs"):
+        searched(**tens, **where)
+
+
+def test_without_batch_a_generation_has_four_runs(searched):
+    found = runs(searched(search(batch=None, n=8)))
+    assert [bool(m.before) for m in found.values()] == [False] * 4 + [True] * 4
+
+
+def test_the_best_of_all_is_asked_for_the_whole_study(searched):
+    few, more = searched(search(n=4)), searched(search(n=6))
+    (best,) = (m for m in few.studies["e"].models if m.name == "tuned/best")
+    assert list(best.parents.values()) == list(runs(few).values())
+    # so that more trials go on from there
+    assert runs(more)[5].before["study"].id == best.id
+
+
+def test_each_replicate_has_a_study_of_its_own(searched):
+    plan = searched(**{"experiments.e.repeat": [1, 2]})
+    trials = [m for m in plan.studies["e"].models if m.node == "tuned" and m.swept.get("trial") == 3]
+    first, second = (m.before["study"] for m in trials)
+    assert not {m.id for m in first.parents.values()} & {m.id for m in second.parents.values()}
+
+
+def test_a_study_needs_a_development_set(searched):
+    with pytest.raises(ConfigurationError, match=r"data\.dev: .*tuned needs a development set to choose on"):
+        searched(**{"experiments.e.data.dev": {}})
+
+
 def test_a_study_is_of_one_model(searched):
     sweep = {"grid": {"learning_rate": [1e-3, 1e-4]}}
     with pytest.raises(ConfigurationError, match=re.escape("tuned.train: names 2 models")):
         searched(**{"experiments.e.models.base.sweep": sweep})
 
 
-def test_a_study_without_its_package_stops_a_run_once_and_one_generation_needs_none(searched, monkeypatch):
+@pytest.mark.parametrize("n", [2, 6])
+def test_a_study_without_its_package_stops_a_run_and_says_so_once(searched, monkeypatch, n):
     monkeypatch.setattr(extras, "installed", lambda extra: extra != "optuna")
     with pytest.raises(ConfigurationError) as error:
-        searched().need_sources()
+        searched(search(n=n)).need_sources()
     line = f"{TUNED}.sweep.optuna: needs the package optuna: pip install -e '.[optuna]'"
     assert str(error.value).count(line) == 1
-    searched(search(n=2)).need_sources()
 
 
-def test_the_overview_says_when_it_asks(searched, capsys):
-    overview(searched())
-    assert "tuned: 6 trials, 2 side by side; Optuna is asked after 2, 4 of them" in capsys.readouterr().out
+def test_the_overview_says_how_many_generations_there_are(searched, capsys):
+    overview(searched(search(n=5)))
+    assert "tuned: 5 trials in 3 generations, 2 side by side" in capsys.readouterr().out

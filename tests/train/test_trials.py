@@ -65,3 +65,14 @@ def test_the_values_stand_in_the_settings_and_in_the_provenance(plain, tmp_path)
     record = json.loads((plain.out / "provenance.json").read_text())
     assert (record["settings"]["learning_rate"], record["share"]) == (0.01, 0.5)
     assert record["trial"] == {"number": 7, "values": FIRST}
+
+
+def test_a_trial_is_found_again_when_another_study_gives_it_the_same_values(plain, tmp_path, capsys):
+    """The folder that a rule gives has the digest of the study in its name."""
+    for study_digest in ("one", "other"):
+        made = of_study(plain, study(tmp_path / study_digest, FIRST), 0)
+        made = replace(made, spec=made.spec | {"label": {"node": "tuned"}})
+        places = {"state": tmp_path / "state" / f"tuned-{study_digest}", "out": tmp_path / f"tuned-{study_digest}"}
+        stage.run(replace(made, **places))
+    assert "found, nothing to compute" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "state").iterdir()] == [f"tuned-{plain.spec['digest']}"]

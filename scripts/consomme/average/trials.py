@@ -51,7 +51,7 @@ def study(
     higher = metric_named(metric).higher_is_better
     version, found = following(asked, trials, higher)
     for one in found:
-        say(f"to be tried: {', '.join(f'{key}={spell(value)}' for key, value in one.items())}")
+        say(f"next: {', '.join(f'{key}={spell(value)}' for key, value in one.items())}")
     sampler = {"name": "TPESampler", "optuna": version, "metric": metric, "higher_is_better": higher}
     return {**asked, "sampler": sampler, "trials": trials, "next": found}
 
@@ -59,7 +59,7 @@ def study(
 def following(
     asked: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], higher: bool
 ) -> tuple[str, list[dict[str, Any]]]:
-    """higher: whether higher scores are better. Optuna's version, and the values of the next `batch` runs. The first of them don't depend on how many are asked for."""
+    """Optuna's version, and the values of the next `batch` runs. higher: whether higher scores are better."""
     extras.require("optuna", "sweep: {optuna: ...}")
     import optuna
 

@@ -1,11 +1,12 @@
 """Sweeps that learn from their runs where to look, in a static graph of jobs.
 
 The first generation is drawn before any job. Before each later one stands a choice of the best run so far, which also asks
-Optuna for the values of the next. A training of a later generation reads them in that choice's provenance.
+Optuna for the values of the next. A training of a later generation reads them in that choice's provenance. The best of all
+runs is such a choice, too, so that its record has the whole study.
 
-    trial 1 ─┐             ┌→ trial 3 ─┐             ┌→ trial 5
-             ├→ best, next ┤           ├→ best, next ┤
-    trial 2 ─┘             └→ trial 4 ─┘             └→ trial 6
+    trial 1 ─┐             ┌→ trial 3 ─┐             ┌→ trial 5 ─┐
+             ├→ best, next ┤           ├→ best, next ┤           ├→ best
+    trial 2 ─┘             └→ trial 4 ─┘             └→ trial 6 ─┘
     (trials 1 and 2 are told before trials 5 and 6, too)
 
 A later run's digest is that of its study, which holds the runs before it, and of its number."""
@@ -41,9 +42,9 @@ def grow(
     points: Sequence[dict[str, Any]],
     raw: Mapping[str, Any],
     path: str,
-) -> list[Model]:
-    """All runs of a node with sweep.optuna, in the order of their numbers. first: those of the first generation, which have
-    the values `points`; raw: the node as written."""
+) -> tuple[list[Model], Model | None]:
+    """All runs of a node with sweep.optuna, in the order of their numbers, and the best of several. first: those of the first
+    generation, which have the values `points`; raw: the node as written."""
     here = f"{path}.sweep.optuna"
     search, written = study(raw["sweep"]["optuna"], here)
     if len(first) > len(points):
@@ -52,17 +53,17 @@ def grow(
         )
     _refuse_equals(points, here)
     space = {key: _space(graph, name, raw, key, value, here) for key, value in written.items()}
+
+    def best(runs: Sequence[Model]) -> Model:
+        generation = len(runs) // search.batch + 1  # the next one
+        asked = {"seed": search.seed, "batch": search.batch, "generation": generation, "space": space}
+        return averaging.best(graph, name, node, list(runs), path, study=asked)
+
     runs = [replace(run, swept={**run.swept, **point}) for run, point in zip(first, points, strict=True)]
     while len(runs) < search.n:
-        asked = {
-            "seed": search.seed,
-            "batch": search.batch,
-            "generation": len(runs) // search.batch + 1,
-            "space": space,
-        }
-        asking = averaging.best(graph, name, node, list(runs), path, study=asked)
-        runs += [_trial(first[0], len(runs) + place + 1, place, asking) for place in range(search.batch)]
-    return runs[: search.n]
+        asking, room = best(runs), min(search.batch, search.n - len(runs))
+        runs += [_trial(first[0], len(runs) + place + 1, place, asking) for place in range(room)]
+    return runs, best(runs) if len(runs) > 1 else None
 
 
 def _trial(first: Model, count: int, place: int, asking: Model) -> Model:

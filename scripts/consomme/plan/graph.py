@@ -114,14 +114,14 @@ class Graph:
         """All runs of a node."""
         if name not in self._nodes:
             with self.graphs.making(self.name, name, f"{self.path}.models.{name}"):
-                made = self._make(name, self.written[name])
+                made, best = self._make(name, self.written[name])
             self._nodes[name] = made
             self._refuse_twins(name, made)
             given = made[0].verb == "from" and self.data.dev and not made[0].random
-            if len(made) > 1 and (made[0].verb == "train" or given):
-                self._nodes[f"{name}/{BEST}"] = [
-                    averaging.best(self, name, self._node_of(name), made, f"{self.path}.models.{name}")
-                ]
+            if best is None and len(made) > 1 and (made[0].verb == "train" or given):
+                best = averaging.best(self, name, self._node_of(name), made, f"{self.path}.models.{name}")
+            if best is not None:
+                self._nodes[f"{name}/{BEST}"] = [best]
         return self._nodes[name]
 
     def resolve(self, reference: str, path: str, exports: bool = False) -> list[Model]:
@@ -153,7 +153,8 @@ class Graph:
         return found[0]
 
     # -- making --------------------------------------------------------------------------------------------------------
-    def _make(self, name: str, raw: Any) -> list[Model]:
+    def _make(self, name: str, raw: Any) -> tuple[list[Model], Model | None]:
+        """The runs of a node, and the best of them if the sweep itself has chosen it."""
         path = f"{self.path}.models.{name}"
         if not isinstance(raw, Mapping):
             fail(path, f"a node is a mapping with one verb: {', '.join(VERBS)}")
@@ -179,11 +180,11 @@ class Graph:
         if not made:
             fail(f"{path}.{verb}", "this names no model")
         if searching:
-            made = generations.grow(self, name, self._node_of(name), made, points, raw, path)
+            return generations.grow(self, name, self._node_of(name), made, points, raw, path)
         if stopping := (raw.get("sweep") or {}).get("halving"):
             stopping = section(Halving, stopping, f"{path}.sweep.halving")
             made = halving.in_rungs(self, name, self._node_of(name), made, stopping, path)
-        return made
+        return made, None
 
     def model(
         self,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from consomme.common.files import left_over
 from consomme.common.once import held
-from consomme.plan import memory, rungs, trials
+from consomme.plan import memory, rungs
 from consomme.plan.estimates import Estimates, Guess
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
@@ -173,15 +173,11 @@ def _halved(study: Study) -> list[str]:
 
 
 def _searched(study: Study) -> list[str]:
-    """For each sweep that Optuna samples: how many trials, in which generations, of one replicate."""
+    """For each sweep that Optuna samples: how many trials in how many generations, of one replicate."""
     lines = []
-    for node in dict.fromkeys(m.node for m in study.first.models if trials.of(m)):
-        runs = [m for m in study.first.models if m.node == node and m.stage == "train"]
-        batch = next(found for m in runs if (found := trials.of(m)))["batch"]
-        after = range(batch, len(runs), batch)
-        lines.append(
-            f"{node}: {len(runs)} trials, {batch} side by side; Optuna is asked after {', '.join(map(str, after))} of them"
-        )
+    for best in (m for m in study.first.models if m.identity["settings"].get("study")):
+        count, batch = len(best.parents), best.identity["settings"]["study"]["batch"]
+        lines.append(f"{best.node}: {count} trials in {-(-count // batch)} generations, {batch} side by side")
     return lines
 
 

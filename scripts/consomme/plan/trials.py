@@ -1,5 +1,4 @@
-"""What is asked of runs whose values other runs find: their study, and the values once these are known. generations.py makes
-them."""
+"""Runs of sweeps with optuna: their study, and their values once these are known. generations.py makes them."""
 
 from __future__ import annotations
 
@@ -14,18 +13,23 @@ NUMBER = "trial"  # the swept key that tells the runs apart
 
 
 def of(model: Model) -> dict[str, Any] | None:
-    """The settings of the study that finds the values of a run; None if they are known before any job."""
-    return model.before[STUDY].identity["settings"]["study"] if STUDY in model.before else None
+    """The settings of the study that finds the values of a run, or of the one that it was made of; None if they are known
+    before any job."""
+    while NUMBER in model.swept:
+        if asking := model.before.get(STUDY):
+            return asking.identity["settings"]["study"]
+        model = next(iter(model.parents.values()))
+    return None
 
 
 def values(model: Model) -> dict[str, Any]:
-    """The values that a run of a sweep with optuna has, by swept key. Empty for other models, and as long as its study has not
-    said them."""
-    if NUMBER not in model.swept or model.stage != "train":
+    """The values, by swept key, that a run of a sweep with optuna has, or the one that it was made of. Empty for other models,
+    and as long as the study has not said them."""
+    if NUMBER not in model.swept:
         return {}
-    if not of(model):
-        return {key: value for key, value in model.swept.items() if key != NUMBER}
-    marker = Path(model.before[STUDY].marker)
-    if not marker.is_file():
-        return {}
-    return read_json(marker)["chosen"]["study"]["next"][model.identity["trial"]["place"]]
+    known = {key: value for key, value in model.swept.items() if key != NUMBER}
+    if asking := model.before.get(STUDY):
+        marker = Path(asking.marker)
+        found = read_json(marker)["chosen"]["study"]["next"] if marker.is_file() else []
+        return {**known, **(found[model.identity["trial"]["place"]] if found else {})}
+    return {**values(next(iter(model.parents.values()))), **known}

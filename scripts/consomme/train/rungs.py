@@ -24,8 +24,9 @@ PROGRESS = "progress.jsonl"
 
 def at_home(job: Job) -> Job:
     """The job with the state of its training, wherever it is needed: in the folder NODE-DIGEST beside the given one, whose name
-    also holds the choices that let the run go on. So it is found again when others take part in the sweep."""
-    if not _at_rung(job):
+    also holds the choices that let the run go on, or found its values. So it is found again when others take part in the
+    sweep."""
+    if not (_at_rung(job) or job.labelled("study")):
         return job
     return replace(job, state=_state(job, job.spec["digest"]))
 

@@ -122,15 +122,16 @@ class Search(Section):
 
     n: Annotated[Integer, Field(ge=1)] = Field(description="how many runs, here called trials")
     batch: Annotated[Integer, Field(ge=1)] = Field(
-        description="how many of them are trained side by side; all that ended before decide where the next so many lie"
+        4, description="how many of them are trained side by side; all before them decide where the next so many lie"
     )
-    seed: Integer = Field(0, description="of the random numbers")
+    seed: Integer = Field(0, description="of the random numbers, the same in every replicate")
 
     @model_validator(mode="after")
     def _generations(self) -> Search:
         if self.n < self.batch:
             raise ValueError(
-                f"n is {self.n} and batch {self.batch}: n counts all runs, batch those side by side; batch must be n at most"
+                f"n is {self.n} and batch {self.batch}: n counts all trials, batch those of one generation; give an n of at least "
+                f"{self.batch}, better some times as many, or a smaller batch"
             )
         return self
 
@@ -140,7 +141,7 @@ class TrainSweep(Sweep):
 
     optuna: dict[str, Any] | None = Field(
         None,
-        description="`n` trials in generations of `batch`: the first drawn with `seed` as in `random`, each later one where "
+        description="`n` trials in generations of `batch` (4): the first drawn with `seed` as in `random`, each later one where "
         "Optuna expects better scores on development sets; other keys: a list, {uniform: [a, b]} or {log_uniform: [a, b]}",
     )
     halving: Halving | None = Field(None, description="stop the worse runs early; default: all run to their end")
