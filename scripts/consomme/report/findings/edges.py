@@ -11,7 +11,7 @@ from consomme.report.outcomes import Outcomes
 
 LEAST = 3  # values of a setting: of two, each is an edge
 ENDS = (0, 1)  # of what is possible, for shares and coefficients, so that nothing may lie beyond
-NO_AMOUNTS = ("seed",)
+NO_AMOUNTS = ("seed", "trial")
 
 Settings = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from consomme.common.digest import canonical
+from consomme.common.values import spell
 from consomme.report import provenance
 from consomme.report.charts import landscape as landscape_charts
 from consomme.report.charts import pruning as pruning_charts
@@ -45,6 +46,7 @@ from consomme.report.page.curves import training_curves
 from consomme.report.page.sentences import sentences
 from consomme.report.page.verdicts import evidence, prospects
 from consomme.report.registered import Registered
+from consomme.report.trials import studies, values_in_words
 from consomme.report.words.advice import advice
 from consomme.report.words.before import trained_before
 from consomme.report.words.claims import interval, standing
@@ -141,7 +143,7 @@ def context(
         "compact": pruning.compact(outcomes, costs, tried),
         "averages": _averages(outcomes, comparisons),
         "domains": _domains(outcomes, records, scores, metric),
-        "chosen_settings": _chosen_settings(outcomes, records),
+        "chosen_settings": [*_trials(outcomes), *_chosen_settings(outcomes, records)],
         "landscapes": [
             {"title": s.title, "basin": basin_words(s), "steps": steps_words(s), "rows": rows_words(s)}
             | {"open": s.node not in [o.node for o in shown[:i]]}
@@ -211,6 +213,27 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1f} %"
 
 
+def _trials(outcomes: Outcomes) -> list[dict[str, Any]]:
+    """The trials of each sweep with optuna, in each replicate, as the tables of tried settings are."""
+    tables = []
+    for (node, replicate), study in studies(outcomes).items():
+        keys, metric = list(study["space"]), study["sampler"]["metric"]
+        where = f", replicate {replicate}" if len(outcomes.replicates) > 1 else ""
+        rows = [
+            {"settings": f"trial {trial['number']}", "taken": trial["number"] == study["best"]}
+            | {"fate": "chosen" if trial["number"] == study["best"] else trial["state"].replace("complete", "")}
+            | {"values": [*(spell(trial["values"][key]) for key in keys), _score(trial["value"], metric)]}
+            for trial in study["trials"]
+        ]
+        title = f"{len(rows)} trials of {node}, {metric_title(metric)} on the development sets{where}"
+        tables.append({"title": title, "sets": [*keys, metric_title(metric)], "rows": rows})
+    return tables
+
+
+def _score(value: float | None, metric: str) -> str:
+    return "" if value is None else f"{value:.{4 if metric == 'loss' else 2}f}"
+
+
 def _chosen_settings(outcomes: Outcomes, records: provenance.Records) -> list[dict[str, Any]]:
     """The tables of tried settings, with numbers as text and the fate of each in words."""
     count = len(outcomes.replicates)
@@ -224,7 +247,7 @@ def _chosen_settings(outcomes: Outcomes, records: provenance.Records) -> list[di
         | {
             "rows": [
                 {"settings": row["settings"], "fate": fate(row), "taken": bool(row["chosen"])}
-                | {"values": [f"{v:.{4 if t['metric'] == 'loss' else 2}f}" for v in row["values"]]}
+                | {"values": [_score(value, t["metric"]) for value in row["values"]]}
                 for row in t["rows"]
             ]
         }
@@ -295,10 +318,13 @@ def _model_tables(
         for model, split, name, value, low, high in means[["model", "split", "set", *BOUNDS]].itertuples(index=False)
     }
     cost, speeds = cost_per_model(costs).reindex(list(verbs)), speeds_by_window(costs)
-    units = cost["speed_unit"].to_dict()
+    units, values = cost["speed_unit"].to_dict(), values_in_words(outcomes)
     rows = [
         {"name": name, "cells": [cells.get((name, *column)) for column in columns], "run": name in runs}
-        | {"note": stopped_words(outcomes, name), "colour": COLOURS["from" if verb == "start" else verb]}
+        | {
+            "note": stopped_words(outcomes, name) or values.get(name, ""),
+            "colour": COLOURS["from" if verb == "start" else verb],
+        }
         | {"parameters": "" if pd.isna(parameters) else short(parameters)}
         | {"speeds": ["" if pd.isna(speed) else f"{shown_speed(speed)} {units[name]}" for speed in fast]}
         for (name, verb), parameters, fast in zip(

@@ -12,6 +12,7 @@ from consomme.report.lineage import is_run, swept_nodes
 from consomme.report.numbers import short
 from consomme.report.outcomes import Outcomes
 from consomme.report.provenance import Records, flat, versions
+from consomme.report.trials import studies
 from consomme.report.words.before import before
 
 # settings of a training that every reader asks for -> how they are said; the others stand in the page's tables
@@ -89,8 +90,12 @@ def _trained(
         if settings.get(key) not in (None, "") and (key, settings[key]) not in DULL
     ]
     distilled = f", distilled from {_listed([t['name'] for t in record['teachers']])}" if record.get("teachers") else ""
-    keys = sorted({key for m in outcomes.models if m["name"] in several for key in m.get("swept") or {}})
-    runs = f" in {len(several)} runs that differ in {_listed(keys)}; of the first:" if several else ":"
+    study = studies(outcomes).get((node, outcomes.replicates[0]))
+    keys = {key for m in outcomes.models if m["name"] in several for key in m.get("swept") or {}}
+    runs = f" in {len(several)} runs that differ in {_listed(sorted(keys - {'trial'}))}" if several else ""
+    if study:
+        runs += f", found by Optuna {study['sampler']['optuna']} ({study['sampler']['name']}) in generations of {study['batch']}"
+    runs += "; of the first:" if several else ":"
     return (
         f"{node} was trained from {parents}{data}{steps}{distilled}{runs} {', '.join(said)}."
         if said

@@ -17,6 +17,7 @@ from consomme.report.lineage import final_model, root, swept_nodes
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
 from consomme.report.registered import Registered
+from consomme.report.trials import best_trials
 from consomme.report.words import register
 from consomme.report.words.advice import advice
 from consomme.report.words.claims import NUMBERS, SHOWN, best_lines, claim_line, claim_title
@@ -47,6 +48,7 @@ def summary(
     journey = first_to_last(outcomes, scores, costs)
     if journey:
         foot += [journey]
+    foot += best_trials(outcomes)
     foot += best_lines(outcomes, comparisons)
     foot += [
         *cautions(outcomes, claims),
