@@ -199,12 +199,16 @@ def test_values_of_trials_are_shown_once_their_study_has_said_them(tmp_path, mon
     plan = Plan(read([Path("tiny.yaml")]))
 
     def shown():
-        return {j.name: j.why for j in jobs(plan) if j.verb == "train"}
+        return {j.name: j.values for j in jobs(plan) if j.verb == "train"}
 
     before = shown()
     assert before["tuned/trial=1"].startswith("learning_rate=") and before["tuned/trial=3"] == ""
     third = next(m for m in plan.models.values() if m.name == "tuned/trial=3")
     finish(third.before["study"], chosen={"study": {"next": [{"learning_rate": 0.002}, {"learning_rate": 0.003}]}})
     assert (shown()["tuned/trial=3"], shown()["tuned/trial=4"]) == ("learning_rate=0.002", "learning_rate=0.003")
-    finish(third, diverged={"step": 7})
-    assert shown()["tuned/trial=3"] == "at step 7; learning_rate=0.002"
+    place = Path("results/e/state", third.state_id, "0123456789ab")
+    (place / "work").mkdir(parents=True)
+    with (place / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        screen = CliRunner().invoke(app, ["status", "tiny.yaml"]).output
+    assert re.search(r"train e/tuned/trial=3 learning_rate=0\.002 +│ running", screen)

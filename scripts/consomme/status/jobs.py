@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Job:
-    """One job. node: what jobs of one kind are counted by; why: the last line of a failed one's log."""
+    """One job. node: what jobs of one kind are counted by; why: the last line of a failed one's log; values: what Optuna has
+    found for the run that it makes, or goes on with."""
 
     experiment: str
     verb: str
@@ -61,6 +62,7 @@ class Job:
     state: str
     progress: Progress | None = None
     why: str = ""
+    values: str = ""
 
 
 def jobs(plan: Plan) -> list[Job]:
@@ -80,7 +82,7 @@ def _study(study: Study) -> Iterator[Job]:
         return f"{model.name}{rung}" + (f" #{model.replicate}" if several else "")
 
     for model in {m.id: m for m in study.jobs}.values():
-        yield _model(model, named(model), logs)
+        yield replace(_model(model, named(model), logs), values=run_name(trials.values(model)))
     for evaluation in {e.path: e for e in study.evaluations}.values():
         log = logs / "evaluate" / f"{evaluation.model.id}.{evaluation.digest}.log"
         state, why = _without_lock(Path(evaluation.path), log)
@@ -102,7 +104,6 @@ def _corpus(name: str, id: str, marker: str) -> Job:
 def _model(model: Model, name: str, logs: Path) -> Job:
     place = Path(f"{RESULTS}/{model.experiment}/state/{model.state_id}")
     state, why = _with_lock(Path(model.marker), place, logs / model.stage / f"{model.id}.log")
-    found = run_name(trials.values(model))
     verb = "choose" if model.run == "best" and model.stage == "average" else model.verb
     if model.stage == "average" and state == DONE:
         left_out = read_json(model.marker).get("left_out") or {}
@@ -113,19 +114,13 @@ def _model(model: Model, name: str, logs: Path) -> Job:
         record = read_json(model.marker)
         progress = _progress(Path(model.folder), {"steps": record.get("steps")})
         if what := record.get("diverged"):
-            return Job(
-                model.experiment, verb, model.node, name, DIVERGED, progress, _joined(f"at step {what['step']}", found)
-            )
+            return Job(model.experiment, verb, model.node, name, DIVERGED, progress, f"at step {what['step']}")
         stopped = f"stopped at step {record['stopped']['step']}" if "stopped" in record else ""
-        return Job(model.experiment, verb, model.node, name, state, progress, stopped or found)
+        return Job(model.experiment, verb, model.node, name, state, progress, stopped)
     work = max(place.glob("*/work"), key=lambda p: p.stat().st_mtime, default=place)
     begun = work / "running.json"
     progress = _progress(work, read_json(begun) if begun.is_file() else {})
-    return Job(model.experiment, verb, model.node, name, state, progress, _joined(why, found))
-
-
-def _joined(*words: str) -> str:
-    return "; ".join(filter(None, words))
+    return Job(model.experiment, verb, model.node, name, state, progress, why)
 
 
 # -- states ------------------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def table(jobs: Iterable[Job], title: str) -> Group:
     rows: dict[tuple[str, ...], list[Job]] = {}
     for job in jobs:
         alone = job.state not in FOLDED or (job.verb == "train" and job.state == DONE)
-        rows.setdefault((job.state, job.experiment, job.verb, job.name if alone else job.node), []).append(job)
+        name = " ".join(filter(None, [job.name, job.values])) if alone else job.node
+        rows.setdefault((job.state, job.experiment, job.verb, name), []).append(job)
     for (state, experiment, verb, name), alike in sorted(rows.items(), key=lambda row: STATES.index(row[0][0])):
         label = " ".join(filter(None, [verb, "/".join(filter(None, [experiment, name]))]))
         if len(alike) > 1:
