@@ -45,7 +45,7 @@ def start():
 def test_later_generations_lie_near_the_best_point(start, sign):
     told = [trial(t["values"], sign * t["value"]) for t in start]
     for generation in range(2, 9):
-        _, found = trials.following(asked(generation), told, higher=sign < 0)
+        found = trials.following(asked(generation), told, higher=sign < 0)
         assert len(found) == 4 and len({json.dumps(one) for one in found}) == 4
         told += [trial(one, sign * loss(one)) for one in found]
     first, last = (sum(loss(t["values"]) for t in part) / 8 for part in (told[:8], told[-8:]))
@@ -56,31 +56,31 @@ def test_later_generations_lie_near_the_best_point(start, sign):
 
 def test_values_are_within_the_bounds_and_have_four_digits(start):
     narrow = asked(2, batch=30, space={"x": {"path": ["x"], "low": 1.00004, "high": 1.00006, "log": False}})
-    _, found = trials.following(narrow, [], higher=True)
+    found = trials.following(narrow, [], higher=True)
     assert all(1.00004 <= one["x"] <= 1.00006 for one in found)
-    _, found = trials.following(asked(2), start, higher=False)
+    found = trials.following(asked(2), start, higher=False)
     assert all(one["rate"] == float(f"{one['rate']:.4g}") for one in found)
 
 
 def test_choices_keep_their_kind(start):
     for floats, kind in ((True, float), (False, int)):
         ones = {"x": {"path": ["x"], "choices": [1, 2], "floats": floats}}
-        _, found = trials.following(asked(2, space=ones), [], higher=True)
+        found = trials.following(asked(2, space=ones), [], higher=True)
         assert {type(one["x"]) for one in found} == {kind}
 
 
-def test_the_same_trials_give_the_same_next_ones_and_fewer_are_the_first_of_more(start):
-    _, found = trials.following(asked(2), start, higher=False)
-    assert trials.following(asked(2), start, higher=False)[1] == found
-    assert trials.following(asked(2, seed=2), start, higher=False)[1] != found
-    assert trials.following(asked(3), start, higher=False)[1] != found
+def test_the_same_trials_give_the_same_next_ones(start):
+    found = trials.following(asked(2), start, higher=False)
+    assert trials.following(asked(2), start, higher=False) == found
+    assert trials.following(asked(2, seed=2), start, higher=False) != found
+    assert trials.following(asked(3), start, higher=False) != found
 
 
 def test_failed_trials_are_told_and_all_may_have_failed(start):
     failed = [trial(t["values"], None) for t in start]
-    _, found = trials.following(asked(2), [*start[:2], *failed[2:]], higher=False)
+    found = trials.following(asked(2), [*start[:2], *failed[2:]], higher=False)
     assert len(found) == 4
-    assert len(trials.following(asked(2), failed, higher=False)[1]) == 4
+    assert len(trials.following(asked(2), failed, higher=False)) == 4
 
 
 def test_a_study_records_its_trials_as_plain_json(tmp_path):
@@ -88,7 +88,7 @@ def test_a_study_records_its_trials_as_plain_json(tmp_path):
     for name, rate in (("a", 1e-2), ("b", 1e-4), ("c", 1e-1)):
         runs[name] = tmp_path / name
         runs[name].mkdir()
-        record = {"settings": {"rate": rate, "method": None}, "share": 0.5}
+        record = {"settings": {"rate": rate, "method": None}, "share": 1}
         (runs[name] / "provenance.json").write_text(json.dumps(record))
     # b has diverged and has no score; c's is not finite
     found = trials.study(asked(2, batch=3), runs, {"a": 12.5, "c": float("inf")}, "wer")
@@ -98,12 +98,21 @@ def test_a_study_records_its_trials_as_plain_json(tmp_path):
         (2, "b", "failed", None),
         (3, "c", "failed", None),
     ]
-    assert found["trials"][1]["values"] == {"rate": 1e-4, "share": 0.5, "method": None}
+    values = found["trials"][1]["values"]
+    assert values == {"rate": 1e-4, "share": 1.0, "method": None}
+    assert type(values["share"]) is float  # JSON had 1, which has another name in tables
     assert len(found["next"]) == 3 and set(found["next"][0]) == set(SPACE)
     assert found["sampler"]["higher_is_better"] is False and found["sampler"]["metric"] == "wer"
+
+
+def test_after_a_part_of_a_generation_nothing_is_next(tmp_path):
+    (tmp_path / "provenance.json").write_text(json.dumps({"settings": {"rate": 1e-4, "method": None}, "share": 0.5}))
+    one, two = (trials.study(asked(2, batch=batch), {"a": tmp_path}, {"a": 9.0}, "wer") for batch in (1, 2))
+    assert (len(one["next"]), two["next"]) == (1, [])
+    assert one["trials"] == two["trials"]
 
 
 def test_without_the_package_a_job_says_what_to_install(monkeypatch):
     monkeypatch.setattr(extras, "installed", lambda extra: False)
     with pytest.raises(ConsommeError, match=r"needs the package optuna.*\.\[optuna\]"):
-        trials.following(asked(2), [], higher=True)
+        trials.study(asked(2), {}, {}, "wer")

@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
@@ -34,7 +35,6 @@ def point(record):
 
 
 def test_later_trials_are_found_from_earlier_ones_and_are_the_same_after_a_stop(recorded, tmp_path_factory):
-    pytest.importorskip("optuna")
     import yaml
 
     place = recorded
@@ -61,9 +61,24 @@ def test_later_trials_are_found_from_earlier_ones_and_are_the_same_after_a_stop(
         "average mean": 1,
     }
     search(place, 5)
-    assert started(place.run("--keep-going", "models")) == {"train tuned": 2, "average tuned": 2, "average mean": 1}
+    assert started(place.run()) == {"train tuned": 2, "average tuned": 2, "average mean": 1}
     grown = trained(place)
     assert [point(grown[f"trial={n}"]) for n in (1, 2, 3)] == [point(found[f"trial={n}"]) for n in (1, 2, 3)]
+
+    # the values stand where people look
+    table = pd.read_csv(place.folder / "results/e/runs.tsv", sep="\t", dtype=str, keep_default_na=False)
+    shown = table[table["node"] == "tuned"].set_index("run")
+    for run, record in grown.items():
+        assert (float(shown.loc[run, "learning_rate"]), float(shown.loc[run, "data.share"])) == point(record)
+    best = json.loads((place.folder / "results/e/current/tuned/best/provenance.json").read_text())["chosen"]
+    assert {t["run"]: t["values"]["learning_rate"] for t in best["study"]["trials"]} == {
+        f"tuned/{run}": point(record)[0] for run, record in grown.items()
+    }
+    number = best["ingredients"][0].removeprefix("tuned/trial=")
+    rate = f"learning_rate={point(grown[f'trial={number}'])[0]!r}"
+    summary = (place.folder / "results/e/summary.md").read_text()
+    assert f"Of the 5 trials of tuned, the best on the development sets is trial {number} (" in summary
+    assert rate in summary and rate in (place.folder / "results/e/report.html").read_text()
 
     # the twin ends after its first generation, and goes on to the same trials
     search(twin, 5)

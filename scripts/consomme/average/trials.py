@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +33,18 @@ def values(asked: Mapping[str, Any], run: Path) -> dict[str, Any]:
         here = record
         for part in space["path"]:
             here = here[part]
-        found[key] = here
+        found[key] = of_kind(here, space)
     return found
 
 
 def study(
     asked: Mapping[str, Any], runs: Mapping[str, Path], scores: Mapping[str, float], metric: str
 ) -> dict[str, Any]:
-    """The study after these runs: its settings, its trials in their order, and the values of the next generation (`next`).
+    """The study after these runs: its settings, its trials in their order, and the values of the next generation (`next`; none
+    if the last one isn't whole).
 
     A run without a finite score, such as one that has diverged, is a failed trial: the sampler leaves it out."""
+    extras.require("optuna", "sweep: {optuna: ...}")
     trials = []
     for number, (name, path) in enumerate(runs.items(), 1):
         score = scores.get(name)
@@ -49,18 +52,16 @@ def study(
         state = {"state": COMPLETE, "value": score} if known else {"state": FAILED, "value": None}
         trials.append({"number": number, "run": name, "values": values(asked, path), **state})
     higher = metric_named(metric).higher_is_better
-    version, found = following(asked, trials, higher)
+    whole = len(trials) % asked["batch"] == 0
+    found = following(asked, trials, higher) if whole else []
     for one in found:
         say(f"next: {', '.join(f'{key}={spell(value)}' for key, value in one.items())}")
-    sampler = {"name": "TPESampler", "optuna": version, "metric": metric, "higher_is_better": higher}
+    sampler = {"name": "TPESampler", "optuna": version("optuna"), "metric": metric, "higher_is_better": higher}
     return {**asked, "sampler": sampler, "trials": trials, "next": found}
 
 
-def following(
-    asked: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], higher: bool
-) -> tuple[str, list[dict[str, Any]]]:
-    """Optuna's version, and the values of the next `batch` runs. higher: whether higher scores are better."""
-    extras.require("optuna", "sweep: {optuna: ...}")
+def following(asked: Mapping[str, Any], trials: Sequence[Mapping[str, Any]], higher: bool) -> list[dict[str, Any]]:
+    """The values of the next `batch` runs. higher: whether higher scores are better."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -74,7 +75,7 @@ def following(
     space = {key: distribution(one) for key, one in asked["space"].items()}
     made.add_trials([told(trial, space) for trial in trials])
     found = [made.ask(fixed_distributions=space).params for _ in range(asked["batch"])]
-    return optuna.__version__, [{key: rounded(one[key], asked["space"][key]) for key in space} for one in found]
+    return [{key: rounded(one[key], asked["space"][key]) for key in space} for one in found]
 
 
 def distribution(space: Mapping[str, Any]) -> BaseDistribution:
@@ -97,5 +98,10 @@ def told(trial: Mapping[str, Any], space: dict[str, BaseDistribution]) -> Frozen
 def rounded(value: Any, space: Mapping[str, Any]) -> Any:
     """A drawn number with four digits, as random sweeps have them, within the bounds; a choice as it is."""
     if "choices" in space:
-        return float(value) if space["floats"] and type(value) is int else value
+        return of_kind(value, space)
     return min(max(float(f"{value:.4g}"), space["low"]), space["high"])
+
+
+def of_kind(value: Any, space: Mapping[str, Any]) -> Any:
+    """The value as the space has it: JSON makes 1 of 1.0, which would have another name in tables."""
+    return float(value) if space.get("floats", True) and type(value) is int else value
