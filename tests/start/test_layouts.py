@@ -17,7 +17,6 @@ from consomme.common.job import parse
 from consomme.doctor.trial import Trial
 from consomme.evaluate import losses
 from consomme.families import family_of, load
-from consomme.plan.verbs.starting import read_checkpoint
 from consomme.start.stage import run
 
 TEXTS = ["the cat sat", "hello world"]
@@ -675,76 +674,3 @@ def test_what_does_not_fit_is_refused_in_words(folders, tmp_path, name):
     with pytest.raises(ConsommeError, match=message) as caught:
         started(source, tmp_path / "out", family, languages)
     assert str(source) in str(caught.value) and ".finished" not in str(caught.value)
-
-
-# -- damaged files -----------------------------------------------------------------------------------------------------
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 151060136\n"
-
-
-def header(entries):
-    text = json.dumps(entries).encode() if not isinstance(entries, bytes) else entries
-    return len(text).to_bytes(8, "little") + text
-
-
-W = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
-DAMAGES = {
-    "pointer": ("model.safetensors", POINTER, r"model\.safetensors is a pointer of git-lfs.*git lfs pull"),
-    "pointer-tokenizer": ("vocab.json", POINTER, r"vocab\.json is a pointer of git-lfs"),
-    "empty": ("model.safetensors", b"", r"0 bytes, too short"),
-    "html": ("model.safetensors", "<!DOCTYPE html><html>not found</html>", r"damaged or truncated"),
-    "huge-header": ("model.safetensors", (2**63 - 1).to_bytes(8, "little") + b"{}", r"its header should take"),
-    "deep-header": ("model.safetensors", header(b"[" * 200_000), r"its header is not JSON"),
-    "list-header": ("model.safetensors", header([1]), r"its header is not a mapping"),
-    "no-offsets": ("model.safetensors", header({"w": {"dtype": "F32", "shape": [2]}}), r"w lacks dtype, shape or data_offsets"),
-    "text-for-entry": ("model.safetensors", header({"w": "F32"}), r"w lacks dtype"),
-    "behind-the-end": ("model.safetensors", header({"w": W}), r"its tensors should end at byte"),
-    "negative": ("model.safetensors", header({"w": W | {"shape": [-2], "data_offsets": [8, 0]}}), r"w has shape \[-2\]"),
-    "fraction": ("model.safetensors", header({"w": W | {"shape": [2.0]}}), r"w has shape \[2\.0\]"),
-    "dtype": ("model.safetensors", header({"w": W | {"dtype": ["F32"]}}), r"dtype"),
-    "other-tensors": ("model.safetensors", header({"w": W}) + bytes(8), r"does not fit its config\.json"),
-    "config": ("config.json", '{"model_type": "marian",', r"config\.json is damaged: not JSON"),
-    "config-latin": ("config.json", '{"model_type": "é"}'.encode("latin-1"), r"config\.json is damaged: not JSON"),
-    "config-list": ("config.json", "[]", r"it must hold a mapping"),
-    "config-words": ("config.json", '{"model_type": "marian", "d_model": "wide"}', r"does not load|can't load"),
-    "tokenizer": ("vocab.json", "{", r"processor or tokenizer does not load"),
-    "pieces": ("source.spm", b"\x00\x01 no model", r"processor or tokenizer does not load"),
-    "generation": ("generation_config.json", "{", r"generation_config\.json is damaged: not JSON"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_file_is_named_as_the_user_knows_it(folders, tmp_path, name):
-    file, content, message = DAMAGES[name]
-    source = tmp_path / "published"
-    shutil.copytree(folders("marian"), source)
-    (source / file).write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(ConsommeError, match=message) as caught:
-        started(source, tmp_path / "out", "marian")
-    assert str(source) in str(caught.value) and ".finished" not in str(caught.value)
-
-
-def test_the_plan_names_a_damaged_config(folders, tmp_path):
-    shutil.copytree(folders("marian"), tmp_path / "mine")
-    (tmp_path / "mine" / "config.json").write_text("{")
-    with pytest.raises(ConsommeError, match=r"mine/config\.json is damaged: not JSON"):
-        read_checkpoint(tmp_path / "mine")
-
-
-@pytest.mark.parametrize("content", ["{", "{}", '{"weight_map": [1]}', '{"weight_map": {"w": 1}}'])
-def test_a_damaged_index_of_shards(folders, tmp_path, content):
-    source = tmp_path / "published"
-    shutil.copytree(folders("marian"), source)
-    shards(source)
-    (source / "model.safetensors.index.json").write_text(content)
-    with pytest.raises(ConsommeError, match=r"model\.safetensors\.index\.json is damaged"):
-        started(source, tmp_path / "out", "marian")
-
-
-def test_a_truncated_shard(folders, tmp_path):
-    source = tmp_path / "published"
-    shutil.copytree(folders("marian"), source)
-    shards(source)
-    shard = source / "model-00001-of-00002.safetensors"
-    shard.write_bytes(shard.read_bytes()[:-100])
-    with pytest.raises(ConsommeError, match=f"from.folder: {source}: {shard.name} is damaged or truncated"):
-        started(source, tmp_path / "out", "marian")

@@ -13,7 +13,7 @@ from consomme.average.adapters import read
 from consomme.average.methods import method_named
 from consomme.average.methods.base import Mix
 from consomme.common.errors import ConsommeError
-from consomme.common.model_files import checkpoint_files
+from consomme.common.model_files import inherited
 from consomme.families import load
 from consomme.train.stage import run
 
@@ -57,7 +57,7 @@ def test_peft_makes_the_saved_model_of_the_parent_and_the_adapter(recogniser, tu
 
 
 def test_a_model_with_its_adapter_beside_it_is_a_model_like_any_other(tuned):
-    assert not [path for path in checkpoint_files(tuned(1)) if "adapter" in str(path)]
+    assert not [path for path in inherited(tuned(1)) if "adapter" in str(path)]
 
 
 def test_nothing_is_kept_unasked(tmp_path, recogniser, tones, job):

@@ -11,7 +11,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from consomme.common.errors import ConsommeError
-from consomme.common.files import read_json, write_json
+from consomme.common.files import write_json
+from consomme.common.model_files import json_mapping
+from consomme.common.tensor_files import header
 from consomme.weights.mean import Mixture, Spans
 from consomme.weights.tensors import Weights
 
@@ -51,7 +53,8 @@ def read(folder: Path, name: str) -> Adapter:
         raise ConsommeError(
             f"{name}: there are no adapters in {folder}: its training keeps them with lora: {{keep: true}}"
         )
-    found = Adapter(read_json(folder / CONFIG), load_file(folder / FACTORS))
+    header(folder / FACTORS, name)
+    found = Adapter(json_mapping(folder / CONFIG), load_file(folder / FACTORS))
     if found.config.get("use_dora") or {n.split(".lora_")[-1] for n in found.factors} != {"A.weight", "B.weight"}:
         raise ConsommeError(
             f"{name}: its adapters are more than two factors each (DoRA); average the merged models: uniform"

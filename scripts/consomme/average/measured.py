@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from consomme.common.log import say
+from consomme.common.tensor_files import SINGLE
 from consomme.evaluate.judge import Judge
-from consomme.weights.tensors import SINGLE, Weights
+from consomme.weights.tensors import Weights
 
 Measure = Callable[[Judge, Path, int, int, Path], None]  # judge, model, rows, seed -> a safetensors file at that path
 

@@ -21,14 +21,14 @@ from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import hash_file, read_json, whole_folder, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import ADAPTER, KEPT, config
+from consomme.common.model_files import ADAPTER, KEPT, config, json_mapping
 from consomme.common.provenance import contents, unfinished, write_provenance
 from consomme.common.settings import checked
 from consomme.common.stage import build_once
+from consomme.common.tensor_files import SINGLE
 from consomme.evaluate.batch_norms import Statistics, needed, running_means
 from consomme.families import windows
 from consomme.weights.mean import set_threads
-from consomme.weights.tensors import SINGLE
 
 
 def run(job: Job) -> None:
@@ -126,7 +126,7 @@ def _settle_language(mix: Mix, chosen: Mapping[str, Any], folder: Path) -> None:
     from consomme.families import family_of
 
     files = [path / "generation_config.json" for path in _averaged(mix, chosen)]
-    if len({read_json(file).get("language") for file in files if file.is_file()}) > 1:
+    if len({json_mapping(file).get("language") for file in files if file.is_file()}) > 1:
         family_of(folder).name_languages(folder, ())
 
 
@@ -174,7 +174,7 @@ def by_hand(argv: Sequence[str] | None = None, prog: str = "python -m consomme.a
     free = [name for name, method in TABLE.items() if not method.chooses({"alpha": 0.5})]
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=f"Average models of one ancestor. By hand: {', '.join(free)}. All other files are copied from the base, "
+        description=f"Average models of one ancestor. By hand: {', '.join(free)}. All other files of a checkpoint are copied from the base, "
         "else from the first model. Methods that choose on development sets need --spec, which a job's log shows.",
     )
     parser.add_argument("--method", required=True, help=", ".join(TABLE))

@@ -21,6 +21,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.model_files import forget_code
 
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
@@ -42,10 +43,12 @@ PACKAGES = (
 
 
 def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
-    """Write `folder`/provenance.json for the model that `job` has just made there. Returns its content.
+    """Write `folder`/provenance.json for the model that `job` has just made there, the last step of making one; what its configs
+    name of code to run is removed first. Returns its content.
 
     more: entries of the stage, such as `chosen=...`; ValueError for a name that is used already."""
     spec = job.spec
+    forget_code(folder)
     record = {
         "verb": "from" if spec["stage"] == "start" else spec["stage"],
         "digest": spec["digest"],

@@ -15,8 +15,9 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.tensor_files import SINGLE
 from consomme.weights import tensors
-from consomme.weights.tensors import SINGLE, Weights
+from consomme.weights.tensors import Weights
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,6 +18,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.common.model_files import config as config_of
 from consomme.common.table import Table
+from consomme.common.tensor_files import SINGLE, header
 from consomme.families import (
     auto,
     canary,
@@ -164,10 +165,11 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
     family = family_of(path)
     if (path / FILE).is_file():
         return ensemble([load(path / member, device) for member in read_json(path / FILE)["members"]])
-    if not (path / "model.safetensors").is_file():
-        raise ConsommeError(f"{path}: no model.safetensors there; a model folder has its weights in that one file")
+    if not (path / SINGLE).is_file():
+        raise ConsommeError(f"{path}: no {SINGLE} there; a model folder has its weights in that one file")
+    header(path / SINGLE, str(path))
     kind = getattr(transformers, family.architecture)
-    if read_json(path / "config.json").get("pruned_heads"):
+    if config_of(path).get("pruned_heads"):
         model = load_sliced(path, family)
     else:
         try:
@@ -177,9 +179,11 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # `complain` names them
                 output_loading_info=True,
             )
-        except ValueError as error:  # an unlisted architecture that the installed transformers doesn't have
+        # an unlisted architecture that the installed transformers doesn't have, or values in config.json that it can't use
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise ConsommeError(f"{path}: {family.architecture} can't load it: {error}") from error
         complain(path, report, family.optional)
         zero(model, report["missing_keys"])

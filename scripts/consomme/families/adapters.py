@@ -13,7 +13,8 @@ from typing import Any
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import write_json
 from consomme.common.languages import spelled_as_in
-from consomme.common.model_files import config, json_mapping
+from consomme.common.model_files import config, json_mapping, refuse_links_out
+from consomme.common.tensor_files import header
 
 VOCABULARY, TOKENIZER, WEIGHTS = "vocab.json", "tokenizer_config.json", "model.safetensors"
 SHOWN = 20  # languages that a message lists
@@ -73,6 +74,8 @@ def put_in(source: Path, folder: Path, languages: Sequence[str]) -> str:
         raise ConsommeError(
             f"languages: '{language}' given, and there is no {file} in {source}: copy it from where the checkpoint was published"
         )
+    refuse_links_out(source, [source / file], str(source))
+    header(source / file, str(source))
     weights, adapter = load_file(folder / WEIGHTS), load_file(source / file)
     strange = sorted(adapter.keys() - weights.keys())
     if strange:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.tensor_files import header
 from consomme.families.base import Family, value_of
 from consomme.families.parts import HEADS, fits
 
@@ -63,22 +64,9 @@ def write(family: Family, source: Path, out: Path, processor: Any, seed: int) ->
 def stored_type(files: Iterable[Path]) -> Any:
     """The one floating-point type of the tensors in safetensors files, or float32 where they have several."""
     import torch
-    from safetensors import safe_open
 
-    types = set()
-    for file in files:
-        with safe_open(file, "pt") as stored:
-            types |= {str(stored.get_slice(name).get_dtype()) for name in names_in(file)}
-    types = {kind for kind in types if "F" in kind}
+    types = {slot.dtype for file in files for slot in header(file, str(file.parent)).values() if "F" in slot.dtype}
     return {"F16": torch.float16, "BF16": torch.bfloat16}.get(types.pop() if len(types) == 1 else "", torch.float32)
-
-
-def names_in(file: Path) -> set[str]:
-    """The names of the tensors in a safetensors file."""
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as stored:
-        return set(stored.keys())
 
 
 def has_head(names: Iterable[str]) -> bool:
@@ -112,7 +100,7 @@ def _encoder(family: Family, source: Path, tokenizer: Any) -> PreTrainedModel:
     # saved as a part of a larger model the encoder's names have a prefix; saved alone all names are its own
     prefix = family.stacks["encoder"].layers.partition(".")[0] + "."
     unexpected = {str(name) for name in report["unexpected_keys"]}
-    stored = [name for file in source.glob("model*.safetensors") for name in names_in(file)]
+    stored = [name for file in source.glob("model*.safetensors") for name in header(file, str(source))]
     if any(name.startswith(prefix) for name in stored):
         unexpected = {name for name in unexpected if name.startswith(prefix)}
     missing = [name for name in report["missing_keys"] if not name.startswith(ours)]

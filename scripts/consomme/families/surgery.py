@@ -187,8 +187,16 @@ def complain(path: Path, report: Mapping[str, Any], optional: Sequence[str] = ()
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         found = [name for name in report.get(what) or () if not str(name).endswith(tuple(optional))]
         if found:
-            names = ", ".join(sorted(map(str, found))[:3])
+            names = ", ".join(sorted(map(_told, found))[:3])
             raise ConsommeError(f"{path / 'model.safetensors'} does not fit its config.json: {what}: {names}")
+
+
+def _told(found: Any) -> str:
+    """A name as transformers reports it, or a name with the shapes in the file and by config.json."""
+    if isinstance(found, str):
+        return found
+    name, stored, described = found
+    return f"{name} {list(stored)} and not {list(described)}"
 
 
 def zero(model: PreTrainedModel, names: Sequence[str]) -> None:

@@ -44,11 +44,12 @@ def _checkpoint(model: Path, folder: Path, quantization: str | None) -> None:
 
     from consomme.common.files import read_json, write_json
     from consomme.common.model_files import copy_inherited
+    from consomme.common.tensor_files import SINGLE
     from consomme.weights import tensors
     from consomme.weights.mean import PIECE
 
     copy_inherited(model, folder)
-    with tensors.Weights(model) as weights, open(folder / tensors.SINGLE, "wb") as stream:
+    with tensors.Weights(model) as weights, open(folder / SINGLE, "wb") as stream:
 
         def target(name: str) -> str:
             dtype = weights.slots[name].dtype

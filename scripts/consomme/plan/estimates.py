@@ -5,7 +5,6 @@ They are rough: they tell an hour from a week, and a gigabyte from a hundred."""
 from __future__ import annotations
 
 import csv
-import json
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from consomme.common.errors import ConsommeError
+from consomme.common.tensor_files import header
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import rungs
 from consomme.plan.items import RESULTS, Model
@@ -27,7 +28,6 @@ STORED = {"int8": 0.25, "int8_float32": 0.25, "int8_float16": 0.25, "int8_bfloat
 STORED |= {"float16": 0.5, "bfloat16": 0.5}  # of the bytes of float32
 
 
-HEADER = 100_000_000  # bytes; safetensors reads no longer one
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number, by safetensors' names
 
 
@@ -166,14 +166,13 @@ def _weights_in(files: Iterable[Path]) -> Guess | None:
     for path in files:
         size += (bytes_ := path.stat().st_size)
         try:
-            with path.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-                header = json.loads(stream.read(length) if length < HEADER else "")
-            slots = [slot for name, slot in header.items() if name != "__metadata__"]
-            numbers = [(slot["data_offsets"][1] - slot["data_offsets"][0], WIDTHS.get(slot["dtype"])) for slot in slots]
-            wide += sum(held * FLOAT32 / width if width else held for held, width in numbers)
-        except (ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
+            slots = header(path, str(path.parent)).values()
+        except ConsommeError:  # the job that reads it will say why
             wide += bytes_
+            continue
+        for slot in slots:
+            width = WIDTHS.get(slot.dtype)
+            wide += (slot.end - slot.begin) * (FLOAT32 / width if width else 1)
     return Guess(size, True, wide) if size else None
 
 

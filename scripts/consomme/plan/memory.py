@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.common.model_files import config as config_of
 from consomme.families import TABLE as FAMILIES
 from consomme.families import family_for
 from consomme.families.base import Family, Stack, value_of
@@ -260,8 +261,7 @@ def _config(model: Model, estimates: Estimates) -> Mapping[str, Any] | None:
     folders = [Path(model.folder), estimates.known.get(model.id)]
     if model.stage == "start" and "folder" in settings:
         folders.append(Path(model.data_root) / settings["folder"])
-    files = [folder / "config.json" for folder in folders if folder]
-    return next((json.loads(f.read_text(encoding="utf-8")) for f in files if f.is_file()), None)
+    return next((config_of(folder) for folder in folders if folder and (folder / "config.json").is_file()), None)
 
 
 def _value(config: Mapping[str, Any], key: str) -> float:

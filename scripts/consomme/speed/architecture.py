@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from consomme.common.digest import digest
 from consomme.common.files import read_json
 from consomme.common.model_files import SOURCE
+from consomme.common.tensor_files import header
 from consomme.families.ensemble import FILE
 from consomme.families.windows import FULL, KEY
 from consomme.formats import exported_as, weights_of
@@ -45,10 +45,7 @@ def weights(folder: Path) -> list[Path]:
 
 def shapes(path: Path) -> dict[str, list[int]]:
     """Name -> shape of the tensors of a safetensors file, from its header alone."""
-    with open(path, "rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(length))
-    return {name: entry["shape"] for name, entry in header.items() if name != "__metadata__"}
+    return {name: list(slot.shape) for name, slot in header(path, str(path.parent)).items()}
 
 
 def config_of(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from consomme.common.errors import ConsommeError
-from consomme.start.checkpoint import PATTERNS, to_convert
+from consomme.common.tensor_files import to_convert
+from consomme.start.checkpoint import PATTERNS
 from consomme.start.published import CARD
 
 ADAPTERS = "adapter.*"  # one for each of up to a thousand languages: only that of the experiment is fetched

@@ -13,9 +13,10 @@ from consomme.common.files import hash_file, read_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.stage import build_once
+from consomme.common.tensor_files import header
 from consomme.families import family_named, family_of, load
-from consomme.families.new_head import has_head, names_in
-from consomme.start.checkpoint import complete, copy_checkpoint, files_of
+from consomme.families.new_head import has_head
+from consomme.start.checkpoint import complete, copy_checkpoint, files_of, refuse_unfit
 from consomme.start.hub import fetch, fetch_file
 from consomme.start.published import published
 
@@ -61,7 +62,8 @@ def _folder(job: Job, settings: dict[str, Any]) -> None:
     where = f"from.folder: {source}"
     files = files_of(source, where)
     files += [source / name for name in _beside(job, source)]
-    content = {path.name: hash_file(path) for path in files if path.is_file()}
+    with _as_given(where, source, "the checkpoint"):
+        content = {path.name: hash_file(path) for path in files if path.is_file()}
 
     def build(folder: Path, work: Path) -> None:
         _take(job, source, folder, where)
@@ -80,12 +82,14 @@ def _take(job: Job, source: Path, folder: Path, where: str) -> None:
     files = files_of(source, where)
     family = family_of(source)
     _same_task(job, family, where)
+    with _as_given(where, source, "the model"):
+        refuse_unfit(family, source, where)
     if tokenizer := job.spec["settings"].get("tokenizer"):
         with _as_given(where, source, "the checkpoint"):
             family.new_head(source, folder, tokenizer, _texts(job, "from.tokenizer"), _seed(job))
         say(f"{where}: a new head for {read_json(folder / 'config.json')['vocab_size']} tokens of the training texts")
         return
-    names = {name for path in files if path.suffix == ".safetensors" for name in names_in(path)}
+    names = {name for path in files if path.suffix == ".safetensors" for name in header(path, where)}
     if family.objective == "ctc" and family.tokenizer and not has_head(names):
         raise ConsommeError(
             f"{where}: an encoder without a head, as pretraining leaves it; from: {{..., tokenizer: {{type: {family.tokenizer_kind}}}}} "

@@ -4,7 +4,6 @@ Every error names both models and shows up to three differences."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -88,6 +87,7 @@ PREPROCESSING = (
 )
 SHOWN = 3
 COMPARED = 1 << 16  # elements compared at once
+READ = 1 << 20  # elements looked at at once
 COUNTER = ".num_batches_tracked"  # of a batch norm: not a weight, and not used in evaluation
 
 
@@ -192,8 +192,8 @@ def _pieces(folder: Path) -> dict[str, int] | None:
     """Token -> id, from the JSON file that has it; None if only a binary file does."""
     for name in ("vocab.json", "tokenizer.json"):
         if (folder / name).exists():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            found = found.get("model", {}).get("vocab") if name == "tokenizer.json" else found
+            found = json_mapping(folder / name)
+            found = (found.get("model") or {}).get("vocab") if name == "tokenizer.json" else found
             if isinstance(found, list):  # of a unigram model: [token, score] by id
                 found = {piece: i for i, (piece, _) in enumerate(found)}
             return found if isinstance(found, dict) else None
@@ -204,7 +204,7 @@ def _difference(one: Path, two: Path) -> str | None:
     """How two unequal vocabulary files differ, or None if they are equivalent."""
     if one.suffix != ".json":
         return ""
-    a, b = (json.loads(p.read_text(encoding="utf-8")) for p in (one, two))
+    a, b = (json_mapping(path) for path in (one, two))
     if one.name == "tokenizer.json":  # its truncation and padding depend on its last use
         a, b = ({k: t.get(k) for k in ("model", "added_tokens", "normalizer", "pre_tokenizer")} for t in (a, b))
     if a == b:
@@ -338,30 +338,37 @@ def _refuse(
 
 def not_finite(models: Sequence[Weights]) -> ConsommeError:
     """The error if at least one of the models holds NaN or infinity. Reads all models to name the tensors."""
+    found: list[str] = []
+    spoilt = []
+    for model in models:
+        if wrong := infinite(model):
+            spoilt.append(model)
+            found += [f"{model.name}: {tensor}" for tensor in wrong]
+    others = ", ".join(m.name for m in models if m not in spoilt)
+    return ConsommeError(
+        f"NaN or infinity in the weights: {'; '.join(found[:SHOWN])}. They would spread to the mean with "
+        f"{others or 'every other model'}; leave that model out"
+    )
+
+
+def infinite(model: Weights) -> list[str]:
+    """The first few tensors of a model that hold NaN or infinity, as "tensor (so many of all its elements)"."""
     import numpy as np
 
-    from consomme.weights.tensors import to_float32
+    from consomme.weights.tensors import finite, plain
 
     found = []
-    for model in models:
-        for tensor in sorted(model.slots):
-            dtype = model.slots[tensor].dtype
-            values = model.read(tensor) if dtype in FLOATS else None
-            if values is None:
-                continue
-            if dtype != "F64":
-                values = to_float32(values, dtype)
-            wrong = int((~np.isfinite(values)).sum())
-            if wrong:
-                found.append(f"{model.name}: {tensor} ({wrong} of {len(values)})")
-            if len(found) == SHOWN:
-                break
-    shown = "; ".join(found[:SHOWN])
-    others = ", ".join(m.name for m in models if not any(f.startswith(f"{m.name}: ") for f in found))
-    return ConsommeError(
-        f"NaN or infinity in the weights: {shown}. They would spread to the mean with {others or 'every other model'}; "
-        f"leave that model out"
-    )
+    for tensor, slot in sorted(model.slots.items()):
+        wrong = 0
+        for span in spans(0, slot.elements if slot.dtype in FLOATS else 0, READ):
+            values = model.read(tensor, *span)
+            if not finite(values, slot.dtype):
+                wrong += int((~np.isfinite(plain(values, slot.dtype).astype(np.float64))).sum())
+        if wrong:
+            found.append(f"{tensor} ({wrong} of {slot.elements})")
+        if len(found) == SHOWN:
+            break
+    return found
 
 
 def too_large(tensor: str, dtype: str) -> ConsommeError:

@@ -17,6 +17,7 @@ import numpy as np
 from consomme.common.errors import ConsommeError
 from consomme.common.files import link_tree, write_json
 from consomme.common.model_files import HISTORY, ZEROED, copy_inherited
+from consomme.common.tensor_files import SINGLE
 from consomme.weights import tensors
 from consomme.weights.compatibility import check, config, copies, not_finite, too_large
 from consomme.weights.tensors import FLOATS, Weights
@@ -48,7 +49,7 @@ def write_mean(
     Raises ConsommeError, which names the models and tensors, if the models are incompatible."""
     _write(folder, parents, lambda models: Mixture(models, coefficients, divisor))
     zeroed_copies = {name: path / ZEROED for name, path in parents.items()}
-    if zeroed and all((path / tensors.SINGLE).exists() for path in zeroed_copies.values()):
+    if zeroed and all((path / SINGLE).exists() for path in zeroed_copies.values()):
         (folder / ZEROED).mkdir()  # the mean of the copies is the copy of the mean
         write_mean(folder / ZEROED, zeroed_copies, coefficients, divisor, zeroed=False)
 
@@ -72,7 +73,7 @@ def _write(folder: Path, parents: Mapping[str, Path], mixture: Callable[[Sequenc
         check(models)
         plan = mixture(models)
         copy_inherited(models[0].folder, folder)
-        with open(folder / tensors.SINGLE, "wb") as stream:
+        with open(folder / SINGLE, "wb") as stream:
             tensors.write(stream, plan.layout, plan.pieces)
         _match_precision(folder, plan)
         return plan

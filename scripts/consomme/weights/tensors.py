@@ -12,7 +12,6 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO
@@ -21,6 +20,7 @@ import numpy as np
 from ml_dtypes import bfloat16
 
 from consomme.common.errors import ConsommeError
+from consomme.common.tensor_files import INDEX, SINGLE, Slot, header, indexed, unreadable, weight_files
 
 # safetensors' names; bfloat16 values are stored as their bits
 DTYPES = {
@@ -42,28 +42,8 @@ FLOATS = ("F64", "F32", "F16", "BF16")
 # the largest magnitude that rounds to a finite value: half a step above the largest of the dtype
 LARGEST = {"F16": 65519.99, "BF16": 3.3961775e38, "F32": 3.4028235677973357e38, "F64": float("inf")}
 INFINITY = {"F16": 0x7C00, "BF16": 0x7F80}  # its bits, where an element has sixteen
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth", "pytorch_model.pt")
-_HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
-POINTER = b"version https://git-lfs"  # how a file begins that stands for one that git-lfs did not fetch
 
 Pieces = Callable[[str], Iterator[np.ndarray]]  # a tensor's name -> its stored elements, in order
-
-
-@dataclass(frozen=True)
-class Slot:
-    """The position of a tensor in a file."""
-
-    file: Path
-    dtype: str  # safetensors' name
-    shape: tuple[int, ...]  # in elements, row-major
-    begin: int  # first byte in the file
-    end: int  # byte after the last
-
-    @property
-    def elements(self) -> int:
-        return math.prod(self.shape)
 
 
 class Weights:
@@ -78,39 +58,17 @@ class Weights:
         self._files: dict[Path, int] = {}
         self._opening = Lock()
         self.slots: dict[str, Slot] = {}
-        for path in self._paths():
+        files = weight_files(self.folder, self.name)
+        for path in files:
             for tensor, slot in header(path, self.name).items():
                 if tensor in self.slots:
                     raise ConsommeError(f"{self.name}: tensor {tensor} is in two shards: {path.name} and another")
                 self.slots[tensor] = slot
-        lost = sorted(set(self._indexed()) - set(self.slots))
+        lost = set() if files == [self.folder / SINGLE] else indexed(self.folder, self.name).keys() - self.slots.keys()
         if lost:
-            raise ConsommeError(f"{self.name}: {INDEX} names tensors that no shard holds: {', '.join(lost[:3])}")
-
-    def _indexed(self) -> dict[str, str]:
-        """Tensor -> its shard; empty if the weights are in one file."""
-        if (self.folder / SINGLE).exists():
-            return {}
-        return json.loads((self.folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
-
-    def _paths(self) -> list[Path]:
-        if not self.folder.is_dir():
-            raise ConsommeError(f"{self.name}: no such folder: {self.folder}")
-        if (self.folder / SINGLE).exists():
-            return [self.folder / SINGLE]
-        if (self.folder / INDEX).exists():
-            shards = sorted(set(self._indexed().values()))
-            missing = [s for s in shards if not (self.folder / s).exists()]
-            if missing:
-                raise ConsommeError(f"{self.name}: {INDEX} names files that are not there: {', '.join(missing[:3])}")
-            return [self.folder / s for s in shards]
-        pickles = [p for p in PICKLES if (self.folder / p).exists()]
-        if pickles:
             raise ConsommeError(
-                f"{self.name}: only {pickles[0]} is there, a pickle, which may run code when opened and is never opened "
-                f"here. Save the model as safetensors first: from_pretrained(...).save_pretrained(FOLDER)"
+                f"{self.name}: {INDEX} names tensors that no shard holds: {', '.join(sorted(lost)[:3])}"
             )
-        raise ConsommeError(f"{self.name}: neither {SINGLE} nor {INDEX} in {self.folder}: not a model folder")
 
     def read(self, tensor: str, begin: int = 0, end: int | None = None) -> np.ndarray:
         """Elements begin..end of the flattened tensor, in the stored dtype (bfloat16 as its bits)."""
@@ -120,7 +78,10 @@ class Weights:
         view = buffer.data.cast("B") if len(buffer) else memoryview(b"")
         at, done = slot.begin + begin * buffer.itemsize, 0
         while done < len(view):
-            got = os.preadv(self._file(slot.file), [view[done:]], at + done)
+            try:
+                got = os.preadv(self._file(slot.file), [view[done:]], at + done)
+            except OSError as error:
+                raise unreadable(slot.file, self.name, error) from error
             if got == 0:
                 raise ConsommeError(f"{self.name}: {slot.file.name} ended while {tensor} was read: truncated")
             done += got
@@ -146,60 +107,6 @@ class Weights:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def header(path: Path, name: str) -> dict[str, Slot]:
-    """The tensors of one safetensors file; every position is checked against the file's length. ConsommeError that begins
-    with `name` for a file that is damaged, or that git-lfs did not fetch."""
-
-    def damaged(why: str) -> ConsommeError:
-        return ConsommeError(f"{name}: {path.name} is damaged or truncated: {why}. Fetch or write it again")
-
-    refuse_pointer(path, name)
-    size = path.stat().st_size
-    with open(path, "rb") as stream:
-        first = stream.read(8)
-        if len(first) < 8:
-            raise damaged(f"{size} bytes, too short for a header")
-        (length,) = struct.unpack("<Q", first)
-        if length > _HEADER_LIMIT or 8 + length > size:
-            raise damaged(f"its header should take {length} bytes, the file has {size}")
-        try:
-            entries: dict[str, Any] = json.loads(stream.read(length))
-        except (ValueError, RecursionError) as error:
-            raise damaged(f"its header is not JSON ({error})") from None
-    if not isinstance(entries, dict):
-        raise damaged("its header is not a mapping")
-    entries.pop("__metadata__", None)
-    start, slots, last = 8 + length, {}, 0
-    for tensor, entry in entries.items():
-        try:
-            kind, shape, (begin, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        except (KeyError, TypeError, ValueError):
-            raise damaged(f"{tensor} lacks dtype, shape or data_offsets") from None
-        if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-            raise damaged(f"{tensor} has shape {list(shape)} and data_offsets {[begin, end]}")
-        if not isinstance(kind, str) or kind not in DTYPES:
-            raise ConsommeError(
-                f"{name}: tensor {tensor} in {path.name} has dtype {kind}; allowed: {', '.join(DTYPES)}"
-            )
-        if end - begin != math.prod(shape) * DTYPES[kind].itemsize:
-            raise damaged(f"{tensor} has {end - begin} bytes for shape {list(shape)} of {kind}")
-        slots[tensor] = Slot(path, kind, shape, start + begin, start + end)
-        last = max(last, start + end)
-    if last > size:
-        raise damaged(f"its tensors should end at byte {last}, the file has {size}")
-    return slots
-
-
-def refuse_pointer(path: Path, name: str) -> None:
-    """ConsommeError that begins with `name` if a file is only git-lfs's pointer to it."""
-    with open(path, "rb") as stream:
-        if stream.read(len(POINTER)) == POINTER:
-            raise ConsommeError(
-                f"{name}: {path.name} is a pointer of git-lfs and not the file itself: run `git lfs install` and "
-                f"`git lfs pull` in that repository, or `hf download NAME --local-dir FOLDER`"
-            )
 
 
 def spans(begin: int, end: int, length: int) -> Iterator[tuple[int, int]]:

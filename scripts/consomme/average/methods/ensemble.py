@@ -13,7 +13,8 @@ from consomme.average.methods.base import Method, Mix
 def build(mix: Mix, folder: Path) -> dict[str, Any]:
     """Link the members' files into `folder`/members and name them in ensemble.json; other files are those of the first."""
     from consomme.common.files import link_file, write_json
-    from consomme.common.model_files import checkpoint_files, copy_inherited
+    from consomme.common.model_files import copy_inherited, inherited
+    from consomme.common.tensor_files import weight_files
     from consomme.families.ensemble import FILE
     from consomme.weights.compatibility import check_words
     from consomme.weights.tensors import Weights
@@ -24,7 +25,7 @@ def build(mix: Mix, folder: Path) -> dict[str, Any]:
     members = []
     for number, path in enumerate(mix.parents.values(), start=1):
         place = Path("members") / str(number)
-        for file in checkpoint_files(path):
+        for file in [*inherited(path), *(weights.relative_to(path) for weights in weight_files(path, str(path)))]:
             (folder / place / file).parent.mkdir(parents=True, exist_ok=True)
             link_file(path / file, folder / place / file)
         members.append(place.as_posix())
