@@ -1,14 +1,16 @@
 """A job's command line, and work that is done once."""
 
+import errno
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from consomme.common.errors import ConsommeError, nearest
+from consomme.common.errors import ConsommeError, exit_on_error, nearest
 from consomme.common.job import Job, parse
 from consomme.common.stage import build_once, main
 
@@ -206,3 +208,23 @@ def test_a_users_error_has_no_traceback(capsys):
 def test_the_nearest_word():
     assert nearest("gredy", ["greedy", "uniform"]) == " (did you mean 'greedy'?)"
     assert nearest("xyz", ["greedy", "uniform"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "results/x: No space left on device: make room"),
+        (errno.EROFS, "results/x: Read-only file system: it has to be mounted for writing"),
+        (errno.EIO, "results/x: Input/output error: it can't be read or written; check the disk"),
+    ],
+)
+def test_a_disk_that_fails_is_an_error_of_one_line(capsys, number, words):
+    with pytest.raises(SystemExit) as stop, exit_on_error():
+        raise OSError(number, os.strerror(number), "results/x")
+    (told,) = capsys.readouterr().err.splitlines()
+    assert stop.value.code == 2 and told.startswith(f"error: {words}")
+
+
+def test_other_errors_of_the_system_are_ours():
+    with pytest.raises(FileNotFoundError), exit_on_error():
+        raise FileNotFoundError(errno.ENOENT, "no such file", "x")

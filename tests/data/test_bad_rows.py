@@ -61,6 +61,14 @@ def test_what_is_listed_can_be_printed(tmp_path, prepare, out):
     assert (out() / "skipped.tsv").read_text().splitlines()[1].startswith("\\x1b[2J\tno text\t")
 
 
+def test_no_id_is_a_formula_in_the_list_and_all_are_exact_in_the_rows(tmp_path, prepare, out):
+    formula = "=HYPERLINK(1)"
+    bad, good = ({"source": s, "target": "b", "id": f"{formula}{n}"} for n, s in enumerate(["", "a"]))
+    rows = prepare(records(tmp_path, bad, good), "nmt")
+    assert (out() / "skipped.tsv").read_text().splitlines()[1].startswith(f"'{formula}0\tno text\t")
+    assert rows.ids[-1] == f"{formula}1"
+
+
 # -- audio -------------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,24 @@ from consomme.results.frames import frame, number, plain, read, typed, write
 from consomme.results.searches import searches
 
 PAGE = Path(__file__).parents[2] / "docs/results-in-pandas.md"
-ODD = ["nan", "null", "NA", "None", "<NA>", "inf", "1e5", "007", 'with "quotes"', "naïve", ""]
+ODD = [
+    "=1+1",
+    "'=1",
+    "-a",
+    "@b",
+    "-5",
+    "nan",
+    "null",
+    "NA",
+    "None",
+    "<NA>",
+    "inf",
+    "1e5",
+    "007",
+    'with "quotes"',
+    "naïve",
+    "",
+]
 
 
 def score(model="base", **values):
@@ -46,6 +63,12 @@ def test_names_that_look_like_no_value_stay_names(tmp_path, name):
     run = dict.fromkeys(RUNS.names, name) | {"optim": name}
     write(tmp_path / "runs.tsv", typed(pd.DataFrame([run]), RUNS))
     assert read(tmp_path / "runs.tsv", RUNS).iloc[0].to_dict() == run
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(tmp_path):
+    write(tmp_path / "scores.tsv", frame(SCORES, [score("=1+1", set="-5", path="@x", value=-1.5)]))
+    cells = (tmp_path / "scores.tsv").read_text().splitlines()[1].split("\t")
+    assert {"'=1+1", "-5", "'@x", "-1.5000"} <= set(cells) and "=1+1" not in cells
 
 
 def test_tabs_and_lines_in_a_name_do_not_break_the_table(tmp_path):

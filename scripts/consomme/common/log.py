@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+from consomme.common.shown import visible
+
 _begun = time.monotonic()
 _who = ""
 _silent = False
@@ -20,7 +22,8 @@ def begin() -> None:
 def say(line: str) -> None:
     """Write one log line: the seconds since the job began, the job's label, the message."""
     if not _silent:
-        print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{line}", file=sys.stderr, flush=True)
+        shown = visible(line, keep="\n\t")
+        print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{shown}", file=sys.stderr, flush=True)
 
 
 def silence() -> None:

@@ -22,6 +22,7 @@ from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import whole_file, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.shown import to_cell, visible
 from consomme.common.stage import build_once
 from consomme.data import audio
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
@@ -31,7 +32,7 @@ from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
 from consomme.data.sources import Raw, source_named
 from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
-from consomme.data.text import compared, half_characters, nfc, visible
+from consomme.data.text import compared, half_characters, nfc
 
 DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
@@ -93,11 +94,11 @@ class Skipped:
         return dict(collections.Counter(reason for _, reason, _ in self.rows).most_common())
 
     def write(self, path: Path) -> None:
-        """Write skipped.tsv."""
+        """Write skipped.tsv, which people open in spreadsheets and no tool reads back."""
         with whole_file(path) as stream:
             stream.write("id\treason\tdetail\n")
             for row in self.rows:
-                stream.write("\t".join(" ".join(str(cell).split()) for cell in row) + "\n")
+                stream.write("\t".join(to_cell(" ".join(str(cell).split())) for cell in row) + "\n")
 
     def check(self, name: str, read: int, allowed: float) -> None:
         """Raise ConsommeError where more than the share `allowed` of the `read` rows was bad."""

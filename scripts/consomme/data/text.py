@@ -20,11 +20,6 @@ def half_characters(text: str) -> bool:
     return not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def visible(text: str) -> str:
-    """The text with control characters and lone surrogates spelt out, such as \\x1b: fit for a terminal and a file."""
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
-
-
 def clean(text: str) -> str:
     """Unicode NFC, every run of white space and control characters one space, none at the ends, no BREAKS."""
     text = nfc(text.translate(BREAKS))

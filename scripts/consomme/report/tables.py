@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import write_text
+from consomme.common.shown import to_cell
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,10 @@ def tables(shown: Mapping[str, Any]) -> dict[str, Tabular]:
 
 
 def as_csv(table: Tabular) -> str:
-    """Comma-separated text with plain minus signs and spaces."""
+    """Comma-separated text with plain minus signs and spaces, without formulas."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([_plain(cell) for cell in row] for row in (table.columns, *table.rows))
+    writer.writerows([to_cell(_plain(cell)) for cell in row] for row in (table.columns, *table.rows))
     return stream.getvalue()
 
 

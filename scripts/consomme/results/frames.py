@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from consomme.common.files import write_text
+from consomme.common.shown import from_cell, to_cell
 from consomme.results.columns import TEXT, Table
 
 
@@ -40,15 +41,18 @@ def read(path: Path | str, table: Table) -> pd.DataFrame:
     )
     numbers = [name for name in found.columns if table.columns.get(name, (TEXT,))[0] != TEXT]
     found[numbers] = found[numbers].apply(pd.to_numeric)
+    texts = [name for name in found.columns if name not in numbers]
+    found[texts] = found[texts].map(from_cell)
     return typed(found, table)
 
 
 def write(path: Path, found: pd.DataFrame) -> None:
-    """Write a frame as tab-separated text: four decimals, missing numbers empty."""
+    """Write a frame as tab-separated text: four decimals, missing numbers empty, text that is no formula of a spreadsheet."""
 
     def cell(value: Any) -> str:
-        text = number(value) if isinstance(value, float) or value is None or value is pd.NA else str(value)
-        return text.replace("\t", " ").replace("\n", " ")
+        if isinstance(value, float) or value is None or value is pd.NA:
+            return number(value)
+        return to_cell(str(value).replace("\t", " ").replace("\n", " "))
 
     rows = [list(found.columns), *found.itertuples(index=False)]
     write_text(path, "".join("\t".join(map(cell, row)) + "\n" for row in rows))

@@ -32,8 +32,11 @@ function csv(table) {
   const rows = [...table.rows].filter(row => !row.hidden);
   const small = [...table.rows[0].cells].map((_, column) => rows.some(row => row.cells[column] && smallText(row.cells[column])));
   const cells = row => [...row.cells].flatMap((cell, column) => [mainText(cell), ...(small[column] ? [smallText(cell) || (cell.tagName === "TH" ? mainText(cell) + " (2)" : "")] : [])]);
+  const plain = text => text.replaceAll("−", "-").replaceAll("\u00a0", " ");
+  // an apostrophe before what a spreadsheet would take for a formula, as in the tables beside the page
+  const inert = text => /^'*[=+\-@＝＋－＠]/.test(text) && !/^'*[-+][\d\s.,;:%()[\]/±–+-]*$/.test(text) ? "'" + text : text;
   const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  return rows.map(row => cells(row).map(text => quoted(text.replaceAll("−", "-").replaceAll("\u00a0", " "))).join(",") + "\n").join("");
+  return rows.map(row => cells(row).map(text => quoted(inert(plain(text)))).join(",") + "\n").join("");
 }
 
 function save(name, text) {
