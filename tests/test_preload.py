@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from consomme import preload
 from consomme.preload import DEVICES, MODULES, OWNER
 
 PROBE = """
@@ -185,3 +187,26 @@ def test_where_no_server_can_be_the_job_runs_by_itself(place, start, tmp_path):
     deep.mkdir()
     assert ended(start("tell", TMPDIR=str(deep)))[:2] == (0, "out\n")
     assert json.loads((place / "tell").read_text())["torch"] is False
+
+
+def test_the_socket_is_the_users_alone(place, start, tmp_path):
+    assert ended(start("tell", TMPDIR=str(tmp_path)))[0] == 0
+    (folder,) = tmp_path.glob("consomme-*")
+    modes = [stat.S_IMODE(path.lstat().st_mode) for path in (folder, folder / "socket")]
+    assert modes == [0o700, 0o600] and json.loads((place / "tell").read_text())["torch"]
+
+
+@pytest.mark.parametrize("found", ["open", "link"])
+def test_a_folder_that_is_not_the_users_alone_is_not_used(tmp_path, monkeypatch, found):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    folder = preload._place("1")
+    folder.rmdir()
+    if found == "open":
+        folder.mkdir()
+        folder.chmod(0o755)
+    else:
+        (tmp_path / "private").mkdir(mode=0o700)
+        folder.symlink_to(tmp_path / "private")
+    with pytest.raises(OSError, match="open to others"):
+        preload._place("1")

@@ -29,6 +29,7 @@ import selectors
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -110,7 +111,8 @@ def _place(owner: str) -> Path:
     name = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
     folder = Path(tempfile.gettempdir()) / f"consomme-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+    found = folder.lstat()  # others may write into the folder of temporary files: a link there is theirs
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{folder} is open to others")
     return folder
 
@@ -152,6 +154,7 @@ def serve(folder: Path, owner: int) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         (folder / "socket").unlink(missing_ok=True)
         listener.bind(str(folder / "socket"))
+        (folder / "socket").chmod(0o600)
         listener.listen(128)
         try:
             alive = os.pidfd_open(owner)

@@ -126,3 +126,14 @@ def test_linking_again_leaves_nothing_behind(tmp_path):
     link_tree(source, target)
     link_tree(source, target)
     assert [p.name for p in target.iterdir()] == ["a"]
+
+
+def test_linking_removes_what_a_killed_process_left_of_the_same_files(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    target.mkdir()
+    (source / "a[1].json").write_text("x")
+    for name in (".a[1].json.12345", ".a[1].json.kept", ".b.12345"):
+        (target / name).write_text("half")
+    link_tree(source, target)
+    assert sorted(p.name for p in target.iterdir()) == [".a[1].json.kept", ".b.12345", "a[1].json"]

@@ -146,6 +146,7 @@ def test_the_table_and_the_page_say_the_same(plan):
     result = CliRunner().invoke(app, ["status", "tiny.yaml", "--html", "status.html"])
     assert result.exit_code == 0
     page = Path("status.html").read_text()
+    assert "default-src 'none'; style-src" in page
     assert 'http-equiv="refresh"' in page and "<script" not in page and "src=" not in page
     shown = re.sub(r"<[^>]*>", "", page)
     for text in (result.output, shown):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -66,8 +67,14 @@ def whole_folder(path: Path | str, read_only: bool = False) -> Generator[Path]:
 
 
 def left_over(path: Path) -> list[Path]:
-    """The unfinished folders beside `path` that a killed `whole_folder` left. One that is being filled is among them."""
-    return sorted(path.parent.glob(f".{path.name}.*"))
+    """The unfinished files and folders beside `path` that killed processes left. One that is being filled is among them."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*"))
+
+
+def remove_left_over(path: Path) -> None:
+    """Remove them. Only for who holds the lock of `path`."""
+    for found in left_over(path):
+        shutil.rmtree(found)
 
 
 def write_text(path: Path | str, text: str) -> None:
@@ -107,15 +114,18 @@ def link_file(source: Path, target: Path) -> None:
 def link_tree(source: Path, target: Path) -> None:
     """Put the files of `source` into `target`: hard links if the file system has them, else copies.
 
-    Files of the same name in `target` are replaced one by one, each atomically, the marker last."""
+    Files of the same name in `target` are replaced one by one, each atomically, the marker last. What a killed process left
+    of them goes."""
     for path in sorted(source.rglob("*"), key=lambda p: (p.name in MARKERS, p)):
         goal = target / path.relative_to(source)
         if path.is_dir():
             goal.mkdir(parents=True, exist_ok=True)
             continue
         goal.parent.mkdir(parents=True, exist_ok=True)
+        for unfinished in left_over(goal):
+            if unfinished.suffix[1:].isdigit():
+                unfinished.unlink(missing_ok=True)
         temporary = goal.with_name(f".{goal.name}.{os.getpid()}")
-        temporary.unlink(missing_ok=True)
         link_file(path, temporary)
         os.replace(temporary, goal)
         # renaming a hard link onto another link of the same file does nothing and leaves both

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from filelock import FileLock
 from consomme.common import content
 from consomme.common.digest import canonical, digest
 from consomme.common.errors import ConsommeError, exit_on_error
-from consomme.common.files import left_over, link_tree, whole_folder
+from consomme.common.files import link_tree, remove_left_over, whole_folder
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
 from consomme.preload import hand_over
@@ -35,8 +34,7 @@ def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
         with _alone(place):
             built = not _whole(finished, job.cache)
             if built:
-                for folder in left_over(finished):
-                    shutil.rmtree(folder)
+                remove_left_over(finished)
                 (place / "key.json").write_text(canonical(key) + "\n", encoding="utf-8")
                 work = place / "work"
                 work.mkdir(exist_ok=True)

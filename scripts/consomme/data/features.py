@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable
-from consomme.common.files import read_json, whole_folder, write_json
+from consomme.common.files import read_json, remove_left_over, whole_folder, write_json
 from consomme.common.log import say
 from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
@@ -101,6 +101,7 @@ def _store(
     place.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{place}.lock"):
         if not place.exists():
+            remove_left_over(place)
             with whole_folder(place) as folder:
                 _fill(folder, family, processor, Rows([corpus]), languages)
             say(f"features of '{corpus.name}' for {family.name}: {corpus.table.num_rows} rows in {place}")

@@ -23,6 +23,7 @@ FOLDED = (WAITING, DONE)  # states in which jobs of one node are one row, except
 WIDE = 160  # columns of the page, and of a table that is written to a file or a pipe
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="UTF-8"><meta http-equiv="refresh" content="{seconds}">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title><style>{{stylesheet}} body {{{{color: {{foreground}}; background: {{background}}; margin: 2em}}}}
 pre {{{{font-family: Menlo, Consolas, "DejaVu Sans Mono", monospace; line-height: 1.3}}}}</style></head>
 <body><pre><code>{{code}}</code></pre></body></html>
