@@ -291,13 +291,21 @@ def test_links_to_folders_are_not_followed(good, mine, tmp_path):
         assert not list(made.rglob("key.json")) and not (made / "again").exists()
 
 
-def test_the_links_of_the_hubs_cache_are_its_files(good, tmp_path):
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_links_of_the_hubs_cache_are_its_files(good, tmp_path, shared):
     place = tmp_path / "models--someone--marian"
     snapshot = place / "snapshots" / "0123abc"
     snapshot.mkdir(parents=True)
     (place / "blobs").mkdir()
     for number, path in enumerate(sorted(good.iterdir())):
-        shutil.copyfile(path, place / "blobs" / f"{number:040x}")
+        blob = place / "blobs" / f"{number:040x}"
+        if shared:  # by all repositories of the cache, as in huggingface_hub 2
+            store = tmp_path / "blobs" / "0a" / f"0a{number:062x}"
+            store.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, store)
+            blob.symlink_to(f"../../blobs/0a/{store.name}")
+        else:
+            shutil.copyfile(path, blob)
         (snapshot / path.name).symlink_to(f"../../blobs/{number:040x}")
     (tmp_path / "linked").symlink_to(snapshot)
     for source in (snapshot, tmp_path / "linked"):

@@ -103,9 +103,12 @@ def copy_inherited(donor: Path, folder: Path) -> None:
 
 def refuse_links_out(folder: Path, paths: Iterable[Path], name: str) -> None:
     """ConsommeError that begins with `name` if one of the files of a checkpoint is a link to a file outside of its folder,
-    which may be a secret of whoever uses it. In the hub's cache the files of snapshots/COMMIT are links to blobs/."""
+    which may be a secret of whoever uses it. In the hub's cache the files of REPOSITORY/snapshots/COMMIT are links to
+    REPOSITORY/blobs, and these may be links to blobs/, which all repositories share."""
     home = folder.resolve()
-    allowed = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
+    allowed = [home]
+    if home.parent.name == "snapshots" and (repository := home.parent.parent).name.startswith("models--"):
+        allowed += [repository / "blobs", repository.parent / "blobs"]
     for path in paths:
         if not any(path.resolve().is_relative_to(place) for place in allowed):
             raise ConsommeError(
