@@ -72,6 +72,14 @@ def test_nothing_is_left_by_a_failure(rows, tmp_path):
     assert not [p for p in (tmp_path / "cache" / "features").iterdir() if p.is_dir()]
 
 
+def test_what_a_killed_job_left_goes_with_the_next(rows, tmp_path):
+    features_of(Frames(), PROCESSOR, rows, tmp_path / "cache", "key")
+    (place,) = (p for p in (tmp_path / "cache" / "features").iterdir() if p.is_dir())
+    left = place.rename(place.with_name(f".{place.name}.0123456789ab"))
+    assert len(features_of(Frames(), PROCESSOR, rows, tmp_path / "cache", "key")) == 6
+    assert place.is_dir() and not left.exists()
+
+
 def test_token_ids(tmp_path, prepare):
     (tmp_path / "p.en").write_text("ab\nc\n")
     (tmp_path / "p.fr").write_text("x\ny\n")
