@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from consomme.plan import leaks
 from consomme.plan.corpora import Corpora
 from consomme.plan.items import Prepared
 from consomme.plan.problems import among, fail
@@ -64,11 +65,25 @@ class ExperimentData:
         """The development sets. ConfigurationError if one shares a corpus with a test set."""
         sets = self._sets(data, "dev")
         for name, corpora in sets.items():
-            for corpus in corpora:
-                if corpus in self.reported:
-                    where = f"{self._path}.data.dev.{name}"
-                    fail(where, f"'{corpus}' is in the test set '{self.reported[corpus]}' too; dev sets choose")
+            for corpus in corpora.values():
+                where = f"{self._path}.data.dev.{name}"
+                if corpus.name in self.reported:
+                    fail(
+                        where, f"'{corpus.name}' is in the test set '{self.reported[corpus.name]}' too; dev sets choose"
+                    )
+                self.refuse_alias(corpus, where)
         return sets
+
+    def refuse_alias(self, corpus: Prepared, path: str) -> None:
+        """ConfigurationError if the corpus is known to have rows of a test set, under another name."""
+        tests = [c for s in self.test.values() for c in s.values()]
+        if (test := leaks.shared(corpus, tests)) is not None and test.name != corpus.name:
+            files = ", ".join(map(str, leaks.tables(corpus))) or "the same source"
+            fail(
+                path,
+                f"'{corpus.name}' has rows of '{test.name}', which is in the test set '{self.reported[test.name]}': both read {files}. "
+                f"Test sets only report; without: [{test.name}] leaves these rows out, and so does a `where` that parts the two",
+            )
 
     def training(
         self, data: Data, path: str, missing: str | None = None
@@ -82,6 +97,7 @@ class ExperimentData:
             corpus = self.trained_on(self._fill(name, path), path, missing)
             if corpus.name in self.reported:
                 fail(path, f"'{corpus.name}' is a test set; test sets only report")
+            self.refuse_alias(corpus, path)
             found[corpus.name] = corpus
             weights[corpus.name] = weight
         return weights, found

@@ -84,13 +84,14 @@ class RelabelledCorpus(Prepared):
         )
 
     @cached_property
-    def behind(self) -> frozenset[str]:
-        """The names of all corpora that its rows or labels come from: the relabelled corpus, and those that the models
+    def behind(self) -> dict[str, Prepared]:
+        """Name -> corpus, of all corpora that its rows or labels come from: the relabelled corpus, and those that the models
         and their ancestors were trained or chosen on."""
-        names = set(_behind(self.origin)) if self.origin else set()
+        found = _behind(self.origin) if self.origin else {}
         for model in ancestors(self.models):
-            names.update(*map(_behind, model.corpora.values()))
-        return frozenset(names)
+            for corpus in model.corpora.values():
+                found |= _behind(corpus)
+        return found
 
     @property
     def named(self) -> bool:
@@ -106,8 +107,8 @@ class RelabelledCorpus(Prepared):
         return [self.spoken[0 if self.settings["side"] == "source" else -1]] if self.spoken else []
 
 
-def _behind(corpus: Prepared) -> set[str]:
-    return {corpus.name, *(corpus.behind if isinstance(corpus, RelabelledCorpus) else ())}
+def _behind(corpus: Prepared) -> dict[str, Prepared]:
+    return {corpus.name: corpus, **(corpus.behind if isinstance(corpus, RelabelledCorpus) else {})}
 
 
 def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
@@ -154,12 +155,14 @@ def corpus(graph: Graph, name: str, settings: Relabelled) -> Prepared:
             fail(
                 f"{path}.decoding.num_beams", f"{decoding['num_beams']} given; '{model.family}' decodes greedily, so 1"
             )
-    if tests := sorted(made.behind & set(graph.data.reported)):
+    if tests := sorted(made.behind.keys() & graph.data.reported.keys()):
         fail(
             f"{path}.by",
             f"{', '.join(m.name for m in models)} learnt from '{tests[0]}' or was chosen on it, and that is the test set "
             f"'{graph.data.reported[tests[0]]}' of {graph.name}; test sets only report",
         )
+    for learnt in made.behind.values():
+        graph.data.refuse_alias(learnt, f"{path}.by")
     return made
 
 
@@ -184,6 +187,7 @@ def _refuse_tests(graph: Graph, origin: Prepared, path: str) -> None:
             path,
             f"'{origin.name}' is in the test set '{graph.data.reported[origin.name]}' of {graph.name}; test sets only report",
         )
+    graph.data.refuse_alias(origin, path)
 
 
 def _models(graph: Graph, settings: Relabelled, path: str) -> tuple[Graph, list[Model]]:
