@@ -42,6 +42,7 @@ def world(tmp_path, monkeypatch, small):
         return small.marian()
 
     monkeypatch.setattr(stage, "rows_of", rows_of)
+    monkeypatch.setattr(stage, "refuse_twins", lambda dev, test: None)  # `both` is, on purpose
     monkeypatch.setattr(consomme.families, "load", load)
     monkeypatch.setattr(
         stage.Evaluator,

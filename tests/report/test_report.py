@@ -376,9 +376,10 @@ def test_what_models_say_is_text_even_where_it_looks_like_no_value(build_tree):
 
 def test_overlap_of_test_with_training_is_counted(written):
     outcomes = Outcomes(written, Path("results/cache"))
-    rows = {row["set"]: row for row in context(outcomes, scores(outcomes), [], frame(COSTS), frame(GROUPS))["overlaps"]}
-    assert rows["medical"]["counts"]["source"] >= 1 and rows["medical"]["n"] == 120
-    assert rows["general"]["counts"]["source"] == 0
+    rows = context(outcomes, scores(outcomes), [], frame(COSTS), frame(GROUPS))["overlaps"]
+    found = {(row["set"], row["by"]): row for row in rows}
+    assert found["medical", "training"]["counts"]["source"] >= 1 and found["medical", "training"]["n"] == 120
+    assert found["general", "training"]["counts"]["source"] == found["general", "choosing"]["counts"]["source"] == 0
 
 
 def made(**change):

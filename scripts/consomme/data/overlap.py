@@ -1,37 +1,58 @@
-"""What a test set shares with training data."""
+"""What a test set shares with other data."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from consomme.common.errors import ConsommeError
 from consomme.data.prepared import Rows
 from consomme.data.text import compared
 
 
 def overlap(train: Rows, test: Rows) -> dict[str, int]:
-    """How many rows of `test` share something with any row of `train`: their audio (by hash), a source recording, the
+    """How many rows of `test` share something with any row of `train`, by kind, as `in_common` has them."""
+    return {kind: sum(found) for kind, found in in_common(train, test).items()}
+
+
+def in_common(train: Rows, test: Rows) -> dict[str, list[bool]]:
+    """Which rows of `test` share something with any row of `train`: their audio (by hash), a source recording, the
     speaker, the document, the source, the target (both compared without case and punctuation). asr has no source, nmt
     no audio; rows without a speaker or document share none."""
-    counts = {
+    found = {
         "recording": _lists(train.recordings, test.recordings),
         "speaker": _shared(train.speakers, test.speakers),
         "document": _shared(train.documents, test.documents),
         "target": _shared(map(compared, train.targets), map(compared, test.targets)),
     }
     if train.task == test.task == "asr":
-        return {"audio": _shared(train.audio_hashes, test.audio_hashes), **counts}
+        return {"audio": _shared(train.audio_hashes, test.audio_hashes), **found}
     if train.task == test.task == "nmt":
-        counts["source"] = _shared(map(compared, train.untagged), map(compared, test.sources))
-    return counts
+        found["source"] = _shared(map(compared, train.untagged), map(compared, test.sources))
+    return found
 
 
-def _shared(train: Iterable[Any], test: Iterable[Any]) -> int:
+def refuse_twins(dev: Mapping[str, Rows], test: Mapping[str, Rows]) -> None:
+    """ConsommeError where half of a development or test set, or more, is rows of the other: their audio, or source and target
+    both."""
+    for (chosen, one), (reported, other) in itertools.product(dev.items(), test.items()):
+        found = in_common(one, other)
+        same = found["audio"] if "audio" in found else map(all, zip(found["source"], found["target"], strict=True))
+        count = sum(same)
+        if count and count >= min(len(one), len(other)) / 2:
+            raise ConsommeError(
+                f"{count} of {len(other)} rows of the test set '{reported}' are in the development set '{chosen}' ({len(one)} "
+                "rows). Development sets choose and test sets only report: give them different rows, or put "
+                "without: [TEST CORPUS] on the development corpus"
+            )
+
+
+def _shared(train: Iterable[Any], test: Iterable[Any]) -> list[bool]:
     known = set(train) - {None, ""}
-    return sum(value in known for value in test)
+    return [value in known for value in test]
 
 
-def _lists(train: Sequence[Sequence[Any]], test: Sequence[Sequence[Any]]) -> int:
+def _lists(train: Sequence[Sequence[Any]], test: Sequence[Sequence[Any]]) -> list[bool]:
     known = set(itertools.chain.from_iterable(train))
-    return sum(not known.isdisjoint(values) for values in test)
+    return [not known.isdisjoint(values) for values in test]

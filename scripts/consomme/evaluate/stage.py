@@ -17,6 +17,7 @@ from consomme.common.files import hash_file, read_json, write_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import weights_hash
+from consomme.data.overlap import refuse_twins
 from consomme.evaluate.evaluator import Evaluator, Said, rows_of
 from consomme.evaluate.left_out import share
 from consomme.evaluate.metrics import counted_for
@@ -50,6 +51,7 @@ def run(job: Job) -> None:
     weights = weights_hash(model)
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
+    refuse_twins(*({name: found for (split, name), found in rows.items() if split == s} for s in ("dev", "test")))
     known = _known(state, weights, job.spec["version"])
     mark = chain.read(job.out.absolute().parent.parent.parent / chain.NAME).head
     names, decodings = {job.spec["decoding_digest"]: ""}, {job.spec["decoding_digest"]: _Lazy(job, model, rows)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
@@ -17,6 +17,7 @@ from consomme.data.sources import TABLE as SOURCES
 from consomme.evaluate.metrics import TERMS
 from consomme.formats import TABLE as FORMATS
 from consomme.plan import rungs, seals
+from consomme.plan.before import corpora_before
 from consomme.plan.graph import Graph, Graphs
 from consomme.plan.items import RESULTS, Evaluation, Model, Prepared
 from consomme.plan.landscapes import Landscape, landscapes
@@ -175,8 +176,13 @@ class Study:
             key[r]: {m.node: sorted(set(m.identity.get("train") or ())) for m in g.models if m.stage == "train"}
             for r, g in self.graphs.items()
         }
+        read = {
+            key[r]: {node: sorted(names) for node, names in _read(g.models).items()} for r, g in self.graphs.items()
+        }
         needed = {c.name: c.folder for e in self.evaluations for c in e.corpora.values()}
-        needed |= {c.name: c.folder for m in self.models if m.stage == "train" for c in m.corpora.values()}
+        needed |= {c.name: c.folder for m in self.models for c in _corpora(m)}
+        before = _before(self.models)
+        needed |= {c: folder for found in before.values() for c, (_, folder) in found.items() if folder}
         tested = [seals.tested(self.graphs.values(), self.opened, claim) for claim in self.claims]
         sealed = [claim for claim, now in zip(self.claims, tested, strict=True) if not now]
         g = self.first
@@ -195,6 +201,12 @@ class Study:
             "replicates": list(key.values()),
             "sets": sets,
             "train": train,
+            "read": read,
+            **(
+                {"before": {n: {c: content for c, (content, _) in f.items()} for n, f in before.items()}}
+                if before
+                else {}
+            ),
             "models": models,
             "landscapes": [
                 {"node": s.node, "averages": list(s.averages), "replicate": key[s.replicate], "path": s.path}
@@ -408,6 +420,30 @@ class Plan:
                 needs = f"'{name}' needs the package {extra}: {extras.command(extra)}"
                 found[f"experiments.{study.name}.decoding.engine: {needs}"] = None
         return list(found)
+
+
+def _corpora(model: Model) -> list[Prepared]:
+    """All corpora that a model's job reads."""
+    return [*model.corpora.values(), *(corpus for corpus, _ in model.statistics.values())]
+
+
+def _read(models: Iterable[Model]) -> dict[str, set[str]]:
+    """Node -> the corpora that its jobs read, of nodes that read some."""
+    found: dict[str, set[str]] = {}
+    for model in models:
+        if names := {c.name for c in _corpora(model)}:
+            found.setdefault(model.node, set()).update(names)
+    return found
+
+
+def _before(models: Iterable[Model]) -> dict[str, dict[str, tuple[str, str]]]:
+    """Starting point -> `corpora_before` of its folder, under names that no corpus of a configuration has."""
+    found = {}
+    for model in models:
+        folder = model.identity["settings"].get("folder") if model.verb == "from" else None
+        if folder and (before := corpora_before(Path(model.data_root) / folder)):
+            found[model.node] = {f"{model.node}: {name}": known for name, known in before.items()}
+    return found
 
 
 def _makes(model: Model) -> str:

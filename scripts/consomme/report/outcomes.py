@@ -74,6 +74,7 @@ class Outcomes:
     _statistics: dict[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     _units: dict[tuple[str, ...], dict[str, NDArray[np.int64]]] = field(default_factory=dict)
     _rows: dict[tuple[str, ...], Any] = field(default_factory=dict)
+    _overlaps: dict[tuple[str, tuple[str, ...]], dict[str, NDArray[np.bool_]]] = field(default_factory=dict)
     _languages: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
@@ -341,6 +342,21 @@ class Outcomes:
                 opener = Rows.open
             self._rows[names] = opener({name: Path(self.spec["corpora"][name]) for name in names})
         return self._rows[names]
+
+    def overlap(self, corpora: Iterable[str], tested: Iterable[str]) -> dict[str, int]:
+        """Kind -> how many rows of the test corpora share something with any of the other corpora, each compared once."""
+        from consomme.data.overlap import in_common
+
+        found: dict[str, NDArray[np.bool_]] = {}
+        for corpus in corpora:
+            key = corpus, tuple(tested)
+            if key not in self._overlaps:
+                self._overlaps[key] = {
+                    k: np.array(v) for k, v in in_common(self.rows([corpus]), self.rows(key[1])).items()
+                }
+            for kind, rows in self._overlaps[key].items():
+                found[kind] = found[kind] | rows if kind in found else rows
+        return {kind: int(rows.sum()) for kind, rows in found.items()}
 
     def count_all(self, metrics: Iterable[str]) -> None:
         """Count the statistics that aren't cached, in several processes if there are many."""

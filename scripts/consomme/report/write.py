@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from consomme.report.evidence.scores import scores
 from consomme.report.findings.effects import effect_of
 from consomme.report.findings.groups import groups
 from consomme.report.findings.means import by_decoding
+from consomme.report.findings.seen import of_claim, seen
 from consomme.report.links import runs, write_links
 from consomme.report.outcomes import Outcomes
 from consomme.report.page.context import context
@@ -74,5 +76,7 @@ def measured(
     table = scores(outcomes)
     say(f"scores: {len(table)} rows")
     comparisons, registered = compared(outcomes)
+    overlaps = seen(outcomes)
+    comparisons = [replace(c, seen=of_claim(outcomes, (c.model, c.against), c.set, overlaps)) for c in comparisons]
     say(f"comparisons: {sum(c.declared for c in comparisons)} declared, {len(comparisons)} in all")
     return outcomes, table, comparisons, read(spec.get("costs") or "", COSTS), registered

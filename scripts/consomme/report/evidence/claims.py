@@ -74,6 +74,8 @@ class Comparison:
     decisive: int = 0
     # the metric's exact version and options
     signature: str = ""
+    # a sentence about test rows that the models have seen, if they have
+    seen: str = ""
 
     @property
     def declared(self) -> bool:

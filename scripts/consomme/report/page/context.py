@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from consomme.common.digest import canonical
 from consomme.common.values import spell
 from consomme.report import provenance
 from consomme.report.charts import landscape as landscape_charts
@@ -35,6 +34,7 @@ from consomme.report.findings.means import (
     speeds_by_window,
 )
 from consomme.report.findings.path import on_development, on_test
+from consomme.report.findings.seen import seen
 from consomme.report.findings.series import series, words
 from consomme.report.findings.settings import chosen_settings
 from consomme.report.lineage import final_model, is_run, root, swept_nodes
@@ -368,18 +368,9 @@ def _language_tables(outcomes: Outcomes, metric: str, runs: set[str]) -> dict[st
 
 
 def _overlaps(outcomes: Outcomes) -> dict[str, Any]:
-    from consomme.data.overlap import overlap
-
-    rows: dict[str, dict[str, Any]] = {}
-    for replicate in outcomes.replicates:
-        trained = outcomes.spec.get("train", {}).get(replicate, {})
-        corpora = sorted({c for names in trained.values() for c in names})
-        for name, tested in outcomes.spec["sets"][replicate].get("test", {}).items():
-            key = canonical([name, tested, corpora])
-            if not corpora or key in rows:
-                continue
-            test = outcomes.rows(tested)
-            counts = dict(overlap(outcomes.rows(corpora), test))
-            rows[key] = {"set": name, "n": len(test), "train": ", ".join(corpora), "counts": counts}
-    kinds = list(dict.fromkeys(k for row in rows.values() for k in row["counts"]))
-    return {"overlaps": list(rows.values()), "overlap_kinds": kinds}
+    rows: list[dict[str, Any]] = [
+        {"set": s.set, "n": s.rows, "by": s.by, "train": ", ".join(s.corpora), "counts": s.counts}
+        for s in seen(outcomes)
+    ]
+    kinds = list(dict.fromkeys(k for row in rows for k in row["counts"]))
+    return {"overlaps": rows, "overlap_kinds": kinds}

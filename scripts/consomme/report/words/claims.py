@@ -99,6 +99,8 @@ def notes(c: Comparison) -> list[str]:
         found.append(
             f"Rests on few: without {few} of {c.units} that count{'s' * (c.decisive == 1)} most it would not be so."
         )
+    if c.seen:
+        found.append(c.seen)
     return found
 
 

@@ -13,6 +13,7 @@ from consomme.report.evidence.claims import Comparison
 from consomme.report.findings import speeds
 from consomme.report.findings.edges import edges
 from consomme.report.findings.means import cost_per_model, mean_scores
+from consomme.report.findings.seen import seen, seen_words
 from consomme.report.lineage import final_model, root, swept_nodes
 from consomme.report.numbers import metric_title, short
 from consomme.report.outcomes import Outcomes
@@ -82,6 +83,7 @@ def cautions(outcomes: Outcomes, claims: Sequence[Comparison]) -> list[str]:
     lines += _cut(outcomes)
     lines += odd_rows(outcomes)
     lines += failed(outcomes)
+    lines += seen_words(outcomes, seen(outcomes))
     if len(outcomes.replicates) == 1:
         lines.append(
             "One replicate: what is shown is shown for these models; other seeds may say otherwise. Three show something for the "
