@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 NAME = "trial"  # of the experiment
 WIDTH = len("checkpoint")  # of the longest step's name
-ROWS = {"train": 4, "dev": 2, "test": 2}
 SECONDS, LOUDNESS = 2.0, 0.1  # of a recording, which is noise
-PAIRS = [
-    ("the first sentence", "la première phrase"),
-    ("here is another", "en voici une autre"),
-    ("a third one", "une troisième"),
-    ("and the last", "et la dernière"),
-]
+PAIRS = {
+    "train": [
+        ("the first sentence", "la première phrase"),
+        ("here is another", "en voici une autre"),
+        ("a third one", "une troisième"),
+        ("and the last", "et la dernière"),
+    ],
+    "dev": [("good morning", "bonjour"), ("see you soon", "à bientôt")],
+    "test": [("the water is cold", "l'eau est froide"), ("thank you", "merci")],
+}
 STAGES = {"data": "consomme.data.prepare"}  # where it isn't consomme.STAGE.stage
 
 
@@ -159,23 +162,23 @@ def _format(family: Family, folder: Path) -> str:
 def _corpora(family: Family, folder: Path, languages: list[str]) -> dict[str, Any]:
     """Corpora of a few rows, written to the working directory: noise with transcripts, or sentence pairs."""
     if family.task == "nmt":
-        for split, rows in ROWS.items():
-            lines = [f"{source}\t{target}\n" for source, target in PAIRS[:rows]]
+        for split, pairs in PAIRS.items():
+            lines = [f"{source}\t{target}\n" for source, target in pairs]
             Path(f"{split}.tsv").write_text("source\ttarget\n" + "".join(lines), encoding="utf-8")
-        return {split: {"source": "manifest", "path": f"{split}.tsv"} for split in ROWS}
+        return {split: {"source": "manifest", "path": f"{split}.tsv"} for split in PAIRS}
     import numpy as np
     import soundfile
 
     rate, texts = _hearing(family, folder, languages)
     generator = np.random.default_rng(0)
-    for split, rows in ROWS.items():
+    for split, pairs in PAIRS.items():
         lines = []
-        for i in range(rows):
+        for i in range(len(pairs)):
             wave = LOUDNESS * generator.standard_normal(int(SECONDS * rate))
             soundfile.write(f"{split}-{i}.wav", wave.clip(-1, 1), rate)
             lines.append(f"{split}-{i}.wav\t{texts[i % len(texts)]}\n")
         Path(f"{split}.tsv").write_text("audio\ttext\n" + "".join(lines), encoding="utf-8")
-    return {split: {"source": "manifest", "path": f"{split}.tsv", "sampling_rate": rate} for split in ROWS}
+    return {split: {"source": "manifest", "path": f"{split}.tsv", "sampling_rate": rate} for split in PAIRS}
 
 
 def _hearing(family: Family, folder: Path, languages: list[str]) -> tuple[int, list[str]]:
@@ -183,7 +186,7 @@ def _hearing(family: Family, folder: Path, languages: list[str]) -> tuple[int, l
     the start says why."""
     from consomme.families.vocabulary import spellable
 
-    default = [source for source, _ in PAIRS]
+    default = [source for source, _ in PAIRS["train"]]
     try:
         processor = family.processor(folder, languages)
     except Exception:
@@ -226,7 +229,7 @@ def _evaluate(made: dict[str, Any]) -> str:
     _run(evaluation, evaluation.path)
     path = next(e["path"] for e in read_json(evaluation.path)["sets"] if e["split"] == "test")
     said = [json.loads(line)["hypothesis"] for line in Path(path).read_text(encoding="utf-8").split("\n") if line]
-    what = "of noise" if made["family"].task == "asr" else f"of '{PAIRS[0][0]}'"
+    what = "of noise" if made["family"].task == "asr" else f"of '{PAIRS['test'][0][0]}'"
     return f"{len(said)} test rows; its answer to the first, {what}: '{said[0][:60]}'"
 
 
