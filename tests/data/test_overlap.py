@@ -22,7 +22,7 @@ def test_rows_in_another_order_and_spelling_are_the_same(pairs):
     dev = pairs("dev", ["One.", "two", "three", "more"], ["Un!", "deux", "trois", "plus"])
     test = pairs("test", ["three", "one", "TWO"], ["trois", "un", "Deux."])
     with pytest.raises(
-        ConsommeError, match=r"3 of 3 rows of the test set 't' are in the development set 'd' \(4 rows\)"
+        ConsommeError, match=r"3 of 3 rows of the test set 't' \(test\) are in the development set 'd' \(dev; 4 rows\)"
     ):
         refuse_twins({"d": dev}, {"other": pairs("other", ["x", "y"]), "t": test})
 

@@ -15,9 +15,12 @@ from consomme.families.base import Family
 class Rows:
     """A set in memory, with what the evaluator asks of one."""
 
+    task = "nmt"
+
     def __init__(self, sources, targets, fingerprint="rows", units=None, languages=None):
         self.sources, self.targets, self.fingerprint = list(sources), list(targets), fingerprint
         self.ids = [f"row{i}" for i in range(len(self.sources))]
+        self.corpora = ["corpus"] * len(self.sources)
         self.lengths = np.array([len(s) for s in self.sources], dtype=float)
         self.units = np.arange(len(self.sources)) if units is None else np.array(units)
         self.own = languages

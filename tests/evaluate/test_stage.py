@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import consomme.families
+from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file
 from consomme.common.job import Job
 from consomme.evaluate import stage
@@ -19,18 +20,22 @@ SPEC = {
     "normaliser": "verbatim",
     "decoding": {"num_beams": 1},
     "decoding_digest": "d1",
-    "sets": {"dev": {"general": ["a"]}, "test": {"general": ["b"], "both": ["a", "b"]}},
+    "sets": {"dev": {"general": ["a"]}, "test": {"general": ["b"], "both": ["c", "b"]}},
 }
 
 
 @pytest.fixture
 def world(tmp_path, monkeypatch, small):
-    """A model folder, two corpora in memory, and the calls of the model."""
+    """A model folder, three corpora in memory, and the calls of the model."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "model"
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(b"weights")
-    corpora = {"a": (["5 6", "7", "8"], ["5 6", "x", "“é”"]), "b": (["9"], ["9"])}
+    corpora = {
+        "a": (["5 6", "7", "8"], ["5 6", "x", "“é”"]),
+        "b": (["9"], ["9"]),
+        "c": (["6", "3", "4"], ["6", "3", "4"]),
+    }
     record, loads = small.family("seq2seq"), []
 
     def rows_of(job, names):
@@ -42,7 +47,6 @@ def world(tmp_path, monkeypatch, small):
         return small.marian()
 
     monkeypatch.setattr(stage, "rows_of", rows_of)
-    monkeypatch.setattr(stage, "refuse_twins", lambda dev, test: None)  # `both` is, on purpose
     monkeypatch.setattr(consomme.families, "load", load)
     monkeypatch.setattr(
         stage.Evaluator,
@@ -63,7 +67,7 @@ def world(tmp_path, monkeypatch, small):
 def test_the_files_hold_raw_text_in_row_order(world, capsys):
     index = world()
     places = [(e["split"], e["set"], e["n"], e["corpora"]) for e in index["sets"]]
-    assert places == [("dev", "general", 3, ["a"]), ("test", "general", 1, ["b"]), ("test", "both", 4, ["a", "b"])]
+    assert places == [("dev", "general", 3, ["a"]), ("test", "general", 1, ["b"]), ("test", "both", 4, ["c", "b"])]
     path = Path(index["sets"][0]["path"])
     assert path == Path("results/hypotheses/tuned-123/dev/general@d1.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -92,7 +96,7 @@ def test_a_second_run_loads_no_model_even_without_index_and_cache(world):
 def test_only_what_is_new_is_asked(world):
     world()
     asked = len(world.calls)
-    sets = {"dev": SPEC["sets"]["dev"], "test": {**SPEC["sets"]["test"], "more": ["b", "a"]}}
+    sets = {"dev": SPEC["sets"]["dev"], "test": {**SPEC["sets"]["test"], "more": ["b", "c"]}}
     world(sets=sets)
     assert len(world.calls) == asked + 1
     world.corpora["b"] = (["9 9"], ["9"])
@@ -117,7 +121,7 @@ def test_replicates_that_ask_about_other_rows_keep_their_answers_apart(world):
     second = world(index="two", apart=True)
     said = [[Path(e["path"]).read_text(encoding="utf-8") for e in index["sets"]] for index in (first, second)]
     assert [text.count("\n") for text in said[0]] == [3, 1, 4]
-    assert [text.count("\n") for text in said[1]] == [1, 3, 4]
+    assert [text.count("\n") for text in said[1]] == [1, 3, 6]
     assert len(world.loads) == 2
     world.corpora["a"], world.corpora["b"] = world.corpora["b"], world.corpora["a"]
     assert world(index="one", apart=True) == first
@@ -168,3 +172,12 @@ def test_an_edited_file_is_decoded_again(world):
     path.write_bytes(before.replace(b"5 6", b"5 7", 1))
     index = world()
     assert path.read_bytes() == before and index["sets"][0]["content"] == hash_file(path)
+
+
+def test_a_development_set_with_rows_of_a_test_set_stops_before_any_model_is_loaded(world):
+    world.corpora["b"] = (["7", "5 6."], ["X", "5 6"])
+    with pytest.raises(
+        ConsommeError, match=r"2 of 2 rows of the test set 'general' .* are in the development set 'general'"
+    ):
+        world()
+    assert not world.loads and not Path("results").exists()

@@ -36,16 +36,28 @@ def in_common(train: Rows, test: Rows) -> dict[str, list[bool]]:
 def refuse_twins(dev: Mapping[str, Rows], test: Mapping[str, Rows]) -> None:
     """ConsommeError where half of a development or test set, or more, is rows of the other: their audio, or source and target
     both."""
-    for (chosen, one), (reported, other) in itertools.product(dev.items(), test.items()):
-        found = in_common(one, other)
-        same = found["audio"] if "audio" in found else map(all, zip(found["source"], found["target"], strict=True))
-        count = sum(same)
-        if count and count >= min(len(one), len(other)) / 2:
+    chosen = {name: _rows(rows) for name, rows in dev.items()}
+    reported = {name: _rows(rows) for name, rows in test.items()}
+    for (one, mine), (other, theirs) in itertools.product(chosen.items(), reported.items()):
+        known, tested = set(mine), set(theirs)
+        count = sum(row in known for row in theirs)
+        if count and (2 * count >= len(theirs) or 2 * sum(row in tested for row in mine) >= len(mine)):
             raise ConsommeError(
-                f"{count} of {len(other)} rows of the test set '{reported}' are in the development set '{chosen}' ({len(one)} "
-                "rows). Development sets choose and test sets only report: give them different rows, or put "
-                "without: [TEST CORPUS] on the development corpus"
+                f"{count} of {len(theirs)} rows of the test set '{other}' ({_names(test[other])}) are in the development set "
+                f"'{one}' ({_names(dev[one])}; {len(mine)} rows). Development sets choose and test sets only report: give them "
+                "different rows, or name the test set's corpora in the key `without` of the development set's"
             )
+
+
+def _rows(rows: Rows) -> Sequence[Any]:
+    """What tells a row from others, of each."""
+    if rows.task == "asr":
+        return rows.audio_hashes
+    return list(zip(map(compared, rows.sources), map(compared, rows.targets), strict=True))
+
+
+def _names(rows: Rows) -> str:
+    return ", ".join(dict.fromkeys(rows.corpora))
 
 
 def _shared(train: Iterable[Any], test: Iterable[Any]) -> list[bool]:
