@@ -59,7 +59,7 @@ def make_sources(raw: dict[str, Any], root: Path) -> None:
         if corpus["source"] == "parallel":
             path.parent.mkdir(parents=True, exist_ok=True)
             for language in {*usual, *corpus.get("languages", ())}:
-                path.with_name(f"{path.name}.{language}").write_text("one\n", encoding="utf-8")
+                path.with_name(f"{path.name}.{language}").write_text(f"{path.name}\n", encoding="utf-8")
         elif corpus["source"] == "common_voice":
             (path / "clips").mkdir(parents=True, exist_ok=True)
             (path / f"{corpus['split']}.tsv").write_text("client_id\tpath\tsentence\n", encoding="utf-8")

@@ -43,9 +43,9 @@ def nllb(folder: Path) -> None:
 
 def written(folder: Path) -> dict:
     """The files of the corpora, and the configuration: four directions by keys, two in one table by its columns."""
-    for name in ("train", "test"):
+    for name, firsts in (("train", (0, 1)), ("test", (2, 3))):
         for language, words in WORDS.items():
-            lines = [" ".join(words[i] for i in row) for row in itertools.product(range(4), repeat=2)]
+            lines = [" ".join(words[i] for i in row) for row in itertools.product(firsts, range(4))]
             (folder / f"{name}.{language}").write_text("\n".join(lines) + "\n")
     rows = [f"{WORDS[a][i]}\t{WORDS[b][i]}\t{a}\t{b}" for a, b in (("de", "fr"), ("fr", "de")) for i in range(4)]
     (folder / "both.tsv").write_text("\n".join(["source\ttarget\tfrom\tto", *rows]) + "\n")
