@@ -43,7 +43,7 @@ def choice(
     limits: name of the method that requires lose_at_most, if it does. If no set is `best`, the limited sets are also
     the objective."""
     task = graph.experiment.task
-    dev = graph.data.development(data)
+    dev = graph.data.development(data, path)
     if not dev:
         fail(f"{graph.path}.data.dev", f"{path} needs a development set to choose on")
     written = graph.data.written

@@ -34,7 +34,8 @@ class ExperimentData:
         repeat = experiment.repeat
         self._variables: dict[str, str] = dict(repeat[replicate]) if isinstance(repeat, Mapping) else {}
         self._made: dict[str, Prepared] = {}
-        self.test = self._sets(experiment.data, "test")
+        self._sound: set[Prepared] = set()  # corpora that no test set shares rows with, as far as that is known
+        self.test = self._sets(experiment.data, "test", path)
         # the corpora of the test sets: corpus -> set
         self.reported = {c.name: t for t, s in self.test.items() for c in s.values()}
         for name in experiment.units if isinstance(experiment.units, dict) else ():
@@ -42,7 +43,7 @@ class ExperimentData:
         self.sealed = list(experiment.sealed or ())
         for name in self.sealed:
             among(f"{path}.sealed", name, self.test, "test set")
-        self.dev = self.development(experiment.data)
+        self.dev = self.development(experiment.data, path)
 
     @property
     def written(self) -> list[str]:
@@ -61,12 +62,13 @@ class ExperimentData:
         given = {k: getattr(override, k) for k in override.model_fields_set} if override else {}
         return self._experiment.data.model_copy(update={k: v for k, v in given.items() if v is not None})
 
-    def development(self, data: Data) -> Sets:
-        """The development sets. ConfigurationError if one shares a corpus with a test set."""
-        sets = self._sets(data, "dev")
+    def development(self, data: Data, path: str) -> Sets:
+        """The development sets of a node at `path`. ConfigurationError if one has rows of a test set."""
+        path = self._owner(data, "dev", path)
+        sets = self._sets(data, "dev", path)
         for name, corpora in sets.items():
             for corpus in corpora.values():
-                where = f"{self._path}.data.dev.{name}"
+                where = f"{path}.data.dev.{name}"
                 if corpus.name in self.reported:
                     fail(
                         where, f"'{corpus.name}' is in the test set '{self.reported[corpus.name]}' too; dev sets choose"
@@ -76,21 +78,26 @@ class ExperimentData:
 
     def refuse_alias(self, corpus: Prepared, path: str) -> None:
         """ConfigurationError if the corpus is known to have rows of a test set, under another name."""
-        tests = [c for s in self.test.values() for c in s.values()]
-        if (test := leaks.shared(corpus, tests)) is not None and test.name != corpus.name:
-            files = ", ".join(map(str, leaks.tables(corpus))) or "the same source"
-            fail(
-                path,
-                f"'{corpus.name}' has rows of '{test.name}', which is in the test set '{self.reported[test.name]}': both read {files}. "
-                f"Test sets only report; without: [{test.name}] leaves these rows out, and so does a `where` that parts the two",
-            )
+        if corpus in self._sound:
+            return
+        for test in {c.name: c for s in self.test.values() for c in s.values()}.values():
+            if test.name != corpus.name and (common := leaks.in_common(corpus, test)):
+                fail(
+                    path,
+                    f"'{corpus.name}' has rows of '{test.name}', which is in {self._path}.data.test.{self.reported[test.name]}, "
+                    f"and test sets only report. corpora.{corpus.name} and corpora.{test.name}: {common}. Give one of them "
+                    f"other rows: another file, a `where` that parts the two, or without: [{test.name}] in "
+                    f"corpora.{corpus.name}",
+                )
+        self._sound.add(corpus)
 
     def training(
         self, data: Data, path: str, missing: str | None = None
     ) -> tuple[dict[str, float], dict[str, Prepared]]:
-        """Weights and corpora, by the corpora's filled-in names. missing: the side that a corpus may lack."""
+        """Weights and corpora of a node at `path`, by the corpora's filled-in names. missing: the side that a corpus may lack."""
         if not data.train:
-            fail(path, "training data is needed: a corpus, or {corpus: weight}")
+            fail(f"{path}.data.train", "training data is needed: a corpus, or {corpus: weight}")
+        path = f"{self._owner(data, 'train', path)}.data.train"
         weights: dict[str, float] = {}
         found: dict[str, Prepared] = {}
         for name, weight in data.train.items():
@@ -113,8 +120,12 @@ class ExperimentData:
             self._made[name] = self._corpora.add(self._make(name, settings, path))
         return self._made[name]
 
-    def _sets(self, data: Data, split: str) -> Sets:
-        path = f"{self._path}.data.{split}"
+    def _owner(self, data: Data, key: str, path: str) -> str:
+        """The path of what gave this part of a node's data: the experiment, or the node at `path`."""
+        return self._path if getattr(data, key) is getattr(self._experiment.data, key) else path
+
+    def _sets(self, data: Data, split: str, path: str) -> Sets:
+        path = f"{path}.data.{split}"
         # only test sets: what else a corpus is used for is not computed anew because a report asks for columns
         by = self._experiment.by if split == "test" else []
         return {

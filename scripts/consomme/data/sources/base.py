@@ -63,8 +63,8 @@ class Source:
     name: str = ""  # the word in configurations
     settings: type[Section] = Section  # the keys that a corpus has for it alone
     tasks: Sequence[str] = ("asr", "nmt")
-    # of a source without `files`: the settings that say which rows there are, before any filter
-    place: Sequence[str] = ("path",)
+    # those of `settings` that don't say which rows there are: two corpora that differ in these alone have the same rows
+    indifferent: Sequence[str] = ("columns",)
 
     def unfit(self, corpus: Mapping[str, Any], task: str) -> tuple[str, str] | None:
         """The key that is in the way of an experiment of this task, and why; None where the corpus can serve it."""

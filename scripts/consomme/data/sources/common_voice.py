@@ -30,6 +30,7 @@ class CommonVoice(Source):
 
     name = "common_voice"
     settings = Settings
+    indifferent = ("split",)  # its table says it
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:

@@ -40,6 +40,7 @@ class Folder(Source):
 
     name = "folder"
     settings = Settings
+    indifferent = ("texts",)
     tasks = ("asr",)
 
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:

@@ -42,7 +42,7 @@ class Generated(Source):
 
     name = "generated"
     settings = Settings
-    place = ("generator", "domain", "split", "seed")
+    indifferent = ("size",)
 
     def unfit(self, corpus: Mapping[str, Any], task: str) -> tuple[str, str] | None:
         generator, domain = corpus["generator"], corpus["domain"]

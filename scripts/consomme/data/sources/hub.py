@@ -43,7 +43,7 @@ class Hub(Source):
 
     name = "hub"
     settings = Settings
-    place = ("name", "config", "split")
+    indifferent = ("columns", "revision", "streaming")
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         return super().content(corpus, languages, data_root, cache) or [corpus["name"], corpus.get("revision")]

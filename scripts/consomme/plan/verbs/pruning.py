@@ -184,9 +184,9 @@ def texts(graph: Graph, node: PruneNode, path: str) -> dict[str, Prepared]:
     if node.vocabulary is None:
         return {}
     data = graph.data.of(None)
-    found = {c.name: c for corpora in graph.data.development(data).values() for c in corpora.values()}
+    found = {c.name: c for corpora in graph.data.development(data, path).values() for c in corpora.values()}
     if data.train:
-        _, corpora = graph.data.training(data, f"{graph.path}.data.train", "target")
+        _, corpora = graph.data.training(data, path, "target")
         found |= {name: c for name, c in corpora.items() if not c.settings.get("missing")}
     if not found:
         fail(

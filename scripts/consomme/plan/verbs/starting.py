@@ -184,7 +184,7 @@ def _drawn(
     graph: Graph, settings: dict[str, Any], node: FromNode, path: str
 ) -> tuple[dict[str, Any], dict[str, Prepared]]:
     """The identity of a model with random weights and a tokenizer made of training texts, and the corpora of the texts."""
-    _, corpora = graph.data.training(graph.data.of(node.data), f"{path}.data.train")
+    _, corpora = graph.data.training(graph.data.of(node.data), path)
     identity = {
         "task": graph.experiment.task,
         "settings": settings,

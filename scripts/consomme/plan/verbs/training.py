@@ -141,7 +141,7 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     data = graph.data.of(node.data)
     # a recogniser distilled from its teacher's outputs alone may need no transcripts, depending on its family
     alone = node.distil is not None and node.distil.weight == 1 and graph.experiment.task == "asr"
-    weights, corpora = graph.data.training(data, f"{path}.data.train", "target" if alone else None)
+    weights, corpora = graph.data.training(data, path, "target" if alone else None)
     elsewhere = {"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil", *EXECUTION}
     settings = node.model_dump(by_alias=True, exclude=elsewhere)
     execution = {key: value for key in EXECUTION if (value := getattr(node, key))}
