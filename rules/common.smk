@@ -22,9 +22,12 @@ if workflow.is_main_process:
     os.environ.setdefault("CONSOMME_PRELOAD", PRELOADED)
 elif workflow.remote_exec:
     os.environ.pop("CONSOMME_PRELOAD_FOR", None)
+    # what corpora have in stores was asked by the process that submitted this job
+    os.environ.setdefault("CONSOMME_URLS", "kept")
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
+from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of
 from consomme.plan.load import read
@@ -71,6 +74,13 @@ def without_braces(path):
 
 
 # -- corpora
+def in_words(ask, corpus):
+    try:
+        return ask(corpus.settings, corpus.languages, corpus.root)
+    except ConsommeError as error:
+        raise WorkflowError(f"corpora.{corpus.name}: {error}") from None
+
+
 def corpus_spec(wildcards):
     return plan.corpora[wildcards.corpus].spec
 
@@ -82,8 +92,9 @@ def corpus_others(wildcards):
 def corpus_files(wildcards):
     corpus = plan.corpora[wildcards.corpus]
     source = SOURCES[corpus.settings["source"]]
-    files = source.files(corpus.settings, corpus.languages, corpus.root)
-    return [without_braces(f) for f in files]
+    files = in_words(source.files, corpus)
+    # copies of what lies in stores are no inputs: others may share or remove them, and their inventory is a parameter
+    return [without_braces(f) for f in files if not remote.viewed(f)]
 
 
 def corpus_inventory(wildcards):
@@ -91,7 +102,7 @@ def corpus_inventory(wildcards):
     # and contents
     corpus = plan.corpora[wildcards.corpus]
     source = SOURCES[corpus.settings["source"]]
-    return source.inventory(corpus.settings, corpus.languages, corpus.root)
+    return in_words(source.inventory, corpus)
 
 
 # -- models

@@ -18,8 +18,8 @@ from consomme.common.provenance import versions
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DIRECT = [Requirement(line) for line in PROJECT["dependencies"]]
-# extras that the lock leaves out: trackers with a service or server of their own, and what wants a GPU
-UNPINNED = {"bitsandbytes", "mlflow", "trackio", "wandb"}
+# extras that the lock leaves out: trackers with a service or server of their own, stores in a cloud, and what wants a GPU
+UNPINNED = {"azure", "bitsandbytes", "gcs", "mlflow", "s3", "trackio", "wandb"}
 EXTRAS = [
     Requirement(line)
     for extra, lines in PROJECT["optional-dependencies"].items()

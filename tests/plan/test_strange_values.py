@@ -70,6 +70,16 @@ def test_strange_values_anywhere_are_planned_or_refused(small):
 
 
 @pytest.mark.parametrize(
+    "address", ["https://me:s3cr3t@host/a.tsv", "az://box/a.tsv?se=1&sig=s3cr3t", "s3://s3cr3t@box/a"]
+)
+def test_a_login_in_an_address_is_refused_anywhere_and_not_shown(small, address):
+    for place in every_place(small):
+        with pytest.raises(ConsommeError) as error:
+            Plan(changed(small, place, address))
+        assert "may be secret" in str(error.value) and "s3cr3t" not in str(error.value), place
+
+
+@pytest.mark.parametrize(
     "value", ["1e5000", "inf", "-.inf", "nan", math.inf, math.nan, 10**400, "1" + "0" * 400 + "/1"]
 )
 @pytest.mark.parametrize("key", ["learning_rate", "max_steps", "weight_decay", "learning_rates"])

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, Validat
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from consomme.common.addresses import without_secrets
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.table import Table
 from consomme.common.values import NAME, Text
@@ -249,6 +250,6 @@ def sections(annotation: Any) -> list[type[Section]]:
 
 
 def shown(value: Any) -> str:
-    """A value for an error message, cut to 80 characters."""
-    text = repr(value)
+    """A value for an error message, without what may be secret in addresses, cut to 80 characters."""
+    text = without_secrets(repr(value))
     return text if len(text) <= 80 else text[:77] + "..."

@@ -14,6 +14,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 
+from consomme.common.addresses import is_address, parts
+from consomme.common.errors import ConsommeError
+
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_-]*$"
 LARGEST = sys.float_info.max
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -59,12 +62,24 @@ def text(value: Any) -> Any:
 
 
 def place(value: Any) -> Any:
-    """A path that a file system can hold; suffixes such as .en.gz may follow it."""
+    """A path that a file system can hold, or the address of an object in a store; suffixes such as .en.gz may follow it."""
     if isinstance(value, str) and any(len(part.encode("utf-8", "replace")) > 240 for part in value.split("/")):
         raise ValueError("a part of this path has more than 240 bytes")
     if isinstance(value, str) and ("\0" in value or len(value) > 4000):
         raise ValueError("no path has a character 0, or more than 4000 characters")
+    if is_address(value):
+        try:
+            parts(value)
+        except ConsommeError as error:
+            raise ValueError(str(error)) from None
     return text(value)
+
+
+def local(value: Any) -> Any:
+    """A path on this machine, and no address."""
+    if is_address(value):
+        raise ValueError("a path on this machine is needed here; addresses go into the `path` of a corpus")
+    return place(value)
 
 
 def share(value: Any) -> str | list[int]:
@@ -119,6 +134,7 @@ Number = Annotated[float, BeforeValidator(number), _Spellings(("number", "string
 Integer = Annotated[int, BeforeValidator(integer), _Spellings(("integer", "number", "string"))]
 Text = Annotated[str, BeforeValidator(text), WithJsonSchema({"type": "string"})]
 Place = Annotated[str, BeforeValidator(place), WithJsonSchema({"type": "string"})]
+Local = Annotated[str, BeforeValidator(local), WithJsonSchema({"type": "string"})]
 Part = Annotated[str, BeforeValidator(part), WithJsonSchema({"type": ["number", "string"]})]
 Share = Annotated[
     str | list[int],

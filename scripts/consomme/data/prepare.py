@@ -10,7 +10,7 @@ import itertools
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,7 +24,7 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.shown import to_cell, visible
 from consomme.common.stage import build_once
-from consomme.data import audio
+from consomme.data import audio, remote
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
@@ -36,6 +36,7 @@ from consomme.data.text import compared, half_characters, nfc
 
 DEFAULT_MAX_SKIPPED = 0.01
 CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
+FETCHED = 128  # recordings of a store that are fetched at once
 FEW = 200  # rows of that kind up to which starting other processes takes longer than it saves
 
 # Reasons that the configuration asked for, and rows that are there already; every other reason means that something is
@@ -87,7 +88,7 @@ class Skipped:
 
     def add(self, row_id: str, reason: str, detail: str = "") -> None:
         """Note a row that is left out."""
-        self.rows.append((visible(row_id), reason, visible(detail)))
+        self.rows.append((visible(row_id), reason, visible(remote.with_addresses(detail))))
 
     def counts(self) -> dict[str, int]:
         """How many for each reason, most first."""
@@ -123,10 +124,12 @@ def run(job: Job) -> None:
     source = source_named(corpus["source"])
     if unfit := source.unfit(corpus, task):
         raise ConsommeError(f"corpus '{name}': {unfit[0]}: {unfit[1]}")
-    problems = source.check(corpus, languages, data_root)
+    problems = source.problems(corpus, languages, data_root)
     if problems:
         raise ConsommeError(f"corpus '{name}': " + "; ".join(problems))
     without = {label: Rows.open([folder]) for label, folder in job.labelled("without").items()}
+    with _named(name):
+        content = source.content(corpus, languages, data_root, job.cache)
     key = {
         "stage": "data",
         "version": [VERSION, job.spec.get("version")],
@@ -134,19 +137,27 @@ def run(job: Job) -> None:
         "languages": languages,
         "name": name,
         "corpus": {k: v for k, v in corpus.items() if k != "without"},
-        "content": source.content(corpus, languages, data_root, job.cache),
+        "content": content,
         "without": sorted(rows.fingerprint for rows in without.values()),
         "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
     }
 
     def build(folder: Path, work: Path) -> None:
-        try:
+        with _named(name):
             raws = source.read(corpus, task, languages, data_root)
             prepare(raws, corpus, task, name, folder, work, without, job.threads, languages)
-        except ConsommeError as error:
-            raise error if str(error).startswith("corpus '") else ConsommeError(f"corpus '{name}': {error}") from None
 
     build_once(job, key, build)
+
+
+@contextlib.contextmanager
+def _named(name: str) -> Generator[None]:
+    """Errors inside of this say which corpus it is, and have the addresses of what lies in stores."""
+    try:
+        yield
+    except ConsommeError as error:
+        said = remote.with_addresses(str(error))
+        raise ConsommeError(said if said.startswith("corpus '") else f"corpus '{name}': {said}") from None
 
 
 def prepare(
@@ -171,7 +182,7 @@ def prepare(
     drawn = Limit(None) if join else limit  # of single recordings all are needed
     segments = Segments()
     chosen = _once(_where(_counted(raws, read, there if by else None), where_of(corpus), skipped), skipped)
-    hopeful = _hopeful(segments.noted(chosen), drawn, skipped)
+    hopeful = _fetched(_hopeful(segments.noted(chosen), drawn, skipped))
     needed = drawn.most if drawn.first else None
     texts = _Others(without, source=task == "nmt")
     longest = limits(corpus)[1] or float("inf")
@@ -309,6 +320,19 @@ def _hopeful(raws: Iterable[Raw], limit: Limit, skipped: Skipped) -> Iterator[Ra
             skipped.add(raw.id, "limit")
         else:
             yield raw
+
+
+def _fetched(raws: Iterable[Raw]) -> Iterator[Raw]:
+    """The rows, with the recordings on this disk that lie in a store. Of other rows none is read ahead."""
+    waiting: list[Raw] = []
+    for raw in raws:
+        waiting.append(raw)
+        if len(waiting) == FETCHED or not remote.viewed(waiting[0].audio):
+            remote.fetch([row.audio for row in waiting if isinstance(row.audio, Path)])
+            yield from waiting
+            waiting = []
+    remote.fetch([row.audio for row in waiting if isinstance(row.audio, Path)])
+    yield from waiting
 
 
 class _Others:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from consomme.common.addresses import Secret, is_address, parts
 from consomme.common.errors import ConsommeError
 from consomme.data.sources import TABLE as SOURCES
 from consomme.plan import yaml_files
@@ -49,6 +50,7 @@ def check(raw: Mapping[str, Any]) -> Settings:
     """Check every section except the nodes. All problems are in one ConfigurationError."""
     # keys that start with a dot hold YAML anchors, as in Compose files and GitLab's
     raw = _keys_as_written({k: v for k, v in raw.items() if not str(k).startswith(".")})
+    _no_secrets(raw, "")
     whole = section(Configuration, raw, "configuration")
     problems: list[str] = []
     corpora: dict[str, Corpus | Relabelled] = {}
@@ -85,6 +87,24 @@ def _corpus(raw: Any, path: str) -> Corpus | Relabelled:
         fail(path, f"a corpus is a mapping with a source: {', '.join(sources)}")
     among(f"{path}.source", raw["source"], sources, "source")
     return section(Relabelled if raw["source"] == RELABELLED else Corpus, raw, path)
+
+
+def _no_secrets(value: Any, path: str) -> None:
+    """ConfigurationError for an address with a login in it, wherever it stands: settings are written to many files."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            _no_secrets(key, path or "configuration")
+            _no_secrets(below, f"{path}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, below in enumerate(value):
+            _no_secrets(below, f"{path}.{number}")
+    elif is_address(value):
+        try:
+            parts(value)
+        except Secret as error:
+            fail(path, str(error))
+        except ConsommeError:
+            pass  # not for this key, or nothing that is read here
 
 
 def _keys_as_written(value: Any) -> Any:

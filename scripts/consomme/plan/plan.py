@@ -369,7 +369,7 @@ class Plan:
             f"corpora.{c.name}: {problem}"
             for c in self.corpora.values()
             if c.stage == "data" and not Path(c.marker).exists()
-            for problem in SOURCES[c.settings["source"]].check(c.settings, c.languages, c.root)
+            for problem in SOURCES[c.settings["source"]].problems(c.settings, c.languages, c.root)
         ]
         models = [
             f"experiments.{m.experiment}.models.{m.node}: there is no {source}"

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 
 from consomme.common.settings import Chosen, Section, assembled, items, keys
 from consomme.common.settings import sections as inner
-from consomme.common.values import Integer, Number, Place, Share, Text, part
+from consomme.common.values import Integer, Local, Number, Place, Share, Text, part
 from consomme.plan.schema import VERBS, Configuration, Experiment
 
 
@@ -146,6 +146,7 @@ _SPELT = {
     Integer: "whole number",
     Text: "text",
     Place: "text",
+    Local: "text",
     Share: "fraction or list of numbers",
 }
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from consomme.common.addresses import Secret, is_address
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file
 from consomme.common.kept_hashes import kept_hashes
 from consomme.common.settings import Section, shown
+from consomme.data import remote
 from consomme.data.sources.lines import foreign_encoding
 from consomme.data.text import nfc
 
@@ -92,12 +94,20 @@ class Source:
         except ConsommeError:
             root, names = data_root, []  # `read` says what is wrong
         for path in self.files(corpus, languages, data_root):
-            names.append(str(path.relative_to(root) if path.is_relative_to(root) else path.absolute()))
+            names.append(_name_from(root, path))
         return inventory_of(names, root, cache) if names else ""
 
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         """What identifies all that `read` will read: the same content, the same rows. JSON."""
         return self.inventory(corpus, languages, data_root, cache)
+
+    def problems(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
+        """What `check` finds, as users know it: files in stores by their addresses."""
+        try:
+            found = self.check(corpus, languages, data_root)
+        except ConsommeError as error:
+            found = [str(error)]
+        return [*map(remote.with_addresses, found)]
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
         """What can be known to be wrong before any job starts, a sentence each."""
@@ -134,16 +144,22 @@ def _file_problem(path: Path) -> str:
 
 
 def inventory_of(names: Iterable[str], root: Path, cache: Path) -> str:
-    """A hash of `names`, paths from `root`, and of the bytes of those that are files; others don't count.
+    """A hash of `names`, paths from `root` or addresses, and of the bytes of those that are files; others don't count.
+    Of what lies in a store counts what the store says of its content.
 
     The bytes' hashes are kept in one file of `cache` by size and time stamp, so that asking again costs a look at each
     file's entry; a touched file is read again and, its bytes being the same, changes nothing."""
-    found = {name: _file(name if name.startswith("/") else f"{root}/{name}") for name in sorted(set(names))}
+    places = {name: under(root, name) for name in sorted(set(names))}
+    stored = [name for name, path in places.items() if remote.viewed(path)]
+    contents = dict(zip(stored, remote.look([places[name] for name in stored]), strict=True))
+    found = {name: _file(str(path)) for name, path in places.items() if name not in contents}
     files = {name: file for name, file in found.items() if file is not None}
     known_at = cache / "inventory" / f"{digest(str(root.resolve()))}.json"
     total = hashlib.blake2b(digest_size=16)
-    for name, content in kept_hashes(files, known_at, hash_file).items():
-        total.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
+    contents |= kept_hashes(files, known_at, hash_file)
+    for name in places:
+        if content := contents.get(name):
+            total.update(f"{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 
@@ -157,9 +173,38 @@ def _file(path: str) -> tuple[str, os.stat_result] | None:
     return (path, status) if stat.S_ISREG(status.st_mode) else None
 
 
-def place_of(corpus: Mapping[str, Any], data_root: Path) -> Path:
-    """The corpus's `path`, as the disk spells it."""
+def place_of(corpus: Mapping[str, Any], data_root: Path, *endings: str) -> Path:
+    """The corpus's `path`, as the disk spells it. Where that is an address, a path of copies: the objects ADDRESS + ending
+    have been fetched as far as they are there, and for an ending / the names of all that lies below are known. Without
+    endings, the object itself, or the names in the folder. What is read later is fetched by `remote.fetch`."""
+    if is_address(corpus["path"]):
+        return remote.brought(corpus["path"], endings or ("",))
     return on_disk(data_root / corpus["path"])
+
+
+def under(root: Path, name: str) -> Path:
+    """What a table in `root` means by a name: a path from there, an absolute one, or an address. Raises Secret for an address
+    that may hold something secret."""
+    if is_address(name):
+        try:
+            return remote.view(name)
+        except Secret:
+            raise
+        except ConsommeError:
+            pass  # no file
+    return root / name
+
+
+def is_there(path: Path) -> bool:
+    """Whether it is a file, on the disk or in a store."""
+    return path.is_file() or (remote.viewed(path) and path.is_symlink())
+
+
+def _name_from(root: Path, path: Path) -> str:
+    """A path as a name from `root`: the same on all machines for what lies in a store."""
+    if path.is_relative_to(root):
+        return str(path.relative_to(root))
+    return remote.address_of(path) if remote.viewed(path) else str(path.absolute())
 
 
 def on_disk(path: Path) -> Path:

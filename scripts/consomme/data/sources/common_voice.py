@@ -11,6 +11,7 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Place
+from consomme.data import remote
 from consomme.data.sources.base import Numbered, Raw, Source, kept, place_of, text_of, where_of
 from consomme.data.sources.cells import AUDIO
 from consomme.data.sources.tables import header_of, like_data, records
@@ -21,7 +22,7 @@ NEEDED = ("client_id", "path", "sentence")
 class Settings(Section):
     """The unpacked folder of one language of Common Voice: clips/ and its tables."""
 
-    path: Place = Field(description="the folder")
+    path: Place = Field(description="the folder, or its address")
     split: Literal["train", "dev", "test", "validated", "other"] = Field("train", description="which of its tables")
 
 
@@ -34,7 +35,8 @@ class CommonVoice(Source):
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        return [place_of(corpus, data_root) / f"{corpus['split']}.tsv"]
+        table = f"{corpus['split']}.tsv"
+        return [place_of(corpus, data_root, f"/{table}") / table]
 
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
         (table,) = self.files(corpus, [], data_root)
@@ -45,13 +47,14 @@ class CommonVoice(Source):
         )
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
-        root = place_of(corpus, data_root)
+        root = self.files(corpus, languages, data_root)[0].parent
         problems = super().check(corpus, languages, data_root)
         if root.is_dir() and not (root / f"{corpus['split']}.tsv").is_file():
             there = ", ".join(sorted(p.stem for p in root.glob("*.tsv"))) or "none"
             problems = [f"{problems[0]}; splits there: {there}"]
         problems = problems or _header_problems(root / f"{corpus['split']}.tsv")
-        return problems + ([] if (root / "clips").is_dir() else [f"no folder {root / 'clips'}"])
+        # a store has no folders: clips that it lacks are noticed one by one
+        return problems + ([] if remote.viewed(root) or (root / "clips").is_dir() else [f"no folder {root / 'clips'}"])
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         (table,) = self.files(corpus, languages, data_root)

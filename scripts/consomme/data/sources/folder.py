@@ -13,14 +13,15 @@ from pydantic import BeforeValidator, Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Place, Text
-from consomme.data.sources.base import Raw, Source, kept, place_of, text_of, where_of
+from consomme.data import remote
+from consomme.data.sources.base import Raw, Source, is_there, kept, place_of, text_of, where_of
 from consomme.data.text import nfc
 
 
 class Settings(Section):
     """A folder of recordings whose names say what they are."""
 
-    path: Place = Field(description="the folder")
+    path: Place = Field(description="the folder, or its address")
     pattern: Text = Field(description='such as "{text}_{speaker}_{index}.wav"; without {text}, X.txt lies beside X.wav')
     texts: Annotated[
         dict[str, Text],
@@ -44,7 +45,7 @@ class Folder(Source):
     tasks = ("asr",)
 
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
-        root = place_of(corpus, data_root)
+        root = place_of(corpus, data_root, "/")
         # a file that `where` leaves out is none of this corpus
         where = where_of(corpus)
         paths = [p.relative_to(root) for p, fields in _matches(corpus, root) if kept(fields, where)]
@@ -53,7 +54,7 @@ class Folder(Source):
         return root, map(str, [*paths, *texts])
 
     def check(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[str]:
-        root = place_of(corpus, data_root)
+        root = place_of(corpus, data_root, "/")
         if not root.is_dir():
             return [f"no folder {root}"]
         try:
@@ -67,13 +68,16 @@ class Folder(Source):
         return []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
-        root = place_of(corpus, data_root)
+        root = place_of(corpus, data_root, "/")
         problems = self.check(corpus, languages, data_root)
         if problems:
             raise ConsommeError("; ".join(problems))
         texts = {nfc(str(k)): str(v) for k, v in (corpus.get("texts") or {}).items()}
         named = "text" in _fields(corpus["pattern"])
-        for path, fields in sorted(_matches(corpus, root), key=lambda match: Path(nfc(str(match[0])))):
+        found = sorted(_matches(corpus, root), key=lambda match: Path(nfc(str(match[0]))))
+        if not named and not corpus.get("missing"):
+            remote.fetch([path.with_suffix(".txt") for path, _ in found])
+        for path, fields in found:
             row = Raw(path.relative_to(root).with_suffix("").as_posix(), audio=path, fields=fields)
             row.speaker, row.document = text_of(fields.get("speaker")), text_of(fields.get("document"))
             row.recordings = (path.stem,)
@@ -104,7 +108,7 @@ def _matches(corpus: Mapping[str, Any], root: Path) -> Iterator[tuple[Path, dict
     depth = corpus["pattern"].count("/")
     for path in root.glob("*/" * depth + "*"):
         found = pattern.fullmatch(nfc(path.relative_to(root).as_posix()))
-        if found and path.is_file():
+        if found and is_there(path):
             yield path, found.groupdict()
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Place, Text
+from consomme.common.values import Local, Text
 from consomme.data.audio import BadAudio, Samples
 from consomme.data.sources.base import CACHE, Raw, Source, on_disk
 from consomme.data.sources.roles import TIMES, Columns, Reader, absent, columns_of
@@ -24,7 +24,7 @@ SAVED = ("state.json", "dataset_dict.json")  # what save_to_disk leaves in a fol
 class Settings(Section):
     """A data set that datasets.load_dataset can load: a name on the hub, or a local folder, such as one of Parquet files."""
 
-    name: Place = Field(description="of the data set, or a folder")
+    name: Local = Field(description="of the data set, or a folder")
     config: Text | None = Field(None, description="of the data set, where it has several")
     split: Text = Field("train", description="of the data set")
     revision: Text | None = Field(None, description="a commit, for a result that can be repeated")

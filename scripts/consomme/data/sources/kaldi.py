@@ -11,7 +11,7 @@ from pydantic import Field
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.common.values import Place
-from consomme.data.sources.base import Raw, Source, by_of, place_of
+from consomme.data.sources.base import Raw, Source, by_of, place_of, under
 from consomme.data.sources.lines import lines
 from consomme.data.sources.roles import NoSegment, segment_of
 
@@ -38,13 +38,15 @@ class Kaldi(Source):
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        folder = place_of(corpus, data_root)
-        needed = [folder / name for name in ("wav.scp", *(() if corpus.get("missing") else ("text",)))]
+        needed = ["wav.scp", *([] if corpus.get("missing") else ["text"])]
         maps = [f"{of}2{name}" for name in by_of(corpus) for of in ("utt", "spk")]
-        return needed + [path for name in ("segments", "utt2spk", *maps) if (path := folder / name).is_file()]
+        perhaps = ["segments", "utt2spk", *maps]
+        folder = place_of(corpus, data_root, *(f"/{name}" for name in (*needed, *perhaps)))
+        there = [path for name in perhaps if (path := folder / name).is_file()]
+        return [*(folder / name for name in needed), *there]
 
     def recordings(self, corpus: Mapping[str, Any], data_root: Path) -> tuple[Path, Iterable[str]]:
-        listed = place_of(corpus, data_root) / "wav.scp"
+        listed = place_of(corpus, data_root, "/wav.scp") / "wav.scp"
         places = _entries(listed).values() if listed.is_file() else ()
         return data_root, (place for _, place in places if place and not place.endswith("|"))
 
@@ -113,5 +115,5 @@ def _find(row: Raw, recording: str, places: Mapping[str, tuple[int, str]], data_
         return "missing", f"no entry for {recording} in wav.scp"
     if place.endswith("|"):
         return "command", f"wav.scp, line {number} is a command, and not a file"
-    row.audio = data_root / place
+    row.audio = under(data_root, place)
     return None

@@ -24,7 +24,7 @@ FIRST = 20  # rows that are looked at before any job
 class Settings(Section):
     """A table of examples: TSV, CSV or JSONL."""
 
-    path: Place = Field(description="the table; audio paths in it are relative to its folder")
+    path: Place = Field(description="the table, or its address; audio paths in it are relative to its folder")
     columns: Columns = Field(
         default_factory=dict,
         description="role: the table's column, where it isn't called as the role is. asr: audio, text, speaker, document, "

@@ -27,7 +27,7 @@ DOCUMENT = ("document", "doc")
 class Settings(Section):
     """Two aligned text files PATH.LANGUAGE (or .gz), or one TSV file of source, target and perhaps document."""
 
-    path: Place = Field(description="what both names begin with, or the TSV file")
+    path: Place = Field(description="what both names begin with, or the TSV file; or an address")
 
 
 class Parallel(Source):
@@ -38,10 +38,12 @@ class Parallel(Source):
     tasks = ("nmt",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
-        path = place_of(corpus, data_root)
-        if _is_table(path):
-            return [path]
         there = [language for side, language in zip(SIDES, languages, strict=False) if side != corpus.get("missing")]
+        table = _is_table(Path(corpus["path"]))
+        endings = [] if table else [f".{language}{packed}" for language in there for packed in ("", ".gz")]
+        path = place_of(corpus, data_root, *endings)
+        if table:
+            return [path]
         return [_existing(path.with_name(f"{path.name}.{language}")) for language in there]
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:

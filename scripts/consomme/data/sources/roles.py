@@ -10,11 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from consomme.common.errors import nearest
+from consomme.common.addresses import Secret
+from consomme.common.errors import ConsommeError, nearest
 from consomme.common.settings import shown
 from consomme.common.values import Text
 from consomme.data.audio import Samples
-from consomme.data.sources.base import LANGUAGES, Audible, NotText, Numbered, Raw, text_of
+from consomme.data.sources.base import LANGUAGES, Audible, NotText, Numbered, Raw, text_of, under
 from consomme.data.text import nfc
 
 TIMES = ("start", "end", "duration")
@@ -96,6 +97,8 @@ class Reader:
             row.problem = ("not text", f"{self.unit} {number}: {error}")
         except NoSegment as error:
             row.problem = (error.reason, f"{self.unit} {number}: {error}")
+        except Secret as error:
+            raise ConsommeError(f"{self.unit} {number}: {error}") from None
         row.id = self.numbered(row.id or f"{number:07d}")
         return row
 
@@ -135,7 +138,7 @@ def audio_of(cell: Any, root: Path) -> Path | bytes | Audible | None:
     if cell is None or cell == "":
         return None
     if isinstance(cell, str):
-        return root / cell
+        return under(root, cell)
     if isinstance(cell, bytes):
         return cell
     if isinstance(cell, Mapping):
@@ -144,7 +147,7 @@ def audio_of(cell: Any, root: Path) -> Path | bytes | Audible | None:
         if isinstance(held := cell.get("bytes"), bytes) and held:
             return held
         if isinstance(path := cell.get("path"), str) and path:
-            return root / path
+            return under(root, path)
     raise NotText(f"audio is {shown(cell)}; a path is wanted, {{path: ...}}, or {{array: ..., sampling_rate: ...}}")
 
 

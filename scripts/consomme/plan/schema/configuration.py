@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, field_validator, mo
 
 from consomme.common.evidence import KINDS
 from consomme.common.settings import Language, Name, Section
-from consomme.common.values import Integer, Number, Place, Text, Texts
+from consomme.common.values import Integer, Local, Number, Text, Texts
 from consomme.plan.schema.augmentation import Augment
 from consomme.plan.schema.averaging import AverageNode
 from consomme.plan.schema.choice import Decoding
@@ -125,7 +125,7 @@ class Experiment(Section):
         le=10**9,
         description="report the recall of words that occur at most this often in the training texts of the experiment",
     )
-    glossary: Place | None = Field(
+    glossary: Local | None = Field(
         None, description="a file with a term a line, in the language that is written: report their recall"
     )
     by: Texts = Field(
@@ -162,7 +162,7 @@ class Experiment(Section):
 class Configuration(Section):
     """A whole configuration."""
 
-    data_root: Place = Field(
+    data_root: Local = Field(
         ".", description="folder that relative paths of corpora start from; relative to the working directory"
     )
     corpora: dict[Name, SkipValidation[Corpus | Relabelled]] = Field(default_factory=dict, description="name: corpus")

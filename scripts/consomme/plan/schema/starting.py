@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from consomme.common.settings import Section
-from consomme.common.values import Place, Text
+from consomme.common.values import Local, Place, Text
 from consomme.plan.schema.corpora import Data
 from consomme.plan.schema.node import Node
 
@@ -26,8 +26,8 @@ class Start(Section):
         None,
         description="name of a checkpoint of the Hugging Face hub; give `revision` with it for reproducible results",
     )
-    folder: Place | None = Field(None, description="a checkpoint folder")
-    folders: list[Place] | None = Field(None, description="checkpoint folders or patterns; each is a run")
+    folder: Local | None = Field(None, description="a checkpoint folder")
+    folders: list[Local] | None = Field(None, description="checkpoint folders or patterns; each is a run")
     scratch: dict[str, Any] | None = Field(
         None, description="a new model with random weights: family, and the keys of its config"
     )

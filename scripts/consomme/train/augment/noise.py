@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Number, Place
+from consomme.common.values import Local, Number
 from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
@@ -26,7 +26,7 @@ Decibels = Annotated[Number, Field(ge=-100, le=100)]
 class Noise(Section):
     """Noise added to the waveform."""
 
-    folder: Place | None = Field(None, description="recordings of noise; default: generated white and pink noise")
+    folder: Local | None = Field(None, description="recordings of noise; default: generated white and pink noise")
     snr: tuple[Decibels, Decibels] = Field((5.0, 20.0), description="lowest and highest signal-to-noise ratio, dB")
     probability: Number = Field(0.5, ge=0, le=1, description="probability that an utterance gets noise")
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
-from consomme.common.values import Number, Place
+from consomme.common.values import Local, Number
 from consomme.train.augment.base import Kind
 from consomme.train.augment.recordings import BLOCK, load
 
@@ -26,7 +26,7 @@ GAP = 0.002  # seconds before the first reflection
 class Reverb(Section):
     """Reverberation: convolution with rooms' impulse responses."""
 
-    folder: Place | None = Field(None, description="recorded impulse responses; default: generated ones")
+    folder: Local | None = Field(None, description="recorded impulse responses; default: generated ones")
     rt60: tuple[Number, Number] = Field(
         (0.1, 0.6), description="of generated rooms: shortest and longest time to fall by 60 dB, seconds"
     )
