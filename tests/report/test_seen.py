@@ -7,6 +7,7 @@ import pytest
 
 from consomme.report.findings.seen import seen
 from consomme.report.outcomes import Outcomes
+from consomme.report.words.before import before, trained_before
 from consomme.report.words.claims import notes
 from consomme.report.words.summary import cautions
 from consomme.report.write import measured
@@ -68,6 +69,7 @@ def test_what_a_starting_point_learnt_before_is_counted_by_rows_or_by_fingerprin
     outcomes, claims = report(before=gone)
     assert counted(outcomes)["medical", "base"] == {"source": 30} and counted(outcomes)["general", "base"] == {}
     assert all("the source of 30" in c.seen for c in claims if c.set == "medical")
+    assert "(base: a, b)" in "".join(cautions(outcomes, claims))
     there = {**spec["corpora"], "base: a": spec["corpora"]["general-test"]}
     outcomes, _ = report(before=gone, corpora=there)
     assert counted(outcomes)["general", "base"] == {"source": 30, "target": 30}
@@ -77,3 +79,14 @@ def test_nothing_in_common_is_no_line(report):
     outcomes, claims = report(train={"1": {"tuned": ["general-dev"]}})
     assert not any("in common" in line for line in cautions(outcomes, claims)) and not any(c.seen for c in claims)
     json.dumps([c.known for c in seen(outcomes)])
+
+
+def test_what_the_records_of_a_starting_point_say_stands_in_place_of_not_known(report):
+    line = {("base", "1"): {"verb": "from", "settings": {"folder": "old"}}}
+    outcomes, _ = report()
+    assert "not known here" in trained_before(line, outcomes.before)[0]
+    outcomes, _ = report(before={"base": {"base: a": "f1", "base: b": "f2"}})
+    assert trained_before(line, outcomes.before) == [
+        "base was trained before on a, b, as the records beside it say. Test rows among them are counted in the report."
+    ]
+    assert before(line["base", "1"], outcomes.before["base"]) == ", trained before on a, b by the records beside it"

@@ -131,7 +131,7 @@ def _limits(outcomes: Outcomes, record: Mapping[str, Any], starts: Mapping[str, 
         f"Asked {row['how']}, its WER on up to 32 development rows is {row['wer']:.2f}, with {row['empty']} empty answers."
         for row in record.get("asked_otherwise") or ()
     ]
-    return [*lines, *trained_before({(name, ""): start for name, start in starts.items()})]
+    return [*lines, *trained_before({(name, ""): start for name, start in starts.items()}, outcomes.before)]
 
 
 def _owners(

@@ -343,6 +343,11 @@ class Outcomes:
             self._rows[names] = opener({name: Path(self.spec["corpora"][name]) for name in names})
         return self._rows[names]
 
+    @property
+    def before(self) -> dict[str, list[str]]:
+        """Starting point -> the corpora that the records beside its folder say that it learnt from."""
+        return {n: [c.removeprefix(f"{n}: ") for c in found] for n, found in self.spec.get("before", {}).items()}
+
     def overlap(self, corpora: Iterable[str], tested: Iterable[str]) -> dict[str, int]:
         """Kind -> how many rows of the test corpora share something with any of the other corpora, each compared once."""
         from consomme.data.overlap import in_common

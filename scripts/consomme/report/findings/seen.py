@@ -113,7 +113,7 @@ def _before(outcomes: Outcomes, name: str, tested: Iterable[str], node: str, bef
     whole = [c for c in tested if _fingerprint(outcomes, c) in gone]
     if whole:
         counts[kind] = max(counts.get(kind, 0), len(outcomes.rows(whole)))
-    return Seen(name, len(test), node, tuple(before), counts)
+    return Seen(name, len(test), node, tuple(outcomes.before[node]), counts)
 
 
 def _fingerprint(outcomes: Outcomes, corpus: str) -> str:

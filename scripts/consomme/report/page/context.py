@@ -165,7 +165,7 @@ def context(
         "signatures": [outcomes.signature(m) for m in outcomes.metrics],
         "methods": " ".join([methods(outcomes, records, comparisons), *in_methods(registered)]),
         **_overlaps(outcomes),
-        "trained_before": trained_before(records),
+        "trained_before": trained_before(records, outcomes.before),
         "provenance": [provenance.made(m) for m in outcomes.models if not is_run(m)],
         "run_provenance": [provenance.made(m) for m in outcomes.models if is_run(m)],
         "settings": provenance.settings(outcomes, records),

@@ -56,7 +56,7 @@ def _models(outcomes: Outcomes, records: Records) -> Iterator[str]:
         settings, several = record.get("settings") or {}, swept.get(node, []) if is_run(model) else []
         parents = _listed(model.get("parents") or [])
         if model["verb"] in ("from", "start"):
-            yield _start(node, record, settings)
+            yield _start(outcomes, node, record, settings)
         elif model["verb"] == "train":
             yield _trained(outcomes, node, parents, record, settings, several)
         elif model["verb"] == "average":
@@ -67,10 +67,10 @@ def _models(outcomes: Outcomes, records: Records) -> Iterator[str]:
             yield f"{node} was exported from {parents} ({_with(settings).removeprefix(', ')})."
 
 
-def _start(node: str, record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+def _start(outcomes: Outcomes, node: str, record: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     size = f", {short(record['parameters'])} parameters" if record.get("parameters") else ""
     family = f"{record['family']}, " if record.get("family") else ""
-    return f"{node} is the starting point ({family}{_with(settings).removeprefix(', ')}{size}){before(record)}."
+    return f"{node} is the starting point ({family}{_with(settings).removeprefix(', ')}{size}){before(record, outcomes.before.get(node, []))}."
 
 
 def _trained(
