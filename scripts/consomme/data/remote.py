@@ -111,12 +111,16 @@ _Info = Mapping[str, Any]  # what a store says of an object
 # address -> the digest of the object, "" for none there; what this process knows
 _known: dict[str, str] = {}
 _folders: set[str] = set()  # addresses, with / at the end, below which all names are known
+_away: dict[
+    tuple[str, str], str
+] = {}  # scheme, host or bucket -> why it can't be reached: its reader has tried for long
 
 
 def forget() -> None:
     """Ask all stores anew."""
     _known.clear()
     _folders.clear()
+    _away.clear()
     _store.cache_clear()
 
 
@@ -368,8 +372,11 @@ class _Absent(Exception):
 
 def _asked(address: str, do: Callable[[AbstractFileSystem], Any]) -> Any:
     """What a store answers. Raises _Absent, or ConsommeError in words, which is Away where it can't be reached."""
-    scheme, _ = parts(address)
+    scheme, rest = parts(address)
     need_package(address)
+    store = scheme, rest.partition("/")[0]
+    if store in _away:
+        raise Away(f"{address} can't be reached ({_away[store]})")
     try:
         return do(_store(scheme))
     except Exception as error:  # each package has its own
@@ -386,7 +393,8 @@ def _asked(address: str, do: Callable[[AbstractFileSystem], Any]) -> Any:
     if any(AWAY.search(name) for name in names) or any(
         isinstance(one, ConnectionError | TimeoutError) for one in chain
     ):
-        raise Away(f"{address} can't be reached ({type(chain[0]).__name__}: {words})")
+        _away[store] = f"{type(chain[0]).__name__}: {words}"
+        raise Away(f"{address} can't be reached ({_away[store]})")
     if isinstance(chain[-1], FileNotFoundError):
         raise _Absent
     if any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in chain):
