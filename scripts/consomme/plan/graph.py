@@ -165,9 +165,9 @@ class Graph:
         verb = verbs[0]
         made: list[Model] = []
         before = self.graphs.models_made
+        expanded, points = expand(raw, path), []  # which checks the sweep
         searching = (raw.get("sweep") or {}).get("optuna") if verb == "train" else None
-        points: list[dict[str, Any]] = []
-        for number, (point, settings) in enumerate(expand(raw, path), 1):
+        for number, (point, settings) in enumerate(expanded, 1):
             node = _read(verb, settings, path)
             dump = node.model_dump(by_alias=True)
             own = {key: as_swept(point[key], settled(dump, key, point[key])) for key in sorted(point)}
