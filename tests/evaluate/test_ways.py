@@ -37,19 +37,23 @@ def whisper(folders, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    """Six rows of noise, the first three of one document."""
-    folder = tmp_path_factory.mktemp("corpus") / "c"
+def noise(folder, seed):
+    """A prepared corpus of six rows of noise, the first three of one document."""
     folder.mkdir()
     with Writer(folder / "rows.arrow", "asr") as writer:
         for n, text in enumerate(TEXTS):
-            audio = (3000 * np.random.default_rng(n).standard_normal(8000 + 1600 * n)).astype(np.int16)
+            audio = (3000 * np.random.default_rng(seed + n).standard_normal(8000 + 1600 * n)).astype(np.int16)
             origin = {"id": f"r{n}", "speaker": None, "document": "talk" if n < 3 else None, "recordings": []}
-            writer.add({**origin, "seconds": len(audio) / 16000, "text": text, "audio_hash": str(n), "audio": audio})
-    about = {"task": "asr", "name": "c", "sampling_rate": 16000, "fingerprint": writer.fingerprint(16000)}
+            said = {"seconds": len(audio) / 16000, "text": text, "audio_hash": str(seed + n), "audio": audio}
+            writer.add({**origin, **said})
+    about = {"task": "asr", "name": folder.name, "sampling_rate": 16000, "fingerprint": writer.fingerprint(16000)}
     write_json(folder / "prepared.json", about)
     return folder
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return noise(tmp_path_factory.mktemp("corpus") / "c", 0)
 
 
 def evaluator_of(whisper, corpus, cache, batch_size=64, **decoding):
@@ -131,9 +135,10 @@ def test_the_stage_tries_the_test_sets_in_each_way(whisper, corpus, tmp_path, fo
         "decoding": {"num_beams": 1, "max_new_tokens": 6, "window": None},
         "decoding_digest": "main",
         "besides": ["timestamps", "previous_text"],
-        "sets": {"dev": {"d": ["c"]}, "test": {"t": ["c"]}},
+        "sets": {"dev": {"d": ["other"]}, "test": {"t": ["c"]}},
     }
-    job = Job(spec, {"model/m": whisper, "corpus/c": corpus}, tmp_path / "i.json", tmp_path, tmp_path, 1, "cpu")
+    inputs = {"model/m": whisper, "corpus/c": corpus, "corpus/other": noise(tmp_path / "other", 10)}
+    job = Job(spec, inputs, tmp_path / "i.json", tmp_path, tmp_path, 1, "cpu")
     run(job)
     sets = json.loads(job.out.read_text())["sets"]
     assert [(e["split"], e.get("way")) for e in sets] == [
