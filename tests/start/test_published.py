@@ -43,13 +43,12 @@ def test_the_report_says_what_is_not_known():
     drawn = {"verb": "from", "settings": {"scratch": {"family": "ctc"}}}
     named = {"verb": "from", "settings": {}, "card": {"datasets": ["fleurs"]}}
     silent = {"verb": "from", "settings": {}}
-    lines = trained_before(
-        {("a", "1"): drawn, ("b", "1"): named, ("c", "1"): silent, ("tuned", "1"): {"verb": "train"}}
-    )
+    starts = {("a", "1"): drawn, ("b", "1"): named, ("c", "1"): silent, ("tuned", "1"): {"verb": "train"}}
+    lines = trained_before(starts, {})
     assert [line.split(":")[0] for line in lines] == [
         "a began with random weights",
         "b was trained before on fleurs, as its card says. Whether test rows were among them is not known here.",
         "What c was trained on before is not known here",
     ]
-    assert (before(drawn), before(named)) == ("", ", trained before on fleurs by its card")
-    assert "not known here" in before(silent)
+    assert (before(drawn, []), before(named, [])) == ("", ", trained before on fleurs by its card")
+    assert "not known here" in before(silent, [])
