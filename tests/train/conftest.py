@@ -140,6 +140,7 @@ def make_speech(folder: Path, rows: int, seed: int, texts: list[str] | None = No
     columns = {
         "seconds": pa.array([len(w) / 16000 for w in waves], pa.float64()),
         "audio": pa.array([w.tolist() for w in waves], pa.large_list(pa.int16())),
+        "audio_hash": pa.array([f"{seed} {n}" for n in range(len(waves))]),
         "text": pa.array(texts),
     }
     return prepared(folder, "asr", columns)

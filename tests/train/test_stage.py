@@ -84,11 +84,12 @@ def test_a_translator_learns_numbers_with_smoothing_and_accumulation(tmp_path, t
     assert lines[-1]["loss"] < 0.75 * lines[0]["loss"] and lines[-1]["tokens_per_second"] > 0
 
 
-def test_every_other_file_is_the_parent_own(tmp_path, place, translator, pairs, job):
+def test_every_other_file_of_a_checkpoint_is_the_parent_own(tmp_path, place, translator, pairs, job):
     parent = place / "with-more"
     shutil.copytree(translator, parent)
     (parent / "notes").mkdir()
-    (parent / "notes" / "NOTES.md").write_text("kept")
+    (parent / "notes" / "names.txt").write_text("kept")
+    (parent / "notes" / "modeling.py").write_text("code is not")
     (parent / "zeroed").mkdir()
     (parent / "zeroed" / "config.json").write_text("{}")
     (parent / "provenance.json").write_text('{"weights": "abc"}')
@@ -98,7 +99,7 @@ def test_every_other_file_is_the_parent_own(tmp_path, place, translator, pairs, 
     kept = {p.relative_to(translator) for p in translator.rglob("*") if p.is_file()}
     made = {p.relative_to(out) for p in out.rglob("*") if p.is_file() and not p.name.startswith(".")}
     extra = {str(p) for p in made - kept if p.parts[0] != "tensorboard"}
-    assert kept <= made and extra == {"notes/NOTES.md", "provenance.json", "content.json", "progress.jsonl"}
+    assert kept <= made and extra == {"notes/names.txt", "provenance.json", "content.json", "progress.jsonl"}
     for name in kept:
         assert ((out / name).read_bytes() == (translator / name).read_bytes()) == (name.suffix != ".safetensors")
     before, after = (load_file(p / "model.safetensors") for p in (translator, out))

@@ -135,7 +135,7 @@ def test_what_is_said_to_a_row_does_not_depend_on_the_rows_beside_it(tmp_path, w
     assert found[0][1] == pytest.approx(found[2][1], rel=1e-5)
 
 
-def test_the_full_window_is_scored_beside_it(tmp_path, whisper, tones):
+def test_the_full_window_is_scored_beside_it(tmp_path, whisper, tones, speech):
     from consomme.common.digest import digest
     from consomme.common.job import Job
     from consomme.evaluate.stage import run as evaluate
@@ -149,9 +149,10 @@ def test_the_full_window_is_scored_beside_it(tmp_path, whisper, tones):
         "normaliser": "basic",
         "decoding": decoding,
         "decoding_digest": "main",
-        "sets": {"dev": {"d": ["tones"]}, "test": {"t": ["tones"]}},
+        "sets": {"dev": {"d": ["others"]}, "test": {"t": ["tones"]}},
     }
-    job = Job(spec, {"model/m": whisper, "corpus/tones": tones}, tmp_path / "i.json", tmp_path, tmp_path, 1, "cpu")
+    inputs = {"model/m": whisper, "corpus/tones": tones, "corpus/others": speech(tmp_path / "others", 8, seed=1)}
+    job = Job(spec, inputs, tmp_path / "i.json", tmp_path, tmp_path, 1, "cpu")
     evaluate(job)
     other = digest({"num_beams": 1, "max_new_tokens": 6, "window": "full"}, 8)
     sets = json.loads(job.out.read_text())["sets"]
