@@ -111,9 +111,8 @@ _Info = Mapping[str, Any]  # what a store says of an object
 # address -> the digest of the object, "" for none there; what this process knows
 _known: dict[str, str] = {}
 _folders: set[str] = set()  # addresses, with / at the end, below which all names are known
-_away: dict[
-    tuple[str, str], str
-] = {}  # scheme, host or bucket -> why it can't be reached: its reader has tried for long
+# scheme, host or bucket -> why it can't be reached: its reader has tried for long
+_away: dict[tuple[str, str], str] = {}
 
 
 def forget() -> None:

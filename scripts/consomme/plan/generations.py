@@ -85,8 +85,8 @@ def _refuse_equals(points: Sequence[dict[str, Any]], path: str) -> None:
 
 
 def _space(graph: Graph, name: str, raw: Mapping[str, Any], key: str, choices: Any, path: str) -> dict[str, Any]:
-    """Where a training reads the key (`path`), and its `choices` and whether these are `floats`, or `low`, `high` and whether it is searched in the
-    logarithm. ConfigurationError for what Optuna, or a running job, can't set."""
+    """Where a training reads the key (`path`), and its `choices` and whether these are `floats`, or `low`, `high` and whether
+    it is searched in the logarithm (`log`). ConfigurationError for what Optuna, or a running job, can't set."""
     here = f"{path}.{key}"
     if isinstance(choices, list):
         for value in choices:

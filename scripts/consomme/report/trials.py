@@ -14,9 +14,8 @@ from consomme.report.outcomes import Outcomes
 
 def with_values(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The report's spec with the values of all trials among the swept keys of their models, and of what each was made into."""
-    values: dict[
-        tuple[str, Any], Mapping[str, Any]
-    ] = {}  # model, replicate -> those that it, or what it was made of, has
+    # model, replicate -> those that it, or what it was made of, has
+    values: dict[tuple[str, Any], Mapping[str, Any]] = {}
     for model in spec["models"]:
         record = Path(model.get("folder") or ".") / NAME
         chosen = read_json(record).get("chosen") if model.get("run") == "best" and record.is_file() else None

@@ -38,11 +38,13 @@ def evaluated(mix: Mix, judge: Judge) -> list[Candidate]:
         shape = judge.evaluator(path).running.model if model is None else model
         objective = judge.objective(model, path)
         keeps, limits = judge.admissible(model, path)
-        why = "" if keeps and objective > -math.inf else f"its {judge.choice.metric} is not finite"
+        broken = "" if keeps else broken_limits(limits)
+        if not broken and objective == -math.inf:
+            broken = f"its {judge.choice.metric} is not finite"
         rows = [{**row, "objective": objective, "admissible": keeps} for row in judge.rows(model, path)]
         parameters = sum(p.numel() for p in shape.parameters())
-        found.append(Candidate(name, path, parameters, objective, (why and broken_limits(limits)) or why, rows))
-        say(f"{name}: {judge.text(objective)}{', ' * bool(why)}{found[-1].broken}")
+        found.append(Candidate(name, path, parameters, objective, broken, rows))
+        say(f"{name}: {parameters:,} parameters, {judge.text(objective)}{', ' * bool(broken)}{broken}")
     return found
 
 
