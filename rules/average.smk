@@ -5,6 +5,7 @@ rule average_models:
     output:
         "results/{experiment}/models/{model}/config.json",
         "results/{experiment}/models/{model}/model.safetensors",
+        content="results/{experiment}/models/{model}/content.json",
         provenance="results/{experiment}/models/{model}/provenance.json",
     log:
         "results/{experiment}/logs/average/{model}.log",
@@ -30,6 +31,7 @@ use rule average_models as ensemble_models with:
     output:
         "results/{experiment}/models/{model}/config.json",
         "results/{experiment}/models/{model}/ensemble.json",
+        content="results/{experiment}/models/{model}/content.json",
         provenance="results/{experiment}/models/{model}/provenance.json",
     wildcard_constraints:
         model=plan.pattern("ensemble"),
@@ -40,6 +42,7 @@ use rule average_models as ensemble_models with:
 # Models and exports → one of them, which has the files of its format.
 use rule average_models as choose_export with:
     output:
+        content="results/{experiment}/models/{model}/content.json",
         provenance="results/{experiment}/models/{model}/provenance.json",
     wildcard_constraints:
         model=plan.pattern("choice"),

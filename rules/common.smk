@@ -30,6 +30,7 @@ from consomme.common.errors import ConsommeError
 from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of
+from consomme.plan import keeping
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
 from consomme.register.entry import declare
@@ -206,3 +207,11 @@ def register_claims():
     if workflow.is_main_process:
         for study in plan.studies.values():
             declare(study.report, Path(workflow.configfiles[0]).parent)
+
+
+# -- the end of a run
+# Once everything is made: the weights that `keep` gives up go. Not behind a run for some models alone.
+def tidy_up():
+    if workflow.is_main_process and not workflow.dag_settings.targets:
+        for line in keeping.tidy_up(plan):
+            print(line)

@@ -3,6 +3,7 @@ rule export_model:
     input:
         model_inputs,
     output:
+        content="results/{experiment}/models/{model}/content.json",
         provenance="results/{experiment}/models/{model}/provenance.json",
     log:
         "results/{experiment}/logs/export/{model}.log",

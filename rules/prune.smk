@@ -5,6 +5,7 @@ rule prune_model:
     output:
         "results/{experiment}/models/{model}/config.json",
         "results/{experiment}/models/{model}/model.safetensors",
+        content="results/{experiment}/models/{model}/content.json",
         provenance="results/{experiment}/models/{model}/provenance.json",
     log:
         "results/{experiment}/logs/prune/{model}.log",

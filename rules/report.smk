@@ -71,13 +71,14 @@ rule report_experiment:
         + LOGGED
 
 
-# the register of claims: before any job, and once more after the last one
+# the register of claims: before any job, and once more after the last one; then what is not kept goes
 onstart:
     register_claims()
 
 
 onsuccess:
     register_claims()
+    tidy_up()
 
 
 onerror:

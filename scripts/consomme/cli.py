@@ -224,7 +224,7 @@ def run(
     dry_run: DryRun = False,
 ) -> None:
     """Make everything that a configuration describes and print the answers. Results lie in results/."""
-    from consomme.plan import look
+    from consomme.plan import keeping, look
     from consomme.workflow import snakemake
 
     files, found = _plan(config)
@@ -233,6 +233,8 @@ def run(
     if status := snakemake(files, profile, cores, more):
         raise typer.Exit(status)
     if not (DRY | {UNLOCK}) & set(more):
+        for line in keeping.tidy_up(found):  # where nothing was to be done, Snakemake hasn't
+            print(line)
         look.answers(found)
 
 

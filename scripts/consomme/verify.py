@@ -14,6 +14,7 @@ from consomme.common import content
 from consomme.common.files import MARKERS, hash_file, read_json
 from consomme.common.progress import progress
 from consomme.common.provenance import NAME, WEIGHTS, hash_weights
+from consomme.common.tidied import tidied
 from consomme.plan.items import RESULTS
 from consomme.register import chain
 from consomme.report.write import REPORTED
@@ -39,7 +40,7 @@ def verify(results: Path) -> bool:
         read = _Reader(advance)
         found = [damage for folder in folders for damage in _folder(folder, read)]
     readable = not any(damage.what.startswith(f"{results / 'prepared'}{os.sep}") for damage in found)
-    unknown = [folder for folder in _finished(results) if not (folder / content.NAME).exists()]
+    unknown = [folder for folder in _finished(results) if _unrecorded(folder)]
     for experiment in sorted(path for path in results.iterdir() if path.is_dir()):
         said = list(_hypotheses(experiment))
         found += [*said, *_tables(experiment), *_links(experiment), *_register(experiment)]
@@ -95,7 +96,7 @@ def _bytes(folder: Path) -> float:
 def _folder(folder: Path, read: _Reader) -> Found:
     if names := content.damaged(folder, read):
         yield Damage(f"{folder}: {', '.join(names)}", f"rm -r {folder}, and run again")
-    elif not (folder / content.NAME).exists() and (folder / NAME).exists():
+    elif _unrecorded(folder) and (folder / NAME).exists():
         weights = folder / WEIGHTS
         try:
             known = read_json(folder / NAME)["weights"]
@@ -103,6 +104,10 @@ def _folder(folder: Path, read: _Reader) -> Found:
             known = ""
         if known != (read(weights) if weights.is_file() else hash_weights(folder)):
             yield Damage(f"{folder}: weights or {NAME}", f"rm -r {folder}, and run again")
+
+
+def _unrecorded(folder: Path) -> bool:
+    return not (folder / content.NAME).exists() and not tidied(folder)
 
 
 # -- hypotheses, scores and tables -------------------------------------------------------------------------------------

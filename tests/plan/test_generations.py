@@ -47,7 +47,7 @@ def test_each_generation_but_the_first_reads_a_choice_among_all_runs_before_it(s
     for number, before in ((3, 2), (4, 2), (5, 4), (6, 4)):
         study = found[number].before["study"]
         assert list(study.parents.values()) == [found[n] for n in range(1, before + 1)]
-        assert found[number].inputs["study/tuned/best"] == study.marker
+        assert found[number].inputs["study/tuned/best"] == study.content
     assert found[3].before == found[4].before and found[3].id != found[4].id
 
 

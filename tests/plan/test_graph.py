@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from consomme.plan.keeping import going
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
 from consomme.plan.problems import ConfigurationError
@@ -278,7 +279,7 @@ def test_specs_are_canonical_json_that_names_its_inputs(small):
 def test_targets_name_every_replicate(change):
     plan = Plan(change({"experiments.e.repeat": [1, 2]}))
     assert len(plan.targets("e/soup")) == 2 and len(plan.targets("e/tuned")) == 8
-    assert all(t.endswith("provenance.json") for t in plan.targets("e/tuned/best"))
+    assert all(t.endswith("content.json") for t in plan.targets("e/tuned/best"))
 
 
 def test_a_choice_that_a_claim_alone_names_is_made_in_every_replicate(change):
@@ -386,3 +387,11 @@ def test_pruning_in_rounds_counts_the_layers_that_are_left(change):
         raw[f"experiments/e/models/{parent}"] = {"train": f"less{number}", "distil_from": "line", "max_steps": 3}
     models = {m.node: m for m in Plan(change(raw)).models.values()}
     assert [models[f"healed{n}"].depth for n in (1, 2, 3)] == [{"encoder": 5}, {"encoder": 4}, {"encoder": 3}]
+
+
+@pytest.mark.parametrize("keep", ["all", "best", "none"])
+def test_what_is_kept_is_no_part_of_any_model_or_job(change, keep):
+    plan, kept = Plan(change({})), Plan(change({"experiments.e.models.tuned.keep": keep}))
+    assert {m.id: m.spec for m in kept.models.values()} == {m.id: m.spec for m in plan.models.values()}
+    gone = {(m.node, m.run == "best") for study in kept.studies.values() for m in going(study)}
+    assert gone == {"all": set(), "best": {("tuned", False)}, "none": {("tuned", False), ("tuned", True)}}[keep]

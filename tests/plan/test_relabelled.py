@@ -82,7 +82,7 @@ def test_the_job_reads_the_corpus_and_the_model_and_the_training_reads_the_job(p
     corpus = made(plan)
     (soup,) = (m for m in plan.models.values() if m.node == "soup")
     (origin,) = (c for c in plan.corpora.values() if c.name == "a-train")
-    assert corpus.inputs == {"corpus/a-train": origin.marker, "model/e/soup": soup.marker}
+    assert corpus.inputs == {"corpus/a-train": origin.marker, "model/e/soup": soup.content}
     spec = json.loads(corpus.spec)
     assert spec["inputs"] == list(corpus.inputs) and spec["digest"] == corpus.digest == corpus.id[-12:]
     assert spec["settings"]["keep"] == {"confidence": 0.9, "wer": 20} and spec["languages"] == ["en"]
@@ -273,7 +273,7 @@ def test_no_job_that_leads_to_a_model_reads_a_test_set(pseudo, two_ways):
         for study in plan.studies.values():
             for graph in study.graphs.values():
                 tests = {c.marker for s in graph.data.test.values() for c in s.values()}
-                jobs = {m.marker: m for m in plan.models.values()} | {c.marker: c for c in plan.corpora.values()}
+                jobs = {m.content: m for m in plan.models.values()} | {c.marker: c for c in plan.corpora.values()}
                 for model in graph.models:
                     waiting, seen = list(model.inputs.values()), set()
                     while waiting:

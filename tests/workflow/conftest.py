@@ -101,6 +101,14 @@ class Place:
         jobs = Counter(re.sub(r"[- ][0-9a-f]{12}\b", "", name).replace(" e:", "").strip() for name in told)
         return Work(jobs, output.count(": made "), output.count("found, nothing to compute"), output)
 
+    def consomme(self, *arguments: str) -> str:
+        """What a command of ours prints; it must succeed."""
+        command = [sys.executable, "-m", "consomme", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=self.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def copy(self, folder: Path) -> Place:
         """The whole place somewhere else, as it is."""
         shutil.copytree(self.folder, folder, symlinks=True)

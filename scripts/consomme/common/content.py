@@ -11,6 +11,7 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.kept_hashes import kept_hashes
+from consomme.common.tidied import tidied
 
 NAME = "content.json"
 ADVICE = "Remove {folder} and run again: it is made anew, and what was made of it finds its finished work"
@@ -29,11 +30,13 @@ def record(folder: Path, names: Iterable[str] | None = None) -> None:
 
 
 def recorded(folder: Path) -> dict[str, str]:
-    """File -> hash, as recorded; empty where nothing was. ValueError where the record itself is damaged."""
+    """File -> hash, as recorded, of a model whose weights were removed for what is left; empty where nothing was. ValueError
+    where the record itself is damaged."""
     try:
         found = read_json(folder / NAME)
     except FileNotFoundError:
-        return {}
+        gone = tidied(folder)
+        found = gone["content"] if gone else {}
     if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
         raise ValueError(f"{folder / NAME} holds no names with hashes")
     return found

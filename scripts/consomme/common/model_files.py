@@ -16,7 +16,7 @@ ZEROED = "zeroed"  # the folder, in that of a head-pruned model, with its copy i
 KEPT = "checkpoints"  # the folder of the checkpoints that a training kept for averaging
 ADAPTER = "adapter"  # the folder of the adapters that a training kept beside the merged weights, in peft's format
 SOURCE = "source"  # the folder, in that of an export for another engine, with the files of the model it was made of
-HISTORY = ("provenance.json", "content.json", "progress.jsonl", "curve.tsv", "search.tsv")
+HISTORY = ("provenance.json", "content.json", "progress.jsonl", "curve.tsv", "search.tsv", "tidied.json")
 BESIDE = {ZEROED, KEPT, ADAPTER, SOURCE, "tensorboard"}
 # the files of a checkpoint beside its weights; a folder may hold others, such as code, which no model takes along
 KINDS = ("*.json", "*.spm", "*.txt", "*.model", "*.jinja", "vocab.bpe", "bpe.codes")

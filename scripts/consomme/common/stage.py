@@ -17,6 +17,7 @@ from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.files import link_tree, remove_left_over, whole_folder
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
+from consomme.common.tidied import forget
 from consomme.preload import hand_over
 
 
@@ -43,6 +44,7 @@ def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
                     content.record(folder)
     with _written_to(job.out):
         link_tree(finished, job.out)
+        forget(job.out)
     say(f"{'made' if built else 'found, nothing to compute:'} {job.out}")
     return built
 

@@ -11,6 +11,7 @@ from consomme.common import content
 from consomme.common.files import write_text
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.tidied import tidied
 from consomme.families import device_named
 from consomme.results.columns import COSTS
 from consomme.speed.architecture import weights, windows
@@ -25,15 +26,18 @@ def run(job: Job) -> None:
     languages, decoding."""
     device = device_named(job.device)
     content.require_whole((Path(model["folder"]) for model in job.spec["models"]), job.cache)
+    gone = [(model, known) for model in job.spec["models"] if (known := tidied(Path(model["folder"])))]
+    there = [model for model in job.spec["models"] if not tidied(Path(model["folder"]))]
     asked = [
         (model, Timed(model["name"], Path(model["folder"]), window))
-        for model in job.spec["models"]
+        for model in there
         for window in windows(Path(model["folder"]), job.spec.get("decoding") or {})
     ]
     measured = in_turn([timed for _, timed in asked], job.spec, device, job.threads)
-    rows = []
+    # of models whose weights were removed, what was measured before
+    rows = [{**row, **_name(model)} for model, known in gone for row in known["costs"]]
     for (model, timed), found in zip(asked, measured, strict=True):
-        row = {"model": model["name"], "replicate": str(model["replicate"]), "device": device_name(device), **found}
+        row = {**_name(model), "device": device_name(device), **found}
         row["bytes"] = sum(part.stat().st_size for part in weights(timed.folder))
         rows.append(row)
     lines = ["\t".join(COSTS.names)]
@@ -41,6 +45,10 @@ def run(job: Job) -> None:
     write_text(job.out, "\n".join(lines) + "\n")
     content.record(job.out.parent, [job.out.name])
     say(f"wrote {job.out}: {len(rows)} rows")
+
+
+def _name(model: Mapping[str, Any]) -> dict[str, str]:
+    return {"model": model["name"], "replicate": str(model["replicate"])}
 
 
 def _order(row: Mapping[str, Any]) -> tuple[str, str, str]:

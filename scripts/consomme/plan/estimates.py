@@ -15,6 +15,7 @@ from typing import Any
 
 from consomme.common.errors import ConsommeError
 from consomme.common.tensor_files import header
+from consomme.common.tidied import tidied
 from consomme.families import TABLE as FAMILIES
 from consomme.plan import rungs
 from consomme.plan.items import RESULTS, Model
@@ -142,6 +143,9 @@ def _stored(model: Model) -> Guess | None:
     """A finished model's weights, or all its files if it is an export."""
     if not Path(model.marker).exists():
         return None
+    if gone := tidied(Path(model.folder)):
+        size = float(sum(gone["files"].values()))
+        return Guess(size, True, size)
     files = [f for f in Path(model.folder).rglob("*") if f.is_file()]
     if found := _weights_in(f for f in files if f.suffix == ".safetensors"):
         return found

@@ -122,7 +122,16 @@ class Graph:
                 best = averaging.best(self, name, self._node_of(name), made, f"{self.path}.models.{name}")
             if best is not None:
                 self._nodes[f"{name}/{BEST}"] = [best]
+            elif self.keep(name) == BEST:
+                fail(
+                    f"{self.path}.models.{name}.keep",
+                    "best is the best run of a sweep, and needs one and development sets; possible here: all, none",
+                )
         return self._nodes[name]
+
+    def keep(self, name: str) -> str:
+        """Whose weights of a node stay once everything is made: all, best or none."""
+        return self.written[name].get("keep") or "all"
 
     def resolve(self, reference: str, path: str, exports: bool = False) -> list[Model]:
         """NODE (all its runs), NODE/best, NODE/RUN. exports: whether they are allowed in the making of another node."""

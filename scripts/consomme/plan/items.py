@@ -215,14 +215,19 @@ class Model:
         """The file that marks the model as ready, and records its provenance."""
         return f"{self.folder}/provenance.json"
 
+    @property
+    def content(self) -> str:
+        """The file that jobs which read its weights wait for. It goes with the weights, and the marker stays."""
+        return f"{self.folder}/content.json"
+
     @cached_property
     def inputs(self) -> dict[str, str]:
         """Label: file, in the order of the spec."""
         return {
-            **{f"parent/{name}": m.marker for name, m in self.parents.items()},
-            **{f"{kind}/{m.name}": m.marker for kind, m in self.before.items()},
-            **{f"teacher/{name}": m.marker for name, m in self.teachers.items()},
-            **{f"reference/{name}": m.marker for name, m in self.references.items()},
+            **{f"parent/{name}": m.content for name, m in self.parents.items()},
+            **{f"{kind}/{m.name}": m.content for kind, m in self.before.items()},
+            **{f"teacher/{name}": m.content for name, m in self.teachers.items()},
+            **{f"reference/{name}": m.content for name, m in self.references.items()},
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
             **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
         }
@@ -279,7 +284,7 @@ class Evaluation:
     @cached_property
     def inputs(self) -> dict[str, str]:
         return {
-            f"model/{self.model.name}": self.model.marker,
+            f"model/{self.model.name}": self.model.content,
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
         }
 

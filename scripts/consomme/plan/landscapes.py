@@ -66,7 +66,7 @@ class Landscape:
     def inputs(self) -> dict[str, str]:
         """Label: file, in the order of the spec."""
         return {
-            **{f"parent/{m.name}": m.marker for m in self.models},
+            **{f"parent/{m.name}": m.content for m in self.models},
             **{f"corpus/{name}": c.marker for name, c in self.corpora.items()},
             **{f"statistics/{name}": c.marker for name, (c, _) in self.statistics.items()},
         }

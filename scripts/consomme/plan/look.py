@@ -14,7 +14,8 @@ from rich.table import Table
 
 from consomme.common.files import left_over
 from consomme.common.once import held
-from consomme.plan import memory, rungs
+from consomme.common.tidied import tidied
+from consomme.plan import keeping, memory, rungs
 from consomme.plan.estimates import Estimates, Guess
 from consomme.plan.items import RESULTS, Model
 from consomme.plan.plan import Plan, Study
@@ -32,7 +33,7 @@ def overview(plan: Plan) -> None:
     estimates = Estimates(plan.models.values())
     for study in plan.studies.values():
         console.print(_table(study, estimates))
-        for line in [*_halved(study), *_searched(study)]:
+        for line in [*_halved(study), *_searched(study), *_going(study, estimates)]:
             console.print(line, soft_wrap=True, highlight=False)
         console.print(_left(study.jobs, estimates), soft_wrap=True, highlight=False)
         for line in prospects(study):
@@ -57,6 +58,10 @@ def overview(plan: Plan) -> None:
     left += ["the reports"] * bool(jobs or unfinished(plan))
     left = f"{' and '.join(left)} to do" if left else "the reports too"
     console.print(f"models: {len(plan.models)}, {len(plan.models) - len(todo)} there; {left}")
+    if remade := keeping.again(plan):
+        nodes = ", ".join(dict.fromkeys(f"{m.experiment}/{m.node}" for m in remade))
+        why = f"of {nodes}: their weights were removed, as `keep` says, and jobs to come read them"
+        console.print(f"to be made again: {_counted(len(remade), 'model')} {why}", soft_wrap=True, markup=False)
     if problems:
         console.print("missing on this machine:", style="bold")
         console.print("\n".join(problems), soft_wrap=True, markup=False, highlight=False)
@@ -179,6 +184,18 @@ def _searched(study: Study) -> list[str]:
         count, batch = len(best.parents), best.identity["settings"]["study"]["batch"]
         lines.append(f"{best.node}: {count} trials in {-(-count // batch)} generations, {batch} side by side")
     return lines
+
+
+def _going(study: Study, estimates: Estimates) -> list[str]:
+    """What `keep` removes once everything is made."""
+    models = [m for m in keeping.going(study) if not tidied(Path(m.folder))]
+    sizes = [size.value for m in models if (size := estimates.size(m))]
+    if not models:
+        return []
+    space = f", {_size(sum(sizes))}," if sizes else ""
+    return [
+        f"once everything is made, the weights of {_counted(len(models), 'model')}{space} are removed, as `keep` says"
+    ]
 
 
 def answers(plan: Plan) -> None:

@@ -346,14 +346,14 @@ class Plan:
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def targets(self, node: str) -> list[str]:
-        """The marker files of EXPERIMENT/NODE[/RUN], in every replicate."""
+        """The files that say that EXPERIMENT/NODE[/RUN] is there with its weights, in every replicate."""
         experiment, _, reference = node.partition("/")
         among("NODE", experiment, self.studies, "experiment")
         if not reference:
             return [f"{self.studies[experiment].folder}/report.html"]
         return list(
             dict.fromkeys(
-                m.marker for g in self.studies[experiment].graphs.values() for m in g.resolve(reference, "NODE")
+                m.content for g in self.studies[experiment].graphs.values() for m in g.resolve(reference, "NODE")
             )
         )
 

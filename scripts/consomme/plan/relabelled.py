@@ -63,7 +63,7 @@ class RelabelledCorpus(Prepared):
     def inputs(self) -> dict[str, str]:
         """Label: file, in the order of the spec."""
         origin = {f"corpus/{self.origin.name}": self.origin.marker} if self.origin else {}
-        return {**origin, **{f"model/{m.experiment}/{m.name}": m.marker for m in self.models}}
+        return {**origin, **{f"model/{m.experiment}/{m.name}": m.content for m in self.models}}
 
     @cached_property
     def spec(self) -> str:

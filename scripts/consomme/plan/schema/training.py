@@ -321,6 +321,10 @@ class TrainNode(Chosen, Node):
     nodes: Integer | None = Field(
         None, ge=1, description="train on so many nodes of a Slurm cluster; no part of the model's identity; default: 1"
     )
+    keep: Literal["all", "best", "none"] | None = Field(
+        None,
+        description="whose weights stay once everything of the configuration is made: those of all runs, of NODE/best, or of none. Scores, curves and records stay in any case; no part of the model's identity; default: all",
+    )
     torch_compile: bool | None = Field(
         None, description="compile the model first; worth it only for many steps and few shapes"
     )

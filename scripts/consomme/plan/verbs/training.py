@@ -142,7 +142,18 @@ def make(graph: Graph, name: str, node: TrainNode, own: dict[str, Any], path: st
     # a recogniser distilled from its teacher's outputs alone may need no transcripts, depending on its family
     alone = node.distil is not None and node.distil.weight == 1 and graph.experiment.task == "asr"
     weights, corpora = graph.data.training(data, path, "target" if alone else None)
-    elsewhere = {"train", "data", "augment", "sweep", "distil_from", "metric", "choose_on", "distil", *EXECUTION}
+    elsewhere = {
+        "train",
+        "data",
+        "augment",
+        "sweep",
+        "distil_from",
+        "metric",
+        "choose_on",
+        "distil",
+        "keep",
+        *EXECUTION,
+    }
     settings = node.model_dump(by_alias=True, exclude=elsewhere)
     execution = {key: value for key in EXECUTION if (value := getattr(node, key))}
     # momentum used to be a key of every optimizer; keep it, so that no digest changes
