@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-scale bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 # install everything into .venv
 setup: $(READY)
@@ -100,6 +100,10 @@ bench-pruning: $(READY)
 # size of the report's page, and the time to make it: 46 and 200 models
 bench-report: $(READY)
 	python bench/report.py
+
+# time plans of 1,000 and of 5,000 trainings
+bench-scale: $(READY)
+	python bench/scale.py
 
 # where the demo's time goes, by job: CONFIG=mine.yaml CORES=2
 bench-overhead: $(READY)

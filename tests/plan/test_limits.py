@@ -35,12 +35,12 @@ def test_a_sweep_of_many_runs_is_planned(change):
 
 
 def test_runs_of_runs_are_counted_together(change):
-    sweep = {"grid": {"seed": list(range(90))}}
+    sweep = {"grid": {"seed": list(range(120))}}
     models = {f"{TUNED}.sweep": sweep, "experiments/e/models/more": {"train": "tuned", "max_steps": 2, "sweep": sweep}}
     raw = change({f"{TUNED}.sweep": sweep})
     raw["experiments"]["e"]["models"]["more"] = models["experiments/e/models/more"]
     with pytest.raises(
-        ConfigurationError, match=r"^experiments.e.models.more: with it there are more than 5000 models"
+        ConfigurationError, match=r"^experiments.e.models.more: with it there are more than 10000 models"
     ):
         Plan(raw)
 

@@ -74,8 +74,15 @@ class Estimates:
         return self._bytes[model.id]
 
     def _twin(self, model: Model) -> Guess | None:
-        twins = (m for m in self.models if m.digest == model.digest and m.experiment != model.experiment)
+        twins = (m for m in self._by_digest[model.digest] if m.experiment != model.experiment)
         return next((size for m in twins if (size := _stored(m))), None)
+
+    @cached_property
+    def _by_digest(self) -> dict[str, list[Model]]:
+        found: dict[str, list[Model]] = {}
+        for model in self.models:
+            found.setdefault(model.digest, []).append(model)
+        return found
 
     def _guessed(self, model: Model) -> Guess | None:
         settings = model.identity["settings"]

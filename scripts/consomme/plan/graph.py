@@ -30,7 +30,7 @@ MAKE = {
     "prune": pruning.make,
     "export": exporting.make,
 }
-MOST = 5000  # models of a configuration; Snakemake would plan for hours
+MOST = 10_000  # models of a configuration: Snakemake plans for minutes, and more would be a mistake
 LONGEST = 200  # bytes of a run's name, which is the name of a link
 STAGES = {"from": "start", "train": "train", "average": "average", "prune": "prune", "export": "export"}
 

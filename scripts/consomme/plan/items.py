@@ -195,7 +195,7 @@ class Model:
         """Whether all its weights or those of its head are random, so that its output is not worth scoring."""
         return self.stage == "start" and bool({"scratch", "tokenizer"} & self.identity["settings"].keys())
 
-    @property
+    @cached_property
     def id(self) -> str:
         """NODE-DIGEST, the folder's name."""
         return f"{self.node}-{self.digest}"
@@ -206,7 +206,7 @@ class Model:
         part in the sweep then."""
         return f"{self.node}-{self.work}"
 
-    @property
+    @cached_property
     def folder(self) -> str:
         return f"{RESULTS}/{self.experiment}/models/{self.id}"
 

@@ -336,9 +336,28 @@ class Plan:
 
     def pattern(self, stage: str) -> str:
         """A regular expression for the folders of the models that a stage makes; of averages, those without weights are
-        `ensemble`, and choices among exports `choice`; trainings of several processes are `train on gpus`, `train on nodes`."""
-        ids = sorted({m.id for m in self.models.values() if _makes(m) == stage})
-        return "|".join(map(re.escape, ids)) or NOTHING
+        `ensemble`, and choices among exports `choice`; trainings of several processes are `train on gpus`, `train on nodes`.
+
+        Snakemake reads it for every job, so it is short: a node's name stands for all its models, but for those of another
+        stage, such as the choice among the runs of a sweep."""
+        parts = []
+        for node, made in sorted(self._digests.items()):
+            ours, most = made.get(stage), max(made, key=lambda other: len(made[other]))
+            if ours:
+                others = sorted(d for other, digests in made.items() if other != stage for d in digests)
+                but = f"(?!{'|'.join(others)})" if others else ""
+                parts.append(
+                    f"{re.escape(node)}-" + (f"{but}[0-9a-f]+" if stage == most else f"(?:{'|'.join(sorted(ours))})")
+                )
+        return "|".join(parts) or NOTHING
+
+    @cached_property
+    def _digests(self) -> dict[str, dict[str, set[str]]]:
+        """Node -> what makes its models -> their digests."""
+        found: dict[str, dict[str, set[str]]] = {}
+        for model in self.models.values():
+            found.setdefault(model.node, {}).setdefault(_makes(model), set()).add(model.digest)
+        return found
 
     def corpus_pattern(self, stage: str) -> str:
         """A regular expression for the folders of the corpora that a stage makes."""
