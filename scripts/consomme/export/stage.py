@@ -45,6 +45,8 @@ def build(job: Job, folder: Path, work: Path) -> None:
         able = ", ".join(name for name, other in TABLE.items() if other.fits(family))
         raise ConsommeError(f"format: '{family.name}' can't be written as {form.name}; allowed: {able}")
     checked(form.settings, {k: v for k, v in settings.items() if k != "format"})
+    if reason := form.refuses(settings, family):
+        raise ConsommeError(reason)
     label = job.spec.get("label") or {}
     name = "/".join(str(label[k]) for k in ("experiment", "node", "run") if label.get(k)) or parent.name
     about = {"task": family.task, "languages": job.spec.get("languages") or [], "name": name}

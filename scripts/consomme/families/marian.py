@@ -194,7 +194,7 @@ FAMILY = Marian(
     scratch=Scratch,
     tokenizer=subwords.SentencePiece,
     dropouts=("dropout",),
-    exports=("safetensors", "ctranslate2"),
+    exports=("safetensors", "ctranslate2", "onnx"),
     languages=True,
     trimmed=True,
 )

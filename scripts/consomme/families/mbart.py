@@ -86,6 +86,7 @@ FAMILY = MBart(
     scratch=Scratch,
     tokenizer=subwords.Unigram,
     dropouts=("dropout",),
+    exports=("safetensors", "onnx"),
     languages=True,
     told=True,
     trimmed=True,

@@ -385,7 +385,9 @@ class Whisper(Transcriber):
 
 def _set_positions(models: Sequence[Any], positions: Sequence[int]) -> None:
     for model, count in zip(models, positions, strict=True):
-        model.config.max_source_positions = model.model.encoder.embed_positions.num_embeddings = count
+        # past the check for whole numbers: while a graph is traced they are symbols
+        object.__setattr__(model.config, "max_source_positions", count)
+        model.model.encoder.embed_positions.num_embeddings = count
 
 
 def _align(model: Any, moved: Callable[[int, int], list[int] | None]) -> None:
@@ -470,7 +472,7 @@ FAMILY = Whisper(
     scratch=Scratch,
     tokenizer=subwords.BytePairs,
     dropouts=("dropout",),
-    exports=("safetensors", "ctranslate2", "ggml"),
+    exports=("safetensors", "ctranslate2", "onnx", "ggml"),
     windows=True,
     prompted=False,
     told=True,

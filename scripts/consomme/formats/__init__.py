@@ -54,7 +54,8 @@ def exported_as(folder: Path) -> Format | None:
 def weights_of(folder: Path) -> list[Path]:
     """The files that hold the weights of an export: those that the model it was made of doesn't have."""
     others = {path.name for path in (folder / SOURCE).iterdir()} | {FILE, "README.md", *HISTORY}
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name not in others)
+    found = (path for path in folder.rglob("*") if path.is_file() and SOURCE not in path.relative_to(folder).parts)
+    return sorted(path for path in found if path.name not in others)
 
 
 def write(form: Format, model: Path, folder: Path, settings: Mapping[str, Any], work: Path) -> None:

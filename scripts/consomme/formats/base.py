@@ -105,6 +105,8 @@ class Format:
     objectives: Sequence[str] = ()
     # whether these settings keep floating-point weights: nearly equal outputs are then expected
     exact: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+    # (settings, family): why models of a family that fits can't be written with these settings, beginning with the key; or None
+    refuses: Callable[[Mapping[str, Any], Family], str | None] = lambda settings, family: None
     library: str = ""  # the hub's name of the engine
     loading: str = ""  # a sentence for the model card: how to load it
 

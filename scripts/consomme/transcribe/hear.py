@@ -42,6 +42,11 @@ class Hearer(ABC):
     def rate(self) -> int:
         return int(self.processor.feature_extractor.sampling_rate)
 
+    @property
+    def times(self) -> bool:
+        """Whether the model writes timestamps."""
+        return bool(self.family.timed and getattr(self.processor.tokenizer, "timestamps", ()))
+
     @abstractmethod
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
         """Of some pieces. Unusable if the model can't take one."""
@@ -86,11 +91,9 @@ class Checkpoint(Hearer):
         self.languages = [language] if language else languages_of(self.family, folder)
         self.asked: dict[str, Any] = {"num_beams": beams, **({"words": True} if words else {})}
         self.batch = 1 if self.family.padding_matters(self.model.config) else BATCH
-        tokens = getattr(self.processor, "tokenizer", None)
-        times = bool(self.family.timed and getattr(tokens, "timestamps", ()))
         window = _window(self.family, self.processor, self.model.config)
-        self.most, self.alone = (STRETCH if times else window), window
-        if timed and times:
+        self.most, self.alone = (STRETCH if self.times else window), window
+        if timed and self.times:
             self.asked["timestamps"] = True
 
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
@@ -127,13 +130,20 @@ class Export(Hearer):
         self.languages = [language] if language else languages_of(self.family, folder / SOURCE)
         self.batch = self.running.batch
         window = _window(self.family, self.processor, self.model.config)
-        self.most, self.alone = (STRETCH if self.running.long else window), window
-        times = timed and form is not None and "timestamps" in form.decodes
-        wanted = {"timestamps": times, "words": words}
+        self.most, self.alone = (STRETCH if self.running.long and self.times else window), window
+        able = form.decodes if form else frozenset()
+        wanted = {"timestamps": timed and self.times and "timestamps" in able, "words": words}
         self.asked: dict[str, Any] = {"num_beams": beams, **{key: True for key, value in wanted.items() if value}}
+        self.falls_back = "fallbacks" in able
 
     def hypotheses(self, waves: Sequence[np.ndarray]) -> list[Hypothesis]:
-        return self.running.decode(waves, Asked(self.languages, self.asked))
+        import torch
+
+        long = max(map(len, waves)) > self.alone * self.rate
+        asked = self.asked | ({"fallbacks": True} if long and self.falls_back else {})
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # fallbacks draw: the same text at every call
+            return self.running.decode(waves, Asked(self.languages, asked))
 
 
 def open_model(

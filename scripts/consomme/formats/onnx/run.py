@@ -1,4 +1,5 @@
-"""ONNX Runtime: recognisers with CTC, whose one graph gives all frames at once."""
+"""ONNX Runtime beneath transformers' decoding: recognisers with CTC, whose one graph gives all frames at once, and
+encoder-decoders."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.families.windows import without
 from consomme.formats.base import Asked, Running
+from consomme.formats.onnx.layout import DECODER, ENCODER, FOLDER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,13 +25,8 @@ class Ctc(Running):
     """A recogniser whose graph takes what its family's `collate` gives, and makes logits [batch, frames, tokens]."""
 
     def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
-        import onnxruntime
-
         super().__init__(folder, languages)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        wanted = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
-        self.session: Any = onnxruntime.InferenceSession(str(folder / FILE), options, providers=[wanted])
+        self.session = _session(folder / FILE, threads, device)
 
     def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
         features = self.features(sources, asked.languages)
@@ -63,6 +60,41 @@ class _Called:
         return SimpleNamespace(logits=torch.from_numpy(logits))
 
 
+class EncoderDecoder(Running):
+    """A recogniser or translator that writes a token after the other."""
+
+    long = True
+
+    def __init__(self, folder: Path, languages: Sequence[str], threads: int, device: str) -> None:
+        from consomme.formats.onnx.generating import deployed
+
+        super().__init__(folder, languages)
+        sessions = (_session(folder / FOLDER / name, threads, device) for name in (ENCODER, DECODER))
+        self.called = deployed(self.model, *sessions)
+
+    def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
+        import torch
+
+        family, processor, languages = self.family, self.processor, asked.languages
+        features = [family.whole(processor, source, languages) for source in sources]
+        window = self.window(asked.decoding).fitting(features)
+        batch = family.collate(processor, features, None, **window)
+        if any(map(len, asked.earlier)) and not family.long(processor, max(map(len, features))):
+            before = [family.opening(processor, tokens, languages) for tokens in asked.earlier]
+            batch["decoder_input_ids"] = torch.tensor(before)
+        return family.decode(self.called, processor, batch, languages, without(asked.decoding))
+
+
+def _session(path: Path, threads: int, device: str) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    wanted = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
+    return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
+
+
 def load(folder: Path, languages: Sequence[str], threads: int, device: str) -> Running:
     """The export in `folder`."""
-    return Ctc(folder, languages, threads, device)
+    kind = EncoderDecoder if (folder / FOLDER).is_dir() else Ctc
+    return kind(folder, languages, threads, device)

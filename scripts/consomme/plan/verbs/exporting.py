@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 def check(node: ExportNode, parent: Model, decoding: Mapping[str, Any], path: str) -> None:
-    """ConfigurationError unless the family can be written in the format, and its engine can decode as the experiment says."""
+    """ConfigurationError unless the family can be written in the format with these settings, and its engine can decode as the
+    experiment says."""
     if parent.family:
         able = [name for name, form in FORMATS.items() if form.fits(FAMILIES[parent.family])]
         among(f"{path}.format", node.format, able, f"export format of '{parent.family}'")
     form = FORMATS[node.format]
+    if parent.family and (reason := form.refuses(node.model_dump(), FAMILIES[parent.family])):
+        key, _, why = reason.partition(": ")
+        fail(f"{path}.{key}", why)
     if form.load and (lacks := form.lacks(decoding)):
         own = ", ".join(sorted(form.decodes)) or "none beside max_new_tokens and window"
         fail(
