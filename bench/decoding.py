@@ -1,4 +1,4 @@
-"""Decoding against transformers' pipelines, CTranslate2 and faster-whisper:
+"""Decoding against transformers' pipelines, CTranslate2, faster-whisper and ONNX Runtime:
 python bench/decoding.py MODEL TABLE [--language en] [--clips 32] [--rounds 3]
 
 MODEL: the folder of a Whisper. TABLE: tab-separated, with the columns audio (paths, from the table's folder) and text. All
@@ -187,16 +187,14 @@ def recognisers(place: Path, folder: Path, table: Path, language: str, clips: in
     """The rows of recognition; prints whose texts are whose."""
     rows = clips_of(table, clips, place / "clips")
     waves = [rows.audio(i) for i in range(len(rows))]
-    exports = {name: place / name for name in ("float32", "int8")}
+    exports = {name: place / name for name in ("float32", "int8", "onnx")}
     for name, export in exports.items():
         export.mkdir()
-        write(
-            format_named("ctranslate2"),
-            folder,
-            export,
-            {} if name == "float32" else {"quantization": name},
-            place / "work",
+        form, settings = (
+            ("onnx" if name == "onnx" else "ctranslate2"),
+            {"quantization": "int8"} if name == "int8" else {},
         )
+        write(format_named(form), folder, export, settings, place / "work")
     ours, engine = partial(evaluated, folder, rows, [language]), partial(deployed, rows=rows, languages=[language])
     contenders = {
         "pipeline, float32": piped(folder, waves, language, "float32"),
@@ -210,6 +208,8 @@ def recognisers(place: Path, folder: Path, table: Path, language: str, clips: in
         "engine: ctranslate2, float32": engine(exports["float32"], window="full"),
         "engine: ctranslate2, int8": engine(exports["int8"], window="full"),
         "engine: ctranslate2, float32, short window": engine(exports["float32"], window="short"),
+        "engine: onnx, float32": engine(exports["onnx"], window="full"),
+        "engine: onnx, float32, short window": engine(exports["onnx"], window="short"),
     }
     runs, said = raced(contenders, rounds)
     seconds, plain = sum(map(len, waves)) / RATE, said["pipeline, float32"]
@@ -231,6 +231,8 @@ def recognisers(place: Path, folder: Path, table: Path, language: str, clips: in
         ("engine: ctranslate2, float32", "faster-whisper, float32", None),
         ("engine: ctranslate2, int8", "CTranslate2, float32", None),
         ("engine: ctranslate2, float32, short window", "CTranslate2, float32", None),
+        ("engine: onnx, float32", "full window, float32", None),
+        ("engine: onnx, float32, short window", "short window, float32", None),
     ]
     return [compared(f"{us}; beside {peer}", runs[us], runs[peer], bar) for us, peer, bar in pairs]
 
@@ -239,15 +241,18 @@ def translators(place: Path, rounds: int) -> list[Row]:
     """The rows of translation."""
     family, folder, export = family_named("marian"), place / "marian", place / "marian-ctranslate2"
     rows = sentences(place / "sentences")
-    folder.mkdir(), export.mkdir()
+    graphs = place / "marian-onnx"
+    folder.mkdir(), export.mkdir(), graphs.mkdir()
     sizes = {"encoder_layers": 6, "decoder_layers": 6, "d_model": 512, "encoder_ffn_dim": 2048, "decoder_ffn_dim": 2048}
     family.create(folder, sizes, {"vocab_size": 1000}, lambda: iter(rows.sources), ["en", "fr"], seed=1)
     write(format_named("ctranslate2"), folder, export, {}, place / "work")
+    write(format_named("onnx"), folder, graphs, {}, place / "work")
     asked = {"max_new_tokens": TOKENS, "min_new_tokens": TOKENS}
     contenders = {
         "engine": deployed(export, rows, ["en", "fr"], **asked),
         "CTranslate2": translator_alone(export, folder, rows),
         "transformers": evaluated(folder, rows, ["en", "fr"], **asked),
+        "onnx": deployed(graphs, rows, ["en", "fr"], **asked),
     }
     runs, said = raced(contenders, rounds)
     same = sum(a == b for a, b in zip(said["engine"], said["CTranslate2"], strict=True))
@@ -255,6 +260,7 @@ def translators(place: Path, rounds: int) -> list[Row]:
     return [
         compared("translation, engine: ctranslate2; beside CTranslate2", runs["engine"], runs["CTranslate2"], CALLS),
         compared("translation, float32; beside CTranslate2", runs["transformers"], runs["CTranslate2"], None),
+        compared("translation, engine: onnx; beside float32", runs["onnx"], runs["transformers"], None),
     ]
 
 

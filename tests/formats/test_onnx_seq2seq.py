@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from consomme.common.errors import ConsommeError
 from consomme.families import family_named, family_of, load
 from consomme.families.windows import without
 from consomme.formats import Asked, format_named, start, write
@@ -85,7 +84,10 @@ def test_the_files_are_those_that_optimum_and_transformers_js_look_for(folders, 
     """Names of files, inputs and outputs are by https://github.com/huggingface/optimum-onnx."""
     _, out = folders(name)
     assert {path.name for path in (out / "onnx").iterdir()} == {"encoder_model.onnx", "decoder_model_merged.onnx"}
-    encoder, decoder = (onnxruntime.InferenceSession(out / "onnx" / file) for file in ("encoder_model.onnx", "decoder_model_merged.onnx"))
+    encoder, decoder = (
+        onnxruntime.InferenceSession(out / "onnx" / file)
+        for file in ("encoder_model.onnx", "decoder_model_merged.onnx")
+    )
     takes = ["input_features"] if name == "whisper" else ["input_ids", "attention_mask"]
     assert [one.name for one in encoder.get_inputs()] == takes
     assert [one.name for one in encoder.get_outputs()] == ["last_hidden_state"]

@@ -106,3 +106,36 @@ def test_it_hears_in_the_program_that_it_is_for(tmp_path, clips, form, settings)
 
         ours = start(folder, ["en"]).decode([decode(path)[0] for path in paths], Asked(["en"], {"num_beams": 1}))
         assert wer(texts, [one.text for one in ours]) < 15
+
+
+@pytest.mark.skipif("CONSOMME_REAL" not in os.environ, reason="takes minutes; CONSOMME_REAL asks for it")
+@pytest.mark.parametrize(
+    "decoding",
+    [{"num_beams": 1}, {"num_beams": 5}, {"num_beams": 1, "timestamps": True}, {"num_beams": 1, "words": True}],
+)
+def test_it_says_in_onnx_runtime_what_it_says_in_transformers(graphs, clips, decoding):
+    """With its timestamps and times of words, and behind a prompt."""
+    import torch
+
+    from consomme.data.audio import decode
+    from consomme.families import family_of, load
+
+    waves = [decode(path)[0] for path in clips[0]]
+    family, model = family_of(CHECKPOINT), load(CHECKPOINT)
+    processor = family.processor(CHECKPOINT, ["en"])
+    batch = family.collate(processor, [family.features(processor, wave) for wave in waves], None)
+    earlier, _ = family.earlier(processor, "Now listen to this.", 20)
+    for before in ([], earlier):
+        if before:
+            opening = family.opening(processor, before, ["en"])
+            batch["decoder_input_ids"] = torch.tensor([opening] * len(waves))
+        wanted = family.decode(model, processor, batch, ["en"], decoding)
+        assert graphs.decode(waves, Asked(["en"], decoding, [before] * len(waves))) == wanted
+
+
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory):
+    """The checkpoint in ONNX Runtime."""
+    folder = tmp_path_factory.mktemp("onnx")
+    write(format_named("onnx"), CHECKPOINT, folder, {}, folder)
+    return start(folder, ["en"])

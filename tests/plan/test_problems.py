@@ -230,6 +230,7 @@ def test_all_sections_with_mistakes_are_named_at_once(change):
         ("SEWForCTC", {"base/intermediate_ctc": {"spread": 1}}, ["base.intermediate_ctc", "outside the table"]),
         ("SEWForCTC", {"base/dropout": 0.1}, ["base.dropout", "unknown"]),
         ("wavlm", {"out/format": "ctranslate2"}, ["out.format", "allowed: safetensors"]),
+        ("whisper", {"out/format": "onnx", "out/quantization": "int8"}, ["out.quantization: int8 given", "written as onnx in float32 alone"]),
         ("SEWModel", {}, ["model_type 'sew' belongs to no family"]),
     ],
 )  # fmt: skip

@@ -17,7 +17,7 @@ FORMAT = Format(
     refuses=refuses,
     exact=lambda settings: not settings.get("quantization"),
     library="onnx",
-    loading="ONNX Runtime loads it. A recogniser with CTC is `onnxruntime.InferenceSession(\"FOLDER/model.onnx\")`, whose output "
+    loading='ONNX Runtime loads it. A recogniser with CTC is `onnxruntime.InferenceSession("FOLDER/model.onnx")`, whose output '
     "`logits` are decoded by CTC; an encoder-decoder has its graphs in `onnx/`, where Optimum's `ORTModelForSpeechSeq2Seq` and "
     "`ORTModelForSeq2SeqLM` and Transformers.js find them.",
 )

@@ -12,16 +12,29 @@ from torch import Tensor
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-from consomme.formats.onnx.layout import ATTENTIONS, HEARD, IDS, LATER, MASK, OWN, PAST, PRESENT, STATES, filled, kept
+from consomme.formats.onnx.layout import (
+    ATTENTIONS,
+    HEARD,
+    IDS,
+    LATER,
+    MASK,
+    OWN,
+    PAST,
+    PRESENT,
+    STATES,
+    filled,
+    kept,
+    pairs,
+)
 
 
 class Past(EncoderDecoderCache):
-    """What a step leaves to the next. heard: the keys and values of what the encoder heard, by the names of their inputs; all
-    beams of a row heard the same, so they stay where they are when beams are reordered."""
+    """The keys and values that a step leaves to the next. own: of the tokens so far; heard: of what the encoder heard, by the
+    names of their inputs: all beams of a row heard the same, so these stay where they are when beams are reordered."""
 
     def __init__(self, own: DynamicCache, heard: dict[str, np.ndarray]) -> None:
         super().__init__(own, DynamicCache())
-        self.heard = heard
+        self.own, self.heard = own, heard
 
 
 def deployed(shape: Any, encoder: Any, decoder: Any) -> Any:
@@ -34,7 +47,9 @@ def deployed(shape: Any, encoder: Any, decoder: Any) -> Any:
     @wraps(part.forward)
     def hears(*args: Tensor, **given: Any) -> BaseModelOutput:
         given |= dict(zip([part.main_input_name], args, strict=False))
-        (states,) = encoder.run(["last_hidden_state"], {one.name: _array(given[one.name]) for one in encoder.get_inputs()})
+        (states,) = encoder.run(
+            ["last_hidden_state"], {one.name: given[one.name].numpy() for one in encoder.get_inputs()}
+        )
         return BaseModelOutput(last_hidden_state=torch.from_numpy(states))
 
     @wraps(shape.forward)
@@ -66,9 +81,9 @@ class Step:
         **rest: Any,
     ) -> Seq2SeqLMOutput:
         states, past = encoder_outputs[0], past_key_values if isinstance(past_key_values, Past) else None
-        feeds = {IDS: _array(decoder_input_ids), STATES: _array(states), LATER: np.array([past is not None])}
-        if MASK in self.inputs:
-            feeds[MASK] = _array(attention_mask)
+        feeds = {IDS: decoder_input_ids.numpy(), STATES: states.numpy(), LATER: np.array([past is not None])}
+        if MASK in self.inputs and attention_mask is not None:
+            feeds[MASK] = attention_mask.numpy()
         feeds |= self._nothing(len(decoder_input_ids)) if past is None else self._past(past)
         names = ["logits", *kept(PRESENT, self.layers, OWN)]
         names += kept(PRESENT, self.layers, HEARD) if past is None else []
@@ -81,19 +96,17 @@ class Step:
             logits=torch.from_numpy(found["logits"]),
             past_key_values=Past(filled(zip(own[::2], own[1::2], strict=True)), heard),
             encoder_last_hidden_state=states,
-            cross_attentions=tuple(torch.from_numpy(found[name]) for name in self.attentions) if output_attentions else None,
+            cross_attentions=tuple(torch.from_numpy(found[name]) for name in self.attentions)
+            if output_attentions
+            else None,
         )
 
     def _past(self, past: Past) -> dict[str, np.ndarray]:
-        own = [part for layer in past.self_attention_cache.layers for part in (layer.keys, layer.values)]
-        return dict(zip(kept(PAST, self.layers, OWN), map(_array, own), strict=True)) | past.heard
+        own = [part.numpy() for pair in pairs(past.own) for part in pair]
+        return dict(zip(kept(PAST, self.layers, OWN), own, strict=True)) | past.heard
 
     def _nothing(self, rows: int) -> dict[str, np.ndarray]:
         """What the first step is given in place of a past."""
         names = kept(PAST, self.layers, OWN, HEARD)
         sizes = {name: [size if isinstance(size, int) else 0 for size in self.inputs[name].shape[1:]] for name in names}
         return {name: np.zeros((rows, *rest), np.float32) for name, rest in sizes.items()}
-
-
-def _array(tensor: Any) -> np.ndarray:
-    return tensor.numpy()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,3 +33,9 @@ def filled(pairs: Iterable[tuple[Tensor, Tensor]]) -> DynamicCache:
         layer.keys, layer.values = keys, values
         cache.layers.append(layer)
     return cache
+
+
+def pairs(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
+    """The keys and values of each layer of a cache."""
+    layers: list[Any] = cache.layers
+    return [(layer.keys, layer.values) for layer in layers]

@@ -69,6 +69,7 @@ class EncoderDecoder(Running):
         from consomme.formats.onnx.generating import deployed
 
         super().__init__(folder, languages)
+        self.batch = 8 if self.family.task == "asr" else 64
         sessions = (_session(folder / FOLDER / name, threads, device) for name in (ENCODER, DECODER))
         self.called = deployed(self.model, *sessions)
 

@@ -84,13 +84,11 @@ class Decoder(nn.Module):
 
 def _named(sides: Mapping[str, DynamicCache]) -> dict[str, Any]:
     """Caches by layer, side and part: the paths are the names of inputs and outputs."""
-    count = len(next(iter(sides.values())).layers)
-    return {
-        str(i): {
-            side: {"key": cache.layers[i].keys, "value": cache.layers[i].values} for side, cache in sides.items()
-        }
-        for i in range(count)
-    }
+    found: dict[str, Any] = {}
+    for side, cache in sides.items():
+        for i, (keys, values) in enumerate(layout.pairs(cache)):
+            found.setdefault(str(i), {})[side] = {"key": keys, "value": values}
+    return found
 
 
 def write(family: Family, model: Any, batch: Mapping[str, Tensor], folder: Path) -> None:
@@ -98,7 +96,10 @@ def write(family: Family, model: Any, batch: Mapping[str, Tensor], folder: Path)
     model.set_attn_implementation("eager")  # the one that has attentions; in a graph all are the same operations
     encoder, decoder = Encoder(family, model), Decoder(model, family.word_times)
     _save(_traced(encoder, batch), folder / layout.ENCODER)
-    first = {IDS: torch.ones(len(next(iter(batch.values()))), TOKENS, dtype=torch.int64), STATES: encoder(**batch)["last_hidden_state"]}
+    first = {
+        IDS: torch.ones(len(next(iter(batch.values()))), TOKENS, dtype=torch.int64),
+        STATES: encoder(**batch)["last_hidden_state"],
+    }
     if "attention_mask" in batch:
         first[MASK] = batch["attention_mask"]
     past = decoder(**first)[PRESENT]
@@ -110,7 +111,8 @@ def write(family: Family, model: Any, batch: Mapping[str, Tensor], folder: Path)
 
 def _traced(module: nn.Module, inputs: Mapping[str, Any]) -> ir.Model:
     shapes = {name: _varying(name, value) for name, value in inputs.items()}
-    program, _ = OnnxExporter().export_program(module, dict(inputs), OnnxConfig(dynamic=True, dynamic_shapes=shapes))
+    traced: Any = module  # any module will do
+    program, _ = OnnxExporter().export_program(traced, dict(inputs), OnnxConfig(dynamic=True, dynamic_shapes=shapes))
     for node in program.graph:
         node.metadata_props.clear()  # the places in transformers' source, which take more than the weights of a small model
         for value in node.outputs:
@@ -152,13 +154,13 @@ def _merged(first: ir.Model, later: ir.Model, layers: int) -> ir.Model:
     names = ["logits", *layout.kept(PRESENT, layers, OWN, HEARD)]
     names += [name for name in found["first"][1] if name.startswith(ATTENTIONS)]
     outputs = [ir.val(name, ir.DataType.FLOAT, found["first"][1][name].shape) for name in names]
-    nothing = ir.tensor(np.zeros((1, 1, 1, 1), np.float32))
     branches = {}
     for branch, (nodes, values) in found.items():
         given = []
         for name in names:
             if name not in values:
-                empty = ir.node("Constant", [], {"value": nothing})
+                size = [axis if isinstance(axis, int) else 1 for axis in found["first"][1][name].shape or ()]
+                empty = ir.node("Constant", [], {"value": ir.tensor(np.zeros(size, np.float32))})
                 nodes.append(empty)
                 values[name] = empty.outputs[0]
                 values[name].name = f"{branch}.{name}"
@@ -228,4 +230,4 @@ def _one_of(known: dict[Any, ir.Value], key: Any, value: ir.Value) -> bool:
 def _content(weight: ir.Value) -> tuple[Any, ...]:
     """What two equal weights have in common."""
     tensor: Any = weight.const_value
-    return tensor.dtype, tuple(tensor.shape), xxhash.xxh3_128_digest(np.ascontiguousarray(tensor.numpy()))
+    return tensor.dtype, tuple(tensor.shape), xxhash.xxh3_128_digest(np.ascontiguousarray(tensor.numpy()).data)

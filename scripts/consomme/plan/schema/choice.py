@@ -50,7 +50,7 @@ class Decoding(Section):
 
     engine: Text | None = Field(
         None,
-        description="what makes the hypotheses of checkpoints: ctranslate2 (Whisper and translators), by a conversion in "
+        description="what makes the hypotheses of checkpoints: ctranslate2 or onnx (Whisper and translators), by a conversion in "
         "float32 that is checked on the first rows; choices are still made by transformers; default: transformers",
     )
 
