@@ -61,7 +61,12 @@ Config = Annotated[
         metavar="CONFIG", help="Configuration files; later ones are laid over earlier ones. Default: the demo."
     ),
 ]
-Profile = Annotated[str, typer.Option(help="local, gpu, slurm, cluster, or a folder with a profile.yaml.")]
+Profile = Annotated[
+    str,
+    typer.Option(
+        help="A folder of profiles/, such as local, gpu, slurm, cluster, generic, kubernetes; or any with a profile.yaml."
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", "-n", help="Only count the jobs that would run, as Snakemake's option does.")
 ]

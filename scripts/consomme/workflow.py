@@ -13,10 +13,13 @@ from typing import Any
 
 import yaml
 
+from consomme.common import extras
 from consomme.common.errors import ConsommeError
 
 PROFILES = ("profile.yaml", "config.yaml")
 MAPS = ("--set-resources", "--set-threads", "--default-resources")
+EXECUTORS = {"slurm": "slurm", "cluster-generic": "generic"}  # the extra that brings each
+OWN = ("local", "dryrun", "touch")  # executors that Snakemake has itself
 CLONE = Path(__file__).resolve().parents[2]  # has Snakefile, rules, profiles and config next to scripts/
 
 
@@ -56,6 +59,7 @@ def snakemake(
     Ctrl-C reaches Snakemake from the terminal, and SIGTERM is passed on. In both cases this process waits until Snakemake
     has ended its jobs."""
     folder = profile_folder(profile)
+    need_executor(folder)
     command = [sys.executable, "-m", "snakemake", *laid_over(folder, more), "--snakefile", str(file_of("Snakefile"))]
     command += ["--profile", str(folder), *(["--cores", cores] if cores else [])]
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
@@ -77,11 +81,26 @@ def snakemake(
     return status if status >= 0 else 128 - status
 
 
+def settings_of(profile: Path) -> dict[str, Any]:
+    """What a folder with a profile says; empty where it has none."""
+    file = next((f for name in PROFILES if (f := profile / name).is_file()), None)
+    return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file else {}
+
+
+def need_executor(profile: Path) -> None:
+    """ConsommeError if the executor that a profile names is not installed. Snakemake only says that it is no choice."""
+    name = settings_of(profile).get("executor", "local")
+    package = f"snakemake-executor-plugin-{name}"
+    if name in OWN or extras.installed(package.replace("-", "_")):
+        return
+    how = extras.command(EXECUTORS[name]) if name in EXECUTORS else f"pip install {package}"
+    raise ConsommeError(f"{profile}: executor: {name}: the package {package} is not installed: {how}")
+
+
 def laid_over(profile: Path, more: Sequence[str]) -> list[str]:
     """Arguments of Snakemake in which maps, such as --set-resources, begin with the profile's entries. Snakemake takes a map
     of the command line instead of the profile's: a training with more memory would lose its GPU."""
-    file = next((f for name in PROFILES if (f := profile / name).is_file()), None)
-    given = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    given = settings_of(profile)
     found: list[str] = []
     for argument in more:
         option, equals, value = argument.partition("=")

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import consomme
 from consomme.cli import app
+from consomme.common import extras
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
 from consomme.workflow import laid_over
@@ -129,6 +130,21 @@ def test_snakemake_reads_it_so(tmp_path):
     entries = laid_over(ROOT / "profiles/slurm", ["--set-resources", "train_model:runtime=5"])[1:]
     training = parse_set_resources(entries)["train_model"]
     assert {name: training[name].raw for name in ("runtime", "gpu")} == {"runtime": 5, "gpu": 1}
+
+
+def test_an_executor_that_is_not_installed_is_named_with_its_extra(tiny, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    monkeypatch.setattr(extras, "installed", lambda module: False)
+    text, status = said("run", tiny, "--profile", "generic")
+    assert (
+        status == 2
+        and "snakemake-executor-plugin-cluster-generic is not installed: pip install -e '.[generic]'" in text
+    )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/profile.yaml").write_text("executor: htcondor\n")
+    text, status = said("run", tiny, "--profile", "mine")
+    assert status == 2 and "mine: executor: htcondor" in text
+    assert "pip install snakemake-executor-plugin-htcondor" in text
 
 
 def test_who_finds_a_lock_is_told_how_to_take_it_away(tiny, monkeypatch):
