@@ -7,6 +7,7 @@ at all, are not needed. A job that is neither waiting nor running and left none 
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -51,7 +52,7 @@ def sge(job: Job) -> list[str]:
     command += ["-pe", "smp", str(job.threads), "-l", f"h_vmem={-(-job.mem_mb // job.threads)}M"]
     # SIGUSR1 two minutes before the end: trainings save
     command += ["-l", f"s_rt=0:{max(job.minutes - 2, 1)}:0,h_rt=0:{job.minutes}:0"]
-    # the name of the resource is the site's
+    # the name of the resource is the site's, where it counts by job (JOB); one that counts by slot (YES) wants a share
     return command + (["-l", f"gpu={job.gpus}"] if job.gpus else [])
 
 
@@ -82,8 +83,9 @@ HERE = PBS  # or SGE, or LSF
 
 def submit(job: Job) -> str:
     LOGS.mkdir(parents=True, exist_ok=True)
-    # the shells outlive the signals at which trainings save; the mark appears whole
+    # the path again, which a login shell sets anew; the shells outlive the signals at which trainings save; the mark appears whole
     text = f"""#!/bin/sh
+export PATH={shlex.quote(os.environ["PATH"])}
 trap '' TERM USR1 USR2
 sh {shlex.quote(str(job.script))}
 status=$?

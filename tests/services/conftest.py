@@ -46,13 +46,13 @@ def slurm(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cloned():
-    """`cloned(folder)`: the workflow as it stands, and nothing else: no results, no environment, the link `cluster` a link."""
+    """`cloned(folder)`: the workflow as it stands, and nothing else: no results, no environment, links are links."""
 
     def clone(folder: Path) -> Path:
         for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster"):
             source = REPOSITORY / name
             if source.is_dir() and not source.is_symlink():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy2(source, folder / name, follow_symlinks=False)
         return folder
