@@ -2,6 +2,7 @@
 # nothing else of the configuration. Specs depend on the wildcards only, because Snakemake tracks no other functions.
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -26,7 +27,7 @@ elif workflow.remote_exec:
     os.environ.setdefault("CONSOMME_URLS", "kept")
 
 from consomme.common.digest import digest
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, in_words
 from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of
@@ -36,7 +37,21 @@ from consomme.plan.plan import Plan
 from consomme.register.entry import declare
 from consomme.register.standing import fingerprint
 
-try:
+
+@contextmanager
+def told():
+    # what a user can do something about, in words
+    try:
+        yield
+    except ConsommeError as error:
+        raise WorkflowError(f"the configuration can't be run:\n{error}") from None
+    except OSError as error:
+        if (words := in_words(error)) is None:
+            raise
+        raise WorkflowError(words) from None
+
+
+with told():
     # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
     if workflow.is_main_process:
         read(workflow.configfiles)
@@ -44,8 +59,6 @@ try:
     plan.need_sources()
     for study in plan.studies.values():
         study.write_specs()
-except ConsommeError as error:
-    raise WorkflowError(f"the configuration can't be run:\n{error}") from None
 
 # closes "(set -x; python -m ...": a job's log begins with its command, and the screen shows only its output
 LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
@@ -206,12 +219,14 @@ def all_landscapes(wildcards):
 def register_claims():
     if workflow.is_main_process:
         for study in plan.studies.values():
-            declare(study.report, Path(workflow.configfiles[0]).parent)
+            with told():
+                declare(study.report, Path(workflow.configfiles[0]).parent)
 
 
 # -- the end of a run
 # Once everything is made: the weights that `keep` gives up go. Not behind a run for some models alone.
 def tidy_up():
     if workflow.is_main_process and not workflow.dag_settings.targets:
-        for line in keeping.tidy_up(plan):
-            print(line)
+        with told():
+            for line in keeping.tidy_up(plan):
+                print(line)

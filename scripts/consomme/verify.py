@@ -70,13 +70,29 @@ class _Reader:
         status = path.stat()
         key = status.st_dev, status.st_ino
         if key not in self.known:
-            self.known[key] = hash_file(path)
+            self.known[key] = _hash(path)
             self.bytes += status.st_size
         self.advance(status.st_size / status.st_nlink / 2**20)
         return self.known[key]
 
 
 # -- models and corpora ------------------------------------------------------------------------------------------------
+def _damaged(folder: Path, hash_of: Callable[[Path], str]) -> list[str]:
+    """The files that aren't what was recorded. What can't be read isn't."""
+    try:
+        return content.damaged(folder, hash_of)
+    except OSError:
+        return [content.NAME]
+
+
+def _hash(path: Path) -> str:
+    """The hash of a file; empty where it can't be read."""
+    try:
+        return hash_file(path)
+    except OSError:
+        return ""
+
+
 def _finished(results: Path) -> list[Path]:
     """The folders of finished models and prepared corpora."""
     found = [*results.glob("*/models/*"), *results.glob("prepared/*")]
@@ -94,7 +110,7 @@ def _bytes(folder: Path) -> float:
 
 
 def _folder(folder: Path, read: _Reader) -> Found:
-    if names := content.damaged(folder, read):
+    if names := _damaged(folder, read):
         yield Damage(f"{folder}: {', '.join(names)}", f"rm -r {folder}, and run again")
     elif _unrecorded(folder) and (folder / NAME).exists():
         weights = folder / WEIGHTS
@@ -119,7 +135,7 @@ def _hypotheses(experiment: Path) -> Found:
             yield Damage(str(index), f"rm {index}, and run again")
             continue
         for path, known in sets:
-            if not path.is_file() or known not in (None, hash_file(path)):
+            if not path.is_file() or known not in (None, _hash(path)):
                 yield Damage(f"{path}: not what the model said", f"rm {index}, and run again")
 
 
@@ -131,7 +147,7 @@ def _beside(index: Path, path: str) -> Path:
 
 def _tables(experiment: Path) -> Found:
     # what is not there is made by the next run
-    for name in content.damaged(experiment):
+    for name in _damaged(experiment, _hash):
         if (path := experiment / name).exists():
             source = path if name == COSTS else experiment / PAGE
             yield Damage(f"{path}: not as it was written", f"rm {source}, and run again")

@@ -4,13 +4,14 @@ import errno
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import time
 from pathlib import Path
 
 import pytest
 
-from consomme.common.errors import ConsommeError, exit_on_error, nearest
+from consomme.common.errors import ConsommeError, exit_on_error, in_words, nearest
 from consomme.common.job import Job, parse
 from consomme.common.stage import build_once, main
 
@@ -162,6 +163,37 @@ def test_what_was_begun_is_at_hand_after_a_failure(tmp_path):
     assert (tmp_path / "out" / "model").read_text() == "step 10"
 
 
+def test_unfinished_work_goes_only_once_the_result_is_in_its_place(tmp_path, monkeypatch):
+    """Whatever comes between, the next start has the checkpoints or the result."""
+
+    def build(folder, work):
+        (work / "checkpoint").write_text("of days")
+        (folder / "model").write_text("weights")
+
+    def empty(finished, work):
+        assert (finished / "model").exists()
+        (work / "checkpoint").unlink()
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input"):
+        patched.setattr("consomme.common.files.to_disk", _broken)
+        build_once(job(tmp_path), {}, build, empty)
+    (work,) = (tmp_path / "state").glob("*/work")
+    assert (work / "checkpoint").exists() and not (work.parent / "finished").exists()
+    with pytest.raises(KeyboardInterrupt):
+        build_once(job(tmp_path), {}, build, _interrupted)
+    assert (work / "checkpoint").exists()
+    assert not build_once(job(tmp_path), {}, build, empty)
+    assert list(work.iterdir()) == [] and (tmp_path / "out" / "model").exists()
+
+
+def _broken(*given):
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def _interrupted(*given):
+    raise KeyboardInterrupt
+
+
 def _slowly(folder, work):
     (folder / "model").write_text("x")
     time.sleep(0.3)
@@ -185,13 +217,14 @@ def test_a_second_process_waits_and_computes_nothing(tmp_path):
 def test_what_is_finished_is_read_without_a_lock(tmp_path, monkeypatch):
     """As a second user reads it, who may not open another's files for writing."""
     assert build_once(job(tmp_path), {}, lambda folder, work: (folder / "model").write_text("weights"))
-    monkeypatch.setattr("consomme.common.stage.FileLock", _refused)
+    monkeypatch.setattr("consomme.common.once.FileLock", _refused)
     assert not build_once(job(tmp_path), {}, _slowly)
-    with pytest.raises(ConsommeError, match=r"lock: may not be written by this user.*umask 002"):
+    with pytest.raises(PermissionError) as refused:
         build_once(job(tmp_path), {"another": "key"}, _slowly)
+    assert re.search(r"lock could not be read or written by this user.*umask 002", in_words(refused.value) or "")
 
 
-def _refused(path):
+def _refused(path, **more):
     raise PermissionError(13, "Permission denied", str(path))
 
 
@@ -213,9 +246,10 @@ def test_the_nearest_word():
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "results/x: No space left on device: make room"),
-        (errno.EROFS, "results/x: Read-only file system: it has to be mounted for writing"),
-        (errno.EIO, "results/x: Input/output error: it can't be read or written; check the disk"),
+        (errno.ENOSPC, "results/x could not be written: No space left on device; "),
+        (errno.EROFS, "results/x could not be written: Read-only file system. Have it mounted"),
+        (errno.EIO, "results/x could not be read or written: Input/output error. Check the disk"),
+        (errno.EACCES, "results/x could not be read or written by this user: Permission denied. Who shares"),
     ],
 )
 def test_a_disk_that_fails_is_an_error_of_one_line(capsys, number, words):

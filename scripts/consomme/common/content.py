@@ -23,7 +23,7 @@ def record(folder: Path, names: Iterable[str] | None = None) -> None:
     """Write `folder`/content.json for all files in it. names: those that were written now; others stay as recorded."""
     earlier: dict[str, str] = {}
     if names is not None:
-        with suppress(OSError, ValueError, RecursionError):
+        with suppress(ValueError, RecursionError):
             earlier = {name: content for name, content in recorded(folder).items() if (folder / name).exists()}
     now = sorted(_files(folder)) if names is None else names
     write_json(folder / NAME, earlier | {name: hash_file(folder / name) for name in now})
@@ -43,10 +43,11 @@ def recorded(folder: Path) -> dict[str, str]:
 
 
 def damaged(folder: Path, hash_of: Hash = hash_file) -> list[str]:
-    """The recorded files that are gone or hold something else by now, sorted; none where nothing is recorded."""
+    """The recorded files that are gone or hold something else by now, sorted; none where nothing is recorded. OSError where the
+    disk can't say: what can't be read now may be whole."""
     try:
         known = recorded(folder)
-    except (OSError, ValueError, RecursionError):
+    except (NotADirectoryError, ValueError, RecursionError):
         return [NAME]
     return sorted(name for name, content in known.items() if _hashed(folder / name, hash_of) != content)
 
@@ -57,7 +58,7 @@ def damaged_since(folder: Path, cache: Path) -> list[str]:
     try:
         paths = {str(folder / name): folder / name for name in recorded(folder)}
         files = {text: (text, os.stat(path)) for text, path in paths.items() if path.is_file()}
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return [NAME]
     known_at = cache / "verified" / f"{digest(str(folder.absolute()))}.json"
     hashes = kept_hashes(files, known_at, hash_file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -16,25 +17,29 @@ from typing import Any
 
 import xxhash
 
+from consomme.common.errors import naming
+
 # written last: if it exists, its folder is complete
 MARKERS = ("provenance.json", "prepared.json")
+LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)  # answers to a flush: what was written is not on the disk
 
 
 @contextmanager
 def whole_file(path: Path | str, mode: str = "w") -> Generator[Any]:
     """Open a file beside `path` for writing; it takes the name `path` only when the block ends without an error."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
-    try:
-        # newline="" turns off newline conversion: tables have the same bytes on every system
-        encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
-        with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as stream:
-            yield stream
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            # newline="" turns off newline conversion: tables have the same bytes on every system
+            encoding, newline = (None, None) if "b" in mode else ("utf-8", "")
+            with open(temporary, mode.replace("w", "x"), encoding=encoding, newline=newline) as stream:
+                yield stream
+            os.replace(temporary, path)
+        except BaseException:
+            _discard(temporary)
+            raise
 
 
 @contextmanager
@@ -44,26 +49,36 @@ def whole_folder(path: Path | str, read_only: bool = False) -> Generator[Path]:
     Its files are on the disk before it has that name, so that a loss of power leaves it whole or not there. read_only: they
     can't be written in place any more."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
+    with naming(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+            yield temporary
+            follow_umask(temporary)
+            if read_only:
+                forbid_writing(temporary)
+            to_disk(temporary)
+            _replace(temporary, path)
+            _flush(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def _replace(folder: Path, path: Path) -> None:
+    """Give a folder the name `path`. The one that had it goes, or has it again if this fails."""
+    if not path.exists():
+        os.replace(folder, path)
+        return
+    old = _beside(path)
+    os.replace(path, old)
     try:
-        temporary.mkdir()
-        yield temporary
-        follow_umask(temporary)
-        if read_only:
-            forbid_writing(temporary)
-        to_disk(temporary)
-        if path.exists():
-            old = _beside(path)
-            os.replace(path, old)
-            os.replace(temporary, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-        _flush(path.parent)
+        os.replace(folder, path)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.replace(old, path)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def left_over(path: Path) -> list[Path]:
@@ -90,13 +105,19 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def read_json(path: Path | str) -> Any:
     """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return json.loads(read_text(path))
+
+
+def read_text(path: Path | str, errors: str = "strict") -> str:
+    """Read a file of UTF-8. errors: as in `open`. What a disk answers names the file."""
+    with naming(Path(path), Path(path)):
+        return Path(path).read_text(encoding="utf-8", errors=errors)
 
 
 def hash_file(path: Path | str) -> str:
     """XXH3 of the file's bytes, 128 bits as 32 hex digits. It detects accidental differences, not intentional forgery,
     and is as fast as copying the file."""
-    with open(path, "rb") as stream:
+    with naming(Path(path), Path(path)), open(path, "rb") as stream:
         return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
@@ -107,15 +128,33 @@ def link_file(source: Path, target: Path) -> None:
         if os.geteuid() not in (0, os.stat(source).st_uid):
             raise PermissionError
         os.link(source, target)
+    except FileExistsError:
+        raise
     except OSError:
-        shutil.copy2(source, target)
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file with its times and permissions, as far as the file system keeps them; whole or not at all."""
+    try:
+        with naming(target, target):
+            shutil.copyfile(source, target)
+    except BaseException:
+        _discard(target)
+        raise
+    with suppress(PermissionError):
+        shutil.copystat(source, target)
 
 
 def link_tree(source: Path, target: Path) -> None:
     """Put the files of `source` into `target`: hard links if the file system has them, else copies.
 
-    Files of the same name in `target` are replaced one by one, each atomically, the marker last. What a killed process left
-    of them goes."""
+    Files of the same name in `target` are replaced one by one, each atomically. A marker of something else goes first, and
+    the new one comes last. What a killed process left of them goes. Several processes may do this at a time."""
+    for path in (source / name for name in MARKERS):
+        goal = target / path.name
+        if path.exists() and goal.exists() and hash_file(goal) != hash_file(path):
+            goal.unlink(missing_ok=True)
     for path in sorted(source.rglob("*"), key=lambda p: (p.name in MARKERS, p)):
         goal = target / path.relative_to(source)
         if path.is_dir():
@@ -125,11 +164,25 @@ def link_tree(source: Path, target: Path) -> None:
         for unfinished in left_over(goal):
             if unfinished.suffix[1:].isdigit():
                 unfinished.unlink(missing_ok=True)
-        temporary = goal.with_name(f".{goal.name}.{os.getpid()}")
-        link_file(path, temporary)
-        os.replace(temporary, goal)
-        # renaming a hard link onto another link of the same file does nothing and leaves both
-        temporary.unlink(missing_ok=True)
+        while not _put(path, goal):
+            pass
+
+
+def _put(source: Path, goal: Path) -> bool:
+    """Link one file to where it is to be. False if another process took it for left over before it was there."""
+    temporary = goal.with_name(f".{goal.name}.{os.getpid()}")
+    with naming(goal, temporary):
+        try:
+            link_file(source, temporary)
+            os.replace(temporary, goal)
+        except FileNotFoundError:
+            if not source.exists() or not goal.parent.exists():
+                raise
+            return False
+        finally:
+            # renaming a hard link onto another link of the same file does nothing and leaves both
+            _discard(temporary)
+    return True
 
 
 def follow_umask(path: Path) -> None:
@@ -149,7 +202,8 @@ def follow_umask(path: Path) -> None:
         # other bits, such as setgid, are kept
         mode = stat.S_IMODE(found.st_mode) & ~0o777 | wanted & ~mask
         if mode != stat.S_IMODE(found.st_mode):
-            one.chmod(mode)
+            with suppress(PermissionError):  # a file system without permissions
+                one.chmod(mode)
 
 
 def forbid_writing(folder: Path) -> None:
@@ -171,12 +225,21 @@ def to_disk(folder: Path) -> None:
 
 def _flush(path: Path) -> None:
     """Wait until a file or the names in a folder are on the disk; not on file systems that can't say when."""
-    with suppress(OSError):
+    try:
         opened = os.open(path, os.O_RDONLY)
         try:
             os.fsync(opened)
         finally:
             os.close(opened)
+    except OSError as error:
+        if error.errno in LOST:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _discard(path: Path) -> None:
+    """Remove an unfinished file; one that can't be removed stays."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

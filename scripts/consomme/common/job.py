@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.files import MARKERS
+from consomme.common.files import MARKERS, read_text
 from consomme.common.log import introduce
 
 
@@ -50,7 +50,7 @@ def parse(argv: list[str] | None, description: str) -> Job:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda")
     given = parser.parse_args(argv)
-    text = given.spec if given.spec.lstrip().startswith("{") else Path(given.spec).read_text(encoding="utf-8")
+    text = given.spec if given.spec.lstrip().startswith("{") else read_text(given.spec)
     spec = json.loads(text)
     labels = spec.get("inputs", [])
     if len(labels) != len(given.inputs):

@@ -33,3 +33,8 @@ def from_cell(cell: str) -> str:
 
 def _computed(text: str) -> bool:
     return bool(FORMULA.match(text)) and not NUMBER.fullmatch(text)
+
+
+def size(count: float) -> str:
+    """Bytes as GiB or MiB."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from consomme.common import content
 from consomme.common.digest import canonical, digest
-from consomme.common.errors import ConsommeError, exit_on_error
-from consomme.common.files import link_tree, remove_left_over, whole_folder
+from consomme.common.errors import exit_on_error
+from consomme.common.files import link_tree, remove_left_over, whole_folder, write_text
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
+from consomme.common.once import alone
 from consomme.common.tidied import forget
 from consomme.preload import hand_over
 
 
-def build_once(job: Job, key: Any, build: Callable[[Path, Path], None]) -> bool:
+def build_once(
+    job: Job, key: Any, build: Callable[[Path, Path], object], then: Callable[[Path, Path], None] | None = None
+) -> bool:
     """Make `job.out` once for this `key`, even if the output is deleted in between.
 
     `build(folder, work)` fills the empty `folder`; `work` is a folder for checkpoints that survives a kill and is
     passed again at the next try. The finished folder is kept under `job.state/KEY/finished`, with the hashes of its files,
     and `job.out` links to these, which nobody may write: a job that is started again with the same inputs reuses it and
-    computes nothing, unless it is damaged by then. A second process with the same key waits for the first. What is finished
-    is only read: it may belong to another user. Returns whether it was built now."""
+    computes nothing, unless it is damaged by then. `then(finished, work)` empties `work` once all that is on the disk; what
+    it removes last is a file, so that a kill in between is noticed. A second process with the same key waits for the first.
+    What is finished is only read: it may belong to another user. Returns whether it was built now."""
     place = job.state / digest(key)
-    finished, built = place / "finished", False
-    if not _whole(finished, job.cache):
-        with _alone(place):
+    finished, work, built = place / "finished", place / "work", False
+    if not _whole(finished, job.cache) or (then and any(path.is_file() for path in work.glob("*"))):
+        place.mkdir(parents=True, exist_ok=True)
+        with alone(place / "lock") as locked:
             built = not _whole(finished, job.cache)
             if built:
-                remove_left_over(finished)
-                (place / "key.json").write_text(canonical(key) + "\n", encoding="utf-8")
-                work = place / "work"
+                if locked:
+                    remove_left_over(finished)
+                write_text(place / "key.json", canonical(key) + "\n")
                 work.mkdir(exist_ok=True)
                 with whole_folder(finished, read_only=True) as folder:
                     build(folder, work)
                     content.record(folder)
-    with _written_to(job.out):
-        link_tree(finished, job.out)
-        forget(job.out)
+            if then:
+                then(finished, work)
+    link_tree(finished, job.out)
+    forget(job.out)
     say(f"{'made' if built else 'found, nothing to compute:'} {job.out}")
     return built
 
@@ -56,31 +59,6 @@ def _whole(finished: Path, cache: Path) -> bool:
     if names := content.damaged_since(finished, cache):
         say(f"damaged, and made anew: {finished}: {', '.join(names)}")
     return not names
-
-
-@contextmanager
-def _alone(place: Path) -> Generator[None]:
-    """No other process works in `place` meanwhile. Waits for another that does."""
-    with _written_to(place):
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / "lock")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def _written_to(path: Path) -> Generator[None]:
-    """ConsommeError where this user may not write what belongs to another."""
-    try:
-        yield
-    except PermissionError as error:
-        raise ConsommeError(
-            f"{error.filename or path}: may not be written by this user. Who shares a folder of results needs a common group, "
-            "the folder's setgid bit, and umask 002 (docs/clusters.md)"
-        ) from None
 
 
 def main(run: Callable[[Job], None], description: str, argv: list[str] | None = None) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from filelock import FileLock
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.files import read_json, remove_left_over, whole_folder, write_json
 from consomme.common.log import say
+from consomme.common.once import alone
 from consomme.data.prepared import Corpus, Rows
 from consomme.families.base import Family
 from consomme.families.positions import most_tokens
@@ -99,9 +99,10 @@ def _store(
     if place.exists():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{place}.lock"):
+    with alone(Path(f"{place}.lock")) as locked:
         if not place.exists():
-            remove_left_over(place)
+            if locked:
+                remove_left_over(place)
             with whole_folder(place) as folder:
                 _fill(folder, family, processor, Rows([corpus]), languages)
             say(f"features of '{corpus.name}' for {family.name}: {corpus.table.num_rows} rows in {place}")

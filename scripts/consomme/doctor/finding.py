@@ -49,8 +49,3 @@ class Check:
     find: Callable[[Asked], Finding]
     # whether it is left out without a configuration
     only_with_plan: bool = field(default=False)
-
-
-def size(count: float) -> str:
-    """Bytes as GiB or MiB."""
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

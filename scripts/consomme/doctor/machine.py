@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from consomme.common.errors import ConsommeError
-from consomme.doctor.finding import Asked, Finding, size
+from consomme.common.shown import size
+from consomme.doctor.finding import Asked, Finding
 from consomme.workflow import CLONE, file_of
 
 OLDEST = (3, 11)

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 
 from consomme.common import extras, gpus
-from consomme.doctor.finding import Asked, Finding, size
+from consomme.common.shown import size
+from consomme.doctor.finding import Asked, Finding
 from consomme.formats import TABLE as FORMATS
 from consomme.plan import memory, rungs
 from consomme.plan.estimates import Estimates

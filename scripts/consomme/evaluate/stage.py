@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from consomme.common.digest import digest
-from consomme.common.files import hash_file, read_json, write_json, write_text
+from consomme.common.files import hash_file, read_json, read_text, write_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import weights_hash
@@ -80,7 +80,7 @@ def run(job: Job) -> None:
         earlier = known.get((split, name, decoding))
         if earlier and _identity(earlier) == _identity(entry):
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
-            lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            lines = read_text(path).removesuffix("\n").split("\n")
             said = [json.loads(line)["hypothesis"] for line in lines]
             entry |= {key: earlier[key] for key in ("unheard", "cut", "sane", "register") if key in earlier}
         else:
@@ -100,7 +100,7 @@ def run(job: Job) -> None:
                 json.dumps({"id": i, "reference": r, "hypothesis": h, **m}, ensure_ascii=False) + "\n"
                 for i, r, h, m in zip(found.ids, found.targets, said, more, strict=True)
             )
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
+            if not path.exists() or read_text(path) != text:
                 write_text(path, text)
         how = f" ({way})" if way else ""
         odd = [f", {share(len(entry[key]), len(found))} {key}" for key in ("unheard", "cut") if key in entry]

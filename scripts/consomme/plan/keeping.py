@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from consomme.common.once import held
+from consomme.common.once import free
 from consomme.common.tidied import tidied, tidy
 from consomme.plan import rungs
 from consomme.plan.graph import Graph
@@ -38,7 +38,7 @@ def tidy_up(plan: Plan) -> Iterator[str]:
         freed = [tidy(Path(m.folder), [row for row in costs if _is_of(m, row, study)]) for m in models]
         for model in models:
             state = Path(f"{RESULTS}/{model.experiment}/state/{model.state_id}")
-            if not any(map(held, state.glob("*/lock"))):
+            if all(map(free, state.glob("*/lock"))):
                 shutil.rmtree(state, ignore_errors=True)
         if any(freed):
             nodes = ", ".join(dict.fromkeys(m.node for m in models))

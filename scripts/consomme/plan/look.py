@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from consomme.common.files import left_over
-from consomme.common.once import held
+from consomme.common.once import free
 from consomme.common.tidied import tidied
 from consomme.plan import keeping, memory, rungs
 from consomme.plan.estimates import Estimates, Guess
@@ -256,7 +256,7 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
 
 def _killed(place: str) -> list[Path]:
     """The unfinished folders of jobs that don't run any more."""
-    places = [key for state in _folders(place) for key in sorted(state.iterdir()) if not held(key / "lock")]
+    places = [key for state in _folders(place) for key in sorted(state.iterdir()) if free(key / "lock")]
     return [path for key in places for path in left_over(key / "finished")]
 
 

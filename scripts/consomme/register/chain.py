@@ -10,10 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from consomme.common.digest import digest
-from consomme.common.files import write_text
+from consomme.common.files import read_text, write_text
+from consomme.common.once import alone
 
 NAME = "claims.jsonl"  # in the folder of an experiment
 DIGITS = 32  # of hashes: 128 bits of BLAKE2b
@@ -56,7 +55,7 @@ def append(path: Path | str, content: Line) -> Chain:
     """Add a line with this content, as a whole or not at all. Returns all lines."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with alone(path.with_name(f".{path.name}.lock")):
         line = {**content, "before": read(path).head}
         line["hash"] = _hash(line)
         write_text(path, "".join(f"{text}\n" for text in [*_lines(path), json.dumps(line, ensure_ascii=False)]))
@@ -65,7 +64,7 @@ def append(path: Path | str, content: Line) -> Chain:
 
 def _lines(path: Path) -> list[str]:
     # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    text = read_text(path, errors="replace") if path.exists() else ""
     return text.removesuffix("\n").split("\n") if text else []
 
 

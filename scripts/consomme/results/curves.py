@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from consomme.common.files import read_text
 from consomme.results.columns import CURVES
 from consomme.results.frames import frame
 
@@ -17,7 +18,7 @@ def steps(folder: Path, record: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A model's lines of progress.jsonl, joined with the evaluations that its provenance `record` holds, by step; nothing
     for a model that was not trained."""
     file = folder / "progress.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    lines = read_text(file).splitlines() if file.is_file() else []
     chosen = record.get("chosen")
     evaluations = (chosen.get("evaluations") if isinstance(chosen, dict) else None) or []
     rows: dict[int, dict[str, Any]] = {}

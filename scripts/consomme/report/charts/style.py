@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from consomme.common.files import write_text
+from consomme.common.files import read_text, write_text
 from consomme.report.charts.dag import COLOURS
 from consomme.report.numbers import metric_title
 from consomme.results.frames import plain
@@ -65,4 +65,4 @@ def library(cache: Path) -> str:
         script = vl_convert.javascript_bundle(vl_version=vega)  # ty: ignore[missing-argument]  # its default isn't in the stub
         # a closing tag inside a string of the script would end it
         write_text(kept, script.replace("</script", "<\\/script"))
-    return kept.read_text(encoding="utf-8")
+    return read_text(kept)
