@@ -157,7 +157,7 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
     import transformers
 
     from consomme.families.ensemble import FILE, ensemble
-    from consomme.families.settings import quiet
+    from consomme.families.settings import own_generation_config, quiet
     from consomme.families.surgery import complain, load_sliced, zero
 
     quiet()
@@ -185,6 +185,8 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
         # an unlisted architecture that the installed transformers doesn't have, or values in config.json that it can't use
         except (ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise ConsommeError(f"{path}: {family.architecture} can't load it: {error}") from error
+        if model.can_generate():
+            own_generation_config(model, path)
         complain(path, report, family.optional)
         zero(model, report["missing_keys"])
     return model.to(device_named(device)).eval()

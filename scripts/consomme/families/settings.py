@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError, Unusable, nearest
+from consomme.common.model_files import json_mapping
 from consomme.common.settings import Section, defaults
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from consomme.families.base import Family
+
+GENERATION = "generation_config.json"
 
 
 def merged(
@@ -114,6 +117,16 @@ def options_for(model: PreTrainedModel, options: Mapping[str, Any], own: Mapping
     for key, value in own.items():
         setattr(config, key, value)
     return {"generation_config": config}
+
+
+def own_generation_config(model: PreTrainedModel, path: Path) -> None:
+    """Give a model the generation_config.json of its folder, if there is one. transformers takes defaults in place of one that
+    it can't read, and decodes otherwise with them. ConsommeError for such a file."""
+    import transformers
+
+    if (path / GENERATION).is_file():
+        json_mapping(path / GENERATION)
+        model.generation_config = transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
 
 
 def quiet() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
 from consomme.families.base import Attention, Family, Stack, set_value, value_of
+from consomme.families.settings import own_generation_config
 
 if TYPE_CHECKING:
     import torch
@@ -212,14 +213,12 @@ def zero(model: PreTrainedModel, names: Sequence[str]) -> None:
 def load_sliced(path: Path, family: Family) -> PreTrainedModel:
     """Load a model whose heads were cut out: build the stock shape with zeros in their place, then cut again."""
     import torch
-    import transformers
 
     model = load_in_stock_shape(path, family)
     pruned = {n: {int(k): v for k, v in by.items()} for n, by in model.config.pruned_heads.items()}
     model.config.pruned_heads = {}
     slice_heads(model, family, pruned)
-    if (path / "generation_config.json").is_file():  # as stored: its head numbers already are those that remain
-        model.generation_config = transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
+    own_generation_config(model, path)  # as stored: its head numbers already are those that remain
     return model.to(torch.float32)
 
 
@@ -256,13 +255,11 @@ def load_in_stock_shape(path: Path, family: Family) -> PreTrainedModel:
 
 def zeroed_copy(path: Path, family: Family) -> PreTrainedModel:
     """The copy of a sliced checkpoint that plain `from_pretrained` loads once saved: stock shape, those heads zero."""
-    import transformers
 
     model = load_in_stock_shape(path, family)
     own_config(model)
     del model.config.pruned_heads
-    if (path / "generation_config.json").is_file():
-        model.generation_config = transformers.GenerationConfig.from_pretrained(path, local_files_only=True)
+    own_generation_config(model, path)
     return model.eval()
 
 

@@ -78,12 +78,13 @@ def stand_in(folder: Path, family: Family) -> PreTrainedModel:
     import torch
     import transformers
 
+    from consomme.families.settings import own_generation_config
+
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     kind: Any = getattr(transformers, family.architecture)
     with torch.device("meta"):
         model = kind.from_config(config) if hasattr(kind, "from_config") else kind(config)
-    if (folder / "generation_config.json").is_file():
-        model.generation_config = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True)
+    own_generation_config(model, folder)
     return model
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, of_disk
 from consomme.common.files import hash_file, read_json
 from consomme.common.job import Job
 from consomme.common.log import say
@@ -120,6 +120,8 @@ def _as_given(where: str, folder: Path, what: str) -> Generator[None]:
     except MemoryError:
         raise
     except Exception as error:
+        if of_disk(error):  # no fault of the files
+            raise
         key, _, given = where.partition(": ")
         said = " ".join(str(error).split()).replace(str(folder), given)
         if isinstance(error, ConsommeError):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
+from consomme.common.files import read_text, write_text
 from consomme.common.log import say
 from consomme.train.ranks import ALONE, Ranks
 
@@ -39,9 +40,9 @@ class Progress(TrainerCallback):
         self.first = state.global_step
         if not self.ranks.first:
             return
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        lines = read_text(self.path).splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= state.global_step]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_text(self.path, "".join(f"{line}\n" for line in kept))
         self.trackers.open(replace(self.run, first=self.first))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:

@@ -109,8 +109,9 @@ def bring(job: Job, key: Callable[[str], dict[str, Any]], work: Path) -> None:
 
 
 def leave(work: Path, checkpoint: bool) -> None:
-    """Empty `work`. checkpoint: but for the checkpoint from which the run goes on, and weights for the case that it diverges."""
-    for path in work.iterdir():
+    """Empty `work`, the files in it last. checkpoint: but for the checkpoint from which the run goes on, and weights for the
+    case that it diverges."""
+    for path in sorted(work.iterdir(), key=Path.is_file):
         if path.is_file():
             path.unlink()
         elif not (checkpoint and path.name == "checkpoints"):

@@ -16,7 +16,7 @@ from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.model_files import ADAPTER, copy_inherited, inherited
-from consomme.common.provenance import weights_hash, write_provenance
+from consomme.common.provenance import NAME, weights_hash, write_provenance
 from consomme.common.stage import build_once
 from consomme.train import rungs, trials
 from consomme.train.assemble import Made, assemble, develop
@@ -50,7 +50,10 @@ def run(job: Job) -> None:
             else:
                 build(job, folder, work, interruption)
 
-        build_once(job, identity(job), make)
+        def leave(finished: Path, work: Path) -> None:
+            rungs.leave(work, checkpoint="until" in job.spec and "diverged" not in read_json(finished / NAME))
+
+        build_once(job, identity(job), make, leave)
 
 
 def identity(job: Job) -> dict[str, Any]:
@@ -147,7 +150,6 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
     if trial := job.spec.get("trial"):
         record["trial"] = trial
     write_provenance(job, folder, left_out=left_out(made.corpora), unknown=much_unknown(made.corpora), **record)
-    rungs.leave(work, checkpoint="until" in job.spec and "diverged" not in record)
 
 
 def train(
