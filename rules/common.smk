@@ -80,10 +80,12 @@ def without_braces(path):
     """The path, or a link to it: Snakemake takes braces in an input's path for wildcards."""
     if "{" not in str(path):
         return str(path)
-    link = Path("results/cache/links") / digest(str(Path(path).absolute()))
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(Path(path).absolute())
+    # named by the path as it is given, so that it has one name in a copy of the working folder, and leads to the copy's data
+    link, target = Path("results/cache/links") / digest(str(path)), str(Path(path).absolute())
+    if not (link.is_symlink() and os.readlink(link) == target):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
     return str(link)
 
 

@@ -253,7 +253,7 @@ def about_words(status: int, words: str, fault: Fault) -> Iterator[str]:
     what_to_do = fault.kind == "read" or "start again: nothing that is finished is lost" in last
     if status != 2 or "Traceback" in words or not (last.startswith("error: ") and why and what_to_do):
         yield f"its words: {words[-2000:]!r}"
-    elif "a file could not" in last:
+    elif "a file could not" in last and fault.kind != "read":
         yield f"no file is named: {last}"
 
 

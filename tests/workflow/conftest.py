@@ -60,8 +60,8 @@ class Work:
 class Place:
     """A working directory with a configuration, and Snakemake run there."""
 
-    def __init__(self, folder: Path, repository: Path = REPOSITORY) -> None:
-        self.folder, self.repository = folder, repository
+    def __init__(self, folder: Path, repository: Path = REPOSITORY, umask: int = UMASK) -> None:
+        self.folder, self.repository, self.umask = folder, repository, umask
 
     @property
     def config(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Place:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
         # seldom the umask of those who run tests, so that what follows none is seen
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, umask=UMASK)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, umask=self.umask)
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, output
         told = re.findall(r"^Job \d+: (.*)$", output, re.MULTILINE)

@@ -90,8 +90,8 @@ def of_disk(error: BaseException | None) -> OSError | None:
             return OSError(number, os.strerror(number))
         if any(name in str(error) for name in TORCH):
             return OSError(UNSAID, "torch doesn't say why")
-        # the cleaning up of a library may hide what happened first
-        error = error.__cause__ or (error.__context__ if isinstance(error, RuntimeError) else None)
+        # the cleaning up of a library, or its own words, may hide what happened first
+        error = error.__cause__ or (error.__context__ if isinstance(error, RuntimeError | OSError) else None)
     return None
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from consomme.common.digest import digest
-from consomme.common.errors import ConsommeError, Unusable, nearest
+from consomme.common.errors import ConsommeError, Unusable, naming, nearest
 from consomme.common.files import read_json, whole_file, write_json
 from consomme.common.log import say
 from consomme.common.once import made_once
@@ -112,9 +112,11 @@ class Evaluator:
 
         family = family_of(Path(model_folder))
         languages = job.spec["languages"]
+        with naming(Path(model_folder), Path(model_folder)):
+            processor = family.processor(Path(model_folder), languages)
         return cls(
             family,
-            family.processor(Path(model_folder), languages),
+            processor,
             {name: rows if isinstance(rows, Rows) else rows_of(job, rows) for name, rows in sets.items()},
             languages=languages,
             # a job that needs only the loss has neither in its spec, so that they can't change its result

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common import gpus
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, naming
 from consomme.common.files import read_json
 from consomme.common.model_files import config as config_of
 from consomme.common.table import Table
@@ -173,15 +173,16 @@ def load(path: Path | str, device: str = "cpu") -> PreTrainedModel:
         model = load_sliced(path, family)
     else:
         try:
-            model, report = kind.from_pretrained(
-                path,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # `complain` names them
-                output_loading_info=True,
-            )
+            with naming(path, path):
+                model, report = kind.from_pretrained(
+                    path,
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    ignore_mismatched_sizes=True,  # `complain` names them
+                    output_loading_info=True,
+                )
         # an unlisted architecture that the installed transformers doesn't have, or values in config.json that it can't use
         except (ValueError, TypeError, AttributeError, RuntimeError) as error:
             raise ConsommeError(f"{path}: {family.architecture} can't load it: {error}") from error
