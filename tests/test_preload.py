@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from consomme import preload
@@ -40,6 +41,7 @@ def run(job):
             print("saved", number)
             raise SystemExit(75)
         signal.signal(signal.SIGTERM, save)
+        signal.signal(signal.SIGINT, save)
         job.out.write_text(str(os.getpid()))
         time.sleep(60)
     if wanted == "wait":
@@ -58,6 +60,7 @@ pytestmark = pytest.mark.skipif(
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("forked")
     (folder / "probe.py").write_text(PROBE)
+    (folder / "endless.py").write_text("import time; time.sleep(600)")
     (folder / "late.py").write_text("import time; time.sleep(1); import no_such_module")
     return folder
 
@@ -147,13 +150,14 @@ def test_a_job_ends_when_its_stage_is_killed(place, start):
     assert until(lambda: not there(pid))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("forked", [False, True])
-def test_a_job_may_save_when_its_stage_is_asked_to_end(place, start, forked):
+def test_a_job_may_save_when_its_stage_is_asked_to_end(place, start, forked, number):
     (place / "save").unlink(missing_ok=True)
     stage = start("save", forked)
     assert until(lambda: (place / "save").exists() and (place / "save").read_text())
-    stage.terminate()
-    assert ended(stage) == (75, "saved 15\n", "")
+    stage.send_signal(number)
+    assert ended(stage) == (75, f"saved {int(number)}\n", "")
 
 
 @pytest.mark.parametrize("forked", [False, True])
@@ -163,6 +167,63 @@ def test_a_job_that_does_not_ends_at_once(place, start, forked):
     assert until(lambda: (place / "wait").exists() and (place / "wait").read_text())
     stage.terminate()
     assert ended(stage)[0] == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("killed", ["server", "owner"])
+def test_a_job_may_save_when_the_server_or_its_owner_is_killed(place, start, killed):
+    (place / "save").unlink(missing_ok=True)
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        stage = start("save", CONSOMME_PRELOAD_FOR=str(owner.pid), CONSOMME_PRELOAD="json")
+        assert until(lambda: (place / "save").exists() and (place / "save").read_text())
+        job = int((place / "save").read_text())
+        server = int(Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(server if killed == "server" else owner.pid, signal.SIGKILL)
+        code, out, said = ended(stage)
+        owner.kill()
+    assert out == "saved 15\n" and not there(job) and until(lambda: not there(server))
+    assert (code, said) == (75, "") if killed == "owner" else (code == 1 and "run again" in said)
+
+
+def test_a_job_in_its_own_process_may_save_when_its_owner_is_killed(place, start):
+    (place / "save").unlink(missing_ok=True)
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        stage = start("save", CONSOMME_PRELOAD_FOR=str(owner.pid), CONSOMME_PRELOAD="")
+        assert until(lambda: (place / "save").exists() and (place / "save").read_text())
+        owner.kill()
+        assert ended(stage) == (75, "saved 15\n", "")
+
+
+def test_a_server_ends_with_its_owner_while_it_imports(place, start):
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        stage = start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid), CONSOMME_PRELOAD="endless")
+        servers = lambda: [p.pid for p in psutil.process_iter() if _words(p)[-1:] == [str(owner.pid)]]  # noqa: E731
+        assert until(servers)
+        (server,) = servers()
+        owner.kill()
+    assert until(lambda: not there(server))
+    ended(stage)
+
+
+def _words(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_what_a_killed_server_left_goes_with_the_next(place, start, tmp_path):
+    few = {"CONSOMME_PRELOAD": "json", "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        ended(start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid), **few))
+        (left,) = tmp_path.glob("consomme-*")
+        os.kill(json.loads((place / "tell").read_text())["parent"], signal.SIGKILL)
+        owner.kill()
+    assert ended(start("tell", **few))[0] == 0
+    (there_now,) = tmp_path.glob("consomme-*")
+    assert there_now != left
+    # one that works stays
+    assert ended(start("tell", OTHER="1", **few))[0] == 0
+    assert len(list(tmp_path.glob("consomme-*/socket"))) == 2
 
 
 @pytest.mark.parametrize("modules", ["", "no.such.module", "late"])

@@ -5,9 +5,11 @@ Why: importing torch and transformers takes four to five seconds of processor ti
 How: a Snakemake that runs jobs on its own machine sets two variables. CONSOMME_PRELOAD_FOR is its process number,
 CONSOMME_PRELOAD the modules to import, separated by commas. The first stage that it starts then starts a server that
 imports them. Each stage sends its arguments, working directory and open files to the server, a child runs the job, and
-the stage returns the child's exit status. The server ends with that Snakemake. A job whose stage is killed is killed
-too. An empty CONSOMME_PRELOAD turns all of this off: each stage then runs in its own process, as a debugger or profiler
-needs it.
+the stage returns the child's exit status. An empty CONSOMME_PRELOAD turns this off: each stage then runs in its own
+process, as a debugger or profiler needs it.
+
+A job ends with its stage, with the server, and with that Snakemake, also if they are killed: it gets SIGTERM, at which a
+training saves. The server ends with that Snakemake.
 
 The server must never change a job's results, output or exit status; run a job twice; outlive its Snakemake and its
 jobs; take jobs of another user, working directory or environment; name a stage, or import anything of this package by
@@ -20,11 +22,13 @@ threads of torch itself."""
 from __future__ import annotations
 
 import atexit
+import ctypes
 import hashlib
 import importlib
 import json
 import os
 import runpy
+import select
 import selectors
 import shutil
 import signal
@@ -34,13 +38,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 OWNER = "CONSOMME_PRELOAD_FOR"  # id of the process with which the server ends
 MODULES = "CONSOMME_PRELOAD"  # the modules that it imports
@@ -49,20 +55,29 @@ DEVICES = ("/dev/nvidiactl", "/dev/kfd")
 PATIENCE = 10.0  # seconds to wait for a server's socket
 TAKEN = struct.Struct("i")  # the child's process number, sent when it exists
 STATUS = struct.Struct("i")
-PASSED_ON = (signal.SIGTERM, signal.SIGUSR1)
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL for a child
+ABANDONED = 60.0  # seconds after which a folder without a socket isn't that of a server that starts
+PARENT_DIED = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
 # -- the stage ---------------------------------------------------------------------------------------------------------
 def hand_over(argv: list[str]) -> int | None:
     """Let the server run the program's `__main__` module with `argv`. Returns its exit status; None if there is no server
-    or it can't be reached."""
+    or it can't be reached: this process then runs the job, and gets SIGTERM when its Snakemake is killed."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
-    owner, threads = os.environ.get(OWNER, ""), {k: v for k, v in os.environ.items() if k.endswith(THREADS)}
-    if not module or not owner.isdigit() or not os.environ.get(MODULES):
+    owner = os.environ.get(OWNER, "")
+    if not module or not owner.isdigit() or sys.platform != "linux":
         return None
-    if sys.platform != "linux" or any(map(os.path.exists, DEVICES)):
-        return None
+    wanted = os.environ.get(MODULES) and not any(map(os.path.exists, DEVICES))
+    status = _handed_over(module, argv, owner) if wanted else None
+    if status is None:
+        _end_with(int(owner), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    return status
+
+
+def _handed_over(module: str, argv: list[str], owner: str) -> int | None:
+    threads = {k: v for k, v in os.environ.items() if k.endswith(THREADS)}
     try:
         connection = _connect(_place(owner))
     except OSError:
@@ -78,11 +93,22 @@ def hand_over(argv: list[str]) -> int | None:
         (child,) = TAKEN.unpack(taken)
         _pass_on(child)
         try:
+            alive = os.pidfd_open(child)
+        except ProcessLookupError:
+            alive = None  # it has ended already
+        try:
             answer = connection.recv(STATUS.size)
         except ConnectionResetError:
             answer = b""
     if len(answer) < STATUS.size:
-        print("error: the process that ran this job has disappeared", file=sys.stderr)
+        if alive is not None and not select.select([alive], [], [], GRACE)[0]:  # a training saves
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(alive, signal.SIGKILL)
+        print(
+            "error: the process that starts jobs was killed, perhaps for lack of memory, and this job ended with it. What "
+            "is finished is kept: run again",
+            file=sys.stderr,
+        )
         return 1
     (status,) = STATUS.unpack(answer)
     if status < 0:  # killed by a signal: end in the same way
@@ -103,18 +129,65 @@ def _pass_on(child: int) -> None:
         signal.signal(number, send)
 
 
+def _end_with(owner: int, end: Callable[[], None]) -> Callable[[], None]:
+    """Call `end` in a thread when the process `owner` ends. Returns what ends the thread instead."""
+    unneeded = threading.Event()
+    try:
+        alive = os.pidfd_open(owner)
+    except OSError:  # ended already, or of another container
+        return unneeded.set
+
+    def watch() -> None:
+        while not select.select([alive], [], [], 0.1)[0]:
+            if unneeded.is_set():
+                return
+        end()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        unneeded.set()
+        thread.join()
+
+    return stop
+
+
 def _place(owner: str) -> Path:
     """The folder of the server for this user, this Snakemake, this environment and this working directory."""
     # the shell sets _ to the command, SHLVL to the nesting of shells
     environment = sorted((k, v) for k, v in os.environ.items() if k not in ("_", "SHLVL") and not k.endswith(THREADS))
     known = json.dumps([owner, sys.executable, os.getcwd(), environment])
     name = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"consomme-{os.getuid()}-{name}"
+    folder = Path(tempfile.gettempdir()) / f"{_prefix()}{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()  # others may write into the folder of temporary files: a link there is theirs
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    if not _private(folder):
         raise PermissionError(f"{folder} is open to others")
     return folder
+
+
+def _prefix() -> str:
+    return f"consomme-{os.getuid()}-"
+
+
+def _private(folder: Path) -> bool:
+    found = folder.lstat()  # others may write into the folder of temporary files: a link there is theirs
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove the folders of servers that were killed, beside that of this one."""
+    for other in folder.parent.glob(f"{_prefix()}*"):
+        with suppress(OSError, Timeout):
+            if other == folder or not _private(other):
+                continue
+            with FileLock(other / "lock", timeout=0):  # held while a server starts there
+                socketed = (other / "socket").exists()
+                with suppress(OSError):
+                    _dial(other).close()
+                    continue
+                if socketed or time.time() - other.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(other)
 
 
 def _connect(folder: Path) -> socket.socket:
@@ -148,21 +221,32 @@ def _dial(folder: Path) -> socket.socket:
 
 # -- the server --------------------------------------------------------------------------------------------------------
 def serve(folder: Path, owner: int) -> None:
-    """Fork a child for each job until the process `owner` has ended and no job runs."""
+    """Fork a child for each job until the process `owner` has ended; its jobs are asked to end then."""
     for number in PASSED_ON:  # the shell of the stage that started this server may ignore them
         signal.signal(number, signal.SIG_DFL)
+    # who ends all processes of a run ends the jobs so, and this one passes on how they ended
+    signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     with socket.socket(socket.AF_UNIX) as listener:
         (folder / "socket").unlink(missing_ok=True)
         listener.bind(str(folder / "socket"))
         (folder / "socket").chmod(0o600)
         listener.listen(128)
         try:
+            _remove_left(folder)
             alive = os.pidfd_open(owner)
+            stop_watching = _end_with(owner, lambda: _give_up(folder))
             for module in os.environ[MODULES].split(","):
                 importlib.import_module(module.strip())
+            stop_watching()
             _loop(listener, alive)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_up(folder: Path) -> None:
+    """End while modules are imported."""
+    shutil.rmtree(folder, ignore_errors=True)
+    os._exit(1)
 
 
 def _loop(listener: socket.socket, owner: int) -> None:
@@ -172,17 +256,26 @@ def _loop(listener: socket.socket, owner: int) -> None:
     jobs: dict[int, tuple[int, socket.socket]] = {}  # pidfd -> pid, connection of the waiting stage
     killing: dict[int, float] = {}  # pidfd -> time of its SIGKILL
     owned = True
+
+    def end(child: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(jobs[child][0], signal.SIGTERM)
+        killing.setdefault(child, time.monotonic() + GRACE)
+
     while owned or jobs:
         for key, _ in watched.select(timeout=1.0 if killing else None):
             if key.data == "owner":
                 owned = False
                 watched.unregister(owner)
+                for child in jobs:
+                    end(child)
             elif key.data == "job":
                 connection, _ = listener.accept()
                 message, files = _receive(connection)
                 if len(files) < 3:  # the stage has already ended
                     connection.close()
                     continue
+                server = os.getpid()
                 try:
                     pid = os.fork()
                 except OSError:  # too many processes or too little memory: the stage runs the job itself
@@ -191,7 +284,7 @@ def _loop(listener: socket.socket, owner: int) -> None:
                 if pid == 0:
                     for unneeded in (listener, connection, *(c for _, c in jobs.values())):
                         unneeded.close()
-                    _child(message, files)
+                    _child(message, files, server)
                 for file in files:
                     os.close(file)
                 with suppress(OSError):
@@ -201,6 +294,8 @@ def _loop(listener: socket.socket, owner: int) -> None:
                 jobs[child] = pid, connection
                 watched.register(child, selectors.EVENT_READ, "ended")
                 watched.register(connection, selectors.EVENT_READ, child)
+                if not owned:
+                    end(child)
             elif key.data == "ended":
                 pid, connection = jobs.pop(key.fd)
                 killing.pop(key.fd, None)
@@ -214,12 +309,10 @@ def _loop(listener: socket.socket, owner: int) -> None:
                         watched.unregister(connection)
                     connection.close()
             elif key.data in jobs:  # its stage has ended
-                pid, connection = jobs[key.data]
+                _, connection = jobs[key.data]
                 watched.unregister(connection)
                 connection.close()
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGTERM)
-                killing[key.data] = time.monotonic() + GRACE
+                end(key.data)
         for child, until in killing.items():
             if time.monotonic() > until:
                 with suppress(ProcessLookupError):
@@ -234,11 +327,15 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
     return message, files
 
 
-def _child(message: bytes, files: list[int]) -> None:
-    """Run the job in this child process, then exit."""
+def _child(message: bytes, files: list[int], server: int) -> None:
+    """Run the job in this child process of `server`, then exit."""
     status = 1
     try:
         os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
+        if os.getppid() != server:
+            return
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         for number, file in enumerate(files):
             os.dup2(file, number)
             os.close(file)

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from consomme.common import extras
@@ -20,6 +22,7 @@ PROFILES = ("profile.yaml", "config.yaml")
 MAPS = ("--set-resources", "--set-threads", "--default-resources")
 EXECUTORS = {"slurm": "slurm", "cluster-generic": "generic"}  # the extra that brings each
 OWN = ("local", "dryrun", "touch")  # executors that Snakemake has itself
+MOMENT = 0.2  # seconds between two looks at who has ended
 CLONE = Path(__file__).resolve().parents[2]  # has Snakefile, rules, profiles and config next to scripts/
 
 
@@ -56,8 +59,8 @@ def snakemake(
     profile: a name in the clone's `profiles/`, else one that Snakemake finds; cores: a number or `all`, instead of the
     profile's; more: further arguments of Snakemake; targets: files to make, instead of everything.
 
-    Ctrl-C reaches Snakemake from the terminal, and SIGTERM is passed on. In both cases this process waits until Snakemake
-    has ended its jobs."""
+    Ctrl-C reaches Snakemake and its jobs from the terminal. At SIGTERM and SIGHUP they are ended as by Ctrl-C. This process
+    waits until they have ended: trainings save, and Snakemake takes its lock away."""
     folder = profile_folder(profile)
     need_executor(folder)
     command = [sys.executable, "-m", "snakemake", *laid_over(folder, more), "--snakefile", str(file_of("Snakefile"))]
@@ -65,12 +68,21 @@ def snakemake(
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
     # `python` in jobs is this interpreter, also if its environment isn't active
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-        status = process.wait()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    asked: list[int] = []  # signals that ask for an end
+    handlers: dict[int, Any] = {signal.SIGTERM: lambda number, _: asked.append(number)}
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
+        handlers[signal.SIGHUP] = handlers[signal.SIGTERM]
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    with subprocess.Popen(
+        command, env={**os.environ, "PATH": path}, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ) as process:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        told: set[int] = set()
+        while (status := _ended(process)) is None:
+            if asked:
+                _end(process.pid, told)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if status and any(Path(".snakemake/locks").glob("*")):
         again = ["consomme", "run", *map(str, config), "--profile", profile, "--", "--unlock"]
         print(
@@ -95,6 +107,29 @@ def need_executor(profile: Path) -> None:
         return
     how = extras.command(EXECUTORS[name]) if name in EXECUTORS else f"pip install {package}"
     raise ConsommeError(f"{profile}: executor: {name}: the package {package} is not installed: {how}")
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Its status; None if it still runs after a moment."""
+    try:
+        return process.wait(MOMENT)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _end(snakemake: int, told: set[int]) -> None:
+    """Tell Snakemake and its jobs, those that weren't `told` already, that they end: Snakemake by SIGINT, for at SIGTERM it
+    waits until its jobs are done, and those by SIGTERM."""
+    with suppress(psutil.NoSuchProcess):
+        jobs = psutil.Process(snakemake).children(recursive=True)
+        if snakemake not in told:
+            os.kill(snakemake, signal.SIGINT)
+        for job in jobs:
+            # the process that forks jobs, in a group of its own, ends with them
+            with suppress(ProcessLookupError):
+                if job.pid not in told and os.getpgid(job.pid) == os.getpgid(0):
+                    os.kill(job.pid, signal.SIGTERM)
+        told |= {snakemake, *(job.pid for job in jobs)}
 
 
 def laid_over(profile: Path, more: Sequence[str]) -> list[str]:

@@ -5,7 +5,9 @@ import json
 import multiprocessing
 import os
 import re
+import runpy
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -262,3 +264,14 @@ def test_a_disk_that_fails_is_an_error_of_one_line(capsys, number, words):
 def test_other_errors_of_the_system_are_ours():
     with pytest.raises(FileNotFoundError), exit_on_error():
         raise FileNotFoundError(errno.ENOENT, "no such file", "x")
+
+
+STAGES = ("data", "start", "train", "average", "prune", "relabel", "landscape", "evaluate", "export", "costs", "report")
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_stage_hands_its_job_over_where_there_is_a_server(monkeypatch, name):
+    monkeypatch.setattr("consomme.common.stage.hand_over", lambda argv: len(argv))
+    monkeypatch.setattr(sys, "argv", ["", "--spec", "{}", "--out", "x"])
+    with pytest.raises(SystemExit, match="4"):
+        runpy.run_module(f"consomme.{name}", run_name="__main__")

@@ -266,9 +266,9 @@ def entry(argv: Sequence[str] | None = None, prog: str = "python -m consomme.ave
     """The command line: a job with --spec, else by hand."""
     from consomme.common.stage import main
 
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if any(a == "--spec" or a.startswith("--spec=") for a in argv):
+    given = list(sys.argv[1:] if argv is None else argv)
+    if any(a == "--spec" or a.startswith("--spec=") for a in given):
         main(run, "Average models.", argv)
         return
     with exit_on_error():
-        by_hand(argv, prog)
+        by_hand(given, prog)

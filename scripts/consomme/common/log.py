@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from consomme.common.shown import visible
 
@@ -23,7 +24,9 @@ def say(line: str) -> None:
     """Write one log line: the seconds since the job began, the job's label, the message."""
     if not _silent:
         shown = visible(line, keep="\n\t")
-        print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{shown}", file=sys.stderr, flush=True)
+        # at Ctrl-C what writes the log may end before the job has saved
+        with suppress(BrokenPipeError):
+            print(f"[{time.monotonic() - _begun:6.1f}s] {_who}{shown}", file=sys.stderr, flush=True)
 
 
 def silence() -> None:

@@ -1,6 +1,7 @@
 """A signal announces the end of a training: it saves first, and the same command goes on from there.
 
-Schedulers send SIGTERM ahead of a time limit, a preemption or a shutdown, some of them SIGUSR1."""
+Schedulers send SIGTERM ahead of a time limit, a preemption or a shutdown, some of them SIGUSR1; Ctrl-C in a terminal sends
+SIGINT."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from consomme.common.log import say
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 GO_ON = 75  # exit status: nothing is wrong, start it again (EX_TEMPFAIL of sysexits.h)
 
 
