@@ -63,9 +63,11 @@ with told():
 # closes "(set -x; python -m ...": a job's log begins with its command, and the screen shows only its output
 LOGGED = " ) 2>&1 | tee {log:q} | (grep --line-buffered -v '^+ ' || true)"
 # the same for a job that may take several attempts: Snakemake removes the log of the one before, so all are in a second file
-LOGGED_EACH = LOGGED.replace("tee {log:q}", "tee --append {log:q} {log:q}.attempts")
-# opens the command of a job that saves when a scheduler sends a signal: its shell and what writes its log outlive it
-SAVING = "trap '' TERM USR1; "
+# what writes them outlives signals to all processes of the job
+LOGGED_EACH = " ) 2>&1 | (trap '' INT TERM USR1; tee --append {log:q} {log:q}.attempts | (grep --line-buffered -v '^+ ' || true))"
+# opens the command of a job that saves at these signals: its shells wait for it. They don't ignore them, for then Python
+# would, too, until it has been loaded
+SAVING = "trap : INT TERM USR1; (trap '{{ :; }} 2>/dev/null' INT TERM USR1; set -x; "
 
 
 wildcard_constraints:

@@ -12,11 +12,11 @@ PARTS = ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster
 
 
 def clone(folder: Path) -> Path:
-    """The workflow as it stands, and nothing else: no results, no environment, the link `cluster` a link."""
+    """The workflow as it stands, and nothing else: no results, no environment, links are links."""
     for name in PARTS:
         source = REPOSITORY / name
         if source.is_dir() and not source.is_symlink():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / name, follow_symlinks=False)
     return folder

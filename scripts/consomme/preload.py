@@ -366,4 +366,7 @@ def _run(module: str, argv: list[str], threads: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    try:
+        serve(Path(sys.argv[1]), int(sys.argv[2]))
+    finally:
+        os._exit(0)  # as of a child

@@ -77,10 +77,13 @@ def snakemake(
         command, env={**os.environ, "PATH": path}, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ) as process:
         before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # at SIGTERM Snakemake would wait for jobs on other machines; it is for a Snakemake that ignores SIGINT, as in the
+        # background of a script
+        number = signal.SIGTERM if before[signal.SIGINT] == signal.SIG_IGN else signal.SIGINT
         told: set[int] = set()
         while (status := _ended(process)) is None:
             if asked:
-                _end(process.pid, told)
+                _end(process.pid, number, told)
     for number, handler in before.items():
         signal.signal(number, handler)
     if status and any(Path(".snakemake/locks").glob("*")):
@@ -117,13 +120,12 @@ def _ended(process: subprocess.Popen[bytes]) -> int | None:
         return None
 
 
-def _end(snakemake: int, told: set[int]) -> None:
-    """Tell Snakemake and its jobs, those that weren't `told` already, that they end: Snakemake by SIGINT, for at SIGTERM it
-    waits until its jobs are done, and those by SIGTERM."""
+def _end(snakemake: int, number: int, told: set[int]) -> None:
+    """Tell Snakemake, by this signal, and its jobs, by SIGTERM, to end: those that weren't `told` already."""
     with suppress(psutil.NoSuchProcess):
         jobs = psutil.Process(snakemake).children(recursive=True)
         if snakemake not in told:
-            os.kill(snakemake, signal.SIGINT)
+            os.kill(snakemake, number)
         for job in jobs:
             # the process that forks jobs, in a group of its own, ends with them
             with suppress(ProcessLookupError):

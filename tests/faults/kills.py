@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import re
 import shlex
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,7 +79,7 @@ class Run:
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
                 command, cwd=self.folder, env=self.environment, stdout=said, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=_attended,
             )  # fmt: skip
 
     @property
@@ -189,6 +191,12 @@ class Run:
         return time.monotonic() - began
 
 
+def _attended() -> None:
+    """With the signals of a terminal, also where this process is in the background of a script."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def _words(process: psutil.Process) -> list[str]:
     with suppress(psutil.Error):
         return process.cmdline() or [""]
@@ -284,6 +292,9 @@ FAMILIES = {
 }
 
 
+BAG = tuple(name for name, family in FAMILIES.items() for _ in range(family.weight))
+
+
 # -- trials ------------------------------------------------------------------------------------------------------------
 @dataclass
 class Trial:
@@ -300,15 +311,12 @@ class Trial:
     problems: list[str] = field(default_factory=list)
 
 
-def planned(
-    seed: int, number: int, names: Sequence[str] = tuple(FAMILIES)
-) -> Iterator[tuple[str, int, float, random.Random]]:
-    """Family, lines and seconds of one disturbance after the other, for the run of this number."""
+def planned(seed: int, number: int, bag: Sequence[str]) -> Iterator[tuple[str, int, float, random.Random]]:
+    """Family, lines and seconds of one disturbance after the other, for the run of this number: all of the bag in a random
+    order, then again."""
     rng = random.Random(f"{seed} {number}")
     while True:
-        bag = [name for name in names for _ in range(FAMILIES[name].weight)]
-        rng.shuffle(bag)
-        for name in bag:
+        for name in rng.sample(bag, len(bag)):
             lines = rng.randrange(LINES)
             yield name, lines, rng.uniform(0, STARTING if lines == 0 else 0.5), rng
 
@@ -339,32 +347,35 @@ def disturb(run: Run, name: str, trial: Trial, rng: random.Random) -> None:
         trial.problems.append(f"finished work is gone or made anew: {', '.join(map(str, lost))}")
 
 
-def to_the_end(run: Run, seed: int, number: int, most: int, note: Callable[[Trial], None] = lambda trial: None,
-               names: Sequence[str] = tuple(FAMILIES)) -> list[Trial]:  # fmt: skip
-    """Start the run, disturb it `most` times, and start it again until it is done."""
-    trials: list[Trial] = []
-    plan = planned(seed, number, names)
+def to_the_end(
+    run: Run,
+    seed: int,
+    number: int,
+    most: int,
+    bag: Sequence[str] = BAG,
+    until: float = math.inf,
+) -> Iterator[Trial]:
+    """Start the run, disturb it `most` times at most, and not after `until`, and start it again until it is done.
+    AssertionError if it can't be finished any more."""
+    plan, trials, failures = planned(seed, number, bag), 0, 0
     run.start()
-    failures = 0
     while True:
-        if len(trials) < most:
+        if trials < most and time.monotonic() < until:
             name, lines, seconds, rng = next(plan)
             if run.reached(lines, seconds):
                 trial = Trial(seed, number, name, lines)
-                trials.append(trial)
                 disturb(run, name, trial, rng)
-                failures = 0
                 if FAMILIES[name].ends and not run.unlocked():
-                    trial.problems.append(f"the next start did not go as it said:\n{run.output[-2000:]}")
-                note(trial)
+                    trial.problems.append(f"the next start did not go as it said: {run.output[-2000:]}")
+                trials, failures = trials + 1, 0
+                yield trial
                 continue
         if run.status == 0:
-            return trials
-        # a job or the server was killed, and what needs it wasn't made; a start that nothing disturbs has to succeed
+            return
+        # a job or the process that forks them was killed, and what needs it wasn't made: it is made now
         failures += 1
-        assert failures < 3, f"seed {seed}, run {number}: it can't be finished any more:\n{run.output[-3000:]}"
-        if not run.unlocked() and trials:
-            trials[-1].problems.append(f"the next start did not go as it said:\n{run.output[-2000:]}")
+        assert failures < 3, f"seed {seed}, run {number}: it can't be finished any more: {run.output[-3000:]}"
+        assert run.unlocked(), f"seed {seed}, run {number}: a lock is in the way: {run.output[-2000:]}"
 
 
 def problems(run: Run, undisturbed: Run) -> list[str]:
@@ -426,3 +437,135 @@ def undisturbed(folder: Path, code: Path, configurations: Sequence[str] = CONFIG
     run.start()
     assert run.status == 0, run.output[-3000:]
     return run
+
+
+# -- many trials, and their table --------------------------------------------------------------------------------------
+def record(path: Path, **line: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def main() -> None:
+    """Disturb run after run, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="disturbances of this call")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=60.0, help="no run is disturbed any more after so many")
+    parser.add_argument("--place", type=Path, default=Path("/tmp/consomme-kills"), help="a folder for the runs")
+    given = parser.parse_args()
+    until = time.monotonic() + 60 * given.minutes
+    known = [json.loads(line) for line in RECORDS.read_text().splitlines()] if RECORDS.exists() else []
+    number = max((line["run"] for line in known if line["seed"] == given.seed), default=0)
+    about = {"commit": _commit(), "machine": _machine()}
+    shutil.rmtree(given.place, ignore_errors=True)
+    code = copied(given.place / "code")
+    reference = undisturbed(given.place / "undisturbed", code)
+    done = 0
+    while done < given.kills and time.monotonic() < until:
+        number += 1
+        run, trials = Run(given.place / str(number), code), 0
+        try:
+            for trial in to_the_end(run, given.seed, number, given.kills - done, until=until):
+                trials += 1
+                record(RECORDS, **asdict(trial), **about)
+                print(trial, flush=True)
+            found = problems(run, reference)
+        except AssertionError as error:
+            found = [str(error)]
+            kill(run.processes())
+        record(RECORDS, seed=given.seed, run=number, trials=trials, problems=found, **about)
+        print(f"run {number}: {trials} disturbances, {found or 'as undisturbed'}", flush=True)
+        done += trials
+        if not found:
+            shutil.rmtree(run.folder)
+        write_page()
+
+
+def write_page() -> None:
+    """The table "Kills" of the page, in place of the one that is there."""
+    lines = [json.loads(line) for line in RECORDS.read_text(encoding="utf-8").splitlines()]
+    ends = {(line["seed"], line["run"]): line["problems"] for line in lines if "trials" in line}
+    # a run that was left half-way says nothing of its end
+    trials = [line for line in lines if "family" in line and (line["seed"], line["run"]) in ends]
+    told = sorted({(line["commit"], line["machine"]) for line in lines})
+    seeds = ", ".join(str(seed) for seed in sorted({line["seed"] for line in trials}))
+    stages = Counter(name for trial in trials for name in trial["running"])
+    table = [
+        "| disturbance | trials | well | ended, s: median, most | last process gone, s: median, most | lock left | what else |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for name, family in FAMILIES.items():
+        of_it = [trial for trial in trials if trial["family"] == name]
+        wrong = [
+            (t, t["problems"] + ends[t["seed"], t["run"]]) for t in of_it if t["problems"] or ends[t["seed"], t["run"]]
+        ]
+        else_ = "; ".join(f"seed {t['seed']}, run {t['run']}: {p[0].splitlines()[0]}" for t, p in wrong)
+        cells = [
+            family.what, len(of_it), len(of_it) - len(wrong), _spread(t["ended"] for t in of_it),
+            _spread(t["gone"] for t in of_it), sum(t["locked"] for t in of_it) if family.ends else "", else_,
+        ]  # fmt: skip
+        table.append(f"| {' | '.join(map(str, cells))} |")
+    section = [
+        BEGIN,
+        "",
+        f"- command: `python -m tests.faults.kills`, seeds {seeds}",
+        *(f"- commit: {commit}; machine: {machine}" for commit, machine in told),
+        "",
+        f"{len(trials)} disturbances of {len(ends)} runs of [both tasks' smallest workflows](../../tests/faults), each started "
+        f"again until it was done, {sum(not found for found in ends.values())} of them as they should be:",
+        "",
+        *table,
+        "",
+        "At that moment ran: "
+        + ", ".join(f"{name} {count}" for name, count in stages.most_common())
+        + "; in the others no job.",
+        "",
+        *WELL.splitlines(),
+        "",
+    ]
+    text = (
+        PAGE.read_text(encoding="utf-8")
+        if PAGE.exists()
+        else "# Measured: what failing machines and hurried users do\n\n"
+    )
+    before, _, rest = text.partition(f"{BEGIN}\n")
+    after = rest.partition("\n## ")
+    page = before.rstrip("\n") + "\n\n" + "\n".join(section) + ("\n## " + after[2] if after[1] else "")
+    PAGE.write_text(page.rstrip("\n") + "\n", encoding="utf-8")
+
+
+BEGIN = "## Kills"
+WELL = """\
+**Well** is a disturbance after which
+
+- the command and all its processes ended, the command by itself where it was asked to;
+- no lock was left where it was asked to end; else the next start said the command that takes it away, and that did;
+- the next start went on: no folder of finished work was gone or made anew, no job that had ended well was started again;
+- the run ended with every byte as in an undisturbed one: weights, configurations, tokenizers and provenance of all models, prepared and relabelled corpora, hypotheses, scores.tsv, comparisons.tsv, runs.tsv, groups.tsv, the links in current/;
+- no half-made file or folder, and no socket of a killed server, was left then.
+
+Rightly different, and not compared: times and speeds (costs.tsv, progress.jsonl, search.tsv, logs, benchmarks, TensorBoard's files), the register, which has times (claims.jsonl, and its hash in the index of hypotheses), and what shows these (summary.md, report.html, tables/, content.json)."""
+
+
+def _spread(seconds: Iterable[float | None]) -> str:
+    known = [one for one in seconds if one is not None]
+    return f"{statistics.median(known):.1f}, {max(known):.1f}" if known else ""
+
+
+def _commit() -> str:
+    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
+
+
+def _machine() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    name = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
+    )
+    return f"{name}, {os.cpu_count()} cores, no GPU, with other work beside it"
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from ..clones import clone
+
 SLURM = Path(__file__).with_name("slurm.sh")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 STANDARD = Path("/etc/slurm/slurm.conf")  # where a job step's srun looks, and nowhere else
@@ -46,15 +47,5 @@ def slurm(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cloned():
-    """`cloned(folder)`: the workflow as it stands, and nothing else: no results, no environment, links are links."""
-
-    def clone(folder: Path) -> Path:
-        for name in ("Snakefile", "rules", "scripts", "config", "envs", "profiles", "cluster"):
-            source = REPOSITORY / name
-            if source.is_dir() and not source.is_symlink():
-                shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy2(source, folder / name, follow_symlinks=False)
-        return folder
-
+    """`cloned(folder)`: the workflow as it stands."""
     return clone

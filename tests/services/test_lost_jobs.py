@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from ..clones import environment
+
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 PATIENCE = 1800.0  # seconds, on a busy machine
+ON_PROCESSOR = {"CONSOMME_DEVICE": "cpu"}  # the GPUs are stand-ins
 STEPS = 8000  # longer than a time limit of a minute
 LONG = f"""
 corpora:
@@ -34,13 +37,6 @@ experiments:
 """
 
 
-def environment(folder: Path) -> dict[str, str]:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "SNAKEMAKE_"))}
-    ours = {"PATH": path, "PYTHONPATH": str(folder / "scripts"), "OMP_NUM_THREADS": "1"}
-    return kept | ours | {"CONSOMME_DEVICE": "cpu"}  # the GPUs are stand-ins
-
-
 def started(folder: Path, profile: str, *more: str) -> subprocess.Popen[str]:
     """`consomme model e/base`, which says what it does in the file `said`."""
     command = [sys.executable, "-m", "consomme", "model", "e/base", "long.yaml", "--profile", profile, "--"]
@@ -49,7 +45,7 @@ def started(folder: Path, profile: str, *more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
             cwd=folder,
-            env=environment(folder),
+            env=environment(folder) | ON_PROCESSOR,
             stdout=said,
             stderr=subprocess.STDOUT,
             text=True,
@@ -135,7 +131,10 @@ def without_its_snakemake(folder: Path, snakemake: subprocess.Popen[str]) -> sub
     assert refused.wait(PATIENCE) != 0
     advice = re.findall(r"take the lock away and start again: consomme (run .*)", (folder / "said").read_text())
     subprocess.run(
-        [sys.executable, "-m", "consomme", *advice[-1].split()], cwd=folder, env=environment(folder), check=True
+        [sys.executable, "-m", "consomme", *advice[-1].split()],
+        cwd=folder,
+        env=environment(folder) | ON_PROCESSOR,
+        check=True,
     )
     subprocess.run(["scancel", "--signal=TERM", job], check=True)
     return started(folder, "slurm")
