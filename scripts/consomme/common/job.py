@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Job:
         return {k.split("/", 1)[1]: v for k, v in self.inputs.items() if k.startswith(f"{kind}/")}
 
 
-def parse(argv: list[str] | None, description: str) -> Job:
+def parse(argv: Sequence[str] | None, description: str) -> Job:
     """Read a job from the command line."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--spec", required=True, help="the settings: JSON, or a file that holds it")

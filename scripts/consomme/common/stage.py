@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ def _whole(finished: Path, cache: Path) -> bool:
     return not names
 
 
-def main(run: Callable[[Job], None], description: str, argv: list[str] | None = None) -> None:
+def main(run: Callable[[Job], None], description: str, argv: Sequence[str] | None = None) -> None:
     """The `main` of every stage: parse, run, and show user errors without a traceback (exit code 2)."""
     # set before transformers is imported: no warnings about forked tokenizers, no advice
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
