@@ -9,7 +9,7 @@ import pytest
 
 from consomme.common.files import hash_file
 from consomme.common.job import Job
-from consomme.common.provenance import versions, weights_hash, write_provenance
+from consomme.common.provenance import contents, versions, weights_hash, write_provenance
 
 
 def model(folder, content=b"weights"):
@@ -57,6 +57,20 @@ def test_equal_inputs_give_equal_bytes_wherever_they_lie(tmp_path):
     here, there = ((tmp_path / p / "out" / "provenance.json").read_bytes() for p in ("here", "there"))
     assert here == there
     assert str(tmp_path).encode() not in here
+
+
+def test_files_beside_the_weights_are_content_too(tmp_path):
+    """A checkpoint with another tokenizer or generation config is another model, though its weights are the same: what was made
+    of the first isn't found again, and what is made of a model of it starts anew."""
+    records, keys = [], []
+    for name, more in (("a", {}), ("b", {}), ("c", {"suppress_tokens": [3]})):
+        made, folder = job(tmp_path / name), model(tmp_path / name / "out")
+        for path in (folder, tmp_path / name / "parent"):
+            (path / "generation_config.json").write_text(json.dumps({"num_beams": 1, **more}))
+        records.append(write_provenance(made, folder))
+        keys.append(contents(made))
+    assert records[0] == records[1] != records[2] and keys[0] == keys[1] != keys[2]
+    assert records[0]["weights"] == records[2]["weights"]
 
 
 def test_start_is_called_from(tmp_path):

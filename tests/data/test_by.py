@@ -37,6 +37,17 @@ def test_the_content_is_the_same_with_them_and_without(table, prepare):
     assert plain.fingerprint == told.fingerprint and plain.by("age") == [None, None, None]
 
 
+def test_other_values_change_what_stands_beside_the_corpus_and_not_its_content(table, prepare, out, tmp_path):
+    """The report starts anew by the one, and no model by the other."""
+    before = prepare(table | {"by": ["age"]})
+    told = (out() / "prepared.json").read_text()
+    (tmp_path / "table.tsv").write_text((tmp_path / "table.tsv").read_text().replace("\t41\t", "\t42\t"))
+    after = prepare(table | {"by": ["age"]})
+    assert after.by("age") == ["30", "42", None] and after.fingerprint == before.fingerprint
+    assert (out() / "prepared.json").read_text() != told and after.reported_by != before.reported_by
+    assert prepare(table, name="plain").reported_by == []
+
+
 def test_rows_are_picked_with_what_they_have(table, prepare):
     rows = prepare(table | {"by": ["age"]})
     assert rows.select([2, 0]).by("age") == [None, "30"]

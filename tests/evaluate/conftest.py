@@ -24,6 +24,7 @@ class Rows:
         self.lengths = np.array([len(s) for s in self.sources], dtype=float)
         self.units = np.arange(len(self.sources)) if units is None else np.array(units)
         self.own = languages
+        self.reported_by = []
 
     def written(self, default):
         return [spoken[-1] for spoken in self.languages(default)]

@@ -115,6 +115,40 @@ def test_another_version_of_the_stage_asks_again(world):
     assert len(world.loads) == 2
 
 
+def test_a_model_with_other_files_or_in_other_languages_is_asked_again(world):
+    """Its weights are the same: those of a folder whose generation config or tokenizer was replaced, or whose experiment is for
+    another language now."""
+    world()
+    (world.folder / "generation_config.json").write_text('{"suppress_tokens": [3]}')
+    world()
+    assert len(world.loads) == 2
+    world(languages=["en", "de"])
+    world(languages=["en", "de"])
+    assert len(world.loads) == 3
+
+
+def test_ids_have_the_names_that_corpora_have_now(world):
+    world()
+    world.corpora["x"] = world.corpora["c"]
+    index = world(sets={**SPEC["sets"], "test": {"general": ["b"], "both": ["x", "b"]}})
+    assert index["sets"][2]["corpora"] == ["x", "b"] and len(world.loads) == 2
+
+
+def test_the_index_tells_of_columns_for_the_report(world, monkeypatch, small):
+    """So that other values in them, which change nothing that a model says, start a report."""
+    assert not any("by" in entry for entry in world()["sets"])
+    rows_of = stage.rows_of
+
+    def with_columns(job, names):
+        rows = rows_of(job, names)
+        rows.reported_by = [f"columns of {name}" for name in names]
+        return rows
+
+    monkeypatch.setattr(stage, "rows_of", with_columns)
+    assert [entry["by"] for entry in world()["sets"]][::2] == [["columns of a"], ["columns of c", "columns of b"]]
+    assert len(world.loads) == 1
+
+
 def test_replicates_that_ask_about_other_rows_keep_their_answers_apart(world):
     first = world(index="one", apart=True)
     world.corpora["a"], world.corpora["b"] = world.corpora["b"], world.corpora["a"]

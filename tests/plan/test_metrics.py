@@ -20,6 +20,17 @@ def test_a_command_stands_beside_the_usual_metrics(change):
     assert given["commands"] == {"score": {"command": ["python", "my scorer.py", "--fast"], "lower": False}}
 
 
+def test_a_command_is_known_by_its_files(change, tmp_path):
+    """A report of another program is another report."""
+    program = tmp_path / "scorer.py"
+    config = change({METRICS: {"score": {"command": ["python", str(program)]}}})
+    program.write_text("print(1)")
+    first, there = Plan(config).studies["e"].spec_file("report"), report(config)["commands_content"]
+    assert list(there) == [str(program)] and Plan(config).studies["e"].spec_file("report") == first
+    program.write_text("print(2)")
+    assert Plan(config).studies["e"].spec_file("report") != first
+
+
 def test_or_beside_those_that_are_named(change):
     given = report(change({METRICS: {"wer": None, "score": {"command": ["./score"], "lower": True}}}))
     assert given["metrics"] == ["wer", "score"] and given["commands"]["score"] == {

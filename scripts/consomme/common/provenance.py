@@ -21,7 +21,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import forget_code
+from consomme.common.model_files import forget_code, inherited
 
 NAME = "provenance.json"
 WEIGHTS = "model.safetensors"
@@ -66,6 +66,8 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
         "references": _models(job, "reference"),
         "versions": versions(),
         "weights": hash_weights(folder),
+        # what is made of the model starts anew where this file changes: it tells of all that is inherited
+        "files": digest(_inherited_files(folder), 32),
     }
     if found := _inherited_lineage(job, more.get("chosen")):
         record["lineage"] = found
@@ -78,12 +80,12 @@ def write_provenance(job: Job, folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def contents(job: Job) -> dict[str, Any]:
-    """Everything that the result of a job on models depends on, except the code: the digest of its settings, and hashes
-    of its parents, its references and its development corpora."""
+    """Everything that the result of a job on models depends on, except the code: the digest of its settings, and the
+    contents of its parents, its references and its development corpora."""
     return {
         "digest": job.spec["digest"],
-        "parents": [[name, weights_hash(path)] for name, path in job.labelled("parent").items()],
-        "references": [[name, weights_hash(path)] for name, path in job.labelled("reference").items()],
+        "parents": [[name, model_content(path)] for name, path in job.labelled("parent").items()],
+        "references": [[name, model_content(path)] for name, path in job.labelled("reference").items()],
         "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
     }
 
@@ -150,6 +152,19 @@ def weights_hash(folder: Path | str) -> str:
     record = Path(folder) / NAME
     known = read_json(record).get("weights") if record.exists() else None
     return known or hash_weights(folder)
+
+
+def model_content(folder: Path) -> dict[str, Any]:
+    """What a model is, by content: the hash of its weights, and of each file that what is made of it inherits: config,
+    processor or tokenizer. Weights alone don't tell what a model says."""
+    return {
+        "weights": weights_hash(folder),
+        "files": _inherited_files(folder),
+    }
+
+
+def _inherited_files(folder: Path) -> list[list[str]]:
+    return [[name.as_posix(), hash_file(folder / name)] for name in inherited(folder)]
 
 
 def hash_weights(folder: Path | str) -> str:

@@ -247,6 +247,8 @@ def prepare(
             f"corpus '{name}': caution: no column '{column}' to report by{nearest(column, there)}; "
             f"there are {', '.join(there) or 'none'}"
         )
+    if by:
+        about["by"] = writer.by  # without it, a change of these columns alone would start no report
     if own:
         about["languages"] = own
     if corpus.get("missing"):

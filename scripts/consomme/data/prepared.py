@@ -66,7 +66,7 @@ class Writer:
         self.schema = schema or schema_of(task)
         self.task = task
         self.rows, self.seconds = 0, 0.0
-        self._hash = hashlib.blake2b(digest_size=16)
+        self._hash, self._by = hashlib.blake2b(digest_size=16), hashlib.blake2b(digest_size=16)
         self._waiting: list[dict[str, Any]] = []
         self._bytes = 0
         self._sink = pa.OSFile(str(path), "wb")
@@ -87,9 +87,10 @@ class Writer:
         self._bytes += row["audio"].nbytes if "audio" in row else 0
         self.rows += 1
         self.seconds += row.get("seconds", 0.0)
-        self._hash.update(
-            digest([row[n] for n in self.schema.names if n not in NO_CONTENT and not n.startswith(BY)], 32).encode()
-        )
+        content = [row[n] for n in self.schema.names if n not in NO_CONTENT and not n.startswith(BY)]
+        self._hash.update(digest(content, 32).encode())
+        if by := [row[n] for n in self.schema.names if n.startswith(BY)]:
+            self._by.update(digest(by, 32).encode())
         if self._bytes >= BATCH_BYTES or len(self._waiting) >= BATCH_ROWS:
             self._flush()
 
@@ -98,6 +99,11 @@ class Writer:
         the corpus names them."""
         rate, own = sampling_rate if self.task == "asr" else None, [list(languages)] if languages else []
         return digest([self.task, rate, self._hash.hexdigest(), *own], 32)
+
+    @property
+    def by(self) -> str:
+        """A hash of what the rows so far have in the columns that are kept for the report, which the fingerprint leaves out."""
+        return self._by.hexdigest()
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -233,6 +239,11 @@ class Rows:
         if self._index is not None:
             return digest([whole, hashlib.blake2b(self._index.astype("<i8").tobytes()).hexdigest()], 32)
         return whole[0] if len(whole) == 1 else digest(whole, 32)
+
+    @property
+    def reported_by(self) -> list[str]:
+        """Hashes of the columns that are kept for the report, of the corpora that have any."""
+        return [c.about["by"] for c in self._corpora if "by" in c.about]
 
     def parts(self) -> list[tuple[Corpus, np.ndarray, np.ndarray]]:
         """For each corpus: it, the places of its rows in this sequence, and their numbers in the corpus."""

@@ -197,6 +197,8 @@ class Evaluator:
         if kind != "loss":
             content["decoding"] = {k: v for k, v in self.decoding.items() if v is not None}
             content["generation"] = stable(getattr(model, "generation_config", None))
+            if self.decoding.get("previous_text"):  # is drawn by the ids, in which the names of several corpora stand
+                content["ids"] = digest(self._rows(set_name).ids, DIGITS)
         return digest(content, DIGITS)
 
     def _said(self, model: PreTrainedModel, set_name: str, key: str, around: Around | None = None) -> tuple[Said, bool]:

@@ -16,7 +16,7 @@ from consomme.common.digest import digest
 from consomme.common.files import hash_file, read_json, read_text, write_json, write_text
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.provenance import weights_hash
+from consomme.common.provenance import model_content, weights_hash
 from consomme.data.overlap import refuse_twins
 from consomme.evaluate.evaluator import Evaluator, Said, rows_of
 from consomme.evaluate.left_out import share
@@ -41,8 +41,8 @@ def run(job: Job) -> None:
     Test sets are decoded in the other `ways`, too: a model trained on short windows, with the full window; where the
     experiment's trainings use them, behind previous text and with timestamps. Such an entry names its `way`, and that of
     timestamps has in `sane` the number of rows whose timestamps can be right, and its file the segments of each row.
-    A set is skipped if its file was written for the same weights, rows and decoding by this version of the stage and has
-    not changed; if that holds for all sets, no model is loaded. If the spec has `apart` (replicates evaluate the same
+    A set is skipped if its file was written for the same model, languages, rows and decoding by this version of the stage and
+    has not changed; if that holds for all sets, no model is loaded. If the spec has `apart` (replicates evaluate the same
     model on different rows), the files are one folder deeper, in a folder named like `job.out`."""
     folder, state = job.out.parent, job.state
     if job.spec.get("apart"):
@@ -52,7 +52,8 @@ def run(job: Job) -> None:
     sets = {(split, name): corpora for split, s in job.spec["sets"].items() for name, corpora in s.items()}
     rows = {place: rows_of(job, corpora) for place, corpora in sets.items()}
     refuse_twins(*({name: found for (split, name), found in rows.items() if split == s} for s in ("dev", "test")))
-    known = _known(state, weights, job.spec["version"])
+    said_by = digest([model_content(model), job.spec["languages"]], 32)
+    known = _known(state, said_by, job.spec["version"])
     mark = chain.read(job.out.absolute().parent.parent.parent / chain.NAME).head
     names, decodings = {job.spec["decoding_digest"]: ""}, {job.spec["decoding_digest"]: _Lazy(job, model, rows)}
     others = ways(job.spec["decoding"], job.spec.get("besides", ()), model) if job.spec.get("ways", True) else {}
@@ -77,6 +78,8 @@ def run(job: Job) -> None:
         }
         if way := names[decoding]:
             entry["way"] = way
+        if by := found.reported_by:
+            entry["by"] = by  # a report of other values is another report
         earlier = known.get((split, name, decoding))
         if earlier and _identity(earlier) == _identity(entry):
             # only the line feed ends a line: splitlines() would also cut at characters that occur inside one
@@ -111,7 +114,7 @@ def run(job: Job) -> None:
     for entry in index:
         entry["content"] = hash_file(entry["path"])
     for path in (job.out, state / "index.json"):
-        write_json(path, {"weights": weights, "version": job.spec["version"], "sets": index})
+        write_json(path, {"weights": weights, "by": said_by, "version": job.spec["version"], "sets": index})
     _void(job.out, index)
 
 
@@ -161,15 +164,16 @@ def _loaded(job: Job, sets: dict[str, Any], folder: Path) -> Answers:
     return lambda asked: (evaluator.hypotheses(model, asked), evaluator.inputs(asked).unheard(model))
 
 
-def _known(state: Path, weights: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """By (split, set, decoding): the entries of an earlier run whose files have not changed since.
+def _known(state: Path, said_by: str, version: int) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """By (split, set, decoding): the entries of an earlier run that asked the same model, in the same languages, and whose files
+    have not changed since.
 
     The index is kept in the state folder too: Snakemake removes a job's outputs before it starts the job again."""
     index = state / "index.json"
     if not index.exists():
         return {}
     earlier = read_json(index)
-    if earlier["weights"] != weights or earlier.get("version", 1) != version:
+    if earlier.get("by") != said_by or earlier.get("version", 1) != version:
         return {}
     kept = [e for e in earlier["sets"] if Path(e["path"]).exists() and hash_file(e["path"]) == e.get("content")]
     return {(e["split"], e["set"], e["decoding"]): e for e in kept}
@@ -187,7 +191,8 @@ def _void(out: Path, index: Sequence[dict[str, Any]]) -> None:
 
 
 def _identity(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: entry[key] for key in ("decoding", "path", "n", "fingerprint")}
+    # the ids of rows of several corpora have the names of these
+    return {key: entry[key] for key in ("decoding", "path", "n", "corpora", "fingerprint")}
 
 
 def _scores(job: Job, rows: Any, said: list[str]) -> str:

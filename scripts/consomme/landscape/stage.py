@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.files import read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.provenance import unfinished, weights_hash
+from consomme.common.provenance import model_content, unfinished
 from consomme.common.stage import build_once
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def key(job: Job, parents: Mapping[str, Path]) -> dict[str, Any]:
         "digest": job.spec["digest"],
         "statistics": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in read.items()},
         "given": list(job.labelled("parent")),
-        "parents": [[name, weights_hash(path)] for name, path in parents.items()],
+        "parents": [[name, model_content(path)] for name, path in parents.items()],
         "dev": {n: read_json(p / "prepared.json")["fingerprint"] for n, p in job.labelled("corpus").items()},
     }
 

@@ -137,6 +137,14 @@ class Study:
         return found
 
     @cached_property
+    def scorers(self) -> dict[str, Any]:
+        """What the report's spec says of programs that score rows. A changed file that a command names makes another spec."""
+        commands = {name: c.model_dump() for name, c in self.first.commands.items()}
+        named = sorted({word for c in commands.values() for word in c["command"] if Path(word).is_file()})
+        files = {"commands_content": {word: hash_file(word) for word in named}} if named else {}
+        return {"commands": commands, **files} if commands else {}
+
+    @cached_property
     def report(self) -> dict[str, Any]:
         """The spec of the report stage. It names every model, so it is passed as a file."""
         evaluation = {(r, e.model.id): e.path for r, found in self.evaluated.items() for e in found}
@@ -215,7 +223,7 @@ class Study:
             "claims": [claim for claim, now in zip(self.claims, tested, strict=True) if now],
             "register": seals.register(self.folder, list(self.graphs.values()), self.opened, sealed),
             **({"by": g.experiment.by} if g.experiment.by else {}),
-            **({"commands": {name: c.model_dump() for name, c in g.commands.items()}} if g.commands else {}),
+            **self.scorers,
             **self.terms,
             "corpora": needed,
             "costs": f"{self.folder}/costs.tsv",

@@ -17,7 +17,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.provenance import weights_hash
+from consomme.common.provenance import model_content, weights_hash
 from consomme.common.stage import build_once
 from consomme.data.check import Texts
 from consomme.data.prepare import Skipped
@@ -47,7 +47,7 @@ def run(job: Job) -> None:
         "version": [VERSION, job.spec["version"]],
         "digest": job.spec["digest"],
         "corpus": read_json(source / "prepared.json")["fingerprint"],
-        "models": [weights_hash(folder) for folder in models.values()],
+        "models": [model_content(folder) for folder in models.values()],
     }
     build_once(job, key, lambda folder, work: build(job, folder))
 

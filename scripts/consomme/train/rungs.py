@@ -15,7 +15,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, link_tree, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.provenance import NAME, weights_hash
+from consomme.common.provenance import NAME, model_content
 from consomme.train import checkpoints
 from consomme.train.trackers import TENSORBOARD
 
@@ -61,7 +61,7 @@ def ended(job: Job) -> dict[str, Any] | None:
 def identity(job: Job, why: dict[str, Any]) -> dict[str, Any]:
     """What the result of a run that has ended depends on."""
     at = _at_rung(job)
-    return {"digest": job.spec["digest"], "rung": weights_hash(at) if at else None, **why}
+    return {"digest": job.spec["digest"], "rung": model_content(at) if at else None, **why}
 
 
 def stay(job: Job, why: dict[str, Any], folder: Path) -> None:

@@ -15,8 +15,8 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
-from consomme.common.model_files import ADAPTER, copy_inherited, inherited
-from consomme.common.provenance import NAME, weights_hash, write_provenance
+from consomme.common.model_files import ADAPTER, copy_inherited
+from consomme.common.provenance import NAME, model_content, write_provenance
 from consomme.common.stage import build_once
 from consomme.train import rungs, trials
 from consomme.train.assemble import Made, assemble, develop
@@ -66,18 +66,15 @@ def identity(job: Job) -> dict[str, Any]:
     parent = parent_of(job)
     key: dict[str, Any] = {
         "digest": spec["digest"],
-        "parent": {
-            "weights": weights_hash(parent),
-            "files": [[n.as_posix(), hash_file(parent / n)] for n in inherited(parent)],
-        },
+        "parent": model_content(parent),
         "corpora": {n: read_json(job.inputs[f"corpus/{n}"] / "prepared.json")["fingerprint"] for n in sorted(wanted)},
     }
     if trial := job.spec.get("trial"):
         key["trial"] = trial["values"]
     if teacher := teacher_of(job):
-        key["teacher"] = weights_hash(teacher)
+        key["teacher"] = model_content(teacher)
         if layers := layers_of_teacher(job):
-            key["layers"] = layers  # from the provenance of both, which the hash of the weights does not cover
+            key["layers"] = layers  # from the provenance of both, which their contents don't cover
     from consomme.train.augment import folders
 
     for name, paths in folders(settings["augment"], root(spec)).items():
