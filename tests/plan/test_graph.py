@@ -1,6 +1,7 @@
 """Composition: sweeps, references, where, by, replicates."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -395,3 +396,17 @@ def test_what_is_kept_is_no_part_of_any_model_or_job(change, keep):
     assert {m.id: m.spec for m in kept.models.values()} == {m.id: m.spec for m in plan.models.values()}
     gone = {(m.node, m.run == "best") for study in kept.studies.values() for m in going(study)}
     assert gone == {"all": set(), "best": {("tuned", False)}, "none": {("tuned", False), ("tuned", True)}}[keep]
+
+
+def test_each_model_is_made_by_one_rule(small):
+    """The rules tell their models apart by these patterns alone."""
+    kinds = ("start", "train", "train on gpus", "train on nodes", "average", "ensemble", "choice", "prune", "export")
+    for raw in [small, *(read([file]) for file in CONFIGURATIONS)]:
+        plan = Plan(raw)
+        patterns = {kind: re.compile(plan.pattern(kind)) for kind in kinds}
+        for model in plan.models.values():
+            made = [kind for kind, pattern in patterns.items() if pattern.fullmatch(model.id)]
+            assert len(made) == 1 and made[0].startswith(
+                model.stage if model.stage != "average" else ("average", "ensemble", "choice")
+            )
+            assert not any(pattern.fullmatch(f"{model.id}x") for pattern in patterns.values())
