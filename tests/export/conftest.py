@@ -1,6 +1,7 @@
 """Small models with random weights that say something, development sets, and jobs on them."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -68,11 +69,11 @@ def models(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def job(tmp_path, corpora, models):
-    """job(family, format, quantization, parent=None) -> the arguments of the export command, to `tmp_path / "out"`."""
+@pytest.fixture(scope="session")
+def job_in(corpora, models):
+    """job_in(place, family, format, quantization, parent=None) -> the arguments of the export command, to `place / "out"`."""
 
-    def arguments(family, form, quantization=None, parent=None, dev=True):
+    def arguments(place, family, form, quantization=None, parent=None, dev=True):
         task = "nmt" if family == "marian" else "asr"
         spec = {
             "stage": "export", "version": 1, "digest": f"{family}-{form}-{quantization}", "task": task,
@@ -83,10 +84,16 @@ def job(tmp_path, corpora, models):
             "dev": {"d": ["dev"]} if dev else {}, "inputs": ["parent/base", *(["corpus/dev"] if dev else [])],
         }  # fmt: skip
         inputs = [str(parent or models(family)), *([str(corpora[task])] if dev else [])]
-        return ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(tmp_path / "out"),
-                "--cache", str(tmp_path / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
+        return ["--spec", json.dumps(spec), "--inputs", *inputs, "--out", str(place / "out"),
+                "--cache", str(place / "cache"), "--threads", "1", "--device", "cpu"]  # fmt: skip
 
     return arguments
+
+
+@pytest.fixture
+def job(tmp_path, job_in):
+    """job(family, format, quantization, parent=None) -> the arguments of the export command, to `tmp_path / "out"`."""
+    return partial(job_in, tmp_path)
 
 
 @pytest.fixture

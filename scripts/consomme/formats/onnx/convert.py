@@ -4,6 +4,7 @@ of an encoder-decoder."""
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
@@ -89,7 +90,8 @@ def _traceable() -> Generator[None]:
     for name in ("torch.onnx", "onnxscript", "transformers.exporters"):
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        with torch.no_grad(), redirect_stdout(StringIO()):  # it tells each of its steps on the screen
+        # it tells each of its steps on the screen
+        with torch.no_grad(), redirect_stdout(StringIO()), warnings.catch_warnings(action="ignore"):
             yield
     except Exception as error:
         said = str(error).strip().splitlines() or [""]

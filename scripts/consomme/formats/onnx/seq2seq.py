@@ -1,11 +1,12 @@
 """An encoder-decoder as two ONNX graphs, in the layout that Optimum and Transformers.js read.
 
 The decoder is traced twice: the first step makes the keys and values of what the encoder heard, the later ones are given them.
-Both become branches of one graph, which share the weights. transformers' exporter traces."""
+Both become branches of one graph, which share the weights. Tracing is by transformers' exporter, but for its own way to take
+models apart: nothing else reads those graphs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,36 +146,48 @@ def _name_axes(value: ir.Value) -> None:
         )
 
 
+@dataclass
+class Branch:
+    """A graph that was taken apart. outputs: by their names in the whole."""
+
+    name: str
+    nodes: list[ir.Node]
+    outputs: dict[str, ir.Value]
+
+    def graph(self, names: Sequence[str]) -> ir.Graph:
+        return ir.Graph([], [self.outputs[name] for name in names], nodes=self.nodes, name=self.name)
+
+
+@dataclass
+class Shared:
+    """What the branches have in common. inputs: by name; values: weights, and what is made of them alone, by what they are;
+    nodes: that make these."""
+
+    inputs: dict[Any, ir.Value]
+    values: dict[Any, ir.Value]
+    nodes: list[ir.Node]
+
+
 def _merged(first: ir.Model, later: ir.Model, layers: int) -> ir.Model:
-    """One graph, in which `use_cache_branch` says which step it is. Later steps give nothing for what was heard, which doesn't
-    change."""
-    inputs: dict[str, ir.Value] = {}
-    shared = Shared({}, [])
-    found = {name: _freed(name, model.graph, inputs, shared) for name, model in (("first", first), ("later", later))}
-    names = ["logits", *layout.kept(PRESENT, layers, OWN, HEARD)]
-    names += [name for name in found["first"][1] if name.startswith(ATTENTIONS)]
-    outputs = [ir.val(name, ir.DataType.FLOAT, found["first"][1][name].shape) for name in names]
-    branches = {}
-    for branch, (nodes, values) in found.items():
-        given = []
-        for name in names:
-            if name not in values:
-                size = [axis if isinstance(axis, int) else 1 for axis in found["first"][1][name].shape or ()]
-                empty = ir.node("Constant", [], {"value": ir.tensor(np.zeros(size, np.float32))})
-                nodes.append(empty)
-                values[name] = empty.outputs[0]
-                values[name].name = f"{branch}.{name}"
-            given.append(values[name])
-        branches[branch] = ir.Graph([], given, nodes=nodes, name=branch)
+    """One graph, in which `use_cache_branch` says which step it is."""
+    shared = Shared({}, {}, [])
+    start, next_ = _freed("first", first.graph, shared), _freed("later", later.graph, shared)
+    attentions = [name for name in start.outputs if name.startswith(ATTENTIONS)]
+    names = ["logits", *layout.kept(PRESENT, layers, OWN, HEARD), *attentions]
+    outputs = [ir.val(name, ir.DataType.FLOAT, start.outputs[name].shape) for name in names]
+    for name in layout.kept(PRESENT, layers, HEARD):  # it doesn't change, and nobody reads it again
+        sizes = [size if isinstance(size, int) else 1 for size in start.outputs[name].shape or ()]
+        nothing = ir.node("Constant", [], {"value": ir.tensor(np.zeros(sizes, np.float32))})
+        nothing.outputs[0].name = f"later.{name}"
+        next_.nodes.append(nothing)
+        next_.outputs[name] = nothing.outputs[0]
     condition = ir.val(LATER, ir.DataType.BOOL, [1])
-    step = ir.node(
-        "If", [condition], {"then_branch": branches["later"], "else_branch": branches["first"]}, outputs=outputs
-    )
+    branches = {"then_branch": next_.graph(names), "else_branch": start.graph(names)}
     order = [IDS, MASK, STATES, *layout.kept(PAST, layers, OWN, HEARD)]
     graph = ir.Graph(
-        [*(inputs[name] for name in order if name in inputs), condition],
+        [*(shared.inputs[name] for name in order if name in shared.inputs), condition],
         outputs,
-        nodes=[*shared.nodes, step],
+        nodes=[*shared.nodes, ir.node("If", [condition], branches, outputs=outputs)],
         initializers=[value for value in shared.values.values() if value.producer() is None],
         opset_imports=dict(first.graph.opset_imports),
         name="decoder",
@@ -182,41 +195,30 @@ def _merged(first: ir.Model, later: ir.Model, layers: int) -> ir.Model:
     return ir.Model(graph, ir_version=first.ir_version, producer_name=first.producer_name)
 
 
-@dataclass
-class Shared:
-    """What the branches have in common. values: weights, and what is made of them alone, by what they are; nodes: that make
-    them."""
-
-    values: dict[Any, ir.Value]
-    nodes: list[ir.Node]
-
-
-def _freed(
-    branch: str, graph: ir.Graph, inputs: dict[str, ir.Value], shared: Shared
-) -> tuple[list[ir.Node], dict[str, ir.Value]]:
-    """The nodes of a graph and its outputs by name, taken out of it. Its inputs and what it shares are added to those of the
-    whole, or replaced by what is there already."""
-    given, weights = list(graph.inputs), list(graph.initializers.values())
+def _freed(name: str, graph: ir.Graph, shared: Shared) -> Branch:
+    """The nodes of a graph, taken out of it. Its inputs and weights are added to what is shared, or replaced by what is there
+    already."""
+    inputs, weights = list(graph.inputs), list(graph.initializers.values())
     outputs, nodes = {str(value.name): value for value in graph.outputs}, list(graph)
     for part in (graph.inputs, graph.outputs, graph.initializers):
         part.clear()
     graph.remove(nodes)
-    for value in given:
-        _one_of(inputs, str(value.name), value)
+    for value in inputs:
+        _one_of(shared.inputs, str(value.name), value)
     for value in weights:
         _one_of(shared.values, _content(value), value)
-        value.name = f"{branch}.{value.name}"
+        value.name = f"{name}.{value.name}"
     own = []
     for node in nodes:
         for value in node.outputs:
-            value.name = f"{branch}.{value.name}"
-        # a large matrix that a product takes transposed; ONNX Runtime does that once when it loads the graph
+            value.name = f"{name}.{value.name}"
+        # a large matrix that a product takes transposed; ONNX Runtime does that once, when it loads the graph
         if node.op_type == "Transpose" and node.inputs[0] in shared.values.values():
             if _one_of(shared.values, (id(node.inputs[0]), str(node.attributes["perm"])), node.outputs[0]):
                 shared.nodes.append(node)
         else:
             own.append(node)
-    return own, outputs
+    return Branch(name, own, outputs)
 
 
 def _one_of(known: dict[Any, ir.Value], key: Any, value: ir.Value) -> bool:
