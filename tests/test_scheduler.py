@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -234,3 +235,56 @@ def test_a_command_that_is_missing_is_named(engine):
     (engine.folder / "kubectl").unlink()
     done = engine.run("kubernetes", "submit", str(script_of(TRAINING, engine.folder)))
     assert done.returncode == 2 and "kubectl is not on the path" in done.stderr
+
+
+# -- the services' own packages, which the lock leaves out -------------------------------------------------------------
+def without_empty(value):
+    """A request as a service reads it: what is empty is not there."""
+    if isinstance(value, dict):
+        return {k: without_empty(v) for k, v in value.items() if v not in ([], {}, None)}
+    return [without_empty(v) for v in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("wanted", [TRAINING, PREPARATION], ids=["training", "preparation"])
+def test_kubernetes_own_package_knows_all_of_a_manifest(engine, wanted):
+    client = pytest.importorskip("kubernetes.client", reason="pip install kubernetes")
+    given = json.loads(engine.submitted("kubernetes", wanted, says="job.batch/a")[2])
+    api = client.ApiClient()
+    read_back = api.deserialize(SimpleNamespace(data=json.dumps(given)), "V1Job")
+    assert without_empty(api.sanitize_for_serialization(read_back)) == without_empty(given)
+
+
+@pytest.mark.parametrize("wanted", [TRAINING, PREPARATION], ids=["training", "preparation"])
+def test_googles_own_package_knows_all_of_a_request(engine, wanted):
+    batch = pytest.importorskip("google.cloud.batch_v1", reason="pip install google-cloud-batch")
+    from google.protobuf import json_format
+
+    given = json.loads(engine.submitted("google-batch", wanted)[2])
+    json_format.ParseDict(given, batch.Job.pb(batch.Job()))  # an error for a field that is unknown
+
+
+@pytest.mark.parametrize("wanted", [TRAINING, PREPARATION], ids=["training", "preparation"])
+def test_amazons_own_package_accepts_a_request(engine, wanted):
+    session = pytest.importorskip("botocore.session", reason="pip install botocore")
+    from botocore.validate import ParamValidator
+
+    _, arguments, _ = engine.submitted("aws-batch", wanted, says="a")
+    request = {
+        "jobName": after(arguments, "--job-name"),
+        "jobQueue": after(arguments, "--job-queue"),
+        "jobDefinition": after(arguments, "--job-definition"),
+        "containerOverrides": json.loads(after(arguments, "--container-overrides")),
+        "timeout": {"attemptDurationSeconds": int(after(arguments, "--timeout").partition("=")[2])},
+    }
+    shape = session.get_session().get_service_model("batch").operation_model("SubmitJob").input_shape
+    assert ParamValidator().validate(request, shape).generate_report() == ""
+
+
+@pytest.mark.parametrize("wanted", [TRAINING, PREPARATION], ids=["training", "preparation"])
+def test_azures_own_package_knows_all_of_a_task(engine, wanted):
+    models = pytest.importorskip("azure.batch.models", reason="pip install 'azure-batch<15'")
+    _, arguments, _ = engine.submitted("azure-batch", wanted)
+    given = json.loads(Path(after(arguments, "--json-file")).read_text())
+    task = models.TaskAddParameter.deserialize(given)
+    # times are written in another way
+    assert task.validate() == [] and {**task.serialize(), "constraints": given["constraints"]} == given

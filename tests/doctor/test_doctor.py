@@ -186,6 +186,20 @@ def test_packages_that_are_not_as_pinned(tmp_path, monkeypatch):
     assert machine.packages(Asked(tmp_path)).well
 
 
+@pytest.mark.parametrize(
+    ("says", "most"), [("gpu:2", 2), ("(null)\ngpu:a100:4(S:0-1),gpu:v100:2\nlicence:9", 4), ("(null)", 0)]
+)
+def test_more_gpus_than_a_node_of_the_cluster_has(tmp_path, monkeypatch, says, most):
+    """Slurm takes such a job, and lets it wait for ever."""
+    (tmp_path / "sinfo").write_text(f"#!/bin/sh\ncat <<'EOF'\n{says}\nEOF\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    models = [SimpleNamespace(name="tuned", execution={"gpus": 4})]
+    found = needs.several(SimpleNamespace(models=models, plan=None))
+    assert found.well is (most >= 4) and f"the node with the most has {most or 'none'}" in found.said
+    assert "wait for ever" in found.remedy
+
+
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """A cluster with the partitions cpu and long, and a profile that names cpu and gpu."""

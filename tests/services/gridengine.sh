@@ -7,6 +7,13 @@ command=$1 folder=$(realpath -m "$2")
 export SGE_ROOT=$folder/root SGE_CELL=default SGE_QMASTER_PORT=26444 SGE_EXECD_PORT=26445
 
 stop() {
+    if [ -s "$folder/qmaster/qmaster.pid" ]; then
+        qdel -u "$(id -un)" >/dev/null 2>&1 || true
+        for _ in {1..20}; do
+            [ -n "$(qstat 2>/dev/null)" ] || break
+            sleep 0.5
+        done
+    fi
     for pid in "$folder"/execd/*/execd.pid "$folder"/qmaster/qmaster.pid; do
         [ ! -s "$pid" ] || kill "$(cat "$pid")" 2>/dev/null || true
     done

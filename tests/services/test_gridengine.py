@@ -17,7 +17,7 @@ import pytest
 GRID_ENGINE = Path(__file__).with_name("gridengine.sh")
 DAEMONS = ("sge_qmaster", "sge_execd")
 PATIENCE = 1800.0  # seconds, on a busy machine
-STEPS = 8000  # longer than a minute
+STEPS = 1500  # longer than a minute
 LONG = f"""
 corpora:
   train: {{source: generated, generator: dosage, domain: general, size: 40}}
@@ -158,7 +158,7 @@ def undisturbed(gridengine, tmp_path_factory, cloned) -> bytes:
 
 def test_a_time_limit_shorter_than_the_training(training, undisturbed):
     """SIGUSR1 comes after one minute, the end after three: it saves, is submitted again, and ends with the same weights."""
-    training.ended(training.start("generic", "--retries", "9", "--set-resources", "train_model:runtime=3"))
+    training.ended(training.start("generic", "--retries", "60", "--set-resources", "train_model:runtime=3"))
     saved = re.findall(r"interrupted by SIGUSR1: saved at step (\d+) of", training.attempts)
     assert saved and all(f"resuming from checkpoint-{step}\n" in training.attempts for step in saved)
     assert training.weights == undisturbed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -151,8 +152,16 @@ def several(asked: Asked) -> Finding:
     if each * nodes == 1:
         return Finding(True, "none trains on several GPUs")
     said = f"{name} trains on {each} GPUs" + (f" of {nodes} nodes each" if nodes > 1 else "")
+    remedy = "lower `gpus`, which changes no result"
     if _elsewhere(asked):
-        return Finding(None, f"{said}; what a node has is not known here")
+        most = _most_gpus()
+        if most is None:
+            return Finding(None, f"{said}; what a node has is not known here")
+        return Finding(
+            most >= each,
+            f"{said}; the node with the most has {most or 'none'}",
+            f"{remedy}; the job would wait for ever",
+        )
     if nodes > 1:
         return Finding(False, f"{said}, and there is no Slurm here", "run with --profile slurm, or leave `nodes` out")
     if os.environ.get("CONSOMME_DEVICE") == "cpu":
@@ -161,13 +170,21 @@ def several(asked: Asked) -> Finding:
     return Finding(
         there >= each,
         f"{said}; here {'are' if there != 1 else 'is'} {there or 'none'}",
-        "lower `gpus`, which changes no result",
+        remedy,
     )
 
 
 def _elsewhere(asked: Asked) -> bool:
     """Whether jobs run on the nodes of a cluster."""
     return shutil.which("sinfo") is not None
+
+
+def _most_gpus() -> int | None:
+    """The GPUs of the node of the cluster that has the most, or None if Slurm doesn't say."""
+    listed = subprocess.run(["sinfo", "--noheader", "--format=%G"], capture_output=True, text=True, check=False)
+    # such as gpu:2, gpu:a100:4(S:0-1) and several of them; each kind by itself, as a job gets one kind
+    found = re.findall(r"\bgpu:(?:[^:,()]+:)?(\d+)", listed.stdout)
+    return None if listed.returncode else max(map(int, found), default=0)
 
 
 def _sizes(asked: Asked) -> dict[str, float | None]:
