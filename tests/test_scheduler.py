@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -35,6 +37,7 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.calls, self.answer = folder, folder / "calls", folder / "answer"
+        self.path = [str(folder), str(Path(sys.executable).parent), os.defpath]
         text = STAND_IN.format(python=sys.executable, calls=str(self.calls), answer=str(self.answer))
         for name in ("qsub", "qstat", "kubectl", "aws", "gcloud", "az"):
             (folder / name).write_text(text)
@@ -42,8 +45,7 @@ class Engine:
 
     def run(self, profile: str, called: str, *arguments: str, says: str = "", status: int = 0):
         self.answer.write_text(json.dumps([says, status]))
-        path = os.pathsep.join([str(self.folder), str(Path(sys.executable).parent)])  # no real command
-        environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT / "scripts")}
+        environment = os.environ | {"PATH": os.pathsep.join(self.path), "PYTHONPATH": str(ROOT / "scripts")}
         command = [str(PROFILES / profile / called), *arguments]
         return subprocess.run(
             command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
@@ -98,15 +100,35 @@ def test_a_container_ends_with_its_jobs_status(tmp_path):
     assert subprocess.run(in_container(job)).returncode == 3
 
 
-def test_a_job_of_a_container_outlives_the_signal_that_its_first_process_passes_on(tmp_path):
-    """What saves at SIGTERM is not ended by it, nor is what waits for it; nobody else on this machine gets the signal."""
+SAVES = """#!/bin/sh
+# properties = {properties}
+{python} -c "
+import signal, time
+asked = []
+signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+open('{folder}/begun', 'w').close()
+while not asked: time.sleep(0.1)
+time.sleep(0.5)
+open('{folder}/saved', 'w').close()
+"
+exit 5
+"""
+
+
+def test_the_first_process_of_a_container_passes_sigterm_on_and_waits_for_what_saves(tmp_path):
+    alone = ["unshare", "--pid", "--fork"]  # as in a container, the first of its processes
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no process namespaces here")
     path = script_of(TRAINING, tmp_path)
-    path.write_text(path.read_text().replace("exit 3", f"touch {tmp_path}/begun\nsleep 1\nexit 5"))
-    first = subprocess.Popen(in_container(read(path)))
+    path.write_text(SAVES.format(properties=json.dumps(TRAINING), python=sys.executable, folder=tmp_path))
+    container = subprocess.Popen([*alone, *in_container(read(path))])
+    limit = time.monotonic() + 60
     while not (tmp_path / "begun").exists():
+        assert time.monotonic() < limit
         time.sleep(0.05)
-    first.terminate()
-    assert first.wait(60) == 5
+    (first,) = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+    os.kill(int(first), signal.SIGTERM)
+    assert container.wait(60) == 5 and (tmp_path / "saved").exists()
 
 
 # -- schedulers --------------------------------------------------------------------------------------------------------
@@ -233,6 +255,7 @@ def test_a_refusal_shows_what_the_scheduler_said(engine):
 
 def test_a_command_that_is_missing_is_named(engine):
     (engine.folder / "kubectl").unlink()
+    engine.path.remove(os.defpath)  # a real one may be there
     done = engine.run("kubernetes", "submit", str(script_of(TRAINING, engine.folder)))
     assert done.returncode == 2 and "kubectl is not on the path" in done.stderr
 
