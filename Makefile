@@ -34,7 +34,7 @@ run: demo
 test: $(READY) lint
 	python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
-# tests on real servers: Slurm, S3 and Azure's blobs on this machine, each where it is installed
+# tests on real servers: Slurm, Grid Engine, S3 and Azure's blobs on this machine, each where it is installed
 test-services: $(READY)
 	CONSOMME_SERVICES=1 python -m pytest tests/services
 

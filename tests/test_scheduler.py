@@ -137,17 +137,21 @@ def test_pbs(engine):
     assert number == "17.server" and after(arguments, "-N") == "train-model"
     assert "select=1:ncpus=8:mem=32000mb:ngpus=1" in arguments and "walltime=0:1440:0" in arguments
     assert ": --cores 8 --attempt 1\n" in (engine.folder / "snakejob.train_model.3.sh").read_text()
+    told = [engine.run("generic", "status", number, says=f"job_state = {letter}").stdout for letter in "QR"]
+    assert told == ["running\n"] * 2
     marked = Path(arguments[-1])
     assert subprocess.run(["sh", marked], env=os.environ | {"PBS_JOBID": number}).returncode == 3
-    told = [engine.run("generic", "status", number, says=f"job_state = {letter}").stdout.strip() for letter in "QRC"]
-    assert told == ["running", "running", "failed"]  # the mark says 3
+    assert engine.run("generic", "status", number, says="job_state = R").stdout == "failed\n"
     (engine.folder / ".snakemake/scheduler_logs/17.server.status").write_text("0\n")
-    assert engine.run("generic", "status", number, says="qstat: Unknown Job Id", status=153).stdout == "success\n"
+    assert engine.run("generic", "status", number, says="job_state = E").stdout == "success\n"
     # a job without a mark may have ended a moment ago on another node
-    assert engine.run("generic", "status", "18.server", status=153).stdout == "running\n"
+    lost = {"says": "qstat: Unknown Job Id 18.server", "status": 153}
+    assert engine.run("generic", "status", "18.server", **lost).stdout == "running\n"
     gone = engine.folder / ".snakemake/scheduler_logs/18.server.gone"
     os.utime(gone, (time.time() - 61,) * 2)
-    assert engine.run("generic", "status", "18.server", status=153).stdout == "failed\n"
+    assert engine.run("generic", "status", "18.server", **lost).stdout == "failed\n"
+    unanswered = {"says": "cannot connect to server", "status": 111}
+    assert engine.run("generic", "status", "18.server", **unanswered).stdout == "running\n"
 
 
 def test_kubernetes(engine):

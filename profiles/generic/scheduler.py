@@ -25,7 +25,7 @@ class Scheduler:
     submit: Callable[[Job], list[str]]  # the command, which the script follows
     number: Callable[[str], str]  # of what that prints
     own: str  # the variable in which a job finds its own number
-    active: Callable[[str], bool]  # whether a job waits or runs
+    active: Callable[[str], bool]  # whether a job waits or runs, or the scheduler doesn't answer
     cancel: str  # the command that numbers of jobs follow
 
 
@@ -41,9 +41,10 @@ def pbs(job: Job) -> list[str]:
 
 
 def pbs_active(number: str) -> bool:
-    status, said = asked("qstat", "-f", number)
     # C and F: Torque and OpenPBS with a history show jobs that have ended
-    return status == 0 and not any(f"job_state = {letter}" in said for letter in "CF")
+    said = asked("qstat", "-f", number)[1]
+    ended = ("Unknown Job", "has finished", "job_state = C", "job_state = F")
+    return not any(words in said for words in ended)
 
 
 def sge(job: Job) -> list[str]:
@@ -57,7 +58,7 @@ def sge(job: Job) -> list[str]:
 
 
 def sge_active(number: str) -> bool:
-    return asked("qstat", "-j", number)[0] == 0
+    return "do not exist" not in asked("qstat", "-j", number)[1]
 
 
 def lsf(job: Job) -> list[str]:
@@ -70,8 +71,8 @@ def lsf(job: Job) -> list[str]:
 
 
 def lsf_active(number: str) -> bool:
-    status, said = asked("bjobs", "-noheader", "-o", "stat", number)
-    return status == 0 and said not in ("DONE", "EXIT")
+    said = asked("bjobs", "-noheader", "-o", "stat", number)[1]
+    return said not in ("DONE", "EXIT") and "is not found" not in said
 
 
 PBS = Scheduler(pbs, str, "PBS_JOBID", pbs_active, "qdel")
@@ -97,11 +98,11 @@ exit $status
 
 
 def status(number: str) -> str:
-    if HERE.active(number):
-        return RUNNING
     mark, gone = LOGS / f"{number}.status", LOGS / f"{number}.gone"
     if mark.exists():
         return SUCCESS if mark.read_text().strip() == "0" else FAILED
+    if HERE.active(number):
+        return RUNNING
     if not gone.exists():
         gone.touch()
     return FAILED if time.time() - gone.stat().st_mtime > PATIENCE else RUNNING
