@@ -1,5 +1,6 @@
 # The plan, and functions of the plan for the other rule files. A job gets one spec, its inputs and its outputs, and
 # nothing else of the configuration. Specs depend on the wildcards only, because Snakemake tracks no other functions.
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ sys.path.insert(0, SCRIPTS)
 os.environ.update(
     PYTHONPATH=os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")])),
 )
+
+# on a full disk Snakemake can't write its own log; it would print a trace for each line
+logging.raiseExceptions = False
 
 # modules that nearly every stage needs
 PRELOADED = "consomme.train.stage,consomme.train.trainer,consomme.evaluate.evaluator"
@@ -83,7 +87,8 @@ def without_braces(path):
     if "{" not in str(path):
         return str(path)
     # named by the path as it is given, so that it has one name in a copy of the working folder, and leads to the copy's data
-    link, target = Path("results/cache/links") / digest(str(path)), str(Path(path).absolute())
+    link = Path("results/cache/links") / digest(str(path))
+    target = str(Path(path).absolute())
     if not (link.is_symlink() and os.readlink(link) == target):
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)

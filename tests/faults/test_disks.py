@@ -4,6 +4,7 @@ what to do, and the next run ends with the same bytes.
 CONSOMME_FAULTS=all tries every call instead of a few; `python tests/faults/sweep.py --calls all --table` counts them."""
 
 import errno
+import fcntl
 import multiprocessing
 import os
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from consomme.common import content, job, stage
+from consomme.common import content, job, once, stage
 from consomme.common.errors import exit_on_error, in_words
 from consomme.common.files import link_tree, whole_file, whole_folder, write_text
 from consomme.verify import verify
@@ -170,18 +171,19 @@ def test_what_is_no_fault_of_a_disk_stays_an_error_of_ours(tmp_path):
 
 
 # -- damage and what only can't be read ----------------------------------------------------------------------------------
+def broken(*given):
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def test_what_can_not_be_read_for_now_is_not_taken_for_damage(tmp_path, monkeypatch):
     """A training of days is not computed anew because its disk was away for a moment."""
     made = job.Job({}, {}, tmp_path / "out", tmp_path / "state", tmp_path / "cache", 1, "cpu")
     stage.build_once(made, {}, lambda folder, work: write_text(folder / "model", "weights"))
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
 
-    def away(*given):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     for name in ("read_json", "hash_file"):
         with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output"):
-            patched.setattr(content, name, away)
+            patched.setattr(content, name, broken)
             stage.build_once(made, {}, lambda folder, work: pytest.fail("computed anew"))
     assert not stage.build_once(made, {}, lambda folder, work: pytest.fail("computed anew"))
 
@@ -191,12 +193,37 @@ def test_verify_names_what_can_not_be_read(tmp_path, monkeypatch, capsys):
     write_text(model / "provenance.json", "{}")
     content.record(model)
 
-    def away(path):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-
-    monkeypatch.setattr("consomme.verify.hash_file", away)
+    monkeypatch.setattr("consomme.verify.hash_file", broken)
     assert not verify(tmp_path / "results")
     assert f"damaged: {model}: provenance.json" in capsys.readouterr().out
+
+
+# -- no locks ------------------------------------------------------------------------------------------------------------
+def test_without_locks_work_goes_on_with_a_caution_and_nothing_of_others_is_removed(tmp_path, monkeypatch, capsys):
+    lock = tmp_path / "state" / "key" / "lock"
+    write_text(lock, "")
+    assert once.free(lock) and not once.held(lock)
+
+    def flock(*given):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert not once.free(lock) and not once.held(lock), "it can't be known"
+    assert once.free(lock.with_name("none"))
+    made = job.Job({}, {}, tmp_path / "out", tmp_path / "state", tmp_path / "cache", 1, "cpu")
+    of_another = []
+
+    def build(folder, work):
+        (folder / "model").write_text("weights")
+        of_another.append(folder.with_name(".finished.123456"))
+        of_another[0].mkdir()
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input"):
+        patched.setattr(content, "record", broken)
+        stage.build_once(made, {}, build)
+    stage.build_once(made, {}, lambda folder, work: write_text(folder / "model", "weights"))
+    assert of_another[0].is_dir() and (tmp_path / "out" / "model").exists()
+    assert "caution: " in (said := capsys.readouterr().err) and "without locks" in said
 
 
 # -- several processes ---------------------------------------------------------------------------------------------------
