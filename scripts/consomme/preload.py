@@ -69,10 +69,14 @@ def hand_over(argv: list[str]) -> int | None:
     owner = os.environ.get(OWNER, "")
     if not module or not owner.isdigit() or sys.platform != "linux":
         return None
+    try:
+        alive = os.pidfd_open(int(owner))
+    except OSError:  # of another container
+        alive = None
     wanted = os.environ.get(MODULES) and not any(map(os.path.exists, DEVICES))
     status = _handed_over(module, argv, owner) if wanted else None
-    if status is None:
-        _end_with(int(owner), lambda: os.kill(os.getpid(), signal.SIGTERM))
+    if status is None and alive is not None:
+        _end_with(alive, lambda: os.kill(os.getpid(), signal.SIGTERM))
     return status
 
 
@@ -130,15 +134,11 @@ def _pass_on(child: int) -> None:
 
 
 def _end_with(owner: int, end: Callable[[], None]) -> Callable[[], None]:
-    """Call `end` in a thread when the process `owner` ends. Returns what ends the thread instead."""
+    """Call `end` in a thread when the process of this pidfd ends. Returns what ends the thread instead."""
     unneeded = threading.Event()
-    try:
-        alive = os.pidfd_open(owner)
-    except OSError:  # ended already, or of another container
-        return unneeded.set
 
     def watch() -> None:
-        while not select.select([alive], [], [], 0.1)[0]:
+        while not select.select([owner], [], [], 0.1)[0]:
             if unneeded.is_set():
                 return
         end()
@@ -234,7 +234,7 @@ def serve(folder: Path, owner: int) -> None:
         try:
             _remove_left(folder)
             alive = os.pidfd_open(owner)
-            stop_watching = _end_with(owner, lambda: _give_up(folder))
+            stop_watching = _end_with(alive, lambda: _give_up(folder))
             for module in os.environ[MODULES].split(","):
                 importlib.import_module(module.strip())
             stop_watching()

@@ -39,7 +39,8 @@ RECORDS, PAGE = REPOSITORY / "results/bench/faults/kills.jsonl", REPOSITORY / "d
 CONFIGURATIONS = ("asr.yaml", "nmt.yaml")
 TAG = "CONSOMME_TEST_OF_FAULTS"  # variable that all processes of a place have
 POLL = 0.02  # seconds between two looks
-LINES = 80  # of output at most between a start, or a disturbance that the run outlives, and the next
+LINES = 90  # of output at most between a start, or a disturbance that the run outlives, and the next
+HEAD = 25  # lines before the first job's
 STARTING = 6.0  # seconds of a start without output
 SOON = 5.0  # seconds in which a run that is asked to end has to
 PATIENCE = 900.0  # seconds, on a busy machine
@@ -312,13 +313,13 @@ class Trial:
 
 
 def planned(seed: int, number: int, bag: Sequence[str]) -> Iterator[tuple[str, int, float, random.Random]]:
-    """Family, lines and seconds of one disturbance after the other, for the run of this number: all of the bag in a random
-    order, then again."""
+    """Family, lines and seconds of one disturbance after the other, for the run of this number, and what else it draws from:
+    all of the bag in a random order, then again."""
     rng = random.Random(f"{seed} {number}")
     while True:
         for name in rng.sample(bag, len(bag)):
-            lines = rng.randrange(LINES)
-            yield name, lines, rng.uniform(0, STARTING if lines == 0 else 0.5), rng
+            lines = rng.choice([0, rng.randrange(HEAD), rng.randrange(HEAD, LINES), rng.randrange(HEAD, LINES)])
+            yield name, lines, rng.uniform(0, STARTING if lines == 0 else 0.5), random.Random(rng.random())
 
 
 def disturb(run: Run, name: str, trial: Trial, rng: random.Random) -> None:
