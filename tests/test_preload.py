@@ -193,7 +193,7 @@ def test_a_job_in_its_own_process_may_save_when_its_owner_is_killed(place, start
         assert ended(stage) == (75, "saved 15\n", "")
 
 
-def test_a_server_ends_with_its_owner_while_it_imports(place, start):
+def test_a_server_that_imports_and_the_job_that_waits_for_it_end_with_their_owner(place, start):
     with subprocess.Popen(["sleep", "600"]) as owner:
         stage = start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid), CONSOMME_PRELOAD="endless")
         servers = lambda: [p.pid for p in psutil.process_iter() if _words(p)[-1:] == [str(owner.pid)]]  # noqa: E731
@@ -201,7 +201,7 @@ def test_a_server_ends_with_its_owner_while_it_imports(place, start):
         (server,) = servers()
         owner.kill()
     assert until(lambda: not there(server))
-    ended(stage)
+    assert ended(stage)[0] == -signal.SIGTERM
 
 
 def _words(process):
