@@ -1,5 +1,5 @@
-"""Configurations broken at random, in their values, their structure and their bytes: the planner answers each with a plan or
-with an error that begins with a key or the file, and soon. CONSOMME_BROKEN=2000 tries as many."""
+"""Configurations broken at random, in their values, their structure and their bytes, and others that the schema makes: the planner
+answers each with a plan or with an error that begins with a key or the file, and soon. `pytest -s` prints the counts."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ import collections
 import copy
 import datetime
 import math
-import os
 import random
 import re
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consomme.common.errors import ConsommeError
+from consomme.plan.json_schema import schema
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
 
+from ..thorough import THOROUGH, cases
+from .from_schema import Maker
+
 HERE = Path(__file__).parent
-CASES = int(os.environ.get("CONSOMME_BROKEN", "120"))
+CASES = 1000 if THOROUGH else 70  # of each kind
 SECONDS = 60  # after which a case counts as one that never ends; on an idle machine none takes two
 BASES = [HERE / "example.yaml", HERE.parent / "workflow" / "tiny.yaml", HERE.parents[1] / "config" / "config.yaml"]
 
@@ -162,26 +168,59 @@ def answer(file: Path) -> str:
     return "planned"
 
 
-@pytest.mark.parametrize("broken", [in_structure, in_bytes])
-def test_a_broken_configuration_is_planned_or_refused_by_key_or_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[[random.Random, bytes], bytes]
-) -> None:
+@pytest.fixture(scope="module")
+def counts() -> Iterator[collections.Counter[str]]:
+    found = collections.Counter[str]()
+    yield found
+    print(", ".join(f"{n} {what}" for what, n in found.items()))
+
+
+@pytest.fixture
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: collections.Counter[str]) -> Callable[[bytes], str]:
+    """What is wrong with the planner's answer to a configuration; empty if nothing is."""
     monkeypatch.chdir(tmp_path)
-    file, wrong, counts = tmp_path / "given.yaml", [], collections.Counter[str]()
-    for case in range(CASES):
-        lot = random.Random(f"{broken.__name__} {case}")
-        file.write_bytes(broken(lot, BASES[case % len(BASES)].read_bytes()))
+    file = tmp_path / "given.yaml"
+    begins = re.compile(rf"({re.escape(str(file))}: |(configuration|corpora|experiments)\b)")
+
+    def judge(text: bytes) -> str:
+        file.write_bytes(text)
+        begun = time.process_time()
         try:
             said = answer(file)
         except Exception as error:  # whatever else comes out of the planner is what this looks for
             counts["crashed"] += 1
-            wrong.append(f"case {case}: {type(error).__name__}: {str(error)[:200]}")
-            (tmp_path / f"case{case}.yaml").write_bytes(file.read_bytes())
-            continue
+            return f"{type(error).__name__}: {str(error)[:200]}"
+        finally:
+            counts["longer than 2 s"] += time.process_time() - begun > 2
         counts["planned" if said == "planned" else "refused"] += 1
-        if said != "planned" and not re.match(
-            rf"({re.escape(str(file))}: |(configuration|corpora|experiments)\b)", said
-        ):
-            wrong.append(f"case {case}: no key or file in {said[:200]!r}")
-    print(dict(counts))
+        return "" if said == "planned" or begins.match(said) else f"no key or file in {said[:200]!r}"
+
+    return judge
+
+
+@pytest.mark.parametrize("broken", [in_structure, in_bytes])
+def test_a_broken_configuration_is_planned_or_refused_by_key_or_file(
+    judged: Callable[[bytes], str], tmp_path: Path, broken: Callable[[random.Random, bytes], bytes]
+) -> None:
+    wrong = []
+    for case in range(CASES):
+        text = broken(random.Random(f"{broken.__name__} {case}"), BASES[case % len(BASES)].read_bytes())
+        if found := judged(text):
+            wrong.append(f"case {case}: {found}")
+            (tmp_path / f"case{case}.yaml").write_bytes(text)
     assert not wrong, "\n".join(wrong)
+
+
+SOUND = [yaml.safe_load(base.read_bytes()) for base in BASES]
+NAMES = sorted({word for base in BASES for word in re.findall(r"[A-Za-z][\w./-]*", base.read_text("utf-8"))})
+MAKER = Maker(schema(), NAMES, [*NUMBERS, *TYPES, *TEXTS])
+
+
+@cases(CASES, CASES)
+@given(st.data())
+def test_what_the_schema_makes_is_planned_or_refused_by_key(
+    judged: Callable[[bytes], str], data: st.DataObject
+) -> None:
+    raw = data.draw(MAKER.configurations(SOUND))
+    text = yaml.dump(raw, sort_keys=False, allow_unicode=True).encode("utf-8", "surrogatepass")
+    assert not (found := judged(text)), found
