@@ -53,6 +53,20 @@ def test_names_with_halves_of_characters_cost_a_recording(wav, tmp_path, prepare
     assert list(reasons().values()) == ["encoding"]
 
 
+def test_numbers_of_any_size_are_spelt_and_none_beyond_all_numbers_is_in_a_range(tmp_path, prepare, reasons):
+    huge = {"source": "a", "target": "b", "id": 10**310, "n": 10**310}
+    rows = prepare(records(tmp_path, huge, good=[]), "nmt")
+    assert rows.ids == ["1" + "0" * 310]
+    infinite = '{"source": "a", "target": "b", "id": "i", "n": Infinity}'
+    corpus = records(tmp_path, {"source": "c", "target": "d", "n": 2}, infinite, good=[])
+    assert prepare(corpus | {"where": {"n": {"from": 1}}}, "nmt").sources == ["c"] and reasons() == {"i": "where"}
+
+
+def test_ids_that_are_one_in_normal_form_are_numbered(tmp_path, prepare):
+    twins = [{"source": "a", "target": "b", "id": spelling} for spelling in ("\u00e9", "e\u0301")]
+    assert prepare(records(tmp_path, *twins, good=[]), "nmt").ids == ["\u00e9", "\u00e9#2"]
+
+
 def test_what_is_listed_can_be_printed(tmp_path, prepare, out):
     with pytest.raises(ConsommeError) as caught:
         prepare(records(tmp_path, {"source": "", "target": "b", "id": "\x1b[2J"}) | {"max_skipped": 0}, "nmt")
@@ -67,6 +81,41 @@ def test_no_id_is_a_formula_in_the_list_and_all_are_exact_in_the_rows(tmp_path, 
     rows = prepare(records(tmp_path, bad, good), "nmt")
     assert (out() / "skipped.tsv").read_text().splitlines()[1].startswith(f"'{formula}0\tno text\t")
     assert rows.ids[-1] == f"{formula}1"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"audio": {"array": [0.1, 0.2], "sampling_rate": "fast"}}, "not text"),
+        ({"audio": {"array": [0.1, 0.2], "sampling_rate": [8000]}}, "not text"),
+        ({"audio": {"array": [0.1, 0.2], "sampling_rate": float("inf")}}, "not text"),
+        ({"audio": {"array": [0.1, 0.2], "sampling_rate": 1}}, "sampling rate"),
+        ({"audio": {"array": 5, "sampling_rate": 8000}}, "unreadable"),
+        ({"audio": {"array": [0.1, None], "sampling_rate": 8000}}, "unreadable"),
+        ({"audio": {"array": ["0.1"], "sampling_rate": 8000}}, "unreadable"),
+        ({"audio": {"array": [10**400], "sampling_rate": 8000}}, "unreadable"),
+        ({"audio": {"array": [[[0.1]]], "sampling_rate": 8000}}, "unreadable"),
+        ({"audio": {"array": [[]], "sampling_rate": 8000}}, "empty"),
+        ({"audio": {"array": [0, 40_000], "sampling_rate": 8000}}, "beyond full scale"),
+        ({"audio": "0.wav", "start": 0, "end": 1e300}, "not a time"),
+        ({"audio": "0.wav", "start": 10**400}, "not a time"),
+        ({"audio": "0.wav", "start": 1e308, "duration": 1e308}, "not a time"),
+        ({"audio": "0.wav", "language": HALF}, "encoding"),
+    ],
+    ids=str,
+)
+def test_a_cell_that_is_no_audio_time_or_language_costs_a_row(wav, tmp_path, prepare, reasons, row, reason):
+    good = [{"audio": str(wav("0.wav")), "text": "a", "language": "en"}]
+    corpus = records(tmp_path, {"text": "b", "language": "en", **row}, good=good) | {
+        "columns": {"language": "language"}
+    }
+    assert prepare(corpus).targets == ["a"] and list(reasons().values()) == [reason]
+
+
+def test_whole_numbers_are_16_bit_samples(tmp_path, prepare):
+    heard = {"array": [0, 16384, -32768], "sampling_rate": 8000}
+    rows = prepare(records(tmp_path, {"audio": heard, "text": "a"}, good=[]))
+    assert rows.audio(0).tolist() == [0, 0.5, -1]
 
 
 # -- audio -------------------------------------------------------------------------------------------------------------

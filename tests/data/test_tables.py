@@ -73,6 +73,12 @@ def test_quotes_of_a_tsv_that_quote_nothing_stay(source, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("source", ["manifest", "parallel"])
+def test_a_carriage_return_in_a_text_is_what_quotes_are_for(source, tmp_path):
+    rows = read(tmp_path, "m.tsv", 'source\ttarget\r\nyes\t"oui\rsi"\r\n"no"\tnon\r\n', source=source)
+    assert sides(rows) == [("yes", "oui\rsi"), ('"no"', "non")]
+
+
 def test_common_voice_with_and_without_quotes(tmp_path):
     (tmp_path / "clips").mkdir()
     text = "client_id\tpath\tsentence\tage\n" + "".join(

@@ -159,12 +159,16 @@ class Samples:
 
         try:
             array = np.asarray(self.array)
-            whole = np.issubdtype(array.dtype, np.integer)
-            samples = array.astype(np.float32) / np.float32(PEAK if whole else 1)
-        except (TypeError, ValueError) as error:
+        except ValueError as error:  # rows of different lengths
             raise BadAudio("unreadable", f"an array that is no waveform ({error})") from None
-        if samples.ndim > 2:
-            raise BadAudio("unreadable", f"an array of {samples.ndim} dimensions")
+        if array.dtype.kind not in "iuf" or array.ndim not in (1, 2):
+            raise BadAudio("unreadable", f"an array of {array.ndim} dimensions and of {array.dtype}, and no waveform")
+        if not array.size:
+            raise BadAudio("empty", "no samples")
+        whole = array.dtype.kind in "iu"
+        if whole and (peak := int(np.abs(array.astype(np.float64)).max())) > PEAK:
+            raise BadAudio("beyond full scale", f"whole numbers up to {peak}, and {PEAK} is full scale")
+        samples = array.astype(np.float32) / np.float32(PEAK if whole else 1)
         channels = samples[:, None] if samples.ndim < 2 else samples if np.argmin(samples.shape) else samples.T
         return usable(channels, floats=not whole), self.rate
 

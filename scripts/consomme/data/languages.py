@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from consomme.data.sources.base import LANGUAGES, Raw, language_columns
+from consomme.data.text import half_characters
 
 SEVERAL = re.compile(r"[\s,;/|+&]+")  # what stands between the codes of a cell that holds several
 
@@ -32,6 +33,8 @@ class Languages:
                 return {}, ("no language", f"column '{self.by_column[role]}' is empty")
             if len(codes) > 1:
                 return {}, ("several languages", f"column '{self.by_column[role]}' holds {' and '.join(codes)}")
+            if half_characters(codes[0]):
+                return {}, ("encoding", f"column '{self.by_column[role]}' has halves of characters")
             found[role] = codes[0]
         return found, None
 

@@ -120,13 +120,13 @@ class Source:
 
 
 class Numbered:
-    """Ids for rows whose names may recur: the name, then NAME#2, NAME#3. No two are alike."""
+    """Ids for rows whose names may recur: the name in NFC, then NAME#2, NAME#3. No two are alike."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
     def __call__(self, name: str) -> str:
-        given = name
+        given = name = nfc(name)
         while given in self.seen:
             self.seen[name] += 1
             given = f"{name}#{self.seen[name]}"
@@ -252,7 +252,7 @@ def text_of(value: Any) -> str | None:
         return None
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
         raise NotText(f"{shown(value)}, and not text")
     return str(value)
 
@@ -278,7 +278,7 @@ def meets(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         try:
             number = int(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):  # OverflowError: JSON has Infinity
             return False
         return wanted.get("from", number) <= number <= wanted.get("to", number)
     return nfc(str(value)) in {nfc(str(w)) for w in (wanted if isinstance(wanted, list | tuple) else [wanted])}

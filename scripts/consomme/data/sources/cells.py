@@ -181,11 +181,11 @@ def _over_lines_of_tabs(first: str, count: int, source: _Lines, columns: int) ->
 
 
 def _unquoted(cell: str) -> str:
-    """A quoted cell with doubled quotes in it as what was quoted; any other as it stands."""
+    """A quoted cell with doubled quotes or a carriage return in it as what was quoted; any other as it stands."""
     inner = cell[1:-1]
     if len(cell) < 2 or not cell[0] == cell[-1] == QUOTE or QUOTE in inner.replace(QUOTE * 2, ""):
         return cell
-    return inner.replace(QUOTE * 2, QUOTE) if QUOTE in inner or not inner else cell
+    return inner.replace(QUOTE * 2, QUOTE) if QUOTE in inner or "\r" in inner or not inner else cell
 
 
 def _decoded(number: int, cells: list[str]) -> list[str] | Problem:

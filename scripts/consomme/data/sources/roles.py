@@ -19,6 +19,7 @@ from consomme.data.sources.base import LANGUAGES, Audible, NotText, Numbered, Ra
 from consomme.data.text import nfc
 
 TIMES = ("start", "end", "duration")
+LATEST = 1e9  # seconds, 31 years: what is larger is no time
 ROLES = {
     "asr": ("audio", "text", "speaker", "document", "recording", *TIMES, "id"),
     "nmt": ("source", "target", "document", "id"),
@@ -142,8 +143,11 @@ def audio_of(cell: Any, root: Path) -> Path | bytes | Audible | None:
     if isinstance(cell, bytes):
         return cell
     if isinstance(cell, Mapping):
-        if cell.get("array") is not None and cell.get("sampling_rate"):
-            return Samples(cell["array"], int(cell["sampling_rate"]))
+        if cell.get("array") is not None and (rate := cell.get("sampling_rate")):
+            try:
+                return Samples(cell["array"], int(rate))
+            except (TypeError, ValueError, OverflowError):
+                raise NotText(f"the sampling_rate of audio is {shown(rate)}, and not a number of Hz") from None
         if isinstance(held := cell.get("bytes"), bytes) and held:
             return held
         if isinstance(path := cell.get("path"), str) and path:
@@ -181,9 +185,9 @@ def _seconds(name: str, value: Any) -> float | None:
         return None
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if not math.isfinite(number):
+    if not abs(number) <= LATEST:
         raise NoSegment("not a time", f"{name} is {shown(value)}, and not a number of seconds")
     return number
 
