@@ -2,12 +2,22 @@
 
 import random
 import re
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from consomme.common.errors import ConsommeError, exit_on_error
 from consomme.common.log import say
 from consomme.common.shown import from_cell, to_cell, visible
+
+from ..thorough import cases
+
+ANY = st.one_of(
+    st.text(st.characters(exclude_categories=())),
+    st.text("=+-@'＝＋－＠ 1a.\t\n\r\x1b", max_size=8),
+)
 
 FORMULAS = [
     '=HYPERLINK("http://x","y")',
@@ -50,3 +60,29 @@ def test_a_terminal_gets_no_control_characters_of_others(capsys):
     with pytest.raises(SystemExit), exit_on_error():
         raise ConsommeError("model_type '\x1b[2J'\n  second line")
     assert capsys.readouterr().err.endswith("tensor \\x1b]0;title\\x07\nerror: model_type '\\x1b[2J'\n  second line\n")
+
+
+@cases(200, 5000)
+@given(ANY)
+def test_any_text_is_fit_for_a_terminal_and_a_file(text):
+    shown = visible(text)
+    shown.encode("utf-8")
+    assert not any(unicodedata.category(character) in ("Cc", "Cs") for character in shown)
+    assert shown == text or any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+
+
+@cases(200, 5000)
+@given(ANY)
+def test_any_text_comes_back_from_a_cell(text):
+    cell = to_cell(text)
+    assert from_cell(cell) == text
+    assert not re.match(r"[=@＝＋－＠]|[+-].*[A-Za-z=@|!]", cell)
+
+
+@cases(60, 1000)
+@given(ANY)
+def test_any_text_in_an_error_is_shown_without_control_characters(capsys, text):
+    with pytest.raises(SystemExit), exit_on_error():
+        raise ConsommeError(text)
+    say(text)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", capsys.readouterr().err)

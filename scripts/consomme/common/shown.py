@@ -20,6 +20,11 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in ("Cc", "Cs") and c not in keep else c for c in text)
 
 
+def one_line(text: str) -> str:
+    """`visible` text on one line, for a cell of a table or a label of a picture."""
+    return visible(" ".join(text.splitlines()))
+
+
 def to_cell(text: str) -> str:
     """A text for a cell of a table: with an apostrophe before it where a spreadsheet would take it for a formula. Texts that
     look so already get one more, so that `from_cell` has all of them back."""

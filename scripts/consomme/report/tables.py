@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from consomme.common.files import write_text
-from consomme.common.shown import to_cell
+from consomme.common.shown import one_line, to_cell
 
 
 @dataclass(frozen=True)
@@ -78,22 +78,27 @@ def as_csv(table: Tabular) -> str:
     """Comma-separated text with plain minus signs and spaces, without formulas."""
     stream = StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([to_cell(_plain(cell)) for cell in row] for row in (table.columns, *table.rows))
+    writer.writerows([to_cell(_plain(cell)) for cell in row] for row in _lines(table))
     return stream.getvalue()
 
 
 def as_markdown(table: Tabular) -> str:
     """A pipe table."""
     rule = ["---" if i in table.words else "---:" for i in range(len(table.columns))]
-    lines = [[re.sub(r"([\\|`*_<\[])", r"\\\1", cell) for cell in row] for row in (table.columns, *table.rows)]
+    lines = [[re.sub(r"([\\|`*_<\[])", r"\\\1", cell) for cell in row] for row in _lines(table)]
     return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))
 
 
 def as_latex(table: Tabular) -> str:
     r"""A tabular with the rules of booktabs; \usepackage{booktabs} in the preamble."""
     spec = "".join("l" if i in table.words else "r" for i in range(len(table.columns)))
-    head, *rows = (f"{' & '.join(map(_tex, row))} \\\\\n" for row in (table.columns, *table.rows))
+    head, *rows = (f"{' & '.join(map(_tex, row))} \\\\\n" for row in _lines(table))
     return f"\\begin{{tabular}}{{{spec}}}\n\\toprule\n{head}\\midrule\n{''.join(rows)}\\bottomrule\n\\end{{tabular}}\n"
+
+
+def _lines(table: Tabular) -> list[list[str]]:
+    """The head and the rows, each cell on one line and without control characters."""
+    return [[*map(one_line, row)] for row in (table.columns, *table.rows)]
 
 
 def _plain(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from consomme.common.files import write_text
-from consomme.common.shown import from_cell, to_cell
+from consomme.common.shown import from_cell, one_line, to_cell
 from consomme.results.columns import TEXT, Table
 
 
@@ -47,12 +47,13 @@ def read(path: Path | str, table: Table) -> pd.DataFrame:
 
 
 def write(path: Path, found: pd.DataFrame) -> None:
-    """Write a frame as tab-separated text: four decimals, missing numbers empty, text that is no formula of a spreadsheet."""
+    """Write a frame as tab-separated text: four decimals, missing numbers empty, text on one line, which is no formula of a
+    spreadsheet and has no control characters."""
 
     def cell(value: Any) -> str:
         if isinstance(value, float) or value is None or value is pd.NA:
             return number(value)
-        return to_cell(str(value).replace("\t", " ").replace("\n", " "))
+        return to_cell(one_line(str(value).replace("\t", " ")))
 
     rows = [list(found.columns), *found.itertuples(index=False)]
     write_text(path, "".join("\t".join(map(cell, row)) + "\n" for row in rows))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from consomme.common.files import write_text
+from consomme.common.shown import visible
 from consomme.status.jobs import DIVERGED, DONE, FAILED, INTERRUPTED, RUNNING, STATES, WAITING, Job
 
 EVERY = 5.0  # seconds between two looks
@@ -35,7 +36,7 @@ def table(jobs: Iterable[Job], title: str) -> Group:
     jobs = list(jobs)
     counts = {state: sum(job.state == state for job in jobs) for state in STATES}
     numbers = Text.assemble(
-        f"{title}: {len(jobs)} jobs  ",
+        f"{visible(title)}: {len(jobs)} jobs  ",
         *((f"{n} {state}  ", COLOURS[state]) for state, n in counts.items() if n),
         style="bold",
     )
@@ -54,7 +55,7 @@ def table(jobs: Iterable[Job], title: str) -> Group:
         label = " ".join(filter(None, [verb, "/".join(filter(None, [experiment, name]))]))
         if len(alike) > 1:
             label += f" × {len(alike)}"
-        found.add_row(label, Text(state, COLOURS[state]), *_figures(alike[0]))
+        found.add_row(Text(visible(label)), Text(state, COLOURS[state]), *_figures(alike[0]))
     return Group(numbers, found)
 
 
@@ -62,13 +63,13 @@ def _figures(job: Job) -> list[Text]:
     """Step of steps, loss, steps a second, time left, and the device of a running job or the reason of another."""
     p, running = job.progress, job.state == RUNNING
     if p is None:
-        return [*[Text("")] * 4, Text(job.why)]
+        return [*[Text("")] * 4, Text(visible(job.why))]
     return [
         Text(f"{p.step:,}/{p.steps:,}" if p.steps else f"{p.step:,}"),
         Text("" if p.loss is None else f"{p.loss:.4f}"),
         Text(f"{p.rate:.3g}" if p.rate and running else ""),
         Text(_duration(p.left) if p.left is not None and running else ""),
-        Text(p.device if running else job.why),
+        Text(visible(p.device if running else job.why)),
     ]
 
 

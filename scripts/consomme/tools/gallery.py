@@ -102,8 +102,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def write(out: Path, config: Sequence[Path] = (), seed: int = 1) -> None:
     """Write the page to `out`. Equal configurations, seeds and recordings give equal bytes."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     if config:
         speech, pairs, root = configured(config)
     else:
@@ -113,10 +111,16 @@ def write(out: Path, config: Sequence[Path] = (), seed: int = 1) -> None:
         *(spoken(utterances(speech[0]), speech[1], root, seed) if speech else []),
         *(written([Pair(r.id, r.source or "", r.target or "") for r in pairs[0]], pairs[1], seed) if pairs else []),
     ]
+    write_page(out, ", ".join(str(c) for c in config) or "settings that are easy to notice", sections, seed)
+
+
+def write_page(out: Path, title: str, sections: Sequence[Mapping[str, Any]], seed: int) -> None:
+    """Write a page of sections, as of `spoken` and `written`."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    title = ", ".join(str(c) for c in config) or "settings that are easy to notice"
     write_text(out, environment.get_template("gallery.html").render(title=title, sections=sections, seed=seed))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from consomme.common.files import write_text
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.shown import one_line
 from consomme.common.stage import main
 from consomme.report.charts import layout
 from consomme.results.columns import SCORES
@@ -161,11 +162,11 @@ def _box(node: Node, box: tuple[float, float, float, float]) -> list[str]:
     middle = left + width / 2
     more = f'<tspan class="s" font-size="12" font-weight="400"> ×{node.runs}</tspan>' if node.runs > 1 else ""
     parts.append(
-        f'<text x="{middle:.1f}" y="{top + 20:.1f}" font-size="14" font-weight="600">{escape(node.name)}{more}</text>'
+        f'<text x="{middle:.1f}" y="{top + 20:.1f}" font-size="14" font-weight="600">{escape(one_line(node.name))}{more}</text>'
     )
     for i, line in enumerate(node.lines):
         parts.append(
-            f'<text x="{middle:.1f}" y="{top + 36 + 15 * i:.1f}" font-size="11.5" class="s">{escape(line)}</text>'
+            f'<text x="{middle:.1f}" y="{top + 36 + 15 * i:.1f}" font-size="11.5" class="s">{escape(one_line(line))}</text>'
         )
     return parts
 
@@ -220,7 +221,8 @@ def mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for node in graph.nodes:
         label = node.name + (f" ×{node.runs}" if node.runs > 1 else "")
-        text = "<br/>".join(t.replace('"', "#quot;").replace("<", "#lt;") for t in (label, *node.lines))
+        texts = map(one_line, (label, *node.lines))
+        text = "<br/>".join(t.replace('"', "#quot;").replace("<", "#lt;") for t in texts)
         shape = shapes.get(node.verb, '["%s"]') % text
         lines.append(f"    {number[node.name]}{shape}:::{node.verb or 'rule'}")
     lines += [f"    {number[a]} --> {number[b]}" for a, b in graph.edges]
