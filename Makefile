@@ -1,17 +1,20 @@
 # `make help` lists the targets: the comment line above each.
 # Python 3.11 or later and make are needed, nothing else. PYTHON=python3.12 make demo takes another Python;
-# PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch (docs/install.md).
+# PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch; HASHES=1 takes only files whose hashes are in
+# envs/hashes.txt (docs/install.md).
 PYTHON ?= python3
 PIP_INSTALL ?=
+HASHES ?=
 CONFIG ?= config/config.yaml
 CORES ?= all
 BIN := .venv/bin
 READY := .venv/ready
+TOOLS := build/tools
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-scale bench-training demo docs help test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: audit augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-scale bench-training demo docs hashes help sbom test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 # install everything into .venv
 setup: $(READY)
@@ -19,7 +22,7 @@ setup: $(READY)
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL) -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL) $(if $(HASHES),--no-deps --require-hashes -r envs/hashes.txt,-r requirements.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -120,6 +123,24 @@ bench-training: $(READY)
 # record the sources of the stages, after a change that raised a version or left all results as they were
 acknowledge: $(READY)
 	python tests/plan/test_stages.py
+
+# tools that only releases need, in an environment of their own
+$(TOOLS)/ready: envs/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r envs/tools.txt
+	@touch $@
+
+# look up known vulnerabilities of the pinned versions; needs a network, and fails where one of them can't be looked up
+audit: $(TOOLS)/ready
+	$(TOOLS)/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement requirements.txt
+
+# write build/sbom.json: what .venv holds, with licences, in CycloneDX's format
+sbom: $(READY) $(TOOLS)/ready
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file build/sbom.json $(BIN)/python
+
+# record the hashes of the pinned versions in envs/hashes.txt, after a change of requirements.txt
+hashes: $(TOOLS)/ready
+	$(TOOLS)/bin/uv pip compile requirements.txt --quiet --universal --python-version 3.11.5 --generate-hashes --no-annotate --no-header --output-file envs/hashes.txt > /dev/null
 
 # list what none of CONFIGS="a.yaml b.yaml" uses; YES=1 removes it
 clean-results: $(READY)

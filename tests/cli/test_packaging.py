@@ -37,6 +37,16 @@ def pins():
     return {canonicalize_name(pin[1]): pin[2] for pin in found}
 
 
+def hashed():
+    """Name -> version, platform if it isn't for all, and number of hashes, as envs/hashes.txt has them."""
+    text = (ROOT / "envs" / "hashes.txt").read_text(encoding="utf-8")
+    found = re.findall(r"^([a-z0-9.-]+)==(\S+)( ; .*?)? \\\n((?: .*\n)+)", text, re.MULTILINE)
+    return {
+        name: (version, of, len(re.findall(r"--hash=sha256:[0-9a-f]{64}\b", lines)))
+        for name, version, of, lines in found
+    }
+
+
 def imported():
     """The top-level modules that the library imports, wherever in a file."""
     found = set()
@@ -56,6 +66,18 @@ def test_the_pin_is_within_what_the_project_asks_for(requirement):
 
 def test_extras_without_pins_are_extras():
     assert set(PROJECT["optional-dependencies"]) > UNPINNED
+
+
+def test_every_pin_has_hashes_and_what_is_more_is_for_one_platform():
+    found = hashed()
+    assert all(count > 0 for *_, count in found.values())
+    assert {name: found[name][0] for name in pins()} == pins()
+    assert [name for name in found.keys() - pins().keys() if "platform" not in found[name][1]] == []
+
+
+def test_the_locks_have_no_addresses():
+    for name in ("requirements.txt", "envs/hashes.txt", "envs/tools.txt"):
+        assert "://" not in (ROOT / name).read_text(encoding="utf-8")
 
 
 def test_what_the_code_imports_is_asked_for():
