@@ -121,7 +121,7 @@ def noted(number: str, status: str) -> str:
 def sidecar(cancel: Callable[[Sequence[str]], None]) -> None:
     """Live as long as Snakemake does, which starts it and ends it by SIGTERM, and cancel what is then unfinished. At Ctrl-C
     Snakemake cancels all jobs but those that it asks about at that moment, with many jobs most of them. If Snakemake was killed,
-    jobs go on: a new one takes them up."""
+    jobs go on."""
     ended: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
