@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +41,9 @@ from consomme.plan.load import read
 from consomme.plan.plan import Plan
 from consomme.register.entry import declare
 from consomme.register.standing import fingerprint
+from consomme.scheduler import cancel_left
+
+BEGUN = time.time()
 
 
 @contextmanager
@@ -239,3 +243,10 @@ def tidy_up():
         with told():
             for line in keeping.tidy_up(plan):
                 print(line)
+
+
+# -- jobs of a scheduler
+# After Ctrl-C: what the executor has forgotten to cancel. Other executors have no such command.
+def cancel_left_jobs():
+    if workflow.is_main_process:
+        cancel_left(getattr(workflow.executor_settings, "cancel_cmd", None), BEGUN)

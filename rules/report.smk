@@ -71,7 +71,8 @@ rule report_experiment:
         + LOGGED
 
 
-# the register of claims: before any job, and once more after the last one; then what is not kept goes
+# the register of claims: before any job, and once more after the last one; then what is not kept goes. Snakemake has one
+# place of each kind
 onstart:
     register_claims()
 
@@ -83,3 +84,4 @@ onsuccess:
 
 onerror:
     register_claims()
+    cancel_left_jobs()

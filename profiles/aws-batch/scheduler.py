@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""AWS Batch, by the command `aws`. Snakemake calls it by its links submit, status, cancel and sidecar.
+"""AWS Batch, by the command `aws`. Snakemake calls it by its links submit, status and cancel.
 
 Snakemake runs on an EC2 instance with the EFS file system mounted at the same path as in jobs, and a role with
 batch:SubmitJob, DescribeJobs and TerminateJob."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Azure Batch, by the command `az`. Snakemake calls it by its links submit, status, cancel and sidecar.
+"""Azure Batch, by the command `az`. Snakemake calls it by its links submit, status and cancel.
 
 Snakemake runs on a virtual machine that mounts the same NFS share of Azure Files at the same path as jobs, after
 `az batch account login`. Two pools and a job in each are yours, made once; what is a job here is a task there."""

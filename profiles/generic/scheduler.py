@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""PBS, SGE or LSF: how a job is submitted there, asked about, cancelled. Snakemake calls it by its links submit, status, cancel
-and sidecar.
+"""PBS, SGE or LSF: how a job is submitted there, asked about, cancelled. Snakemake calls it by its links submit, status and
+cancel.
 
 A job leaves its exit status in a file, so that accounting and the history of jobs, which many clusters keep for minutes or not
 at all, are not needed. A job that is neither waiting nor running and left none was lost: killed, or its node went down."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Google Batch, by the command `gcloud`. Snakemake calls it by its links submit, status, cancel and sidecar.
+"""Google Batch, by the command `gcloud`. Snakemake calls it by its links submit, status and cancel.
 
 Snakemake runs on a machine of Compute Engine that mounts the same Filestore share (NFS) at the same path as jobs, under an
 account with the role Batch Job Editor. Project and credentials are gcloud's own."""

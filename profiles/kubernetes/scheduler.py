@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Kubernetes, by kubectl: a Job of one pod for each job. Snakemake calls it by its links submit, status, cancel and sidecar.
+"""Kubernetes, by kubectl: a Job of one pod for each job. Snakemake calls it by its links submit, status and cancel.
 
 Snakemake runs in a pod of the same image, which mounts the same volume, under a service account that may create, get and
 delete Jobs in its namespace."""

@@ -1,16 +1,13 @@
-"""The commands that Snakemake's executor `cluster-generic` wants of a profile: submit, status, cancel and a sidecar.
+"""The commands that Snakemake's executor `cluster-generic` wants of a profile: submit, status and cancel.
 
 They lie beside profile.yaml, as links to one file, scheduler.py, which calls `main` with three functions of its own."""
 
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,20 +115,13 @@ def noted(number: str, status: str) -> str:
     return status
 
 
-def sidecar(cancel: Callable[[Sequence[str]], None]) -> None:
-    """Live as long as Snakemake does, which starts it and ends it by SIGTERM, and cancel what is then unfinished. At Ctrl-C
-    Snakemake cancels all jobs but those that it asks about at that moment, with many jobs most of them. If Snakemake was killed,
-    jobs go on."""
-    ended: list[int] = []
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _: ended.append(number))
-    begun, parent = time.time(), os.getppid()
-    print(flush=True)  # it waits for a line
-    while not ended and os.getppid() == parent:
-        time.sleep(0.5)
-    left = [file for file in UNFINISHED.glob("*") if file.stat().st_mtime >= begun] if ended else []
-    if left:
-        cancel([unquote(file.name) for file in left])
+def cancel_left(command: str | None, begun: float) -> None:
+    """Call a profile's cancel for the jobs that are unfinished since `begun` (seconds since 1970), in Snakemake's own process,
+    after its end by Ctrl-C or errors. It cancels all jobs but those that it asks about at that moment, with many jobs most of
+    them."""
+    left = [file.name for file in UNFINISHED.glob("*") if file.stat().st_mtime >= begun]
+    if command and left:
+        subprocess.run([command, *map(unquote, left)], check=False)
 
 
 def main(
@@ -140,7 +130,7 @@ def main(
     cancel: Callable[[Sequence[str]], None],
 ) -> None:
     """Do what this process is called: `submit SCRIPT` prints the job's number, `status NUMBER` prints one of RUNNING, SUCCESS,
-    FAILED, `cancel NUMBER...` ends jobs, `sidecar` waits for Snakemake's end."""
+    FAILED, `cancel NUMBER...` ends jobs."""
     called, arguments = Path(sys.argv[0]).name, sys.argv[1:]
     with exit_on_error():
         if called == "submit":
@@ -151,7 +141,5 @@ def main(
             print(noted(arguments[0], status(arguments[0])))
         elif called == "cancel":
             cancel(arguments)
-        elif called == "sidecar":
-            sidecar(cancel)
         else:
-            raise ConsommeError(f"{called}: call it by one of its links, submit, status, cancel or sidecar")
+            raise ConsommeError(f"{called}: call it by one of its links, submit, status or cancel")

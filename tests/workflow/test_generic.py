@@ -82,7 +82,7 @@ def running(process: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_job_that_is_killed_is_submitted_again_with_more_memory_and_all_end_well(cluster):
+def test_a_job_that_is_killed_is_submitted_again_with_more_memory_and_nothing_is_left_to_do(cluster):
     snakemake = cluster.start("corpora")
     cluster.until(cluster.jobs, "a submission")
     os.killpg(next(iter(cluster.jobs().values())), signal.SIGKILL)
@@ -91,6 +91,7 @@ def test_a_job_that_is_killed_is_submitted_again_with_more_memory_and_all_end_we
     chunks = [call[call.index("-l") + 1] for call in cluster.asked("qsub")]
     assert sorted(chunks) == ["select=1:ncpus=8:mem=16000mb"] + ["select=1:ncpus=8:mem=8000mb"] * CORPORA
     assert cluster.asked("qdel") == []
+    assert cluster.start("corpora").wait(PATIENCE) == 0 and "Nothing to be done" in cluster.said
 
 
 @pytest.mark.slow

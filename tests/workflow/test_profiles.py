@@ -69,7 +69,7 @@ def test_other_schedulers_are_asked_for_what_slurm_is_asked_for():
 @pytest.mark.parametrize("name", LINKED)
 def test_linked_profiles_have_commands_of_their_own(name):
     assert (PROFILES / name / "profile.yaml").resolve() == PROFILES / "generic" / "profile.yaml"
-    for command in ("submit", "status", "cancel", "sidecar"):
+    for command in ("submit", "status", "cancel"):
         assert (PROFILES / name / command).resolve() == PROFILES / name / "scheduler.py"
         assert profile(name)[f"cluster-generic-{command}-cmd"] == command
 
