@@ -193,7 +193,16 @@ def test_a_job_in_its_own_process_may_save_when_its_owner_is_killed(place, start
         assert ended(stage) == (75, "saved 15\n", "")
 
 
+def test_a_job_that_begins_after_its_owner_was_killed_does_not(place, start):
+    (place / "tell").unlink(missing_ok=True)
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        owner.kill()
+    code, _, said = ended(start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid)))
+    assert code == 1 and "Snakemake was killed" in said and not (place / "tell").exists()
+
+
 def test_a_server_that_imports_and_the_job_that_waits_for_it_end_with_their_owner(place, start):
+    (place / "tell").unlink(missing_ok=True)
     with subprocess.Popen(["sleep", "600"]) as owner:
         stage = start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid), CONSOMME_PRELOAD="endless")
         servers = lambda: [p.pid for p in psutil.process_iter() if _words(p)[-1:] == [str(owner.pid)]]  # noqa: E731
@@ -201,7 +210,7 @@ def test_a_server_that_imports_and_the_job_that_waits_for_it_end_with_their_owne
         (server,) = servers()
         owner.kill()
     assert until(lambda: not there(server))
-    assert ended(stage)[0] == -signal.SIGTERM
+    assert ended(stage)[0] == 1 and not (place / "tell").exists()
 
 
 def _words(process):

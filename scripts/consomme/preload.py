@@ -64,20 +64,30 @@ PARENT_DIED = 1  # PR_SET_PDEATHSIG of prctl(2)
 # -- the stage ---------------------------------------------------------------------------------------------------------
 def hand_over(argv: list[str]) -> int | None:
     """Let the server run the program's `__main__` module with `argv`. Returns its exit status; None if there is no server
-    or it can't be reached: this process then runs the job, and gets SIGTERM when its Snakemake is killed."""
+    or it can't be reached: this process then runs the job, and gets SIGTERM when its Snakemake is killed. 1 if that was
+    killed before."""
     module = getattr(sys.modules["__main__"].__spec__, "name", None)
     owner = os.environ.get(OWNER, "")
     if not module or not owner.isdigit() or sys.platform != "linux":
         return None
     try:
         alive = os.pidfd_open(int(owner))
-    except OSError:  # of another container
-        alive = None
+    except ProcessLookupError:
+        return _without_owner()
+    except OSError:  # an old kernel
+        return None
     wanted = os.environ.get(MODULES) and not any(map(os.path.exists, DEVICES))
     status = _handed_over(module, argv, owner) if wanted else None
-    if status is None and alive is not None:
+    if status is None:
+        if select.select([alive], [], [], 0)[0]:
+            return _without_owner()
         _end_with(alive, lambda: os.kill(os.getpid(), signal.SIGTERM))
     return status
+
+
+def _without_owner() -> int:
+    print("error: Snakemake was killed, and this job ends with it", file=sys.stderr)
+    return 1
 
 
 def _handed_over(module: str, argv: list[str], owner: str) -> int | None:

@@ -168,7 +168,7 @@ class Refusing:
     def __exit__(self, *exception):
         pass
 
-    def wait(self):
+    def wait(self, timeout):
         return 1
 
 
@@ -282,26 +282,60 @@ def test_a_failing_run_has_snakemakes_exit_status(tiny):
     assert done.returncode == 1 and "no/file" in done.stdout + done.stderr
 
 
+FAKE = """
+import pathlib, signal, subprocess, sys, time
+job = subprocess.Popen(["sleep", "600"])
+def end(number, frame):
+    pathlib.Path("told").write_text(f"{number} {job.wait()}")  # as Snakemake waits for its jobs
+    sys.exit(3)
+signal.signal(signal.SIGINT, end)
+signal.signal(signal.SIGTERM, end)
+pathlib.Path("started").touch()
+time.sleep(600)
+"""
+
+
 @pytest.mark.workflow
-def test_who_ends_the_command_ends_snakemake_too(tiny, tmp_path):
-    """Snakemake is replaced by a process that says when it is asked to end."""
+@pytest.mark.parametrize(
+    ("number", "ignored", "told"),
+    [
+        (signal.SIGTERM, None, signal.SIGINT),
+        (signal.SIGHUP, None, signal.SIGINT),
+        # in the background of a script Snakemake ignores SIGINT
+        (signal.SIGTERM, signal.SIGINT, signal.SIGTERM),
+        # under nohup
+        (signal.SIGHUP, signal.SIGHUP, None),
+    ],
+)
+def test_who_ends_the_command_ends_snakemake_and_its_jobs_too(tiny, tmp_path, number, ignored, told):
+    """Snakemake is replaced by a process with a job, which says how it is asked to end."""
     fake = tmp_path / "fake/snakemake"
     fake.mkdir(parents=True)
     (fake / "__init__.py").touch()
-    (fake / "__main__.py").write_text(
-        "import pathlib, signal, sys, time\n"
-        "def end(*_):\n    pathlib.Path('ended').touch()\n    sys.exit(3)\n"
-        "signal.signal(signal.SIGTERM, end)\npathlib.Path('started').touch()\ntime.sleep(60)\n"
-    )
+    (fake / "__main__.py").write_text(FAKE)
     environment = {**os.environ, "PYTHONPATH": str(fake.parent)}
+
+    def ready():
+        for one in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(one, signal.SIG_IGN if one == ignored else signal.SIG_DFL)
+
     with subprocess.Popen(
-        [sys.executable, "-m", "consomme", "run", str(tiny)], cwd=tmp_path, env=environment
+        [sys.executable, "-m", "consomme", "run", str(tiny)],
+        cwd=tmp_path,
+        env=environment,
+        preexec_fn=ready,
+        start_new_session=True,
     ) as command:
         while not (tmp_path / "started").exists() and command.poll() is None:
             time.sleep(0.05)
-        command.send_signal(signal.SIGTERM)
-        assert command.wait(30) == 3
-    assert (tmp_path / "ended").exists()
+        os.killpg(command.pid, number) if number == signal.SIGHUP else command.send_signal(number)
+        if told is None:
+            time.sleep(1)
+            assert command.poll() is None
+            os.killpg(command.pid, signal.SIGKILL)
+            return
+        assert command.wait(60) == 3
+    assert (tmp_path / "told").read_text() == f"{int(told)} {-signal.SIGTERM}"
 
 
 @pytest.mark.workflow

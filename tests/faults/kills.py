@@ -63,6 +63,7 @@ class Run:
         self.environment = environment(code) | {TAG: str(folder), "TMPDIR": str(self.temporary)}
         self.process: subprocess.Popen[bytes] | None = None
         self.outputs: list[str] = []  # of each start before this one
+        self.left: list[str] = []  # processes that outlived the command
         self.finished: dict[Path, int] = {}  # folders of finished work -> inode, of all that ever were there
 
     @property
@@ -182,10 +183,11 @@ class Run:
         return []
 
     def gone(self, seconds: float) -> float | None:
-        """Seconds until no process is left; None if some are after so many, and these are killed."""
+        """Seconds until no process is left; None if some are after so many. These are named in `left`, and killed."""
         began = time.monotonic()
         while left := self.processes():
             if time.monotonic() - began > seconds:
+                self.left = [" ".join(_words(process))[:80] for process in left]
                 kill(left)
                 return None
             time.sleep(POLL)
@@ -204,68 +206,74 @@ def _words(process: psutil.Process) -> list[str]:
     return [""]
 
 
-def kill(processes: Sequence[psutil.Process]) -> None:
+def kill(processes: Sequence[psutil.Process]) -> bool:
+    """Whether there were any."""
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
+    return bool(processes)
 
 
-# -- disturbances ------------------------------------------------------------------------------------------------------
-def everything(run: Run, rng: random.Random) -> None:
+# -- disturbances: each tells whether it found what it disturbs ----------------------------------------------------------
+def everything(run: Run, rng: random.Random) -> bool:
     """As a machine that goes down: stopped at once, then killed."""
     for process in run.processes():
         with suppress(psutil.Error):
             process.suspend()
     while left := run.processes():
         kill(left)
+    return True
 
 
-def group(run: Run, rng: random.Random) -> None:
-    _to_group(run, signal.SIGKILL)
+def group(run: Run, rng: random.Random) -> bool:
+    return _to_group(run, signal.SIGKILL)
 
 
-def snakemake(run: Run, rng: random.Random) -> None:
-    kill(run.snakemake())
+def snakemake(run: Run, rng: random.Random) -> bool:
+    return kill(run.snakemake())
 
 
-def server(run: Run, rng: random.Random) -> None:
-    kill(run.servers())
+def server(run: Run, rng: random.Random) -> bool:
+    return kill(run.servers())
 
 
-def job(run: Run, rng: random.Random) -> None:
-    if found := sorted(run.jobs(), key=lambda p: p.pid):
-        kill([rng.choice(found)])
+def job(run: Run, rng: random.Random) -> bool:
+    found = sorted(run.jobs(), key=lambda p: p.pid)
+    return kill(rng.sample(found, min(1, len(found))))
 
 
-def stage(run: Run, rng: random.Random) -> None:
-    if found := sorted(run.stages(), key=lambda p: p.pid):
-        kill([rng.choice(found)])
+def stage(run: Run, rng: random.Random) -> bool:
+    found = sorted(run.stages(), key=lambda p: p.pid)
+    return kill(rng.sample(found, min(1, len(found))))
 
 
-def terminated(run: Run, rng: random.Random) -> None:
+def terminated(run: Run, rng: random.Random) -> bool:
     assert run.process
     run.process.terminate()
+    return True
 
 
-def interrupted(run: Run, rng: random.Random) -> None:
-    _to_group(run, signal.SIGINT)
+def interrupted(run: Run, rng: random.Random) -> bool:
+    return _to_group(run, signal.SIGINT)
 
 
-def interrupted_twice(run: Run, rng: random.Random) -> None:
+def interrupted_twice(run: Run, rng: random.Random) -> bool:
     _to_group(run, signal.SIGINT)
     time.sleep(rng.uniform(0.05, 1.0))
     if not run.ended:
         _to_group(run, signal.SIGINT)
+    return True
 
 
-def hung_up(run: Run, rng: random.Random) -> None:
-    _to_group(run, signal.SIGHUP)
+def hung_up(run: Run, rng: random.Random) -> bool:
+    return _to_group(run, signal.SIGHUP)
 
 
-def _to_group(run: Run, number: int) -> None:
+def _to_group(run: Run, number: int) -> bool:
     assert run.process
     with suppress(ProcessLookupError):
         os.killpg(run.process.pid, number)
+    return True
 
 
 @dataclass(frozen=True)
@@ -273,7 +281,7 @@ class Family:
     """A kind of disturbance."""
 
     what: str
-    do: Callable[[Run, random.Random], None]
+    do: Callable[[Run, random.Random], bool]
     weight: int
     ends: bool = True  # the run ends with it
     asked: bool = False  # asked to end: soon, and without a lock left
@@ -322,16 +330,17 @@ def planned(seed: int, number: int, bag: Sequence[str]) -> Iterator[tuple[str, i
             yield name, lines, rng.uniform(0, STARTING if lines == 0 else 0.5), random.Random(rng.random())
 
 
-def disturb(run: Run, name: str, trial: Trial, rng: random.Random) -> None:
-    """Disturb the run, and note what is not as it should be."""
+def disturb(run: Run, name: str, trial: Trial, rng: random.Random) -> bool:
+    """Disturb the run, and note what is not as it should be. False where there is nothing to disturb, such as no job."""
     family = FAMILIES[name]
     trial.running = sorted(
         {w.removeprefix("consomme.") for p in run.stages() for w in _words(p) if w.startswith("consomme.")}
     )
     began = time.monotonic()
-    family.do(run, rng)
+    if not family.do(run, rng):
+        return False
     if not family.ends:
-        return
+        return True
     assert run.process
     try:
         run.process.wait(PATIENCE if family.asked else 60)
@@ -341,11 +350,12 @@ def disturb(run: Run, name: str, trial: Trial, rng: random.Random) -> None:
     trial.gone = run.gone(60)
     trial.locked = run.locked
     if trial.gone is None:
-        trial.problems.append("processes were left after a minute")
+        trial.problems.append(f"processes were left after a minute: {'; '.join(run.left)}")
     if family.asked and trial.locked:
         trial.problems.append("a lock was left")
     if lost := run.note_finished():
         trial.problems.append(f"finished work is gone or made anew: {', '.join(map(str, lost))}")
+    return True
 
 
 def to_the_end(
@@ -365,7 +375,8 @@ def to_the_end(
             name, lines, seconds, rng = next(plan)
             if run.reached(lines, seconds):
                 trial = Trial(seed, number, name, lines)
-                disturb(run, name, trial, rng)
+                if not disturb(run, name, trial, rng):
+                    continue
                 if FAMILIES[name].ends and not run.unlocked():
                     trial.problems.append(f"the next start did not go as it said: {run.output[-2000:]}")
                 trials, failures = trials + 1, 0
