@@ -101,7 +101,7 @@ def without_braces(path):
 
 
 # -- corpora
-def in_words(ask, corpus):
+def asked(ask, corpus):
     try:
         return ask(corpus.settings, corpus.languages, corpus.root)
     except ConsommeError as error:
@@ -119,7 +119,7 @@ def corpus_others(wildcards):
 def corpus_files(wildcards):
     corpus = plan.corpora[wildcards.corpus]
     source = SOURCES[corpus.settings["source"]]
-    files = in_words(source.files, corpus)
+    files = asked(source.files, corpus)
     # copies of what lies in stores are no inputs: others may share or remove them, and their inventory is a parameter
     return [without_braces(f) for f in files if not remote.viewed(f)]
 
@@ -129,7 +129,7 @@ def corpus_inventory(wildcards):
     # and contents
     corpus = plan.corpora[wildcards.corpus]
     source = SOURCES[corpus.settings["source"]]
-    return in_words(source.inventory, corpus)
+    return asked(source.inventory, corpus)
 
 
 # -- models
