@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from consomme.common.errors import ConsommeError
+from consomme.data import sound
 from consomme.data.prepared import Rows
 from consomme.data.text import compared
 
@@ -16,10 +18,11 @@ def overlap(train: Rows, test: Rows) -> dict[str, int]:
     return {kind: sum(found) for kind, found in in_common(train, test).items()}
 
 
-def in_common(train: Rows, test: Rows) -> dict[str, list[bool]]:
-    """Which rows of `test` share something with any row of `train`: their audio (by hash), a source recording, the
-    speaker, the document, the source, the target (both compared without case and punctuation). asr has no source, nmt
-    no audio; rows without a speaker or document share none."""
+def in_common(train: Rows, test: Rows, cache: Path | None = None) -> dict[str, list[bool]]:
+    """Which rows of `test` share something with any row of `train`: their audio (by hash), their sound (resampled, trimmed,
+    louder or coded; only with a `cache` for what it is known by), a source recording, the speaker, the document, the source,
+    the target (both compared without case and punctuation). asr has no source, nmt no audio; rows without a speaker or
+    document share none, and rows of the same audio no other sound."""
     found = {
         "recording": _lists(train.recordings, test.recordings),
         "speaker": _shared(train.speakers, test.speakers),
@@ -27,7 +30,9 @@ def in_common(train: Rows, test: Rows) -> dict[str, list[bool]]:
         "target": _shared(map(compared, train.targets), map(compared, test.targets)),
     }
     if train.task == test.task == "asr":
-        return {"audio": _shared(train.audio_hashes, test.audio_hashes), **found}
+        same = _shared(train.audio_hashes, test.audio_hashes)
+        other = {"sound": _other_sound(train, test, same, cache)} if cache else {}
+        return {"audio": same, **other, **found}
     if train.task == test.task == "nmt":
         found["source"] = _shared(map(compared, train.untagged), map(compared, test.sources))
     return found
@@ -58,6 +63,11 @@ def _rows(rows: Rows) -> Sequence[Any]:
 
 def _names(rows: Rows) -> str:
     return ", ".join(dict.fromkeys(rows.corpora))
+
+
+def _other_sound(train: Rows, test: Rows, same: Sequence[bool], cache: Path) -> list[bool]:
+    heard = sound.heard(train, test, cache)
+    return [one and not already for one, already in zip(heard, same, strict=True)]
 
 
 def _shared(train: Iterable[Any], test: Iterable[Any]) -> list[bool]:

@@ -17,5 +17,5 @@ VERSIONS: dict[str, int] = {
     "landscape": 2,
     "relabel": 2,
     "export": 2,
-    "report": 13,
+    "report": 14,
 }

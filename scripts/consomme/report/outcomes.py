@@ -356,9 +356,8 @@ class Outcomes:
         for corpus in corpora:
             key = corpus, tuple(tested)
             if key not in self._overlaps:
-                self._overlaps[key] = {
-                    k: np.array(v) for k, v in in_common(self.rows([corpus]), self.rows(key[1])).items()
-                }
+                shared = in_common(self.rows([corpus]), self.rows(key[1]), self.cache)
+                self._overlaps[key] = {kind: np.array(rows) for kind, rows in shared.items()}
             for kind, rows in self._overlaps[key].items():
                 found[kind] = found[kind] | rows if kind in found else rows
         return {kind: int(rows.sum()) for kind, rows in found.items()}

@@ -12,7 +12,7 @@ from consomme.report.lineage import ancestors, node_of
 from consomme.report.outcomes import Outcomes
 
 TRAINING, CHOOSING, OTHERS = "training", "choosing", "tokenizers, pruning, statistics"
-ITSELF = ("audio", "recording", "source", "target")  # a row itself; a speaker or document in common is less
+ITSELF = ("audio", "sound", "recording", "source", "target")  # a row itself; a speaker or document in common is less
 
 
 @dataclass(frozen=True)
