@@ -524,14 +524,12 @@ def write_page() -> None:
         f"- command: `python -m tests.faults.kills`, seeds {seeds}",
         *(f"- commit: {commit}; machine: {machine}" for commit, machine in told),
         "",
-        f"{len(trials)} disturbances of {len(ends)} runs of [both tasks' smallest workflows](../../tests/faults), each started "
-        f"again until it was done, {sum(not found for found in ends.values())} of them as they should be:",
+        f"{len(trials)} disturbances. Runs of a small recogniser's and a small translator's workflow (`tests/faults/*.yaml`), "
+        f"{len(ends)} in all, were started again until they were done; {sum(not found for found in ends.values())} ended as they should:",
         "",
         *table,
         "",
-        "At that moment ran: "
-        + ", ".join(f"{name} {count}" for name, count in stages.most_common())
-        + "; in the others no job.",
+        "Jobs that ran at these moments: " + ", ".join(f"{name} {count}" for name, count in stages.most_common()) + ".",
         "",
         *WELL.splitlines(),
         "",
@@ -576,7 +574,7 @@ def _machine() -> str:
     name = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
     )
-    return f"{name}, {os.cpu_count()} cores, no GPU, with other work beside it"
+    return f"{name}, {os.cpu_count()} cores, no GPU, {os.getloadavg()[1]:.0f} processes that wanted them"
 
 
 if __name__ == "__main__":
