@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from consomme.common.files import hash_file, link_tree, read_json, whole_file, whole_folder, write_json, write_text
+from consomme.common.files import (
+    copy_tree,
+    hash_file,
+    link_tree,
+    read_json,
+    whole_file,
+    whole_folder,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_appears_only_when_it_is_finished(tmp_path):
@@ -137,3 +146,13 @@ def test_linking_removes_what_a_killed_process_left_of_the_same_files(tmp_path):
         (target / name).write_text("half")
     link_tree(source, target)
     assert sorted(p.name for p in target.iterdir()) == [".a[1].json.kept", ".b.12345", "a[1].json"]
+
+
+def test_a_tree_is_copied_over_what_is_there_with_permissions_of_its_own(tmp_path):
+    for folder, text in (("source", "new"), ("target", "old")):
+        (tmp_path / folder / "sub").mkdir(parents=True)
+        (tmp_path / folder / "sub" / "file").write_text(text)
+    (tmp_path / "source" / "sub" / "file").chmod(0o400)
+    copy_tree(tmp_path / "source", tmp_path / "target")
+    copied = tmp_path / "target" / "sub" / "file"
+    assert copied.read_text() == "new" and copied.stat().st_nlink == 1 and copied.stat().st_mode & 0o200

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -248,8 +248,10 @@ def about_words(status: int, words: str, fault: Fault) -> Iterator[str]:
     """What is wrong with how the job ended: well in spite of the fault, or with an error in one line."""
     if status == 0 and "Traceback" not in words:
         return
+    if fault.always:
+        yield "what a file system never has, nothing may rest on"
     last = words.strip().splitlines()[-1] if words.strip() else ""
-    why = any(part in last for part in (os.strerror(fault.error), "torch doesn't say why"))
+    why = any(part in last for part in (os.strerror(fault.error), "doesn't say why"))
     what_to_do = fault.kind == "read" or "start again: nothing that is finished is lost" in last
     if status != 2 or "Traceback" in words or not (last.startswith("error: ") and why and what_to_do):
         yield f"its words: {words[-2000:]!r}"
@@ -288,18 +290,26 @@ def below(found: Tree, folder: str, loose: frozenset[str]) -> Tree:
 
 # -- the table ---------------------------------------------------------------------------------------------------------
 def table(trials: Sequence[Trial]) -> str:
-    """Counts by stage and fault: in words, in spite of it, and wrong."""
-    lines = [
-        "| stage | fault | calls that failed | ended in words | went on | wrong |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    counted: dict[tuple[str, str], Counter[str]] = {}
-    for one in trials:
-        came = "wrong" if one.wrong else "words" if one.status else "on"
-        counted.setdefault((one.case.split()[0], str(one.fault)), Counter())[came] += 1
-    for (stage, fault), found in counted.items():
-        cells = [sum(found.values()), found["words"], found["on"], found["wrong"]]
-        lines.append(f"| {stage} | {fault} | {' | '.join(map(str, cells))} |")
+    """Counts by job and by fault: how many jobs ended in words, went on in spite of the fault, or went wrong."""
+    by_job = counted((trial.case.split()[0], trial) for trial in trials)
+    by_fault = counted((str(trial.fault), trial) for trial in trials)
+    return "\n\n".join((rows("job", by_job), rows("fault", by_fault)))
+
+
+def counted(trials: Iterable[tuple[str, Trial]]) -> dict[str, Counter[str]]:
+    """Name -> how many trials came to what."""
+    found: dict[str, Counter[str]] = {}
+    for name, trial in trials:
+        came = "wrong" if trial.wrong else "words" if trial.status else "on"
+        found.setdefault(name, Counter())[came] += 1
+    return found
+
+
+def rows(what: str, found: Mapping[str, Counter[str]]) -> str:
+    """A table in Markdown."""
+    lines = [f"| {what} | faults | ended in words | went on | wrong |", "| --- | ---: | ---: | ---: | ---: |"]
+    for name, of in found.items():
+        lines.append(f"| {name} | {of.total()} | {of['words']} | {of['on']} | {of['wrong']} |")
     return "\n".join(lines)
 
 

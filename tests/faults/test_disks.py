@@ -155,6 +155,7 @@ def test_average_by_hand_on_disks_of_every_size(mounted, checkpoint, some, capsy
     [
         RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
         OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device"),
+        OSError("Error: [Errno 28] No space left on device"),
     ],
 )
 def test_libraries_that_say_it_in_words_alone_are_understood_and_the_file_is_named(tmp_path, error):

@@ -14,8 +14,9 @@ from pathlib import Path
 from consomme.common.shown import size, visible
 
 LARGER = "or link results/ to a larger disk"
-UNSAID = 0  # torch writes and reads checkpoints by itself, and doesn't say why it failed
-TORCH = ("PytorchStreamWriter", "PytorchStreamReader", "inline_container")
+# words of torch and Arrow, which read and write by themselves, and don't say why they failed
+SILENT = ("PytorchStreamWriter", "PytorchStreamReader", "inline_container", "error closing file")
+UNSAID = 0
 FEW = 100  # files; a model has some ten
 # what a disk answers, what could not be done then, and what to do
 DISK = {
@@ -88,8 +89,8 @@ def of_disk(error: BaseException | None) -> OSError | None:
             return error if error.errno in DISK else None
         if number := _said(str(error)):
             return OSError(number, os.strerror(number))
-        if any(name in str(error) for name in TORCH):
-            return OSError(UNSAID, "torch doesn't say why")
+        if any(words in str(error) for words in SILENT):
+            return OSError(UNSAID, "a library failed there, and doesn't say why")
         # the cleaning up of a library, or its own words, may hide what happened first
         error = error.__cause__ or (error.__context__ if isinstance(error, RuntimeError | OSError) else None)
     return None

@@ -185,6 +185,15 @@ def _put(source: Path, goal: Path) -> bool:
     return True
 
 
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy the files of `source` into `target`, over those of the same name. Times and permissions are those of new files."""
+    for path in sorted(source.rglob("*")):
+        if path.is_file():
+            goal = target / path.relative_to(source)
+            goal.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, goal)
+
+
 def follow_umask(path: Path) -> None:
     """Set the permissions of a new file, or of a new folder and all in it, to those that the umask allows. Some
     libraries, such as safetensors, write files that only the owner can read. Files with several hard links are not

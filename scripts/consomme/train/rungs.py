@@ -12,7 +12,7 @@ from typing import Any
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.common.files import link_file, link_tree, read_json, write_json
+from consomme.common.files import copy_tree, link_file, link_tree, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.provenance import NAME, model_content
@@ -100,7 +100,7 @@ def bring(job: Job, key: Callable[[str], dict[str, Any]], work: Path) -> None:
     shutil.copyfile(at / PROGRESS, work / PROGRESS)
     if (at / TENSORBOARD).is_dir():
         # of a start that was killed here, they are there; finished files are read-only, and these are written on
-        shutil.copytree(at / TENSORBOARD, work / TENSORBOARD, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        copy_tree(at / TENSORBOARD, work / TENSORBOARD)
     link_tree(saved, work / "checkpoints" / f".{saved.name}")
     for path in checkpoints.remembered(saved.parent).values():
         (work / "checkpoints" / path.name).unlink(missing_ok=True)  # of a start that was killed here

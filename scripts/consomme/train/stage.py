@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consomme.common.errors import ConsommeError
-from consomme.common.files import hash_file, read_json, write_json
+from consomme.common.files import copy_tree, hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.model_files import ADAPTER, copy_inherited
@@ -139,7 +139,7 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
     shutil.copyfile(work / "progress.jsonl", folder / "progress.jsonl")
     for beside in (TENSORBOARD, ADAPTER):
         if (work / beside).is_dir():
-            shutil.copytree(work / beside, folder / beside)
+            copy_tree(work / beside, folder / beside)
     if splits > 1:
         record["pieces"] = splits
     if ranks.several:
