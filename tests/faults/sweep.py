@@ -33,7 +33,7 @@ LIGHT = ("consomme.common.stage", "consomme.register.chain")
 HEAVY = ("consomme.train.stage", "consomme.train.trainer", "consomme.evaluate.evaluator", "consomme.report.write")
 MARKERS = ("provenance.json", "prepared.json")
 UNLIKE = ("verified", "tensorboard")  # folders of files that hold or have times in their names
-FEW = 3  # faults that a job meets without --calls
+FEW = 2  # faults that a job meets without --calls
 
 
 class Fault(NamedTuple):
