@@ -29,7 +29,7 @@ AROUND = np.arange(-2, 3) * 384  # samples of RATE from a peak: the middles of f
 BANDS = np.round(np.geomspace(300, 1950, 10) * WINDOW / RATE).astype(int)  # the edges of nine, in bins
 HANN = np.hanning(WINDOW).astype(np.float32)
 BIT = (1 << np.arange(32, dtype=np.uint64)).astype(np.uint32)
-AGREE, SHARE = 3, 0.15  # landmarks that two recordings have in common at least; of those of the one that has fewer
+AGREE, SHARE = 4, 0.15  # landmarks that two recordings have in common at least; of those of the one that has fewer
 APART = 16  # ms that their distances may differ
 COMMON = 64  # landmarks of a set that have the same bits, above which they tell nothing
 CHUNK = 1 << 18  # landmarks that are looked up at once
@@ -72,7 +72,7 @@ def of_corpus(corpus: Corpus, cache: Path) -> np.ndarray:
         found = [np.zeros(0, MARK)]
         for row in range(whole.table.num_rows):
             times, bits = landmarks(whole.samples(row), rate)
-            marks = np.zeros(len(times), MARK)
+            marks: np.ndarray = np.zeros(len(times), MARK)
             marks["row"], marks["time"], marks["bits"] = row, times, bits
             found.append(marks)
         with whole_file(path, "wb") as stream:
