@@ -1,6 +1,6 @@
 """After every edit of a configuration, its files or the code, a run has the results of one from nothing: a random walk.
 
-A few steps in a minute. CONSOMME_EDITS=200 takes as many; CONSOMME_EDITS_IN=FOLDER keeps them there, so that a walk that was
+One edit in half a minute. CONSOMME_EDITS=200 takes as many; CONSOMME_EDITS_IN=FOLDER keeps them there, so that a walk that was
 ended goes on; CONSOMME_EDITS_SEED=2 is another walk. counts.tsv in that folder has the number of edits of each kind."""
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .edits import EDITS, WORDS, World, lay_out, paths, write
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-STEPS = int(os.environ.get("CONSOMME_EDITS", "2"))
+STEPS = int(os.environ.get("CONSOMME_EDITS", "1"))
 SEED = int(os.environ.get("CONSOMME_EDITS_SEED", "1"))
 # in the copy of the code that walks: a stage's version changes what it computes; speeds aren't measured and no page is drawn,
 # which are not compared; and one process that has the libraries loaded serves all runs
