@@ -215,7 +215,7 @@ SAID = st.one_of(
 WRONG = st.sampled_from(["wav", "mp3", "flac", "raw", "RAW", "txt2", "ogg", "vtt", "sd2", "mpc"])
 
 
-@cases(60, 4000)
+@cases(40, 4000)
 @given(
     SOURCES,
     st.lists(st.tuples(SAID, SAID, st.one_of(SOUND, SOUND, ODD), st.none() | DAMAGE, WRONG), min_size=1, max_size=6),
@@ -290,7 +290,7 @@ TIMES = st.sampled_from(
 ROLES = {"audio": CELLS, "text": ANY, "speaker": ANY, "document": ANY, "recording": ANY, "id": ANY, "language": ANY}
 
 
-@cases(60, 2500)
+@cases(40, 2500)
 @given(
     st.lists(
         st.fixed_dictionaries({}, optional={**ROLES, **dict.fromkeys(("start", "end", "duration", "offset"), TIMES)}),
@@ -316,7 +316,7 @@ def test_cells_of_every_kind(counts, rows, by_language):
     assert 0 in heard and len(heard[0]) == 3 * RATE
 
 
-@cases(40, 1000)
+@cases(30, 1000)
 @given(st.permutations(range(6)), st.lists(st.tuples(TIMES, TIMES, TIMES), max_size=6), st.booleans())
 def test_segments_of_every_kind(counts, order, odd, durations):
     """A recording in which each half of a second has another pitch."""

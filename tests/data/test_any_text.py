@@ -180,6 +180,8 @@ def not_shifted(counts: collections.Counter[str], corpus: dict[str, Any], files:
     st.sampled_from(["\n", "\r\n"]),
 )
 def test_tables_that_a_library_writes(counts, pairs, options, kind, quoting, end):
+    if kind == "tsv":  # quotes count little in it: a text with a tab and a line break may be two rows, one of them bad
+        pairs = [tuple(side and tuple(text.replace("\t", " ") for text in side) for side in pair) for pair in pairs]
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, delimiter="," if kind == "csv" else "\t", quoting=quoting, lineterminator=end)
     writer.writerow(["source", "target"])
