@@ -8,7 +8,7 @@ affect.
 from __future__ import annotations
 
 VERSIONS: dict[str, int] = {
-    "data": 2,
+    "data": 3,
     "start": 4,
     "train": 7,
     "average": 4,
