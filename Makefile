@@ -1,5 +1,5 @@
 # `make help` lists the targets: the comment line above each.
-# Python 3.11 or later and make are needed, nothing else. PYTHON=python3.12 make demo takes another Python;
+# Python 3.11.5 or later and make are needed, nothing else. PYTHON=python3.12 make demo takes another Python;
 # PIP_INSTALL="..." adds options to pip, for example for the CPU build of torch; HASHES=1 takes only files whose hashes are in
 # envs/hashes.txt (docs/install.md).
 PYTHON ?= python3
@@ -20,7 +20,7 @@ export NO_MKDOCS_2_WARNING := 1
 setup: $(READY)
 
 $(READY): requirements.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { echo "Python 3.11.5 or later is needed; $(PYTHON) is $$($(PYTHON) --version)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INSTALL) $(if $(HASHES),--no-deps --require-hashes -r envs/hashes.txt,-r requirements.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
