@@ -17,7 +17,7 @@ from consomme.common.shown import size
 from consomme.doctor.finding import Asked, Finding
 from consomme.workflow import CLONE, file_of
 
-OLDEST = (3, 11)
+OLDEST = (3, 11, 5)
 FILES_A_JOB = 60  # outputs, logs, state and Snakemake's own records, with a reserve
 LEAST_FREE = 2**30  # bytes; too little for any run
 
@@ -27,7 +27,7 @@ def python(asked: Asked) -> Finding:
     said = f"{sys.version.split()[0]}, {sys.executable}"
     wanted = ".".join(map(str, OLDEST))
     return Finding(
-        sys.version_info[:2] >= OLDEST, said, f"Python {wanted} or later is needed: make setup PYTHON=python3.12"
+        sys.version_info[:3] >= OLDEST, said, f"Python {wanted} or later is needed: make setup PYTHON=python3.12"
     )
 
 
