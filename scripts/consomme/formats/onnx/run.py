@@ -72,7 +72,7 @@ class EncoderDecoder(Running):
         quiet()
         super().__init__(folder, languages)
         self.batch = 8 if self.family.task == "asr" else 64
-        sessions = (_session(folder / FOLDER / name, threads, device, reuses=False) for name in (ENCODER, DECODER))
+        sessions = (_session(folder / FOLDER / name, threads, device, alike=False) for name in (ENCODER, DECODER))
         self.called = deployed(self.model, *sessions)
 
     def decode(self, sources: Sources, asked: Asked) -> list[Hypothesis]:
@@ -88,13 +88,12 @@ class EncoderDecoder(Running):
         return family.decode(self.called, processor, batch, languages, without(asked.decoding))
 
 
-def _session(path: Path, threads: int, device: str, reuses: bool = True) -> Any:
-    """reuses: whether memory is kept for later calls. Where each is longer than the one before it is twice as much, and no
-    faster."""
+def _session(path: Path, threads: int, device: str, alike: bool = True) -> Any:
+    """alike: whether calls are of few sizes, so that a plan of its memory is kept for each."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = reuses
+    options.enable_mem_pattern = alike
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     wanted = "CUDAExecutionProvider" if device.startswith("cuda") else "CPUExecutionProvider"
     return onnxruntime.InferenceSession(str(path), options, providers=[wanted])
