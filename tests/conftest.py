@@ -1,12 +1,17 @@
 """A tiny model with random weights of every family, made once. What is heavy is imported when it is asked for."""
 
 import json
+import signal
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+
+# in the background of a script all processes ignore SIGINT; here some are to hear it
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TEXTS = ["the cat sat on a mat", "le chat est assis", "hello world, how are you?", "bonjour le monde, ça va ?"]
 CTC = {"hidden_size": 16, "num_hidden_layers": 4, "intermediate_size": 32}

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,10 +35,7 @@ def training(tmp_path: Path, how: str) -> subprocess.Popen[bytes]:
     (closed,) = re.findall(r'^LOGGED_EACH = "(.*)"$', RULES, re.MULTILINE)
     shell = (opened + f"{sys.executable} job.py {how}" + closed).replace("{log:q}", "log")
     command = "set -euo pipefail; " + shell.replace("{{", "{").replace("}}", "}")
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a script ignore it
-    return subprocess.Popen(
-        ["bash", "-c", command], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL, preexec_fn=heard
-    )
+    return subprocess.Popen(["bash", "-c", command], cwd=tmp_path, start_new_session=True, stdout=subprocess.DEVNULL)
 
 
 def said(tmp_path: Path, word: str) -> str:
