@@ -19,6 +19,7 @@ from pathlib import Path
 
 HOUR = 3600.0
 FLOAT32, MOMENTS = 4, 8  # bytes of a weight, and of AdamW's two moments of it
+PREPARE = 6.5  # seconds of a core for an hour of Opus, measured: docs/scale.md
 PCM, FRAMES = 16_000 * 2, 100 * FLOAT32  # bytes of a second: of audio as it is stored, of a mel bin of its features
 
 
@@ -132,9 +133,6 @@ def study(sweep: Sweep, machine: Machine) -> dict[str, Job]:
         jobs[f"evaluate {name}"] = Job(decode, 1, [name])
     jobs["report"] = Job(machine.start, 1, [name for name in jobs if name.startswith("evaluate")])
     return jobs
-
-
-PREPARE = 12.0  # seconds of a core for an hour of audio, measured: docs/scale.md
 
 
 def told(name: str, sweep: Sweep, machine: Machine) -> list[str]:
