@@ -220,19 +220,33 @@ def _words(process):
         return []
 
 
+def sockets(temporary):
+    return [path for path in temporary.glob("consomme-*/*") if path.is_socket()]
+
+
+def test_a_stage_that_ends_before_its_server_starts_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("CONSOMME_PRELOAD_FOR", "1")
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("subprocess.Popen", lambda *given, **named: sys.exit())
+    with pytest.raises(SystemExit):
+        preload._connect(preload._place("1"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [f"consomme-{os.getuid()}", "lock"]
+
+
 def test_what_a_killed_server_left_goes_with_the_next(place, start, tmp_path):
     few = {"CONSOMME_PRELOAD": "json", "TMPDIR": str(tmp_path)}
     with subprocess.Popen(["sleep", "600"]) as owner:
         ended(start("tell", CONSOMME_PRELOAD_FOR=str(owner.pid), **few))
-        (left,) = tmp_path.glob("consomme-*")
+        (left,) = sockets(tmp_path)
         os.kill(json.loads((place / "tell").read_text())["parent"], signal.SIGKILL)
         owner.kill()
     assert ended(start("tell", **few))[0] == 0
-    (there_now,) = tmp_path.glob("consomme-*")
+    (there_now,) = sockets(tmp_path)
     assert there_now != left
     # one that works stays
     assert ended(start("tell", OTHER="1", **few))[0] == 0
-    assert len(list(tmp_path.glob("consomme-*/socket"))) == 2
+    assert len(sockets(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("modules", ["", "no.such.module", "late"])
@@ -262,7 +276,7 @@ def test_where_no_server_can_be_the_job_runs_by_itself(place, start, tmp_path):
 def test_the_socket_is_the_users_alone(place, start, tmp_path):
     assert ended(start("tell", TMPDIR=str(tmp_path)))[0] == 0
     (folder,) = tmp_path.glob("consomme-*")
-    modes = [stat.S_IMODE(path.lstat().st_mode) for path in (folder, folder / "socket")]
+    modes = [stat.S_IMODE(path.lstat().st_mode) for path in (folder, *sockets(tmp_path))]
     assert modes == [0o700, 0o600] and json.loads((place / "tell").read_text())["torch"]
 
 
@@ -270,7 +284,7 @@ def test_the_socket_is_the_users_alone(place, start, tmp_path):
 def test_a_folder_that_is_not_the_users_alone_is_not_used(tmp_path, monkeypatch, found):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
-    folder = preload._place("1")
+    folder = preload._place("1").parent
     folder.rmdir()
     if found == "open":
         folder.mkdir()

@@ -30,7 +30,6 @@ import os
 import runpy
 import select
 import selectors
-import shutil
 import signal
 import socket
 import stat
@@ -46,7 +45,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 OWNER = "CONSOMME_PRELOAD_FOR"  # id of the process with which the server ends
 MODULES = "CONSOMME_PRELOAD"  # the modules that it imports
@@ -57,7 +56,6 @@ TAKEN = struct.Struct("i")  # the child's process number, sent when it exists
 STATUS = struct.Struct("i")
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 GRACE = 10.0  # seconds between SIGTERM and SIGKILL for a child
-ABANDONED = 60.0  # seconds after which a folder without a socket isn't that of a server that starts
 PARENT_DIED = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -164,65 +162,55 @@ def _end_with(owner: int, end: Callable[[], None]) -> Callable[[], None]:
 
 
 def _place(owner: str) -> Path:
-    """The folder of the server for this user, this Snakemake, this environment and this working directory."""
+    """The socket of the server for this user, this Snakemake, this environment and this working directory."""
     # the shell sets _ to the command, SHLVL to the nesting of shells
     environment = sorted((k, v) for k, v in os.environ.items() if k not in ("_", "SHLVL") and not k.endswith(THREADS))
     known = json.dumps([owner, sys.executable, os.getcwd(), environment])
-    name = hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"{_prefix()}{name}"
+    folder = Path(tempfile.gettempdir()) / f"consomme-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if not _private(folder):
-        raise PermissionError(f"{folder} is open to others")
-    return folder
-
-
-def _prefix() -> str:
-    return f"consomme-{os.getuid()}-"
-
-
-def _private(folder: Path) -> bool:
     found = folder.lstat()  # others may write into the folder of temporary files: a link there is theirs
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{folder} is open to others")
+    return folder / hashlib.blake2b(known.encode(), digest_size=8).hexdigest()
 
 
-def _remove_left(folder: Path) -> None:
-    """Remove the folders of servers that were killed, beside that of this one."""
-    for other in folder.parent.glob(f"{_prefix()}*"):
-        with suppress(OSError, Timeout):
-            if other == folder or not _private(other):
-                continue
-            with FileLock(other / "lock", timeout=0):  # held while a server starts there
-                socketed = (other / "socket").exists()
-                with suppress(OSError):
-                    _dial(other).close()
-                    continue
-                if socketed or time.time() - other.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(other)
-
-
-def _connect(folder: Path) -> socket.socket:
+def _connect(place: Path) -> socket.socket:
     """A connection to the server, which is started if none runs."""
     with suppress(OSError):
-        return _dial(folder)
-    with FileLock(folder / "lock"):
+        return _dial(place)
+    with FileLock(place.with_name("lock")):  # of all servers: a socket is either answered or left
         with suppress(OSError):
-            return _dial(folder)
-        command = [sys.executable, "-m", __name__, str(folder), os.environ[OWNER]]
+            return _dial(place)
+        _remove_left(place.parent)
+        command = [sys.executable, "-m", __name__, str(place), os.environ[OWNER]]
         single = {k: "1" if k.endswith(THREADS) else v for k, v in os.environ.items()} | {"OMP_NUM_THREADS": "1"}
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=single, start_new_session=True)
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until and server.poll() is None:
             with suppress(OSError):
-                return _dial(folder)
+                return _dial(place)
             time.sleep(0.02)
-    raise TimeoutError(str(folder))
+    raise TimeoutError(str(place))
 
 
-def _dial(folder: Path) -> socket.socket:
+def _remove_left(folder: Path) -> None:
+    """Remove the sockets of servers that were killed."""
+    for place in folder.iterdir():
+        if place.name == "lock":
+            continue
+        try:
+            _dial(place).close()
+        except ConnectionRefusedError:
+            place.unlink(missing_ok=True)
+        except OSError:  # a server with too much to do
+            continue
+
+
+def _dial(place: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.connect(str(folder / "socket"))
+        connection.connect(str(place))
     except OSError:
         connection.close()
         raise
@@ -230,32 +218,31 @@ def _dial(folder: Path) -> socket.socket:
 
 
 # -- the server --------------------------------------------------------------------------------------------------------
-def serve(folder: Path, owner: int) -> None:
+def serve(place: Path, owner: int) -> None:
     """Fork a child for each job until the process `owner` has ended; its jobs are asked to end then."""
     for number in PASSED_ON:  # the shell of the stage that started this server may ignore them
         signal.signal(number, signal.SIG_DFL)
     # who ends all processes of a run ends the jobs so, and this one passes on how they ended
     signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
     with socket.socket(socket.AF_UNIX) as listener:
-        (folder / "socket").unlink(missing_ok=True)
-        listener.bind(str(folder / "socket"))
-        (folder / "socket").chmod(0o600)
+        place.unlink(missing_ok=True)
+        listener.bind(str(place))
+        place.chmod(0o600)
         listener.listen(128)
         try:
-            _remove_left(folder)
             alive = os.pidfd_open(owner)
-            stop_watching = _end_with(alive, lambda: _give_up(folder))
+            stop_watching = _end_with(alive, lambda: _give_up(place))
             for module in os.environ[MODULES].split(","):
                 importlib.import_module(module.strip())
             stop_watching()
             _loop(listener, alive)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            place.unlink(missing_ok=True)
 
 
-def _give_up(folder: Path) -> None:
+def _give_up(place: Path) -> None:
     """End while modules are imported."""
-    shutil.rmtree(folder, ignore_errors=True)
+    place.unlink(missing_ok=True)
     os._exit(1)
 
 

@@ -428,7 +428,8 @@ def _of_its_own(name: Path) -> bool:
 def left(run: Run) -> list[str]:
     """Half-made files and folders, and sockets of killed servers but the last one."""
     hidden = [p for p in (run.folder / "results").rglob(".*") if p.suffix != ".lock"]
-    sockets = sorted(run.temporary.glob("consomme-*"), key=lambda p: p.stat().st_mtime)[:-1]
+    found = [p for p in run.temporary.glob("consomme-*/*") if p.is_socket()]
+    sockets = sorted(found, key=lambda p: p.stat().st_mtime)[:-1]
     return [str(p.relative_to(run.folder)) for p in [*hidden, *sockets]]
 
 
