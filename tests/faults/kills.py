@@ -522,7 +522,7 @@ def write_page() -> None:
     section = [
         BEGIN,
         "",
-        f"- command: `python -m tests.faults.kills`, seeds {seeds}",
+        f"- command: `python -m tests.faults.kills`, seed {seeds}",
         *(f"- commit: {commit}; machine: {machine}" for commit, machine in told),
         "",
         f"{len(trials)} disturbances. Runs of a small recogniser's and a small translator's workflow (`tests/faults/*.yaml`), "
@@ -541,8 +541,8 @@ def write_page() -> None:
         else "# Measured: what failing machines and hurried users do\n\n"
     )
     before, _, rest = text.partition(f"{BEGIN}\n")
-    after = rest.partition("\n## ")
-    page = before.rstrip("\n") + "\n\n" + "\n".join(section) + ("\n## " + after[2] if after[1] else "")
+    _, *after = re.split(r"^(?=###? )", rest, maxsplit=1, flags=re.MULTILINE)  # what is written by hand below it stays
+    page = "\n".join([before.rstrip("\n"), "", *section, *after])
     PAGE.write_text(page.rstrip("\n") + "\n", encoding="utf-8")
 
 
@@ -575,7 +575,7 @@ def _machine() -> str:
     name = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"
     )
-    return f"{name}, {os.cpu_count()} cores, no GPU, {os.getloadavg()[1]:.0f} processes that wanted them"
+    return f"{name}, {os.cpu_count()} cores, no GPU, other work beside it"
 
 
 if __name__ == "__main__":
