@@ -6,7 +6,6 @@ dangles until the copy is fetched, so that a name without its content can't be t
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import os
@@ -14,44 +13,21 @@ import re
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote, unquote
 
-from consomme.common.addresses import SCHEMES, need_package, parts, without_secrets
+from consomme.common import stores
+from consomme.common.addresses import SCHEMES, parts
 from consomme.common.digest import canonical
 from consomme.common.errors import ConsommeError
 from consomme.common.files import whole_file
 from consomme.common.log import say
+from consomme.common.stores import THREADS, WEB, Away, Info
 
-if TYPE_CHECKING:
-    from fsspec import AbstractFileSystem
-
-THREADS = 16  # requests at once
 LISTED = 50  # names of one folder from which on it is listed instead of asking for each
-WEB = ("http", "https")  # names are quoted, and folders have no lists but pages of links
 # what a store calls a hash of the content, or else a number of its version
 CHECKSUMS = ("md5Hash", "content_md5", "Content-MD5", "ETag", "etag")
-TIMES = ("LastModified", "last_modified", "Last-Modified", "updated", "mtime", "created")
-LOGIN = {
-    "s3": "AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role; FSSPEC_S3_ANON=true for a public bucket",
-    "azure": "AZURE_STORAGE_ACCOUNT_NAME with a managed identity or `az login`, or AZURE_STORAGE_CONNECTION_STRING",
-    "gcs": "GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or the machine's service account",
-    "": "here there is none: what the web has is read without a login",
-}
-# the classes of errors, of several packages, by what has happened
-DENIED = re.compile(
-    r"Credential|AuthenticationError|Unauthorized|Forbidden|AccessDenied|Permission|RefreshError|TokenRetrieval",
-    re.IGNORECASE,
-)
-AWAY = re.compile(
-    r"Connect|Timeout|Timed|Disconnected|ServiceRequest|ServiceResponse|TransportError|gaierror|NameResolution|ClientOSError"
-)
-
-
-class Away(ConsommeError):
-    """A store that can't be reached."""
 
 
 def cache() -> Path:
@@ -104,23 +80,17 @@ def brought(address: str, endings: Iterable[str]) -> Path:
     return view(address)
 
 
-_Info = Mapping[str, Any]  # what a store says of an object
-
-
 # -- what the store has -------------------------------------------------------------------------------------------------
 # address -> the digest of the object, "" for none there; what this process knows
 _known: dict[str, str] = {}
 _folders: set[str] = set()  # addresses, with / at the end, below which all names are known
-# scheme, host or bucket -> why it can't be reached: its reader has tried for long
-_away: dict[tuple[str, str], str] = {}
 
 
 def forget() -> None:
     """Ask all stores anew."""
     _known.clear()
     _folders.clear()
-    _away.clear()
-    _store.cache_clear()
+    stores.forget()
 
 
 def look(paths: Collection[Path]) -> list[str]:
@@ -153,7 +123,7 @@ def _ask(addresses: list[str]) -> None:
     _answer(single, _each)
 
 
-def _answer(addresses: list[str], ask: Callable[[list[str]], Iterable[_Info | None]]) -> None:
+def _answer(addresses: list[str], ask: Callable[[list[str]], Iterable[Info | None]]) -> None:
     """Keep what a store says of these addresses, or else what it said last."""
     try:
         found = [*ask(addresses)]
@@ -172,17 +142,17 @@ def _answer(addresses: list[str], ask: Callable[[list[str]], Iterable[_Info | No
             _link(address, _digest(address, info) if info else "")
 
 
-def _each(addresses: list[str]) -> Iterator[_Info | None]:
+def _each(addresses: list[str]) -> Iterator[Info | None]:
     """What is said of each address. One is asked for before all others: where a network is away, each would wait for it."""
-    yield from map(_info, addresses[:1])
+    yield from map(stores.info, addresses[:1])
     with ThreadPoolExecutor(THREADS) as pool:
-        yield from pool.map(_info, addresses[1:])
+        yield from pool.map(stores.info, addresses[1:])
 
 
-def _listed(folder: str, addresses: list[str]) -> list[_Info | None]:
+def _listed(folder: str, addresses: list[str]) -> list[Info | None]:
     """The same, from a list of the folder that all of them are in."""
-    there = {info["name"].strip("/"): info for info in _files(folder, "ls")}
-    return [there.get(_inside(address)) for address in addresses]
+    there = {info["name"].strip("/"): info for info in stores.files(folder, "ls")}
+    return [there.get(stores.inside(address)) for address in addresses]
 
 
 def _list(address: str) -> None:
@@ -210,11 +180,11 @@ def _list(address: str) -> None:
     _folders.add(folder)
 
 
-def _below_of(address: str) -> dict[str, _Info]:
+def _below_of(address: str) -> dict[str, Info]:
     """Address: what is said of it, for all objects below an address."""
-    start = f"{_inside(address)}/"
+    start = f"{stores.inside(address)}/"
     found = {}
-    for info in _files(address, "find"):
+    for info in stores.files(address, "find"):
         name = info["name"].strip("/").removeprefix(start)
         found[address_of(view(f"{address.rstrip('/')}/{name}"))] = info
     # the links of a page are nothing but names
@@ -264,7 +234,7 @@ def _digest(address: str, info: Mapping[str, Any]) -> str:
     """A name for the content: of the checksum that the store gives, or else of its size and time."""
     told = (info.get("content_settings") or {}).get("content_md5")  # Azure's; others have it among the rest
     told = told or next((info[key] for key in CHECKSUMS if info.get(key)), None)
-    told = told or [_time(info[key]) for key in TIMES if info.get(key)]
+    told = told or stores.times(info)
     if not told:
         raise ConsommeError(
             f"{address}: its server tells no checksum and no time, so that changes would not be noticed: fetch it yourself"
@@ -275,10 +245,6 @@ def _digest(address: str, info: Mapping[str, Any]) -> str:
 
 def _nor_here(error: Away) -> Away:
     return Away(f"{error}, and there is no copy in {cache()}: fetch it where there is a network, by the same command")
-
-
-def _time(value: Any) -> str:
-    return str(value.timestamp() if isinstance(value, datetime) else value)
 
 
 # -- copies -------------------------------------------------------------------------------------------------------------
@@ -298,11 +264,11 @@ def _fetch(address: str, digest: str) -> None:
     if not place.exists():
         try:
             with whole_file(place, "wb") as stream:
-                _asked(address, lambda store: store.get_file(address, stream.name))
-                info, size = _info(address), os.stat(stream.name).st_size
+                stores.asked(address, lambda store: store.get_file(address, stream.name))
+                info, size = stores.info(address), os.stat(stream.name).st_size
                 if not info or _digest(address, info) != digest or info.get("size") not in (None, size):
                     raise ConsommeError(f"{address} is not what it was when the store was asked for it: start again")
-        except _Absent:
+        except stores.Absent:
             _link(address, "")
             return
         except Away as error:
@@ -323,97 +289,3 @@ def _names() -> Path:
 
 def _object(digest: str) -> Path:
     return cache() / "objects" / digest[:2] / digest
-
-
-# -- the store ----------------------------------------------------------------------------------------------------------
-@functools.cache
-def _store(scheme: str) -> AbstractFileSystem:
-    """Reads addresses of a scheme, as the environment says."""
-    import fsspec
-
-    options: dict[str, Any] = {}
-    if scheme in WEB:
-        import aiohttp
-
-        # a large file takes its time; trust_env: proxies
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=60)
-        options = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
-    return fsspec.filesystem(scheme, use_listings_cache=False, skip_instance_cache=True, **options)
-
-
-def _inside(address: str) -> str:
-    """How the store spells an address."""
-    return str(_asked(address, lambda store: store._strip_protocol(address))).strip("/")
-
-
-def _info(address: str) -> _Info | None:
-    """What the store says of an object or folder; None for neither."""
-    try:
-        return _asked(address, lambda store: store.info(address))
-    except _Absent:
-        return None
-
-
-def _files(address: str, by: str) -> list[_Info]:
-    """What a folder holds, by `ls`, or with all that lies below it, by `find`."""
-    try:
-        found = _asked(address, lambda store: getattr(store, by)(address, detail=True))
-    except _Absent:
-        return []
-    infos = found.values() if isinstance(found, dict) else found
-    # pages of links have some that sort the page
-    return [info for info in infos if info["type"] == "file" and not re.search(r"[?#]|/$", info["name"])]
-
-
-class _Absent(Exception):
-    """The store has nothing of that name."""
-
-
-def _asked(address: str, do: Callable[[AbstractFileSystem], Any]) -> Any:
-    """What a store answers. Raises _Absent, or ConsommeError in words, which is Away where it can't be reached."""
-    scheme, rest = parts(address)
-    need_package(address)
-    store = scheme, rest.partition("/")[0]
-    if store in _away:
-        raise Away(f"{address} can't be reached ({_away[store]})")
-    try:
-        return do(_store(scheme))
-    except Exception as error:  # each package has its own
-        # what happened first says most: the web's reader makes FileNotFoundError of everything
-        chain = [*_chain(error)][::-1]
-    codes, words = {_code(one) for one in chain}, " ".join(without_secrets(str(chain[0])).split())[:200]
-    names = [f"{type(one).__name__}: {one}" if isinstance(one, ValueError) else type(one).__name__ for one in chain]
-    if codes & {401, 403} or any(DENIED.search(name) for name in names):
-        login = LOGIN[SCHEMES[scheme][1]]
-        raise ConsommeError(
-            f"{address} may not be read ({type(chain[0]).__name__}): the login is missing, or has no right to it; some stores "
-            f"say so of what isn't there, too. A login comes from the environment: {login}"
-        )
-    if any(AWAY.search(name) for name in names) or any(
-        isinstance(one, ConnectionError | TimeoutError) for one in chain
-    ):
-        _away[store] = f"{type(chain[0]).__name__}: {words}"
-        raise Away(f"{address} can't be reached ({_away[store]})")
-    if isinstance(chain[-1], FileNotFoundError):
-        raise _Absent
-    if any(getattr(one, "errno", None) in (errno.ENOSPC, errno.EDQUOT) for one in chain):
-        raise ConsommeError(f"{address} can't be copied to {cache()}: no space is left there")
-    raise ConsommeError(f"{address} can't be read ({type(chain[0]).__name__}: {words})")
-
-
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _code(error: BaseException) -> Any:
-    """The status of HTTP in an error, where it has one."""
-    response = getattr(error, "response", None)
-    if isinstance(response, Mapping):  # botocore
-        return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return next(
-        (code for name in ("status", "status_code", "code") if isinstance(code := getattr(error, name, None), int)),
-        None,
-    )
