@@ -21,7 +21,7 @@ rule average_models:
     message:
         "average {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.average --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q} {output:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED
 

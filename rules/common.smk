@@ -28,17 +28,22 @@ if workflow.is_main_process:
     os.environ.setdefault("CONSOMME_PRELOAD", PRELOADED)
 elif workflow.remote_exec:
     os.environ.pop("CONSOMME_PRELOAD_FOR", None)
-    # what corpora have in stores was asked by the process that submitted this job
-    os.environ.setdefault("CONSOMME_URLS", "kept")
+    # what corpora have in stores was asked by the process that submitted this job, which shares its disk
+    if not workflow.storage_settings.default_storage_provider:
+        os.environ.setdefault("CONSOMME_URLS", "kept")
+# results lie in the store of Snakemake's default storage provider, if there is one
+os.environ.update(CONSOMME_STORE=workflow.storage_settings.default_storage_prefix or "")
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, in_words
+from consomme.common.mirror import bring, bring_pages, keep, store
 from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of
 from consomme.plan import keeping
 from consomme.plan.load import read
 from consomme.plan.plan import Plan
+from consomme.register.chain import NAME as REGISTER
 from consomme.register.entry import declare
 from consomme.register.standing import fingerprint
 from consomme.scheduler import cancel_left
@@ -63,8 +68,12 @@ with told():
     # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
     if workflow.is_main_process:
         read(workflow.configfiles)
+    # which test sets are open
+    bring(*(Path("results") / name / REGISTER for name in config.get("experiments") or {}))
     plan = Plan(config)
     plan.need_sources()
+    if store():
+        keeping.refuse_with_store(plan)
     for study in plan.studies.values():
         study.write_specs()
 
@@ -121,7 +130,7 @@ def corpus_files(wildcards):
     source = SOURCES[corpus.settings["source"]]
     files = asked(source.files, corpus)
     # copies of what lies in stores are no inputs: others may share or remove them, and their inventory is a parameter
-    return [without_braces(f) for f in files if not remote.viewed(f)]
+    return [local(without_braces(f)) for f in files if not remote.viewed(f)]
 
 
 def corpus_inventory(wildcards):
@@ -162,7 +171,7 @@ def model_tasks(wildcards):
 
 
 def model_sources(wildcards):
-    return [without_braces(f) for f in model(wildcards).sources]
+    return [local(without_braces(f)) for f in model(wildcards).sources]
 
 
 def model_inventory(wildcards):
@@ -234,15 +243,19 @@ def register_claims():
         for study in plan.studies.values():
             with told():
                 declare(study.report, Path(workflow.configfiles[0]).parent)
+                keep(Path(study.folder) / REGISTER)
 
 
 # -- the end of a run
-# Once everything is made: the weights that `keep` gives up go. Not behind a run for some models alone.
+# Once everything is made: the weights that `keep` gives up go, and what lies in a store can be read here. Not behind a run for
+# some models alone.
 def tidy_up():
     if workflow.is_main_process and not workflow.dag_settings.targets:
         with told():
             for line in keeping.tidy_up(plan):
                 print(line)
+            for study in plan.studies.values():
+                bring_pages(Path(study.folder))
 
 
 # -- jobs of a scheduler

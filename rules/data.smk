@@ -24,6 +24,6 @@ rule prepare_corpus:
     message:
         "prepare {wildcards.corpus}"
     shell:
-        "(set -x; python -m consomme.data --spec {params.spec:q} --inputs {input.others:q} --out {output.prepared:q}"
+        "(set -x; python -m consomme.data --spec {params.spec:q} --inputs {input.others:q} --out {output.prepared:q} {output:q}"
         " --state results/prepared/state/{wildcards.corpus} --threads {threads}"
         + LOGGED

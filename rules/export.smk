@@ -19,6 +19,6 @@ rule export_model:
     message:
         "export {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.export --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q} {output:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

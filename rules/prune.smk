@@ -21,6 +21,6 @@ rule prune_model:
     message:
         "prune {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.prune --spec {params.spec:q} --inputs {input:q} --out {output.provenance:q} {output:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

@@ -20,6 +20,6 @@ rule relabel_corpus:
     message:
         "relabel {wildcards.corpus}"
     shell:
-        "(set -x; python -m consomme.relabel --spec {params.spec:q} --inputs {input:q} --out {output.prepared:q}"
+        "(set -x; python -m consomme.relabel --spec {params.spec:q} --inputs {input:q} --out {output.prepared:q} {output:q}"
         " --state results/prepared/state/{wildcards.corpus} --threads {threads}"
         + LOGGED

@@ -23,6 +23,6 @@ rule start_model:
     message:
         "start {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.start --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        "(set -x; python -m consomme.start --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q} {output:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

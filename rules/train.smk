@@ -24,7 +24,7 @@ rule train_model:
         "train {wildcards.experiment}: {wildcards.model}"
     shell:
         SAVING
-        + "python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q}"
+        + "python -m consomme.train --spec {params.spec:q} --inputs {input.models:q} --out {output.provenance:q} {output:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED_EACH
 

@@ -305,6 +305,24 @@ def report(ctx: typer.Context, config: Config = None, profile: Profile = "local"
 
 
 @app.command(rich_help_panel=RUN)
+def fetch(
+    address: Annotated[
+        str, typer.Argument(metavar="STORE", help="As in a profile: s3://BUCKET/FOLDER, az://CONTAINER/FOLDER.")
+    ],
+    places: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...", help="Folders and files in results/, whole; default: all texts, without weights."
+        ),
+    ] = None,
+) -> None:
+    """Bring results from a store into results/ here, as far as they are not here yet."""
+    from consomme.report.fetch import fetch
+
+    print(fetch(address, places or ()))
+
+
+@app.command(rich_help_panel=RUN)
 def status(
     config: Config = None,
     watch: Annotated[bool, typer.Option("--watch", help="Look again every few seconds, until Ctrl-C.")] = False,

@@ -20,8 +20,14 @@ from consomme.common.errors import ConsommeError
 
 PROFILES = ("profile.yaml", "config.yaml")
 MAPS = ("--set-resources", "--set-threads", "--default-resources")
-EXECUTORS = {"slurm": "slurm", "cluster-generic": "generic"}  # the extra that brings each
+EXTRAS = {
+    "slurm": "slurm",
+    "cluster-generic": "generic",
+    "s3": "s3",
+    "azure": "azure",
+}  # that bring Snakemake's plugins
 OWN = ("local", "dryrun", "touch")  # executors that Snakemake has itself
+STORAGE = "default-storage-provider"
 MOMENT = 0.2  # seconds between two looks at who has ended
 CLONE = Path(__file__).resolve().parents[2]  # has Snakefile, rules, profiles and config next to scripts/
 
@@ -62,7 +68,7 @@ def snakemake(
     Ctrl-C reaches Snakemake and its jobs from the terminal. At SIGTERM and SIGHUP they are ended as by Ctrl-C. This process
     waits until they have ended: trainings save, and Snakemake takes its lock away."""
     folder = profile_folder(profile)
-    need_executor(folder)
+    need_plugins(folder, more)
     command = [sys.executable, "-m", "snakemake", *laid_over(folder, more), "--snakefile", str(file_of("Snakefile"))]
     command += ["--profile", str(folder), *(["--cores", cores] if cores else [])]
     command += ["--configfile", *map(str, config), *(["--", *targets] if targets else [])]
@@ -102,14 +108,23 @@ def settings_of(profile: Path) -> dict[str, Any]:
     return yaml.safe_load(file.read_text(encoding="utf-8")) or {} if file else {}
 
 
-def need_executor(profile: Path) -> None:
-    """ConsommeError if the executor that a profile names is not installed. Snakemake only says that it is no choice."""
-    name = settings_of(profile).get("executor", "local")
-    package = f"snakemake-executor-plugin-{name}"
+def need_plugins(profile: Path, more: Sequence[str] = ()) -> None:
+    """ConsommeError if the executor or the storage that a profile or Snakemake's arguments name is not installed. Snakemake
+    only says that it is no choice."""
+    settings = settings_of(profile)
+    _need_plugin("executor", settings.get("executor", "local"), profile)
+    if f"--{STORAGE}" in more[:-1]:
+        _need_plugin("storage", more[more.index(f"--{STORAGE}") + 1], f"--{STORAGE}")
+    elif name := settings.get(STORAGE):
+        _need_plugin("storage", name, profile)
+
+
+def _need_plugin(kind: str, name: str, where: object) -> None:
+    package = f"snakemake-{kind}-plugin-{name}"
     if name in OWN or extras.installed(package.replace("-", "_")):
         return
-    how = extras.command(EXECUTORS[name]) if name in EXECUTORS else f"pip install {package}"
-    raise ConsommeError(f"{profile}: executor: {name}: the package {package} is not installed: {how}")
+    how = extras.command(EXTRAS[name]) if name in EXTRAS else f"pip install {package}"
+    raise ConsommeError(f"{where}: {kind}: {name}: the package {package} is not installed: {how}")
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int | None:

@@ -1,4 +1,5 @@
-"""A real Slurm, started once and ended by the last test, and the workflow as a user has it."""
+"""A real Slurm, and stores in the likeness of S3 and Azure Blob, each started once and ended by the last test; and the workflow as
+a user has it."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ..clones import clone
+from .servers import ACCOUNT, KEY, SECRET, free_port, need, served
 
 SLURM = Path(__file__).with_name("slurm.sh")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -49,3 +51,28 @@ def slurm(tmp_path_factory) -> Iterator[None]:
 def cloned():
     """`cloned(folder)`: the workflow as it stands."""
     return clone
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory) -> Iterator[dict[str, str]]:
+    program = need("s3fs", "s3", "moto_server", "pip install 'moto[server]'")
+    port = free_port()
+    with served([program, "-H", "127.0.0.1", "-p", str(port)], port, tmp_path_factory.mktemp("moto")):
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+@pytest.fixture(scope="session")
+def az(tmp_path_factory) -> Iterator[dict[str, str]]:
+    program = need("adlfs", "azure", "azurite-blob", "npm install azurite, and its node_modules/.bin on the path")
+    port, folder = free_port(), tmp_path_factory.mktemp("azurite")
+    more = ["--location", str(folder), "--disableTelemetry", "--skipApiVersionCheck"]
+    with served([program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *more], port, folder):
+        yield {
+            "AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
+            f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
+        }

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,77 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from consomme.common.extras import installed
 from consomme.common.job import Job
 from consomme.data import remote
 from consomme.data.prepare import run
 from consomme.data.prepared import Rows
 from consomme.data.sources import TABLE
 
+from .servers import ACCOUNT, KEY, SECRET, free_port
+
 pytestmark = pytest.mark.slow
-ACCOUNT = "devstoreaccount1"  # Azurite's, with a key that its documentation has
-KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-SECRET = "s3cr3t"
-
-
-def need(package: str, extra: str, program: str, install: str) -> str:
-    """The program's path; skips where something is missing."""
-    if not os.environ.get("CONSOMME_SERVICES"):
-        pytest.skip("starts servers: make test-services")
-    if not installed(package):
-        pytest.skip(f"not installed: {package} (pip install -e '.[{extra}]')")
-    path = shutil.which(program, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-    if path is None:
-        pytest.skip(f"not installed: {program} ({install})")
-    return path
-
-
-@contextlib.contextmanager
-def served(command: list[str], port: int, folder: Path) -> Iterator[None]:
-    """A server, from when it listens until the end."""
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            assert server.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.1)
-        yield
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory) -> Iterator[dict[str, str]]:
-    program = need("s3fs", "s3", "moto_server", "pip install 'moto[server]'")
-    port = free_port()
-    with served([program, "-H", "127.0.0.1", "-p", str(port)], port, tmp_path_factory.mktemp("moto")):
-        yield {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-
-
-@pytest.fixture(scope="module")
-def az(tmp_path_factory) -> Iterator[dict[str, str]]:
-    program = need("adlfs", "azure", "azurite-blob", "npm install azurite, and its node_modules/.bin on the path")
-    port, folder = free_port(), tmp_path_factory.mktemp("azurite")
-    more = ["--location", str(folder), "--disableTelemetry", "--skipApiVersionCheck"]
-    with served([program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *more], port, folder):
-        yield {
-            "AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT};AccountKey={KEY};"
-            f"BlobEndpoint=http://127.0.0.1:{port}/{ACCOUNT};"
-        }
 
 
 @pytest.fixture(params=["s3", "az"])

@@ -1,6 +1,6 @@
 """The job of a stage, read from the command line that rules and users call.
 
-    python -m consomme.STAGE --spec JSON_OR_FILE --inputs PATH... --out PATH
+    python -m consomme.STAGE --spec JSON_OR_FILE --inputs PATH... --out PATH [FILE...]
 
 `spec["inputs"]` names the paths of `--inputs` in their order, so that a stage reads `job.inputs["parent/base"]`
 and never builds a path itself.
@@ -19,6 +19,7 @@ from typing import Any
 from consomme.common.errors import ConsommeError
 from consomme.common.files import MARKERS, read_text
 from consomme.common.log import introduce
+from consomme.common.mirror import here
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Job:
     # these two affect only speed and are never part of a digest
     threads: int
     device: str
+    named: tuple[Path, ...] = ()  # files of what is made that Snakemake names, by its copies of them
 
     def labelled(self, kind: str) -> dict[str, Path]:
         """The inputs with a label `kind/NAME`, as NAME -> folder, in the order of the spec."""
@@ -45,7 +47,10 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--spec", required=True, help="the settings: JSON, or a file that holds it")
     parser.add_argument("--inputs", nargs="*", default=[], help="paths, in the order of the spec's 'inputs'")
-    parser.add_argument("--out", required=True, type=Path, help="the file or folder to make")
+    parser.add_argument(
+        "--out", required=True, nargs="+", type=Path,
+        help="the file or folder to make, and its files that a store gets from Snakemake",
+    )  # fmt: skip
     parser.add_argument("--state", type=Path, help="folder for unfinished work (default: .state beside OUT)")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), help="folder for caches")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -56,9 +61,10 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     labels = spec.get("inputs", [])
     if len(labels) != len(given.inputs):
         raise ConsommeError(f"--inputs: the spec names {len(labels)} inputs {labels}, {len(given.inputs)} were given")
-    folders = [p.parent if p.suffix == ".json" else p for p in map(Path, given.inputs)]
-    out = given.out.parent if given.out.name in MARKERS else given.out
+    folders = [p.parent if p.suffix == ".json" else p for p in map(here, map(Path, given.inputs))]
+    made, *named = given.out
+    out = here(made.parent if made.name in MARKERS else made)
     state = given.state or out.parent / ".state" / out.name
     introduce(spec.get("label", {}))
     inputs = dict(zip(labels, folders, strict=True))
-    return Job(spec, inputs, out, state, given.cache, given.threads, given.device)
+    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(named))

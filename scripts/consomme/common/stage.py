@@ -14,6 +14,7 @@ from consomme.common.errors import exit_on_error
 from consomme.common.files import link_tree, remove_left_over, whole_folder, write_text
 from consomme.common.job import Job, parse
 from consomme.common.log import begin, say
+from consomme.common.mirror import mirrored
 from consomme.common.once import alone
 from consomme.common.tidied import forget
 from consomme.preload import hand_over
@@ -71,5 +72,6 @@ def main(run: Callable[[Job], None], description: str, argv: Sequence[str] | Non
     begin()  # this process may be a fork of an older one
     with exit_on_error():
         job = parse(argv, description)
-        content.require_whole(job.inputs.values(), job.cache)
-        run(job)
+        with mirrored(job.inputs.values(), job.out, job.state, job.named):
+            content.require_whole(job.inputs.values(), job.cache)
+            run(job)

@@ -124,9 +124,9 @@ def asked(address: str, do: Callable[[AbstractFileSystem], Any], done: str = "re
     raise ConsommeError(f"{address} can't be {done} ({type(chain[0]).__name__}: {words})")
 
 
-def times(info: Info) -> list[str]:
-    """The times that a store says of an object, as texts."""
-    return [str(_seconds(info[key])) for key in TIMES if info.get(key)]
+def times(info: Info) -> list[Any]:
+    """The times that a store says of an object, in seconds since 1970 where it does; a web server's are texts."""
+    return [_seconds(info[key]) for key in TIMES if info.get(key)]
 
 
 def _seconds(value: Any) -> Any:

@@ -11,6 +11,7 @@ from consomme.common import content
 from consomme.common.files import write_text
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.mirror import bring
 from consomme.common.tidied import tidied
 from consomme.families import device_named
 from consomme.results.columns import COSTS
@@ -25,6 +26,7 @@ def run(job: Job) -> None:
     Keys of the spec: models [{name, replicate, folder}], sets (corpora of one development set), corpora {name: folder},
     languages, decoding."""
     device = device_named(job.device)
+    bring(*(Path(model["folder"]) for model in job.spec["models"]), *map(Path, job.spec["corpora"].values()))
     content.require_whole((Path(model["folder"]) for model in job.spec["models"]), job.cache)
     gone = [(model, known) for model in job.spec["models"] if (known := tidied(Path(model["folder"])))]
     there = [model for model in job.spec["models"] if not tidied(Path(model["folder"]))]

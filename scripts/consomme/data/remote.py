@@ -234,7 +234,7 @@ def _digest(address: str, info: Mapping[str, Any]) -> str:
     """A name for the content: of the checksum that the store gives, or else of its size and time."""
     told = (info.get("content_settings") or {}).get("content_md5")  # Azure's; others have it among the rest
     told = told or next((info[key] for key in CHECKSUMS if info.get(key)), None)
-    told = told or stores.times(info)
+    told = told or [str(time) for time in stores.times(info)]
     if not told:
         raise ConsommeError(
             f"{address}: its server tells no checksum and no time, so that changes would not be noticed: fetch it yourself"

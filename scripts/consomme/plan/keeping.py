@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from consomme.common.errors import ConsommeError
 from consomme.common.once import free
 from consomme.common.tidied import tidied, tidy
 from consomme.plan import rungs
@@ -21,6 +22,16 @@ def going(study: Study) -> list[Model]:
     of them too; and what they had at rungs."""
     found = [job for graph in study.graphs.values() for m in graph.models if _goes(graph, m) for job in rungs.jobs(m)]
     return [*{m.id: m for m in found if m.stage == "train" or m.run == BEST}.values()]
+
+
+def refuse_with_store(plan: Plan) -> None:
+    """ConsommeError if weights of the plan go, as those in a store would not."""
+    for study in plan.studies.values():
+        if models := going(study):
+            raise ConsommeError(
+                f"experiments.{study.name}.models.{models[0].node}: `keep` removes weights from this disk alone, and results lie "
+                "in a store here: leave `keep` out, and remove what you don't need by the store's own means"
+            )
 
 
 def _goes(graph: Graph, model: Model) -> bool:

@@ -61,8 +61,8 @@ def main(task: Path, rank: int | None) -> None:
 def job_of(given: Mapping[str, Any]) -> Job:
     """The job of a task."""
     inputs = {name: Path(path) for name, path in given["inputs"].items()}
-    paths = (Path(given[key]) for key in ("out", "state", "cache"))
-    return Job(given["spec"], inputs, *paths, given["threads"], given["device"])
+    out, state, cache = (Path(given[key]) for key in ("out", "state", "cache"))
+    return Job(given["spec"], inputs, out, state, cache, given["threads"], given["device"])
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
+from consomme.common.mirror import keep
 from consomme.train.interruption import Interrupted, Interruption
 from consomme.train.ranks import ALONE, Ranks
 
@@ -17,8 +19,8 @@ class Saving(TrainerCallback):
     """Asks Trainer for a checkpoint after a step. Whether it is asked changes no weight. Of several ranks the first one's clock
     counts, and a signal to any of them."""
 
-    def __init__(self, minutes: float, interruption: Interruption, ranks: Ranks = ALONE) -> None:
-        self.minutes, self.interruption, self.ranks = minutes, interruption, ranks
+    def __init__(self, minutes: float, interruption: Interruption, work: Path, ranks: Ranks = ALONE) -> None:
+        self.minutes, self.interruption, self.work, self.ranks = minutes, interruption, work, ranks
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
         self.interruption.awaited, self.ending = True, False
@@ -32,6 +34,8 @@ class Saving(TrainerCallback):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.ranks.first:
+            keep(self.work)
         self.last = time.monotonic()
         if self.ending:
             raise Interrupted(f"saved at step {state.global_step} of {state.max_steps}")

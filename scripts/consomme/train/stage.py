@@ -177,7 +177,7 @@ def train(
         # before the callback that keeps checkpoints: it needs this step's evaluation
         trainer.callback_handler.callbacks.insert(0, development)
     # after all others: a training that ends with this checkpoint has to have them done
-    trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption, ranks))
+    trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption, work, ranks))
     checkpoint = checkpoints.newest(work / "checkpoints") if ranks.first else None
     step = int(ranks.of_first(int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0))
     if step:
