@@ -69,7 +69,9 @@ with told():
     if workflow.is_main_process:
         read(workflow.configfiles)
     # which test sets are open
-    bring(*(Path("results") / name / REGISTER for name in config.get("experiments") or {}))
+    bring(
+        *(Path("results") / name / REGISTER for name in config.get("experiments") or {})
+    )
     plan = Plan(config)
     plan.need_sources()
     if store():
