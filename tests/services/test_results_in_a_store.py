@@ -133,7 +133,7 @@ def test_every_verb_on_machines_that_share_a_store_alone(at, scheme):
                 assert stored[str(path)] == (alone / path).read_bytes(), path
     # another machine has nothing to do, and gets what it asks for
     other = site.head("other", TINY)
-    assert "Nothing to be done" in site.run(other, "run", "tiny.yaml", more=("--quiet", "none"))
+    assert "Nothing to be done" in site.run(other, "run", "tiny.yaml", more=("--quiet", "host"))
     fetched = subprocess.run(
         [sys.executable, "-m", "consomme", "fetch", site.address],
         cwd=other, env=site.environment, capture_output=True, text=True, timeout=300,
@@ -174,9 +174,9 @@ def training(site: Site, machine: Path) -> Iterator[psutil.Process]:
             continue
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_training_that_loses_its_machine_goes_on_on_another_one(at, number):
-    site = at("s3")
+@pytest.mark.parametrize(("scheme", "number"), [("s3", signal.SIGTERM), ("s3", signal.SIGKILL), ("az", signal.SIGTERM)])
+def test_a_training_that_loses_its_machine_goes_on_on_another_one(at, scheme, number):
+    site = at(scheme)
     steps = STEPS // 4
     place = site.head("head")
     (place / "long.yaml").write_text(LONG.replace(str(STEPS), str(steps)))
@@ -198,3 +198,14 @@ def test_a_training_that_loses_its_machine_goes_on_on_another_one(at, number):
     (weights,) = alone.glob("results/e/models/base-*/model.safetensors")
     assert stored[str(weights.relative_to(alone))] == weights.read_bytes()
     assert not any("/work/checkpoints/" in name for name in stored)
+
+
+def test_a_sweep_goes_on_from_its_rung_on_another_machine(at):
+    site = at("s3")
+    place = site.head("head")
+    sweep = "sweep: {grid: {learning_rate: [1e-3, 2e-3]}, halving: {rungs: [2, 4], keep: 1/2}}, "
+    (place / "long.yaml").write_text(LONG.replace(f"max_steps: {STEPS}", f"{sweep}max_steps: 4"))
+    site.run(place, "model", "e/base/best", "long.yaml")
+    logs = "".join(path.read_text() for path in site.folder.glob("m*/said"))
+    assert logs.count("resuming from checkpoint-2") == 1
+    assert "trains from its start" not in logs

@@ -82,15 +82,31 @@ def keep(*places: Path) -> None:
     for place in map(_inside, places):
         files = {path: _version(path) for path in _files(place)}
         new = [path for path, version in files.items() if _same.get(path) != version]
-        gone = [path for path in _same if path.is_relative_to(place) and not path.exists()]
         with ThreadPoolExecutor(stores.THREADS) as pool:
             for _ in pool.map(_put, new):
                 pass
-            for _ in pool.map(_remove, gone):
-                pass
         _same.update({path: files[path] for path in new})
-        for path in gone:
-            del _same[path]
+        _remove_gone(place)
+
+
+def _remove_gone(place: Path) -> None:
+    gone = [path for path in _same if path.is_relative_to(place) and not path.exists()]
+    with ThreadPoolExecutor(stores.THREADS) as pool:
+        for _ in pool.map(_remove, gone):
+            pass
+    for path in gone:
+        del _same[path]
+
+
+@contextmanager
+def carried(state: Path) -> Generator[None]:
+    """Around work whose unfinished parts lie in this folder: bring what was begun elsewhere, and keep it if this fails."""
+    bring(state)
+    try:
+        yield
+    except BaseException:
+        keep(state)
+        raise
 
 
 @contextmanager
@@ -104,15 +120,16 @@ def mirrored(inputs: Iterable[Path], out: Path, state: Path, named: Iterable[Pat
     made = out if out.suffix == "" else out.parent
     experiment = _experiment(out)
     ours = [experiment / name for name in EXPERIMENT] if experiment else []
-    bring(*inputs, state, *ours, *([] if made == experiment else [made]))
-    try:
+    ours += [] if made == experiment else [made]
+    bring(*inputs, *ours)
+    with carried(state):
         yield
-    except BaseException:
-        keep(state)
-        raise
     there = [path for path, copy in files.items() if copy != path and path.exists()]
     _same.update({path: _version(path) for path in there})  # Snakemake's plugin puts them there
-    keep(state, *ours, *([] if made == experiment else [made]))
+    keep(*ours)
+    # now that the result is there, what it was made from goes, also that of a sweep's other rungs
+    keep(state)
+    _remove_gone(_inside(state).parent)
     for path in there:
         files[path].parent.mkdir(parents=True, exist_ok=True)
         files[path].unlink(missing_ok=True)
@@ -152,6 +169,9 @@ def _version(path: Path) -> tuple[int, int]:
 
 def _listed(place: Path) -> dict[Path, stores.Info]:
     """Path: what the store says of it, for all of its files in that place."""
+    found = stores.info(_address(place))
+    if found is None or found["type"] == "file":
+        return {place: found} if found else {}
     start = f"{stores.inside(store())}/"
     return {Path(info["name"].strip("/").removeprefix(start)): info for info in stores.files(_address(place), "find")}
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from consomme.common import mirror
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.files import copy_tree, link_file, link_tree, read_json, write_json
@@ -93,6 +94,7 @@ def bring(job: Job, key: Callable[[str], dict[str, Any]], work: Path) -> None:
     if not (at := _at_rung(job)) or checkpoints.newest(work / "checkpoints"):
         return
     known = read_json(at / NAME)["digest"]
+    mirror.bring(_state(job, known))
     saved = checkpoints.newest(_state(job, known) / digest(key(known)) / "work" / "checkpoints")
     if not saved:
         say(f"the state that the run had at {at} is not there any more: it trains from its start")

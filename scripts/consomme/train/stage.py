@@ -15,6 +15,7 @@ from consomme.common.errors import ConsommeError
 from consomme.common.files import copy_tree, hash_file, read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.mirror import carried
 from consomme.common.model_files import ADAPTER, copy_inherited
 from consomme.common.provenance import NAME, model_content, write_provenance
 from consomme.common.stage import build_once
@@ -42,7 +43,7 @@ def run(job: Job) -> None:
     if why := rungs.ended(job):
         build_once(job, rungs.identity(job, why), lambda folder, work: rungs.stay(job, why, folder))
         return
-    with interruptible() as interruption:
+    with carried(job.state), interruptible() as interruption:
 
         def make(folder: Path, work: Path) -> None:
             if processes(job) > 1:
