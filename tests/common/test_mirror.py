@@ -185,3 +185,17 @@ def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
 
 def test_texts_of_finished_work_are_light():
     assert light(MODEL / "config.json") and not light(MODEL / "model.safetensors") and not light(STATE / "index.json")
+
+
+def test_what_is_no_store_is_said(machine, monkeypatch):
+    machine("a")
+
+    def nowhere(path, address):
+        raise FileNotFoundError(address)
+
+    write(MODEL / "config.json")
+    monkeypatch.setattr(fsspec.filesystem("memory").__class__, "put_file", lambda self, *given: nowhere(*given))
+    with pytest.raises(ConsommeError, match="no such bucket"):
+        keep(MODEL)
+    with pytest.raises(ConsommeError, match=r"mine: no address; allowed: s3://"):
+        fetch("mine")

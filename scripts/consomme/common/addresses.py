@@ -44,10 +44,10 @@ def parts(address: str) -> tuple[str, str]:
             "written with it: give the address alone. Credentials come from the environment or the machine's identity"
         )
     if scheme not in SCHEMES:
-        raise ConsommeError(
-            f"{address}: addresses that begin with {scheme}:// can't be read{nearest(scheme, SCHEMES)}; allowed: "
-            f"{', '.join(f'{name}://' for name in SCHEMES)}"
+        what = (
+            f"addresses that begin with {scheme}:// can't be read{nearest(scheme, SCHEMES)}" if found else "no address"
         )
+        raise ConsommeError(f"{address}: {what}; allowed: {', '.join(f'{name}://' for name in SCHEMES)}")
     if not rest.strip("/"):
         raise ConsommeError(f"{address}: the name of what is meant is missing")
     if ".." in rest.split("/"):

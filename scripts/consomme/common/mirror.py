@@ -15,6 +15,7 @@ from pathlib import Path
 
 from consomme.common import stores
 from consomme.common.addresses import parts
+from consomme.common.errors import ConsommeError
 from consomme.common.files import link_file, whole_file
 
 STORE = "CONSOMME_STORE"
@@ -191,7 +192,10 @@ def _fetch(path: Path, info: stores.Info) -> None:
 
 
 def _put(path: Path) -> None:
-    stores.asked(_address(path), lambda system: system.put_file(str(path), _address(path)), "written")
+    try:
+        stores.asked(_address(path), lambda system: system.put_file(str(path), _address(path)), "written")
+    except stores.Absent:
+        raise ConsommeError(f"{store()}: there is no such bucket or container: make it first") from None
 
 
 def _remove(path: Path) -> None:
