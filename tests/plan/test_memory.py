@@ -139,6 +139,17 @@ def test_checkpoints_take_weights_and_state_twice_and_the_last_good_weights(chan
     assert memory.on_disk(base, estimates) == pytest.approx(7 * estimates.size(base).wide)
 
 
+def test_a_state_that_is_dealt_out_takes_less_of_each_gpu_and_as_much_of_the_disk(change, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for more in ({}, {f"{MODELS}/base/shard_optimizer": True}):
+        plan = Plan(change({f"{MODELS}/base/gpus": 4, **more}))
+        estimates, base = Estimates(plan.models.values()), node(plan, "base")
+        found.append((memory.of(base, estimates).optimizer, memory.on_disk(base, estimates)))
+    (whole, disk), (part, same) = found
+    assert part == whole / 4 and same == disk
+
+
 def test_an_unfetched_checkpoint_is_unknown(change):
     plan = Plan(
         change(

@@ -32,6 +32,11 @@ MODELS = "experiments/e/models"
         ({f"{MODELS}/tuned/gpus": 0}, ["models.tuned.gpus", "greater than or equal to 1"]),
         ({f"{MODELS}/tuned/nodes": 1.5}, ["models.tuned.nodes"]),
         ({f"{MODELS}/tuned/gpus": 2, f"{MODELS}/tuned/torch_compile": True}, ["torch_compile is for one GPU"]),
+        ({f"{MODELS}/tuned/shard_optimizer": True}, ["tuned", "needs gpus or nodes"]),
+        (
+            {f"{MODELS}/tuned/shard_optimizer": True, f"{MODELS}/tuned/gpus": 2, f"{MODELS}/tuned/optim": "muon"},
+            ["optim: muon is two optimizers as one"],
+        ),
         ({f"{MODELS}/tuned/save_minutes": 0}, ["models.tuned.save_minutes", "greater than 0"]),
         ({f"{MODELS}/tuned/learning_rat": 1}, ["models.tuned.learning_rat", "unknown key", "did you mean 'learning_rate'", "allowed"]),
         ({f"{MODELS}/base/train": "row"}, ["models.base.train", "no model 'row'", "did you mean 'raw'", "allowed: raw"]),

@@ -311,6 +311,60 @@ def test_another_number_of_processes_goes_on(both, recogniser, tones, monkeypatc
     assert record(two).get("processes", 1) == then
 
 
+SHARDED = {"gpus": 2, "shard_optimizer": True}
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch_fused", "lion", "adafactor"])
+def test_a_state_in_parts_gives_the_weights_of_a_whole_one(tmp_path, job, recogniser, tones, optim):
+    """Layers that are dropped have no gradient, and parts of the model have rates of their own."""
+    given = {**PLAIN, "optim": optim, "learning_rate": 1e-3, "lr_scheduler_type": "cosine", "encoder_layerdrop": 0.5}
+    given |= {"learning_rates": {"head": 3e-3}, "layerwise_lr_decay": 0.8, "max_grad_norm": 0.5}
+    whole, parts = (
+        job(tmp_path / name, recogniser, {"c": tones}, execution=how, **given)
+        for name, how in (("whole", TWO), ("parts", SHARDED))
+    )
+    stage.run(whole)
+    stage.run(parts)
+    a, b = weights(whole), weights(parts)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_each_process_holds_a_part(tmp_path, job, recogniser, tones, monkeypatch, capfd):
+    held = AsrNmtTrainer.create_optimizer
+
+    def tell(self, model=None):
+        optimizer = held(self, model)
+        print(f"holds {sum(p.numel() for g in optimizer.optim.param_groups for p in g['params'])}", file=sys.stderr)
+        return optimizer
+
+    monkeypatch.setattr(AsrNmtTrainer, "create_optimizer", tell)
+    made = job(tmp_path, recogniser, {"c": tones}, execution=SHARDED, **PLAIN)
+    stage.run(made)
+    parts = [int(line.split()[-1]) for line in capfd.readouterr().err.splitlines() if line.startswith("holds ")]
+    whole = sum(tensor.numel() for tensor in weights(made).values())
+    assert len(parts) == 2 and max(parts) < 0.7 * whole and sum(parts) == pytest.approx(whole, rel=0.01)
+
+
+@pytest.mark.parametrize("first, then", [(SHARDED, SHARDED), (SHARDED, {}), ({}, SHARDED), (SHARDED, TWO)])
+def test_a_state_in_parts_is_saved_whole(both, recogniser, tones, monkeypatch, capfd, first, then):
+    monkeypatch.setattr("consomme.train.arguments.FEWEST", 4)
+    options = {"max_steps": 8, "optim": "adamw_torch_fused", "learning_rate": 1e-3, "lr_scheduler_type": "cosine"}
+    one, two = both(recogniser, tones, **options)
+    stage.run(one)
+
+    def leave(status):
+        raise SystemExit(status)
+
+    begun, ended = (replace(two, spec={**two.spec, "execution": how}) for how in (first, then))
+    with monkeypatch.context() as patched, pytest.raises(SystemExit):
+        end_at(6, patched, leave)
+        stage.run(begun)
+    assert checkpoint_of(two) == ["checkpoint-4"]
+    stage.run(ended)
+    assert "resuming from checkpoint-4" in capfd.readouterr().err
+    assert_alike_loosely(one, two)
+
+
 def assert_alike_loosely(one, two):
     """Adam makes a step of the learning rate of a gradient that is rounding alone."""
     a, b = weights(one), weights(two)

@@ -65,14 +65,20 @@ def of(model: Model, estimates: Estimates) -> Memory | None:
     batch = largest(model, config, family)
     checkpointing = bool(model.execution.get("gradient_checkpointing"))
     found = needed(size.wide / FLOAT32, config, family, model.identity["settings"], batch, checkpointing)
-    return replace(found, weights=found.weights + teachers)
+    return replace(found, weights=found.weights + teachers, optimizer=found.optimizer / _parts(model))
+
+
+def _parts(model: Model) -> int:
+    """Of the optimizer's state, each on another GPU."""
+    execution = model.execution
+    return execution.get("gpus", 1) * execution.get("nodes", 1) if execution.get("shard_optimizer") else 1
 
 
 def on_disk(model: Model, estimates: Estimates) -> float | None:
     """The most bytes that a training's checkpoints take while it runs: two, of which one is being written, and the weights
     that it falls back to if it diverges. None where its memory isn't known."""
     found, size = of(model, estimates), estimates.size(model)
-    return 3 * size.wide + 2 * found.optimizer if found and size else None
+    return 3 * size.wide + 2 * found.optimizer * _parts(model) if found and size else None
 
 
 def needed(

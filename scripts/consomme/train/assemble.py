@@ -66,7 +66,8 @@ def assemble(
     changed = config_keys.overrides(family, read_json(parent / "config.json"), settings)
     own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
     model = config_keys.load_with(family, parent, changed | own, "cpu")
-    if spec.get("execution", {}).get("gradient_checkpointing"):
+    execution = spec.get("execution", {})
+    if execution.get("gradient_checkpointing"):
         gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
     short = Window.of(family, model.config).short
@@ -103,7 +104,9 @@ def assemble(
             per_pass=PASS["cpu" if device == "cpu" else "cuda"],
             room=settings.get("batch_seconds") or settings.get("batch_tokens"),
         ),
-        optimizer=partial(optimizers.build, model, family, settings),
+        optimizer=partial(
+            optimizers.build, model, family, settings, ranks.several and execution.get("shard_optimizer", False)
+        ),
         smoothing=settings["label_smoothing_factor"],
         precision=settings["precision"],
         teacher=teacher(job, family, processor, device),

@@ -39,6 +39,7 @@ class Optimizer:
     extra: str | None = None  # the optional package that it needs
     # bytes of its state for each number that is trained, in matrices and in tables
     state: tuple[float, float] = (8, 8)
+    shards: bool = True  # whether several processes can hold its state in parts; two optimizers as one can't
 
 
 class SgdSettings(Section):
@@ -180,22 +181,28 @@ def _adamw_8bit(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optim
 
 
 ADAMW = Optimizer("adamw_torch_fused", _adamw)
-ADAMW_8BIT = Optimizer("adamw_8bit", _adamw_8bit, extra="bitsandbytes", state=(2, 8))
+ADAMW_8BIT = Optimizer("adamw_8bit", _adamw_8bit, extra="bitsandbytes", state=(2, 8), shards=False)
 ADAFACTOR = Optimizer("adafactor", _adafactor, state=(0, 0))
 SGD = Optimizer("sgd", _sgd, SgdSettings, state=(4, 4))
 LION = Optimizer("lion", _lion, state=(4, 4))
-MUON = Optimizer("muon", _muon, MuonSettings, state=(4, 8))
+MUON = Optimizer("muon", _muon, MuonSettings, state=(4, 8), shards=False)
 TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAMW_8BIT, ADAFACTOR, SGD, LION, MUON)
 
 
 def build(
-    model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str]
+    model: PreTrainedModel, family: Family, settings: Mapping[str, Any], sharded: bool, decayed: Iterable[str]
 ) -> torch.optim.Optimizer:
-    """The optimizer of the settings for the trained parameters of a model."""
+    """The optimizer of the settings for the trained parameters of a model. sharded: its state is dealt out to
+    the processes of the training."""
     chosen = TABLE.named(settings.get("optim") or ADAMW.name)
     if chosen.extra:
         extras.require(chosen.extra, f"optim: {chosen.name}")
-    return chosen.make(groups(model, family, settings, decayed), settings)
+    found = groups(model, family, settings, decayed)
+    if not sharded:
+        return chosen.make(found, settings)
+    from consomme.train.sharded_optimizer import Sharded
+
+    return Sharded(found, lambda share: chosen.make(share, settings), settings["learning_rate"])
 
 
 def _momentum(settings: Mapping[str, Any]) -> float:

@@ -311,6 +311,8 @@ class AsrNmtTrainer(Trainer):
         The weights of every `save_steps` are remembered, and those before them until these have produced a good loss: a run
         that diverges ends with the same weights, whenever signals and the clock asked for checkpoints."""
         self.require_finite()
+        if self.ranks.several:
+            self._collect()
         if not self.ranks.first:
             return
         saving, step = self.folder / "saving", self.state.global_step
@@ -327,6 +329,14 @@ class AsrNmtTrainer(Trainer):
             self.unproved = step  # see `require_finite`
         checkpoints.place(saved, self.folder)
         os.rmdir(saving)
+
+    def _collect(self) -> None:
+        """Give the first rank all of the optimizer's state."""
+        from consomme.train.sharded_optimizer import Sharded
+
+        optimizer = cast("AcceleratedOptimizer", self.optimizer).optimizer
+        if isinstance(optimizer, Sharded):
+            optimizer.collect()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""

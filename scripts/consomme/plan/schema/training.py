@@ -321,6 +321,10 @@ class TrainNode(Chosen, Node):
     nodes: Integer | None = Field(
         None, ge=1, description="train on so many nodes of a Slurm cluster; no part of the model's identity; default: 1"
     )
+    shard_optimizer: bool = Field(
+        False,
+        description="with several gpus: each process holds the optimizer's state of its own share of the weights alone (ZeRO, stage 1); needs less memory and more time for each step, and gives the same weights. No part of the model's identity",
+    )
     keep: Literal["all", "best", "none"] | None = Field(
         None,
         description="whose weights stay once everything of the configuration is made: those of all runs, of NODE/best, or of none. Scores, curves and records stay in any case; no part of the model's identity; default: all",
@@ -415,6 +419,14 @@ class TrainNode(Chosen, Node):
             )
         if self.torch_compile and (self.gpus or 1) * (self.nodes or 1) > 1:
             raise ValueError("torch_compile is for one GPU here; leave it out, or gpus and nodes")
+        if self.shard_optimizer and (self.gpus or 1) * (self.nodes or 1) == 1:
+            raise ValueError(
+                "shard_optimizer deals the optimizer's state out to several processes; it needs gpus or nodes"
+            )
+        if self.shard_optimizer and not OPTIMIZERS[self.optim].shards:
+            raise ValueError(
+                f"optim: {self.optim} is two optimizers as one, which can't be dealt out; leave shard_optimizer out"
+            )
         if self.torch_compile and self.gradient_checkpointing:
             raise ValueError("torch_compile and gradient_checkpointing don't work together here; leave one of them out")
         if self.lora and self.freeze:

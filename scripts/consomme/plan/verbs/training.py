@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 BATCH_SIZE = 16  # utterances or sentences
-EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "save_minutes", "track")  # settings that make no other model
+# settings that make no other model
+EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "shard_optimizer", "save_minutes", "track")
 LATER = ("timestamps", "previous_text")  # left out where they are 0 or not given, so that no older digest changes
 
 
