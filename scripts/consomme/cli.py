@@ -155,7 +155,7 @@ def doctor(
             metavar="CONFIG", help="A configuration whose needs are checked too; default: only the machine."
         ),
     ] = None,
-    profile: Annotated[str, typer.Option(help="With Slurm: the profile whose partitions must exist.")] = "slurm",
+    profile: Annotated[str, typer.Option(help="The profile whose partitions or store must exist.")] = "slurm",
     model: Annotated[
         str | None,
         typer.Option(

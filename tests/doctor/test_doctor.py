@@ -215,6 +215,17 @@ def slurm(tmp_path, monkeypatch):
     return profile
 
 
+def test_a_store_for_results(tmp_path, monkeypatch):
+    monkeypatch.setattr("consomme.common.extras.installed", lambda package: True)
+    assert needs.store(Asked(tmp_path, profile=tmp_path)).well is None
+    settings = "default-storage-provider: s3\ndefault-storage-prefix: "
+    (tmp_path / "profile.yaml").write_text(f"{settings}memory://bucket/mine")
+    assert needs.store(Asked(tmp_path, profile=tmp_path)).well
+    (tmp_path / "profile.yaml").write_text(f"{settings}mine")
+    found = needs.store(Asked(tmp_path, profile=tmp_path))
+    assert found.well is False and "no address" in found.said
+
+
 def test_partitions_that_the_cluster_lacks(slurm, tmp_path):
     found = needs.partitions(Asked(tmp_path, profile=slurm))
     assert found.well is False and "no gpu" in found.said and "cpu, long" in found.remedy

@@ -8,6 +8,7 @@ The store is CONSOMME_STORE, an address like s3://BUCKET/FOLDER, which the workf
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -97,6 +98,17 @@ def _remove_gone(place: Path) -> None:
             pass
     for path in gone:
         del _same[path]
+
+
+def try_out(address: str) -> None:
+    """Write an object there, read it and remove it. ConsommeError where that can't be."""
+    name = f"{address.rstrip('/')}/.consomme-{secrets.token_hex(4)}"
+    try:
+        stores.asked(name, lambda system: system.pipe_file(name, b"x"), "written")
+        stores.asked(name, lambda system: system.cat_file(name))
+        stores.asked(name, lambda system: system.rm_file(name), "written")
+    except stores.Absent:
+        raise ConsommeError(_no_bucket(address)) from None
 
 
 @contextmanager
@@ -195,7 +207,11 @@ def _put(path: Path) -> None:
     try:
         stores.asked(_address(path), lambda system: system.put_file(str(path), _address(path)), "written")
     except stores.Absent:
-        raise ConsommeError(f"{store()}: there is no such bucket or container: make it first") from None
+        raise ConsommeError(_no_bucket(store())) from None
+
+
+def _no_bucket(address: str) -> str:
+    return f"{address}: there is no such bucket or container: make it first"
 
 
 def _remove(path: Path) -> None:

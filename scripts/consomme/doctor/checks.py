@@ -21,6 +21,7 @@ CHECKS = (
     Check("file locks", machine.locks),
     Check("hard links", machine.links),
     Check("partitions", needs.partitions),
+    Check("store", needs.store),
     Check("configuration", needs.configuration, only_with_plan=True),
     Check("hub", needs.hub, only_with_plan=True),
     Check("exports", needs.exports, only_with_plan=True),

@@ -12,12 +12,14 @@ from typing import Any
 
 import yaml
 
-from consomme.common import extras, gpus
+from consomme.common import extras, gpus, mirror
+from consomme.common.errors import ConsommeError
 from consomme.common.shown import size
 from consomme.doctor.finding import Asked, Finding
 from consomme.formats import TABLE as FORMATS
 from consomme.plan import memory, rungs
 from consomme.plan.estimates import Estimates
+from consomme.workflow import need_plugins, settings_of
 
 PATIENCE = 5.0  # seconds to wait for the hub
 STATES = 4  # a training holds weights, gradients and two moments in float32
@@ -243,6 +245,19 @@ def partitions(asked: Asked) -> Finding:
             f"the cluster has {', '.join(sorted(there))}: name these as slurm_partition in {asked.profile}/profile.yaml",
         )
     return Finding(True, said)
+
+
+def store(asked: Asked) -> Finding:
+    """The store that the profile names for results can be read and written."""
+    if asked.profile is None or not (address := settings_of(asked.profile).get("default-storage-prefix")):
+        return Finding(None, "results lie on a disk")
+    remedy = "see docs/clusters.md, results in a cloud"
+    try:
+        need_plugins(asked.profile)
+        mirror.try_out(address)
+    except ConsommeError as error:
+        return Finding(False, str(error), remedy)
+    return Finding(True, f"{address} can be read and written")
 
 
 def _named(value: Any) -> Iterator[str]:
