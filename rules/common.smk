@@ -36,7 +36,7 @@ os.environ.update(CONSOMME_STORE=workflow.storage_settings.default_storage_prefi
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, in_words
-from consomme.common.mirror import bring, bring_pages, keep, store
+from consomme.common.mirror import bring_pages, keep, store
 from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of

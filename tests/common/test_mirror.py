@@ -166,17 +166,19 @@ def test_without_a_store_paths_are_what_they_are(tmp_path, monkeypatch):
 
 def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
     machine("a")
-    for name in ("models/m-1/model.safetensors", "models/m-1/config.json", "report.html", "state/m-1/k/key.json"):
+    names = ("model.safetensors", "config.json", "content.json")
+    for name in (*(f"models/m-1/{name}" for name in names), "report.html", "content.json", "state/m-1/k/key.json"):
         write(Path("results/e") / name, "{}")
     spec = '{"models": [{"name": "tuned", "replicate": "", "folder": "results/e/models/m-1"}], "replicates": [""]}'
     write("results/e/plan/reported.json", spec)
     keep(Path("results"))
     machine("b")
     address = os.environ[mirror.STORE]
-    assert "3 files" in fetch(address)
+    assert "4 files" in fetch(address)
     assert not (MODEL / "model.safetensors").exists() and not STATE.exists()
+    assert not (MODEL / "content.json").exists()  # it would be taken for damaged
     assert os.readlink("results/e/current/tuned") == "../models/m-1"
-    assert "2 files" in fetch(address, [MODEL]) and (MODEL / "model.safetensors").exists()
+    assert "3 files" in fetch(address, [MODEL]) and (MODEL / "model.safetensors").exists()
     with pytest.raises(ConsommeError, match="has no results/f"):
         fetch(address, [Path("results/f")])
     with pytest.raises(ConsommeError, match="begin with results/"):

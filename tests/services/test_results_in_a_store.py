@@ -133,7 +133,8 @@ def test_every_verb_on_machines_that_share_a_store_alone(at, scheme):
                 assert stored[str(path)] == (alone / path).read_bytes(), path
     # another machine has nothing to do, and gets what it asks for
     other = site.head("other", TINY)
-    assert "Nothing to be done" in site.run(other, "run", "tiny.yaml", more=("--quiet", "host"))
+    said = site.run(other, "run", "tiny.yaml", more=("--quiet", "host"))
+    assert "Nothing to be done" in said and "# tiny" in said and "not finished" not in said
     fetched = subprocess.run(
         [sys.executable, "-m", "consomme", "fetch", site.address],
         cwd=other, env=site.environment, capture_output=True, text=True, timeout=300,
@@ -141,6 +142,8 @@ def test_every_verb_on_machines_that_share_a_store_alone(at, scheme):
     assert fetched.returncode == 0, fetched.stderr
     assert (other / "results/tiny/current/soup/provenance.json").exists()
     assert not list(other.glob("results/tiny/models/*/*.safetensors"))
+    command = [sys.executable, "-m", "consomme", "verify"]
+    subprocess.run(command, cwd=other, env=site.environment, check=True, capture_output=True, timeout=300)
     # no login is written anywhere
     told = [path for path in site.folder.rglob("*") if path.is_file() and "clone" not in path.parts]
     for secret in (SECRET, KEY):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from consomme.common import content
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
 from consomme.common.mirror import STORE, bring, light
@@ -15,13 +16,18 @@ from consomme.report.write import REPORTED
 RESULTS = Path("results")
 
 
+def _text(path: Path) -> bool:
+    """Of a model or corpus without content.json: it isn't whole here, so that nothing takes it for damaged."""
+    return light(path) and (path.name != content.NAME or len(path.parts) == 3)
+
+
 def fetch(address: str, places: Sequence[Path] = ()) -> str:
     """Bring these folders and files of results/, or else all texts, and make the links in current/. Returns a line about it.
     ConsommeError where the store has nothing there."""
     os.environ[STORE] = address
     if odd := [place for place in places if place.parts[:1] != RESULTS.parts]:
         raise ConsommeError(f"{odd[0]}: paths begin with {RESULTS}/, as in the store")
-    found = bring(*places) if places else bring(RESULTS, wanted=light)
+    found = bring(*places) if places else bring(RESULTS, wanted=_text)
     if not found:
         raise ConsommeError(f"{address} has no {', '.join(map(str, places or [RESULTS]))}")
     for reported in RESULTS.glob(f"*/{REPORTED}"):
