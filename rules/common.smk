@@ -68,10 +68,9 @@ with told():
     # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
     if workflow.is_main_process:
         read(workflow.configfiles)
-    # which test sets are open
-    bring(
-        *(Path("results") / name / REGISTER for name in config.get("experiments") or {})
-    )
+    # which test sets are open; and what a run without anything to do has to show
+    for name in config.get("experiments") or {}:
+        bring_pages(Path("results") / name)
     plan = Plan(config)
     plan.need_sources()
     if store():

@@ -10,10 +10,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from consomme.common import mirror
+from consomme.common import content, mirror
 from consomme.common.errors import ConsommeError
 from consomme.common.job import parse
 from consomme.common.mirror import bring, bring_pages, here, keep, light, mirrored
+from consomme.common.tidied import tidied
 from consomme.report.fetch import fetch
 
 MODEL, STATE = Path("results/e/models/m-1"), Path("results/e/state/m-1")
@@ -166,9 +167,9 @@ def test_without_a_store_paths_are_what_they_are(tmp_path, monkeypatch):
 
 def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
     machine("a")
-    names = ("model.safetensors", "config.json", "content.json")
-    for name in (*(f"models/m-1/{name}" for name in names), "report.html", "content.json", "state/m-1/k/key.json"):
+    for name in ("models/m-1/model.safetensors", "models/m-1/config.json", "report.html", "state/m-1/k/key.json"):
         write(Path("results/e") / name, "{}")
+    content.record(MODEL)
     spec = '{"models": [{"name": "tuned", "replicate": "", "folder": "results/e/models/m-1"}], "replicates": [""]}'
     write("results/e/plan/reported.json", spec)
     keep(Path("results"))
@@ -176,9 +177,10 @@ def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
     address = os.environ[mirror.STORE]
     assert "4 files" in fetch(address)
     assert not (MODEL / "model.safetensors").exists() and not STATE.exists()
-    assert not (MODEL / "content.json").exists()  # it would be taken for damaged
+    assert not content.damaged(MODEL) and tidied(MODEL)["files"] == {"model.safetensors": 2}
     assert os.readlink("results/e/current/tuned") == "../models/m-1"
     assert "3 files" in fetch(address, [MODEL]) and (MODEL / "model.safetensors").exists()
+    assert not content.damaged(MODEL) and not tidied(MODEL)
     with pytest.raises(ConsommeError, match="has no results/f"):
         fetch(address, [Path("results/f")])
     with pytest.raises(ConsommeError, match="begin with results/"):

@@ -65,6 +65,11 @@ def bring(*places: Path, wanted: Callable[[Path], bool] = lambda path: True) -> 
     return len(files)
 
 
+def sizes(place: Path) -> dict[Path, int]:
+    """The bytes of the store's files below a folder."""
+    return {path: info["size"] for path, info in _listed(place).items()}
+
+
 def bring_pages(folder: Path) -> None:
     """The report, tables and register of an experiment."""
     bring(*(folder / name for name in PAGES))

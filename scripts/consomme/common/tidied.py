@@ -35,6 +35,18 @@ def tidy(folder: Path, costs: Sequence[Mapping[str, str]]) -> int:
     return sum(files.values())
 
 
+def note_absent(folder: Path, sizes: Mapping[Path, int]) -> None:
+    """Note what a folder that came here in part doesn't have, as of a model whose weights were removed. sizes: file -> bytes."""
+    recorded = read_json(folder / CONTENT)
+    here = {name: found for name, found in recorded.items() if (folder / name).is_file()}
+    if len(here) < len(recorded):
+        absent = {name: sizes.get(folder / name, 0) for name in recorded if name not in here}
+        write_json(folder / NAME, {"files": absent, "content": here, "costs": []})
+        (folder / CONTENT).unlink()
+    else:
+        forget(folder)
+
+
 def forget(folder: Path) -> None:
     """The weights are there again."""
     with suppress(FileNotFoundError):

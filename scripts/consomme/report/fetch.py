@@ -9,16 +9,12 @@ from pathlib import Path
 from consomme.common import content
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.common.mirror import STORE, bring, light
+from consomme.common.mirror import STORE, bring, light, sizes
+from consomme.common.tidied import note_absent
 from consomme.report.links import write_links
 from consomme.report.write import REPORTED
 
 RESULTS = Path("results")
-
-
-def _text(path: Path) -> bool:
-    """Of a model or corpus without content.json: it isn't whole here, so that nothing takes it for damaged."""
-    return light(path) and (path.name != content.NAME or len(path.parts) == 3)
 
 
 def fetch(address: str, places: Sequence[Path] = ()) -> str:
@@ -27,9 +23,12 @@ def fetch(address: str, places: Sequence[Path] = ()) -> str:
     os.environ[STORE] = address
     if odd := [place for place in places if place.parts[:1] != RESULTS.parts]:
         raise ConsommeError(f"{odd[0]}: paths begin with {RESULTS}/, as in the store")
-    found = bring(*places) if places else bring(RESULTS, wanted=_text)
+    found = bring(*places) if places else bring(RESULTS, wanted=light)
     if not found:
         raise ConsommeError(f"{address} has no {', '.join(map(str, places or [RESULTS]))}")
+    there = sizes(RESULTS)
+    for record in [*RESULTS.glob(f"*/models/*/{content.NAME}"), *RESULTS.glob(f"prepared/*/{content.NAME}")]:
+        note_absent(record.parent, there)
     for reported in RESULTS.glob(f"*/{REPORTED}"):
         spec = read_json(reported)
         write_links(spec["models"], reported.parent.parent, spec["replicates"])
