@@ -40,15 +40,18 @@ def verify(results: Path) -> bool:
         read = _Reader(advance)
         found = [damage for folder in folders for damage in _folder(folder, read)]
     readable = not any(damage.what.startswith(f"{results / 'prepared'}{os.sep}") for damage in found)
+    absent = [folder for folder in sorted(results.glob("prepared/*")) if tidied(folder)]
     unknown = [folder for folder in _finished(results) if _unrecorded(folder)]
     for experiment in sorted(path for path in results.iterdir() if path.is_dir()):
         said = list(_hypotheses(experiment))
         found += [*said, *_tables(experiment), *_links(experiment), *_register(experiment)]
         # what they would be counted from is to be made anew first
-        if readable and not said and (experiment / "scores.tsv").is_file():
+        if readable and not said and not absent and (experiment / "scores.tsv").is_file():
             found += _scores(experiment)
     for damage in dict.fromkeys(found):
         print(f"damaged: {damage.what}\n         {damage.remedy}")
+    if absent:
+        print(f"not here but in a store, so scores were not counted anew: {', '.join(map(str, absent))}")
     for folder in unknown:
         print(f"made before hashes of files were recorded, so only its weights were checked: {folder}")
     print(f"{len(folders)} models and corpora, {read.bytes / 2**20:.1f} MiB read: {_counted(len(set(found)))}")

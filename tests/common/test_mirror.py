@@ -16,6 +16,7 @@ from consomme.common.job import parse
 from consomme.common.mirror import bring, bring_pages, here, keep, light, mirrored
 from consomme.common.tidied import tidied
 from consomme.report.fetch import fetch
+from consomme.verify import verify
 
 MODEL, STATE = Path("results/e/models/m-1"), Path("results/e/state/m-1")
 
@@ -203,3 +204,16 @@ def test_what_is_no_store_is_said(machine, monkeypatch):
         keep(MODEL)
     with pytest.raises(ConsommeError, match=r"mine: no address; allowed: s3://"):
         fetch("mine")
+
+
+def test_verify_counts_no_scores_from_corpora_that_stayed_in_the_store(machine, capsys):
+    machine("a")
+    corpus = Path("results/prepared/c-1")
+    for path in (corpus / "rows.arrow", corpus / "prepared.json", Path("results/e/scores.tsv")):
+        write(path, "{}")
+    content.record(corpus)
+    keep(Path("results"))
+    machine("b")
+    fetch(os.environ[mirror.STORE])
+    assert verify(Path("results"))
+    assert "not here but in a store, so scores were not counted anew: results/prepared/c-1" in capsys.readouterr().out
