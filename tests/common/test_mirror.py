@@ -192,6 +192,16 @@ def test_texts_of_finished_work_are_light():
     assert light(MODEL / "config.json") and not light(MODEL / "model.safetensors") and not light(STATE / "index.json")
 
 
+@pytest.mark.parametrize("name", ["results/e/../../../out", "results/e/models/../../x"])
+def test_no_name_leads_out(machine, name):
+    place = machine("a")
+    address = os.environ[mirror.STORE]
+    fsspec.filesystem("memory").pipe(f"{address}/{name}", b"x")
+    with pytest.raises(ConsommeError, match="leads out of results/e"):
+        bring(Path("results/e"))
+    assert not list(place.rglob("*"))
+
+
 def test_what_is_no_store_is_said(machine, monkeypatch):
     machine("a")
 

@@ -191,7 +191,13 @@ def _listed(place: Path) -> dict[Path, stores.Info]:
     if found is None or found["type"] == "file":
         return {place: found} if found else {}
     start = f"{stores.inside(store())}/"
-    return {Path(info["name"].strip("/").removeprefix(start)): info for info in stores.files(_address(place), "find")}
+    names = {info["name"].strip("/").removeprefix(start): info for info in stores.files(_address(place), "find")}
+    for name in names:
+        if ".." in name.split("/") or not Path(name).is_relative_to(place):
+            raise ConsommeError(
+                f"{store()} has an object whose name leads out of {place}: {name!r}. Look who put it there"
+            )
+    return {Path(name): info for name, info in names.items()}
 
 
 def _fetch(path: Path, info: stores.Info) -> None:
