@@ -1,4 +1,4 @@
-"""A sweep on a cluster, on paper: python bench/cluster.py [--check RESULTS --slots 2]
+"""A sweep on a cluster, on paper: python bench/cluster.py [--check RESULTS --slots 2 --start 13]
 
 Jobs and what they wait for are those of a study of Whisper: prepare, train every run, evaluate each, choose the best, average,
 evaluate, report. Each job takes a slot (a GPU, or the GPUs of a training); free slots take the first job that is ready. How
@@ -182,13 +182,13 @@ def _bytes(size: float) -> str:
     return f"{size / 1e12:.1f} TB" if size >= 1e12 else f"{size / 1e9:.0f} GB"
 
 
-def finished(results: Path) -> tuple[dict[str, Job], float]:
+def finished(results: Path, start: float = 0.0) -> tuple[dict[str, Job], float]:
     """The jobs of a finished folder of results, with the seconds that they took, and the seconds from the first one's start
     to the last one's end, by the times of their files."""
     from consomme.plan.load import read
     from consomme.plan.plan import Plan
 
-    (config,) = results.parent.glob("*.yaml")
+    (config,) = results.parent.glob("[!.]*.yaml")
     plan = Plan(read([config]))
     inputs: dict[str, tuple[str, Sequence[str]]] = {}  # output -> benchmark, inputs
     for corpus in plan.corpora.values():
@@ -206,7 +206,7 @@ def finished(results: Path) -> tuple[dict[str, Job], float]:
         path = results / benchmark
         with path.open(encoding="utf-8") as stream:
             seconds = float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-        jobs[output] = Job(seconds, 1, [*after])
+        jobs[output] = Job(seconds + start, 1, [*after])
         ends.append(path.stat().st_mtime)
         starts.append(ends[-1] - seconds)
     return jobs, max(ends) - min(starts)
@@ -217,9 +217,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", type=Path, metavar="RESULTS")
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument(
+        "--start", type=float, default=0.0, help="with --check: seconds until a job has begun and its end is seen"
+    )
     given = parser.parse_args()
     if given.check:
-        jobs, took = finished(given.check)
+        jobs, took = finished(given.check, given.start)
         found, work = makespan(jobs, given.slots), sum(job.seconds for job in jobs.values())
         print(
             f"{len(jobs)} jobs, {work:.0f} s of work: {found:.0f} s by {given.slots} slots on paper, {took:.0f} s it took"
