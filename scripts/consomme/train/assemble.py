@@ -67,6 +67,7 @@ def assemble(
     own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
     model = config_keys.load_with(family, parent, changed | own, "cpu")
     execution = spec.get("execution", {})
+    sharded = ranks.several and execution.get("shard_optimizer", False)
     if execution.get("gradient_checkpointing"):
         gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
@@ -104,9 +105,7 @@ def assemble(
             per_pass=PASS["cpu" if device == "cpu" else "cuda"],
             room=settings.get("batch_seconds") or settings.get("batch_tokens"),
         ),
-        optimizer=partial(
-            optimizers.build, model, family, settings, ranks.several and execution.get("shard_optimizer", False)
-        ),
+        optimizer=partial(optimizers.build, model, family, settings, sharded=sharded),
         smoothing=settings["label_smoothing_factor"],
         precision=settings["precision"],
         teacher=teacher(job, family, processor, device),

@@ -190,7 +190,7 @@ TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAMW
 
 
 def build(
-    model: PreTrainedModel, family: Family, settings: Mapping[str, Any], sharded: bool, decayed: Iterable[str]
+    model: PreTrainedModel, family: Family, settings: Mapping[str, Any], decayed: Iterable[str], sharded: bool = False
 ) -> torch.optim.Optimizer:
     """The optimizer of the settings for the trained parameters of a model. sharded: its state is dealt out to
     the processes of the training."""
