@@ -193,11 +193,28 @@ def test_clean_lists_what_killed_jobs_left_unless_the_job_runs(tiny, monkeypatch
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(bytes(2**21))
     with FileLock(left[0].parent / "lock"):
-        assert "2.0 MiB in 1 folders not used" in said("clean", tiny)[0]
+        assert "2.0 MiB in 1 folders and files not used" in said("clean", tiny)[0]
         assert said("clean", tiny, "--yes")[1] == 0
     assert [folder.exists() for folder in left] == [True, False]
     assert all((folder.parent / "finished").exists() for folder in left)
     assert said("clean", tiny, "--yes")[1] == 0 and not left[0].exists()
+
+
+def test_clean_lists_what_was_being_written_a_day_ago(tiny, monkeypatch):
+    monkeypatch.chdir(tiny.parent)
+    base = next(m.state_id for m in Plan(read([tiny])).models.values() if m.node == "base")
+    results = Path("results")
+    old, new = results / "cache/verified/.a.json.0123456789ab", results / "e/tables/.b.csv.0123456789ab"
+    copy = results / f"e/state/{base}/engine-x1"
+    others = [results / "cache/.hidden", results / "e/.ignored.orig-file-ab"]
+    for path in (old, new, copy / "model.bin", *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(2**20))
+    for path in (old, copy, *others):
+        os.utime(path, (1e9, 1e9))
+    text, _ = said("clean", tiny, "--yes")
+    assert str(old) in text and "engine-x1" in text
+    assert not old.exists() and not copy.exists() and new.exists() and all(path.exists() for path in others)
 
 
 def test_clean_asks_for_a_configuration():

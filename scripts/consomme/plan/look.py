@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import statistics
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from consomme.plan.prospects import prospects
 from consomme.plan.relabelled import RelabelledCorpus
 
 MISSING = "?"
+DAY = 86400.0  # seconds
+HALF_FILE = re.compile(r"\..+\.[0-9a-f]{12}")  # as `whole_file` names what it writes
 WIDE = 200  # columns of a table written to a file or a pipe
 
 
@@ -237,14 +241,17 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
         for p in _killed(f"{kind}/state")
         if p.parent.parent not in found
     ]
+    found += [path for path in _half_made() if not any(map(path.is_relative_to, found))]
     total = 0
     for path in found:
         total += (size := _bytes(path))
         print(f"{size / 2**20:8.1f} MiB  {path}")
-        if remove:
+        if remove and path.is_dir():
             shutil.rmtree(path)
+        elif remove:
+            path.unlink()
     print(
-        f"{total / 2**20:8.1f} MiB in {len(found)} folders {'removed' if remove else 'not used; --yes (make: YES=1) removes them'}"
+        f"{total / 2**20:8.1f} MiB in {len(found)} folders and files {'removed' if remove else 'not used; --yes (make: YES=1) removes them'}"
     )
     for path in _folders("."):
         if path.name not in (*by_experiment, "prepared", "dag"):
@@ -260,9 +267,19 @@ def _killed(place: str) -> list[Path]:
     return [path for key in places for path in left_over(key / "finished")]
 
 
-def _bytes(folder: Path) -> float:
-    """The size of a folder. Files under models and state may be hard links to each other: each counts as its share."""
-    return sum(f.stat().st_size / f.stat().st_nlink for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+def _half_made() -> list[Path]:
+    """Single files that killed processes were writing, and the engines' copies of models that killed evaluations left: by their
+    names, and a day old."""
+    results = Path(RESULTS)
+    files = [p for p in results.rglob(".*.????????????") if HALF_FILE.fullmatch(p.name) and p.is_file()]
+    copies = [p for p in results.glob("*/state/*/engine-*") if p.is_dir()]
+    return sorted(p for p in (*files, *copies) if p.lstat().st_mtime < time.time() - DAY)
+
+
+def _bytes(place: Path) -> float:
+    """The size of a folder or file. Files under models and state may be hard links to each other: each counts as its share."""
+    files = place.rglob("*") if place.is_dir() else [place]
+    return sum(f.stat().st_size / f.stat().st_nlink for f in files if f.is_file() and not f.is_symlink())
 
 
 def _folders(place: str) -> list[Path]:
