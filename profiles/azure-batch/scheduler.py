@@ -28,9 +28,9 @@ IMAGE = "REGISTRY.azurecr.io/consomme:cuda"  # of containers/Containerfile; the 
 # The ids of the pools' jobs. Batch knows no processors, memory or GPUs of tasks, only slots: nodes without GPUs have
 # taskSlotsPerNode as many as cores, nodes with GPUs have one slot, so that a job has all of a node's
 POOL, GPU_POOL = "consomme", "consomme-gpu"
-MOUNT = "/work"  # where clone or working folder, results and data_root lie
+MOUNT = "/volume"  # where clone or working folder, results and data_root lie
 SHARE = (
-    "/mnt/batch/tasks/fsmounts/work"  # where nodes mount it: the pools' mountConfiguration has relativeMountPath: work
+    "/mnt/batch/tasks/fsmounts/volume"  # where nodes mount it: the pools' mountConfiguration has relativeMountPath: volume
 )
 
 

@@ -17,7 +17,7 @@ IMAGE = (
 )
 LOCATION = "europe-west4"
 SHARE = {"server": "10.0.0.2", "remotePath": "/share"}  # the address of the Filestore instance, and its share
-MOUNT = "/work"  # where it is on all machines: clone or working folder, results and data_root lie there
+MOUNT = "/volume"  # where it is on all machines: clone or working folder, results and data_root lie there
 ACCELERATOR = "nvidia-l4"  # its number must suit MACHINE
 MACHINE = "g2-standard-8"  # of jobs with a GPU; Batch chooses one for the others
 

@@ -13,7 +13,7 @@ from consomme.scheduler import FAILED, RUNNING, SUCCESS, Job, answer, aside, ask
 
 IMAGE = "registry.example.org/consomme:cuda"  # of containers/Containerfile, where the cluster pulls from
 CLAIM = "consomme"  # a PersistentVolumeClaim of access mode ReadWriteMany, on a file system with locks, such as NFS or CephFS
-MOUNT = "/work"  # where it is in all pods: clone or working folder, results and data_root lie there
+MOUNT = "/volume"  # where it is in all pods: clone or working folder, results and data_root lie there
 GPU = "nvidia.com/gpu"  # the resource of the device plugin; amd.com/gpu
 GRACE = 120  # seconds from SIGTERM, at the limit, an eviction or a drained node, to SIGKILL: trainings save
 
