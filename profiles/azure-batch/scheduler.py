@@ -29,9 +29,7 @@ IMAGE = "REGISTRY.azurecr.io/consomme:cuda"  # of containers/Containerfile; the 
 # taskSlotsPerNode as many as cores, nodes with GPUs have one slot, so that a job has all of a node's
 POOL, GPU_POOL = "consomme", "consomme-gpu"
 MOUNT = "/volume"  # where clone or working folder, results and data_root lie
-SHARE = (
-    "/mnt/batch/tasks/fsmounts/volume"  # where nodes mount it: the pools' mountConfiguration has relativeMountPath: volume
-)
+SHARE = "/mnt/batch/tasks/fsmounts/volume"  # where nodes mount it: the pools' mountConfiguration has relativeMountPath: volume
 
 
 def task(job: Job) -> dict[str, object]:
