@@ -36,7 +36,7 @@ os.environ.update(CONSOMME_STORE=workflow.storage_settings.default_storage_prefi
 
 from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, in_words
-from consomme.common.mirror import bring_pages, keep, store
+from consomme.common.mirror import bring, keep, store
 from consomme.data import remote
 from consomme.data.sources import TABLE as SOURCES
 from consomme.data.sources.base import CACHE, inventory_of
@@ -64,13 +64,22 @@ def told():
         raise WorkflowError(words) from None
 
 
+def bring_from_store(experiments):
+    # the registers, which say what test sets are open, to all jobs; what a run has to show to its first process alone
+    if store() and workflow.is_main_process:
+        from consomme.report.fetch import bring_pages  # imports pandas
+
+        for name in experiments:
+            bring_pages(Path("results") / name)
+    else:
+        bring(*(Path("results") / name / REGISTER for name in experiments))
+
+
 with told():
     # `config` is merged already; read the files again for errors that Snakemake ignores, such as a key given twice
     if workflow.is_main_process:
         read(workflow.configfiles)
-    # which test sets are open; and what a run without anything to do has to show
-    for name in config.get("experiments") or {}:
-        bring_pages(Path("results") / name)
+    bring_from_store(config.get("experiments") or {})
     plan = Plan(config)
     plan.need_sources()
     if store():
@@ -255,8 +264,7 @@ def tidy_up():
         with told():
             for line in keeping.tidy_up(plan):
                 print(line)
-            for study in plan.studies.values():
-                bring_pages(Path(study.folder))
+            bring_from_store(plan.studies)
 
 
 # -- jobs of a scheduler

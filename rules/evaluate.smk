@@ -18,6 +18,6 @@ rule evaluate_model:
     message:
         "evaluate {wildcards.experiment}: {wildcards.model}"
     shell:
-        "(set -x; python -m consomme.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q} {output:q}"
+        "(set -x; python -m consomme.evaluate --spec {params.spec:q} --inputs {input:q} --out {output.index:q}"
         " --state results/{wildcards.experiment}/state/{wildcards.model} --threads {threads}"
         + LOGGED

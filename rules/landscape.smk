@@ -16,6 +16,6 @@ rule measure_landscape:
     message:
         "landscape {wildcards.experiment}: {wildcards.landscape}"
     shell:
-        "(set -x; python -m consomme.landscape --spec {params.spec:q} --inputs {input:q} --out {output:q} {output:q}"
+        "(set -x; python -m consomme.landscape --spec {params.spec:q} --inputs {input:q} --out {output:q}"
         " --state results/{wildcards.experiment}/state/landscape-{wildcards.landscape} --threads {threads}"
         + LOGGED

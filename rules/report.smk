@@ -17,7 +17,7 @@ rule measure_costs:
     message:
         "measure size and speed of {wildcards.experiment}'s models"
     shell:
-        "(set -x; python -m consomme.costs --spec {params.spec:q} --out {output:q} {output:q} --threads {threads}"
+        "(set -x; python -m consomme.costs --spec {params.spec:q} --out {output:q} --threads {threads}"
         + LOGGED
 
 

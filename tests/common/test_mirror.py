@@ -13,9 +13,9 @@ import pytest
 from consomme.common import content, mirror
 from consomme.common.errors import ConsommeError
 from consomme.common.job import parse
-from consomme.common.mirror import bring, bring_pages, here, keep, light, mirrored
+from consomme.common.mirror import bring, here, keep, light, mirrored
 from consomme.common.tidied import tidied
-from consomme.report.fetch import fetch
+from consomme.report.fetch import bring_pages, fetch
 from consomme.verify import verify
 
 MODEL, STATE = Path("results/e/models/m-1"), Path("results/e/state/m-1")
@@ -163,7 +163,6 @@ def test_without_a_store_paths_are_what_they_are(tmp_path, monkeypatch):
     keep(MODEL)
     path = Path(".snakemake/storage/s3/bucket/folder/results/x")
     assert here(path) == path and bring(MODEL) == 0
-    bring_pages(Path("results/e"))
 
 
 def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
@@ -186,6 +185,18 @@ def test_fetch_brings_texts_or_what_is_asked_for(machine, monkeypatch):
         fetch(address, [Path("results/f")])
     with pytest.raises(ConsommeError, match="begin with results/"):
         fetch(address, [Path("models")])
+
+
+def test_the_pages_of_an_experiment_come_without_its_models(machine):
+    machine("a")
+    folder = Path("results/e")
+    names = ("report.html", "scores.tsv", "tables/models.csv", "cards/soup.md", "claims.jsonl")
+    for name in (*names, "models/m-1/config.json", "hypotheses/m-1/x.json"):
+        write(folder / name)
+    keep(folder)
+    machine("b")
+    bring_pages(folder)
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == set(names)
 
 
 def test_texts_of_finished_work_are_light():

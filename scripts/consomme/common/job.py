@@ -49,7 +49,7 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     parser.add_argument("--inputs", nargs="*", default=[], help="paths, in the order of the spec's 'inputs'")
     parser.add_argument(
         "--out", required=True, nargs="+", type=Path,
-        help="the file or folder to make, and its files that a store gets from Snakemake",
+        help="the file or folder to make, or its marker; and its other files that Snakemake names",
     )  # fmt: skip
     parser.add_argument("--state", type=Path, help="folder for unfinished work (default: .state beside OUT)")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), help="folder for caches")
@@ -62,9 +62,9 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     if len(labels) != len(given.inputs):
         raise ConsommeError(f"--inputs: the spec names {len(labels)} inputs {labels}, {len(given.inputs)} were given")
     folders = [p.parent if p.suffix == ".json" else p for p in map(here, map(Path, given.inputs))]
-    made, *named = given.out
+    made = given.out[0]
     out = here(made.parent if made.name in MARKERS else made)
     state = given.state or out.parent / ".state" / out.name
     introduce(spec.get("label", {}))
     inputs = dict(zip(labels, folders, strict=True))
-    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(named))
+    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(given.out))

@@ -22,17 +22,6 @@ from consomme.common.files import link_file, whole_file
 STORE = "CONSOMME_STORE"
 # of an experiment's folder, what jobs read and no job's own folder has
 EXPERIMENT = ("claims.jsonl", "content.json", "costs.tsv")
-PAGES = (
-    *EXPERIMENT,
-    "report.html",
-    "summary.md",
-    "runs.tsv",
-    "scores.tsv",
-    "groups.tsv",
-    "comparisons.tsv",
-    "tables",
-    "cards",
-)
 TEXTS = (".json", ".jsonl", ".tsv", ".csv", ".txt", ".md", ".tex", ".html")
 FINISHED, LOCK = "finished", "lock"  # of a state: the result once more, and a file for this machine alone
 # path -> size and time of this machine's file, which the store has, too
@@ -68,11 +57,6 @@ def bring(*places: Path, wanted: Callable[[Path], bool] = lambda path: True) -> 
 def sizes(place: Path) -> dict[Path, int]:
     """The bytes of the store's files below a folder."""
     return {path: info["size"] for path, info in _listed(place).items()}
-
-
-def bring_pages(folder: Path) -> None:
-    """The report, tables and register of an experiment."""
-    bring(*(folder / name for name in PAGES))
 
 
 def light(path: Path) -> bool:

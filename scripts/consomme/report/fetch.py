@@ -9,12 +9,17 @@ from pathlib import Path
 from consomme.common import content
 from consomme.common.errors import ConsommeError
 from consomme.common.files import read_json
-from consomme.common.mirror import STORE, bring, light, sizes
+from consomme.common.mirror import EXPERIMENT, STORE, bring, light, sizes
 from consomme.common.tidied import note_absent
 from consomme.report.links import write_links
-from consomme.report.write import REPORTED
+from consomme.report.write import FILES, REPORTED
 
 RESULTS = Path("results")
+
+
+def bring_pages(folder: Path) -> None:
+    """Bring the report of an experiment, its tables and its register."""
+    bring(*(folder / name for name in {*EXPERIMENT, *(Path(pattern).parts[0] for pattern in FILES)}))
 
 
 def fetch(address: str, places: Sequence[Path] = ()) -> str:
