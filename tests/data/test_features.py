@@ -7,6 +7,7 @@ import pytest
 
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.data.features import features_of
+from consomme.data.prepared import Rows
 
 PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
 
@@ -153,3 +154,74 @@ def test_features_that_depend_on_languages_are_kept_apart_by_them(tmp_path, prep
     named = prepare(corpus | {"languages": ["h", "f"]}, "nmt", name="named")
     assert of(named, ("e", "f")) == ["hab", "hc"]
     assert of(plain, ("e", "f")) == ["eab", "ec"] and family.calls == 6  # kept from before
+
+
+class Timed(Frames):
+    """Tells how long its features are."""
+
+    def length(self, processor, samples):
+        if samples < 900:
+            raise Unusable("too short", f"{samples} samples")
+        return samples // 10
+
+    def features(self, processor, source, languages=()):
+        self.length(processor, len(source))
+        return super().features(processor, source)
+
+
+@pytest.mark.parametrize("way", ["flac", "in_place"])
+def test_of_samples_that_are_not_kept_features_are_neither(way, rows, prepare, tmp_path):
+    other = prepare({**PATTERN, "keep_audio": way}, name=way)
+    family, cache = Timed(), tmp_path / "cache"
+    found = features_of(family, PROCESSOR, other, cache, "key")
+    assert found.computed and family.calls == 0
+    assert found.lengths.tolist() == [0, 0, 96, 104, 112, 120]
+    assert found.problems == {i: ("too short", f"too short: {800 + 80 * i} samples") for i in (0, 1)}
+    expected = features_of(Frames(), PROCESSOR, rows, tmp_path / "other", "key")
+    for _ in range(2):
+        for i in range(2, 6):
+            assert np.array_equal(found[i], expected[i])
+        assert np.array_equal(found[2:][1], expected[3]) and len(found[0]) == 0
+    assert family.calls == 10 and not (cache / "features").exists()
+
+
+def test_a_family_that_can_not_tell_their_lengths_has_them_kept(rows, prepare, tmp_path):
+    class Silent(Frames):
+        def length(self, processor, samples):
+            return None
+
+    other, family = prepare({**PATTERN, "keep_audio": "flac"}, name="flac"), Silent()
+    for _ in range(2):
+        found = features_of(family, PROCESSOR, other, tmp_path / "cache", "key")
+        assert not found.computed and found.lengths.tolist() == [80 + 8 * k for k in range(6)]
+    assert family.calls == 6
+
+
+def test_corpora_of_both_kinds_go_together(rows, prepare, out, tmp_path):
+    prepare({**PATTERN, "keep_audio": "flac"}, name="flac")
+    both = Rows.open([out(), out("flac")])
+    found = features_of(Timed(), PROCESSOR, both.select([2, 8]), tmp_path / "cache", "key")
+    assert np.array_equal(found[0], found[1])
+
+
+def test_features_do_not_depend_on_the_number_of_threads(prepare, wav, folders, tmp_path, monkeypatch):
+    import torch
+
+    from consomme.families import family_named
+
+    for k in range(4):
+        wav(f"clips/w{k}_a_{k}.wav", samples=np.random.default_rng(k).uniform(-0.3, 0.3, 40000 + 999 * k), rate=16000)
+    family = family_named("ctc")
+    processor = family.processor(folders("ctc"))
+    found = {}
+    before = torch.get_num_threads()
+    for way in ("samples", "flac"):
+        rows = prepare({**PATTERN, "sampling_rate": 16000, "keep_audio": way}, name=way)
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            made = features_of(family, processor, rows, tmp_path / f"{way}{threads}", "key", ["en"])
+            found[way, threads] = [made[i].copy() for i in range(4)]
+            assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    first, *others = found.values()
+    assert all(np.array_equal(a, b) for other in others for a, b in zip(first, other, strict=True))

@@ -87,6 +87,7 @@ SPEECH = {
     "common_voice": {"source": "common_voice", "path": "cv", "split": "dev"},
     "kaldi": {"source": "kaldi", "path": "kaldi"},
 }
+SHARDS = {"source": "shards", "path": "shards"}
 TEXT = {
     "pairs": {"source": "parallel", "path": "p"},
     "packed": {"source": "parallel", "path": "z"},
@@ -101,12 +102,16 @@ def written(tmp_path, wav):
 
     def write(address):
         import gzip
+        import tarfile
 
         there = tmp_path / "there"
         for n in range(2):
             for folder in ("there/clips", "there/cv/clips"):
                 wav(f"{folder}/a b_{n}.wav", n)
             (there / f"clips/a b_{n}.txt").write_text(f"text {n}")
+        (there / "shards").mkdir()
+        with tarfile.open(there / "shards/0.tar", "w") as tar:
+            tar.add(there / "clips", "")
         (there / "m.tsv").write_text("audio\ttext\nclips/a b_0.wav\ttext 0\nclips/a b_1.wav\ttext 1\n")
         (there / "cv/dev.tsv").write_text(
             "client_id\tpath\tsentence\n" + "".join(f"c\ta b_{n}.wav\ttext {n}\n" for n in range(2))
@@ -130,13 +135,13 @@ def written(tmp_path, wav):
 
 
 @pytest.mark.parametrize("store", ["memory", "http", "file"])
-@pytest.mark.parametrize("kind", SPEECH | TEXT)
+@pytest.mark.parametrize("kind", [*SPEECH, *TEXT, "shards"])
 def test_a_source_reads_an_address_as_it_reads_a_path(kind, store, stores, written, prepare, tmp_path):
     address, put = stores[store]
     there = written(address)
     put(there)
-    corpus = (SPEECH | TEXT)[kind]
-    task = "asr" if kind in SPEECH else "nmt"
+    corpus = (SPEECH | TEXT | {"shards": SHARDS})[kind]
+    task = "nmt" if kind in TEXT else "asr"
     here = prepare(corpus, task, "here", root=there)
     told = prepare(corpus | {"path": f"{address}/{corpus['path']}"}, task, "told", root=tmp_path / "elsewhere")
     assert told.targets == here.targets and len(told) == 2
@@ -145,6 +150,21 @@ def test_a_source_reads_an_address_as_it_reads_a_path(kind, store, stores, writt
         assert told.audio_hashes == here.audio_hashes
     else:
         assert told.sources == here.sources
+
+
+@pytest.mark.parametrize("store", ["memory", "http", "file"])
+@pytest.mark.parametrize("kind", [*SPEECH, "shards"])
+def test_audio_in_place_is_read_from_the_store(kind, store, stores, written, prepare, cache, tmp_path):
+    address, put = stores[store]
+    there = written(address)
+    put(there)
+    corpus = (SPEECH | {"shards": SHARDS})[kind]
+    elsewhere = corpus | {"path": f"{address}/{corpus['path']}", "keep_audio": "in_place"}
+    told = prepare(elsewhere, name="told", root=tmp_path / "elsewhere")
+    assert not any(path.suffix in (".wav", ".tar") and path.exists() for path in (cache / "urls").rglob("*"))
+    here = prepare(corpus, name="here", root=there)
+    assert told.fingerprint == here.fingerprint
+    assert all(np.array_equal(told.audio(i), here.audio(i)) for i in range(2))
 
 
 def test_a_table_here_may_name_recordings_elsewhere(stores, wav, prepare, tmp_path):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from consomme.common.errors import ConsommeError
-from consomme.families import family_named, load
+from consomme.common.errors import ConsommeError, Unusable
+from consomme.families import TABLE, family_named, load
 
 
 @pytest.mark.parametrize("stride", [2, 3])
@@ -80,6 +80,21 @@ def test_audio_out_of_range_is_refused_with_its_length(folders, noise):
                 continue
             batch = family.collate(processor, [feature, feature], [family.labels(processor, "a", ["en"])] * 2)
             assert torch.isfinite(model(**batch).logits).all()
+
+
+@pytest.mark.parametrize("name", [f.name for f in TABLE.values() if f.task == "asr" and f.scratch])
+def test_lengths_are_told_from_the_number_of_samples(folders, noise, name):
+    family = family_named(name)
+    processor = family.processor(folders(name))
+    for samples in [*range(1, 1300, 37), 2048, 2049, 2050, 15999, 16000, 16001, 31600, 31900, 32000, 32001, 40000]:
+        try:
+            expected = len(family.whole(processor, noise(samples, samples)))
+        except Unusable as error:
+            with pytest.raises(Unusable) as told:
+                family.length(processor, samples)
+            assert (told.value.reason, str(told.value)) == (error.reason, str(error))
+        else:
+            assert family.length(processor, samples) == expected, samples
 
 
 def test_ctc_labels_and_greedy_decoding_invert_each_other(folders):

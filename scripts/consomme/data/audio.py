@@ -6,7 +6,7 @@ import functools
 import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +173,31 @@ class Samples:
         return usable(channels, floats=not whole), self.rate
 
 
+@dataclass(frozen=True)
+class Recording:
+    """A recording within a file on this disk or in a store: `size` bytes from `offset` on, or all of it for a size of -1.
+    content: the bytes, where they have been read already."""
+
+    file: Path
+    offset: int
+    size: int
+    content: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """The encoded recording. Raises BadAudio where the file ends before it does."""
+        if self.content is not None:
+            return self.content
+        try:
+            with open(self.file, "rb") as stream:
+                stream.seek(self.offset)
+                found = stream.read(self.size)
+        except FileNotFoundError:
+            raise BadAudio("missing", f"no file {self.file}") from None
+        if len(found) < self.size:
+            raise BadAudio("truncated", f"{self.file} ends within it")
+        return found
+
+
 def opened(source: Path | bytes) -> str | io.BytesIO:
     """What soundfile takes for a file, or for the bytes of one."""
     return io.BytesIO(source) if isinstance(source, bytes) else str(source)
@@ -231,14 +256,15 @@ def _resampler(rate: int, goal: int) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def read(
-    source: Path | bytes,
+    source: Path | bytes | Recording,
     sampling_rate: int,
     max_seconds: float | None = None,
     start: float | None = None,
     end: float | None = None,
 ) -> np.ndarray:
     """`decode` and `resample` in one: mono float32 [samples] at `sampling_rate` Hz. Raises BadAudio."""
-    samples, rate = decode(source, max_seconds, start, end)
+    encoded = source.read() if isinstance(source, Recording) else source
+    samples, rate = decode(encoded, max_seconds, start, end)
     return resample(samples, rate, sampling_rate)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from consomme.common.errors import ConsommeError
 from consomme.common.normalisers import normaliser_named
-from consomme.data import audio
+from consomme.data import audio, waveforms
+from consomme.data.audio import Recording
 from consomme.data.languages import Languages
 from consomme.data.prepared import BY
 from consomme.data.sources import Raw
@@ -106,6 +106,7 @@ class Speech:
         self.missing, self.by = corpus.get("missing") == "target", by_of(corpus)
         self.rate = corpus.get("sampling_rate", 16000)
         self.seconds = limits(corpus)
+        self.keep = waveforms.DEFAULT if singles else corpus.get("keep_audio", waveforms.DEFAULT)
 
     def __call__(self, raw: Raw) -> Checked:
         if raw.problem:
@@ -126,13 +127,14 @@ class Speech:
         seconds = len(samples) / self.rate
         if not self.singles and (problem := seconds_problem(seconds, self.seconds)):
             return raw.id, None, problem
-        return raw.id, speech_row(shared(raw, self.by) | codes, samples, self.rate, text), None
+        place = (raw.audio, raw.start, raw.end)
+        return raw.id, speech_row(shared(raw, self.by) | codes, samples, self.rate, text, self.keep, *place), None
 
     def samples(self, raw: Raw) -> np.ndarray:
         """int16 [samples] at the corpus's rate."""
         if raw.audio is None:
             raise audio.BadAudio("missing", "no audio given")
-        if isinstance(raw.audio, Path | bytes):
+        if isinstance(raw.audio, Path | bytes | Recording):
             file = on_disk(raw.audio) if isinstance(raw.audio, Path) else raw.audio
             waveform = audio.read(file, self.rate, self.seconds[1], raw.start, raw.end)
         else:
@@ -146,14 +148,24 @@ class Speech:
         return samples
 
 
-def speech_row(origin: Mapping[str, Any], samples: np.ndarray, rate: int, text: str) -> dict[str, Any]:
-    """A finished row of speech: int16 [samples] at `rate` Hz and its transcript. origin: as from `shared`."""
+def speech_row(
+    origin: Mapping[str, Any],
+    samples: np.ndarray,
+    rate: int,
+    text: str,
+    keep: str = waveforms.DEFAULT,
+    source: Any = None,
+    start: float | None = None,
+    end: float | None = None,
+) -> dict[str, Any]:
+    """A finished row of speech: int16 [samples] at `rate` Hz and its transcript. origin: as from `shared`; keep: how the
+    samples are kept; source, start, end: what they were decoded from."""
     return {
         **origin,
         "seconds": len(samples) / rate,
         "text": text,
-        "audio_hash": hashlib.blake2b(samples.astype("<i2").tobytes(), digest_size=16).hexdigest(),
-        "audio": samples,
+        "audio_hash": waveforms.hash_of(samples),
+        **waveforms.TABLE[keep].cells(samples, rate, source, start, end),
     }
 
 

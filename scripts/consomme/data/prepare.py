@@ -24,7 +24,9 @@ from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.common.shown import to_cell, visible
 from consomme.common.stage import build_once
-from consomme.data import audio, remote
+from consomme.common.stores import THREADS
+from consomme.data import audio, remote, waveforms
+from consomme.data.audio import Recording
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
@@ -181,15 +183,17 @@ def prepare(
     limit = Limit(corpus.get("limit"), first=bool(corpus.get("streaming")))
     drawn = Limit(None) if join else limit  # of single recordings all are needed
     segments = Segments()
+    keep = corpus.get("keep_audio", waveforms.DEFAULT)
     chosen = _once(_where(_counted(raws, read, there if by else None), where_of(corpus), skipped), skipped)
-    hopeful = _fetched(_hopeful(segments.noted(chosen), drawn, skipped))
+    fetched = _read_ahead if keep == "in_place" else _fetched
+    hopeful = fetched(_hopeful(segments.noted(chosen), drawn, skipped))
     needed = drawn.most if drawn.first else None
     texts = _Others(without, source=task == "nmt")
     longest = limits(corpus)[1] or float("inf")
     checked = _pooled(
         checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest, needed
     )
-    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by)
+    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by, keep_audio=keep)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -337,6 +341,16 @@ def _fetched(raws: Iterable[Raw]) -> Iterator[Raw]:
     yield from waiting
 
 
+def _read_ahead(raws: Iterable[Raw]) -> Iterator[Raw]:
+    """The same, with the bytes of recordings that lie in a store, which leave no copy on this disk."""
+    for waiting in _chunks(iter(raws), THREADS):
+        contents = remote.contents({row.audio for row in waiting if isinstance(row.audio, Path)})
+        for row in waiting:
+            if isinstance(row.audio, Path) and row.audio in contents:
+                row.audio = Recording(row.audio, 0, -1, contents[row.audio])
+            yield row
+
+
 class _Others:
     """What the rows of other prepared corpora hold, to leave it out here. A speaker in common is no reason."""
 
@@ -428,7 +442,11 @@ def _joined(
             **{f"{BY}{c}": v[parts[0]] if len({v[p] for p in parts}) == 1 else None for c, v in values.items()},
         }
         row = speech_row(
-            shared, np.concatenate(pieces), rate, " ".join(filter(None, (singles.targets[p] for p in parts)))
+            shared,
+            np.concatenate(pieces),
+            rate,
+            " ".join(filter(None, (singles.targets[p] for p in parts))),
+            corpus.get("keep_audio", waveforms.DEFAULT),
         )
         problem = seconds_problem(row["seconds"], limits(corpus)) or others.wording(row)
         if problem:

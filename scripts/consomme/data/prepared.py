@@ -18,6 +18,7 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
 from consomme.common.evidence import KINDS
 from consomme.common.files import read_json
+from consomme.data import waveforms
 from consomme.data.sources.base import LANGUAGES
 
 VERSION = 1
@@ -32,15 +33,15 @@ OWN = {
         ("seconds", pa.float64()),
         ("text", pa.string()),
         ("audio_hash", pa.string()),
-        ("audio", pa.large_list(pa.int16())),
     ],
     "nmt": [("source", pa.string()), ("target", pa.string())],
 }
 # of a corpus that a model relabelled: the probability per token that it gave its own text, and, for speech, the number of
 # the row in the file that holds the waveforms
 MADE = {"asr": [("row", pa.int64()), ("confidence", pa.float64())], "nmt": [("confidence", pa.float64())]}
+KEPT = frozenset(name for way in waveforms.TABLE.values() for name in way.columns)  # columns of one way to keep audio
 # audio counts through its hash, and seconds follow from it; what a model thinks of its text is not the text
-NO_CONTENT = ("audio", "seconds", "row", "confidence")
+NO_CONTENT = KEPT | {"seconds", "row", "confidence"}
 BY = "by:"  # begins the names of columns that are kept for the report alone, and are no content either
 SIDES = ("source", "target")
 AUDIO = "audio.arrow"
@@ -48,11 +49,17 @@ BATCH_BYTES = 1 << 25
 BATCH_ROWS = 2048
 
 
-def schema_of(task: str, languages: bool = False, relabelled: bool = False, by: Sequence[str] = ()) -> pa.Schema:
+def schema_of(
+    task: str,
+    languages: bool = False,
+    relabelled: bool = False,
+    by: Sequence[str] = (),
+    keep_audio: str = waveforms.DEFAULT,
+) -> pa.Schema:
     """The columns of a prepared corpus. languages: whether each row has its own; relabelled: made by a model; by: names of
-    columns of its source that are kept for the report."""
-    own = [(name, kind) for name, kind in OWN[task] if not (relabelled and name == "audio")]
-    own += MADE[task] if relabelled else []
+    columns of its source that are kept for the report; keep_audio: how its waveforms are kept, of `waveforms.TABLE`."""
+    audio = waveforms.TABLE[keep_audio].columns.items() if task == "asr" else ()
+    own = [*OWN[task], *(MADE[task] if relabelled else audio)]
     kept = [(f"{BY}{name}", pa.string()) for name in by]
     return pa.schema([*COMMON, *kept, *((name, pa.string()) for name in LANGUAGES[task] if languages), *own])
 
@@ -60,7 +67,7 @@ def schema_of(task: str, languages: bool = False, relabelled: bool = False, by: 
 class Writer:
     """Writes rows to an Arrow IPC file, batch by batch, and takes the fingerprint of what it writes.
 
-    A row is a dict with the schema's names; `audio` is an int16 array [samples]."""
+    A row is a dict with the schema's names; `audio`, if it has one, is an int16 array [samples]."""
 
     def __init__(self, path: Path, task: str, schema: pa.Schema | None = None) -> None:
         self.schema = schema or schema_of(task)
@@ -84,7 +91,7 @@ class Writer:
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one row."""
         self._waiting.append(dict(row))
-        self._bytes += row["audio"].nbytes if "audio" in row else 0
+        self._bytes += row["audio"].nbytes if "audio" in row else len(row.get("flac", b""))
         self.rows += 1
         self.seconds += row.get("seconds", 0.0)
         content = [row[n] for n in self.schema.names if n not in NO_CONTENT and not n.startswith(BY)]
@@ -130,8 +137,7 @@ class Corpus:
     name: str
     about: Mapping[str, Any]
     table: pa.Table
-    batches: Sequence[tuple[np.ndarray, np.ndarray]]  # asr: the offsets and int16 samples of each batch
-    starts: np.ndarray  # the first row of each batch
+    waveform: waveforms.Waveform | None = None
     audio: Corpus | None = None
     numbers: np.ndarray | None = None
 
@@ -152,14 +158,8 @@ class Corpus:
 
     @classmethod
     def _read(cls, path: Path, about: Mapping[str, Any], name: str) -> Corpus:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        batches = [reader.get_batch(k) for k in range(reader.num_record_batches)]
-        views = []
-        if "audio" in reader.schema.names:
-            for audio in (b.column("audio") for b in batches):
-                views.append((audio.offsets.to_numpy(), audio.values.to_numpy(zero_copy_only=True)))
-        starts = np.cumsum([0, *(b.num_rows for b in batches)])
-        return cls(name, about, pa.Table.from_batches(batches, reader.schema), views, starts)
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        return cls(name, about, table, waveforms.reader_of(table, about.get("sampling_rate")))
 
     def swapped(self) -> Corpus:
         """nmt: the same sentence pairs from the other side; targets are to be translated."""
@@ -179,13 +179,12 @@ class Corpus:
         return [tuple(self.about.get("languages") or default)] * self.table.num_rows
 
     def samples(self, row: int) -> np.ndarray:
-        """The waveform of a row: int16 [samples], a read-only view of the file."""
+        """The waveform of a row: int16 [samples], perhaps a read-only view of the file. Raises ConsommeError where it is kept
+        in place, and isn't there any more."""
         if self.audio is not None and self.numbers is not None:
             return self.audio.samples(int(self.numbers[row]))
-        batch = int(np.searchsorted(self.starts, row, side="right")) - 1
-        offsets, values = self.batches[batch]
-        at = row - self.starts[batch]
-        return values[offsets[at] : offsets[at + 1]]
+        assert self.waveform is not None  # speech has one
+        return self.waveform(row)
 
     def column(self, name: str) -> list[Any]:
         """A column as Python values."""

@@ -6,12 +6,14 @@ dangles until the copy is fetched, so that a name without its content can't be t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -259,23 +261,63 @@ def fetch(paths: Collection[Path]) -> None:
             pass
 
 
+def contents(paths: Collection[Path]) -> dict[Path, bytes]:
+    """The bytes of the objects that are there, which leave no copy. Others than those of `view` are left alone."""
+
+    def content(path: Path) -> bytes | None:
+        address = address_of(path)
+        try:
+            return stores.asked(address, lambda store: store.cat_file(address))
+        except stores.Absent:
+            return None
+
+    wanted = [path for path in paths if viewed(path)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = zip(wanted, pool.map(content, wanted), strict=True)
+        return {path: bytes_ for path, bytes_ in found if bytes_ is not None}
+
+
+@contextlib.contextmanager
+def borrowed(path: Path) -> Generator[Path]:
+    """An object as a file that is there only inside of this, unless there is a copy. Other paths than those of `view` are given
+    back. Raises ConsommeError as `fetch` does."""
+    if not viewed(path) or path.exists():
+        yield path
+        return
+    (found,) = look([path])
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="borrowed-", dir=cache()) as folder:
+        place = Path(folder, path.name)
+        try:
+            _copy(address_of(path), found, place)
+        except stores.Absent:
+            raise ConsommeError(f"{address_of(path)} isn't there") from None
+        yield place
+
+
 def _fetch(address: str, digest: str) -> None:
     place = _object(digest)
     if not place.exists():
         try:
-            with whole_file(place, "wb") as stream:
-                stores.asked(address, lambda store: store.get_file(address, stream.name))
-                info, size = stores.info(address), os.stat(stream.name).st_size
-                if not info or _digest(address, info) != digest or info.get("size") not in (None, size):
-                    raise ConsommeError(f"{address} is not what it was when the store was asked for it: start again")
+            _copy(address, digest, place)
         except stores.Absent:
             _link(address, "")
             return
-        except Away as error:
-            raise _nor_here(error) from None
-        except OSError as error:
-            raise ConsommeError(f"{address} can't be copied to {place}: {error.strerror or error}") from None
     _link(address, digest)
+
+
+def _copy(address: str, digest: str, place: Path) -> None:
+    """Copy the object with that digest to `place`. Raises Absent where the store doesn't have it."""
+    try:
+        with whole_file(place, "wb") as stream:
+            stores.asked(address, lambda store: store.get_file(address, stream.name))
+            info, size = stores.info(address), os.stat(stream.name).st_size
+            if not info or _digest(address, info) != digest or info.get("size") not in (None, size):
+                raise ConsommeError(f"{address} is not what it was when the store was asked for it: start again")
+    except Away as error:
+        raise _nor_here(error) from None
+    except OSError as error:
+        raise ConsommeError(f"{address} can't be copied to {place}: {error.strerror or error}") from None
 
 
 @functools.lru_cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from consomme.common.errors import ConsommeError
+from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.settings import Section, defaults
 
 if TYPE_CHECKING:
@@ -109,6 +109,12 @@ BART_STACKS: Mapping[str, Stack] = {
     "encoder": _bart("encoder", {"self": Attention("self_attn")}),
     "decoder": _bart("decoder", {"self": Attention("self_attn"), "cross": Attention("encoder_attn")}),
 }
+
+
+def enough(samples: int, fewest: int) -> None:
+    """Unusable where a waveform has fewer samples than its model needs."""
+    if samples < fewest:
+        raise Unusable(TOO_SHORT, f"{samples} samples, at least {fewest} are needed")
 
 
 class Segment(NamedTuple):
@@ -266,6 +272,11 @@ class Family:
     def whole(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         """As `features`, also of audio that is `long`."""
         return self.features(processor, source, languages)
+
+    def length(self, processor: Any, samples: int) -> int | None:
+        """asr: how long `whole` is for a waveform of so many samples, at least one; None where only its content tells.
+        Unusable where `whole` is."""
+        return None
 
     def long(self, processor: Any, length: int) -> bool:
         """Whether features of this length are more than the model's window. Such audio is decoded in several windows, one

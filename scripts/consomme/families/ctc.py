@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consomme.common.errors import ConsommeError, Unusable
+from consomme.common.errors import ConsommeError
 from consomme.common.settings import Section
 from consomme.families import characters, keys
-from consomme.families.base import TOO_SHORT, Attention, FeedForward, Stack
+from consomme.families.base import Attention, FeedForward, Stack, enough
 from consomme.families.greedy import CtcFamily
 
 if TYPE_CHECKING:
@@ -108,6 +108,9 @@ class Ctc(CtcFamily):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
+    def length(self, processor: Any, samples: int) -> int | None:
+        return _groups(processor.feature_extractor.stride, samples)[0]
+
     def input_seconds(self, extractor: Any) -> float:
         return extractor.stride * HOP / extractor.sampling_rate
 
@@ -143,14 +146,22 @@ def _deepen(model: Any) -> None:
                 end.weight.mul_(scale)
 
 
+def _groups(stride: int, samples: int) -> tuple[int, int]:
+    """How many groups of `stride` frames a waveform gives, and how many there are with padding. Unusable if it is too short."""
+    fewest = FRAME + HOP * (stride - 1)
+    enough(samples, fewest)
+    count = (samples - FRAME) // HOP + 1
+    # the extractor makes the number of frames even, drops what fills no group, and masks a group by its second frame
+    whole = (count + count % 2) // stride
+    return sum(1 for group in range(whole) if group * stride + 1 < count), whole
+
+
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     """What SeamlessM4TFeatureExtractor gives for one utterance, [time, bins * stride], without its Python loop."""
     import numpy as np
     import torch
 
-    fewest = FRAME + HOP * (extractor.stride - 1)
-    if len(wave) < fewest:
-        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
+    valid, whole = _groups(extractor.stride, len(wave))
     samples = torch.from_numpy(wave).double() * 2**15  # Kaldi's scale
     frames = samples.unfold(0, FRAME, HOP)
     frames = frames - frames.mean(1, keepdim=True)
@@ -162,13 +173,9 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     filters = torch.from_numpy(np.asarray(extractor.mel_filters)).float()
     mel = (power @ filters).clamp_min(1.192092955078125e-07).log()
     mel = (mel - mel.mean(0)) / (mel.var(0, correction=1) + 1e-7).sqrt()
-    # the extractor makes the number of frames even, drops what fills no group, and masks a group by its second frame
-    count, stride = len(mel), extractor.stride
-    if count % 2:
+    if len(mel) % 2:
         mel = torch.cat([mel, mel.new_full((1, mel.shape[1]), extractor.padding_value)])
-    whole = len(mel) // stride
-    valid = sum(1 for group in range(whole) if group * stride + 1 < count)
-    return mel[: whole * stride].reshape(whole, -1)[:valid].numpy()
+    return mel[: whole * extractor.stride].reshape(whole, -1)[:valid].numpy()
 
 
 FAMILY = Ctc(

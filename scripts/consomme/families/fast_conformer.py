@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import BEYOND_WINDOW, TOO_SHORT, Attention, Family, FeedForward, Stack
+from consomme.families.base import BEYOND_WINDOW, Attention, Family, FeedForward, Stack, enough
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,13 +128,12 @@ class FastConformer(Family):
         from consomme.families.settings import mono
 
         extractor, wave = processor.feature_extractor, mono(source)
-        fewest = 2 * extractor.hop_length  # one frame alone has no variance to be divided by
-        if len(wave) < fewest:
-            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
+        _heard(extractor, len(wave))
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
-        if len(found["input_features"]) > 1:  # cut into pieces
-            raise Unusable(BEYOND_WINDOW, f"{len(wave) / extractor.sampling_rate:.2f} s")
         return np.ascontiguousarray(found["input_features"][0][found["attention_mask"][0].astype(bool)], np.float32)
+
+    def length(self, processor: Any, samples: int) -> int | None:
+        return _heard(processor.feature_extractor, samples)
 
     def output_frames(self, model: Any, lengths: Tensor) -> Tensor:
         return model._get_subsampling_output_length(lengths).to(lengths.dtype)
@@ -145,6 +144,15 @@ class FastConformer(Family):
 
     def no_slicing(self, config: Any) -> str | None:
         return "its attention has biases for all heads beside the projections"
+
+
+def _heard(extractor: Any, samples: int) -> int:
+    """The frames of so many samples. Unusable if these are too few, or so many that the extractor would cut them into pieces."""
+    enough(samples, 2 * extractor.hop_length)  # one frame alone has no variance to be divided by
+    rate, longest = extractor.sampling_rate, getattr(extractor, "max_audio_clip_s", None)
+    if longest is not None and samples > max(1, round(longest * rate)):
+        raise Unusable(BEYOND_WINDOW, f"{samples / rate:.2f} s")
+    return samples // extractor.hop_length
 
 
 STACKS: Mapping[str, Stack] = {

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from consomme.common.errors import Unusable
 from consomme.common.settings import Section
 from consomme.families import keys, subwords
-from consomme.families.base import BART_STACKS, TOO_SHORT
+from consomme.families.base import BART_STACKS, enough
 from consomme.families.codes import code_of
 from consomme.families.greedy import pad_frames
 from consomme.families.positions import bounded
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")  # ids 0 to 3, as the config has them by default
-FRAME, HOP = 400, 160  # samples of a frame and between frames at 16 kHz
+RATE, FRAME, HOP = 16000, 400, 160  # Hz; samples of a frame and between frames at that rate
+FEWEST = FRAME + HOP  # one frame alone has no variance to be divided by
 
 
 class Scratch(Section):
@@ -120,10 +120,14 @@ class Speech2Text(Transcriber):
         from consomme.families.settings import mono
 
         extractor, wave = processor.feature_extractor, mono(source)
-        if len(wave) < FRAME + HOP:  # one frame alone has no variance to be divided by
-            raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {FRAME + HOP} are needed")
+        enough(len(wave), FEWEST)
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"]
         return np.ascontiguousarray(found[0], dtype=np.float32)
+
+    def length(self, processor: Any, samples: int) -> int | None:
+        enough(samples, FEWEST)
+        rate = processor.feature_extractor.sampling_rate
+        return (samples - FRAME) // HOP + 1 if rate == RATE else None
 
     def prefix(self, processor: Any, languages: Sequence[str]) -> list[int]:
         """The language, for the checkpoints that translate into several."""

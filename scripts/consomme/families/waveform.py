@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from consomme.common.errors import Unusable
 from consomme.common.files import read_json
 from consomme.common.settings import Section
 from consomme.families import characters, keys
-from consomme.families.base import TOO_SHORT, Attention, Family, FeedForward, Stack
+from consomme.families.base import Attention, Family, FeedForward, Stack, enough
 from consomme.families.greedy import CtcFamily
 from consomme.families.positions import bounded
 
@@ -89,7 +88,14 @@ class Waveform(Family):
 
     def features(self, processor: Any, source: np.ndarray | str, languages: Sequence[str] = ()) -> np.ndarray:
         """float32 [samples], of zero mean and unit variance where the feature extractor says so."""
-        return samples(processor.feature_extractor, source, getattr(processor, "fewest", self.fewest))
+        return samples(processor.feature_extractor, source, self._fewest(processor))
+
+    def length(self, processor: Any, samples: int) -> int | None:
+        enough(samples, self._fewest(processor))
+        return samples
+
+    def _fewest(self, processor: Any) -> int:
+        return getattr(processor, "fewest", self.fewest)
 
     def collate(
         self, processor: Any, features: Sequence[np.ndarray], labels: Sequence[Sequence[int]] | None
@@ -168,8 +174,7 @@ def samples(extractor: Any, source: Any, fewest: int) -> np.ndarray:
     from consomme.families.settings import mono
 
     wave = mono(source)
-    if len(wave) < fewest:
-        raise Unusable(TOO_SHORT, f"{len(wave)} samples, at least {fewest} are needed")
+    enough(len(wave), fewest)
     if extractor.do_normalize:
         (wave,) = extractor.zero_mean_unit_var_norm([wave], None)
     return np.asarray(wave, dtype=np.float32)

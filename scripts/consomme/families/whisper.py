@@ -204,6 +204,9 @@ class Whisper(Transcriber):
 
         return _log_mel(processor.feature_extractor, mono(source))
 
+    def length(self, processor: Any, samples: int) -> int | None:
+        return _frames(processor.feature_extractor, samples)[0]
+
     def long(self, processor: Any, length: int) -> bool:
         return length > processor.feature_extractor.nb_max_frames
 
@@ -437,6 +440,17 @@ def _timed(tokenizer: Any, found: Sequence[Mapping[str, Any]], limit: int) -> Hy
     return Hypothesis(" ".join(s.text for s in segments if s.text), cut, segments)
 
 
+def _frames(extractor: Any, heard: int) -> tuple[int, int]:
+    """The frames of so many samples, and the samples that they are computed from."""
+    hop, size = extractor.hop_length, extractor.n_fft
+    window = max(int(extractor.n_samples), heard)
+    # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
+    frames = (heard + size // 2 + hop - 1) // hop + 1
+    samples = frames * hop + size
+    # too near the window's end, the transform mirrors the signal
+    return (window // hop, window) if samples > window else (frames, samples)
+
+
 def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     """What WhisperFeatureExtractor gives for audio padded with silence, [time, bins], up to its first silent frame, or for the
     whole of audio that is longer than its window."""
@@ -444,12 +458,7 @@ def _log_mel(extractor: Any, wave: np.ndarray) -> np.ndarray:
     import torch
 
     hop, size = extractor.hop_length, extractor.n_fft
-    window = max(int(extractor.n_samples), len(wave))
-    # frame t covers the samples from t * hop - size / 2 to t * hop + size / 2: the last one here is all silence
-    frames = (len(wave) + size // 2 + hop - 1) // hop + 1
-    samples = frames * hop + size
-    if samples > window:  # too near the window's end, where the transform mirrors the signal
-        frames, samples = window // hop, window
+    frames, samples = _frames(extractor, len(wave))
     padded = torch.zeros(samples)
     padded[: len(wave)] = torch.from_numpy(wave)
     spectrum = torch.stft(padded, size, hop, window=torch.hann_window(size), return_complex=True)

@@ -13,7 +13,8 @@ from consomme.plan.problems import among, fail
 from consomme.plan.schema import Corpus, Relabelled
 
 KNOWN = ("speaker", "document", "language")  # every prepared corpus has them
-LATER = ("missing", "streaming", "language", "languages")  # keys that came after the first digests
+# keys that came after the first digests, with their defaults
+LATER = {"missing": None, "streaming": False, "language": None, "languages": None, "keep_audio": "samples"}
 
 
 class Corpora:
@@ -56,7 +57,7 @@ class Corpora:
             )
             settings = corpus.model_dump(by_alias=True)
             # a corpus without these keys keeps the digest that it had before they existed
-            settings = {key: value for key, value in settings.items() if value or key not in LATER}
+            settings = {key: value for key, value in settings.items() if key not in LATER or value != LATER[key]}
             if columns:
                 settings["by"] = list(columns)
             self._made[key] = Prepared(name, settings, task, own or languages, self._settings.data_root, without)

@@ -97,6 +97,16 @@ def check_corpus(corpus: Corpus, task: str, languages: Sequence[str], path: str)
         fail(f"{path}.missing", "what recordings can lack is their transcripts: target")
     if corpus.join and task != "asr":
         fail(f"{path}.join", "joins recordings, and the experiment's task is nmt")
+    if corpus.keep_audio == "in_place":
+        source = SOURCES[corpus.source]
+        if corpus.join:
+            fail(f"{path}.keep_audio", "joined recordings lie nowhere in one piece; flac keeps them in half the space")
+        if not source.in_place:
+            able = ", ".join(name for name, other in SOURCES.items() if other.in_place)
+            fail(
+                f"{path}.keep_audio",
+                f"'{source.name}' has no files that stay where they are; {able} have, and flac is for all",
+            )
     if corpus.join and corpus.join.length[0] > corpus.join.length[1]:
         fail(f"{path}.join.length", f"fewest and most, in this order; given: {list(corpus.join.length)}")
 

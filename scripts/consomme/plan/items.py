@@ -38,8 +38,9 @@ class Prepared:
 
     @cached_property
     def content(self) -> str:
-        """A digest of what decides the rows, and not of the version of the code that reads them, or of columns for reports."""
-        rows = {key: value for key, value in self._identity["corpus"].items() if key != "by"}
+        """A digest of what decides the rows, and not of the version of the code that reads them, of columns for reports, or of
+        how waveforms are kept."""
+        rows = {key: value for key, value in self._identity["corpus"].items() if key not in ("by", "keep_audio")}
         return digest({**self._identity, "corpus": rows, "without": [c.content for c in self.without]})
 
     @property

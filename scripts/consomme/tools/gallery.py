@@ -181,8 +181,10 @@ def utterances(rows: Sequence[Raw]) -> list[Utterance]:
     for row in rows:
         if row.audio is None:
             raise ConsommeError(f"row '{row.id}' has no audio")
-        read = isinstance(row.audio, Path | bytes)
-        wave = audio.read(row.audio, RATE) if read else audio.resample(*row.audio.waveform(), RATE)
+        if isinstance(row.audio, Path | bytes | audio.Recording):
+            wave = audio.read(row.audio, RATE)
+        else:
+            wave = audio.resample(*row.audio.waveform(), RATE)
         found.append(Utterance(row.id, np.array(wave, dtype=np.float32), row.target or ""))
     return found
 

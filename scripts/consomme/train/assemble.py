@@ -121,7 +121,9 @@ def assemble(
         ranks=ranks,
         costs=costs(family, corpora, short) if ranks.several else None,
     )
-    workers = min(WORKERS, job.threads - 1) if augmenter and augmenter.source else 0
+    # examples that take work are made beside the training
+    busy = (augmenter and augmenter.source) or any(corpus.features.computed for corpus in corpora.values())
+    workers = min(WORKERS, job.threads - 1) if busy else 0
     given = arguments.training_arguments(
         settings, total=total, seed=seed, folder=work / "checkpoints", device=device, workers=workers
     )

@@ -27,6 +27,7 @@ from consomme.train.sampler import Key
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from consomme.data.features import Features
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
@@ -55,7 +56,7 @@ class Corpus:
 
     rows: Rows
     ids: Sequence[str]
-    features: Sequence[np.ndarray]
+    features: Features
     labels: Sequence[Sequence[int]]  # token ids of each row
     lengths: np.ndarray  # frames or tokens of each row [rows]
     seconds: np.ndarray  # of audio of each row [rows], 0 for text

@@ -129,6 +129,13 @@ class AsrNmtTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
+    def get_batch_samples(self, *given: Any) -> Any:
+        try:
+            return super().get_batch_samples(*given)
+        except ConsommeError as error:
+            # torch wraps the error of a process that makes examples into a trace
+            raise ConsommeError(str(error).rpartition("ConsommeError: ")[2].strip()) from None
+
     # -- loss --------------------------------------------------------------------------------------------------------
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
         """The number of labels of a step, of all ranks. Also counts what else is in it and resets the batch counter."""

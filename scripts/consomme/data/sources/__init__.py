@@ -12,10 +12,20 @@ from consomme.data.sources.hub import Hub
 from consomme.data.sources.kaldi import Kaldi
 from consomme.data.sources.manifest import Manifest
 from consomme.data.sources.parallel import Parallel
+from consomme.data.sources.shards import Shards
 
 __all__ = ["TABLE", "Raw", "Source", "source_named"]
 
 TABLE: Table[Source] = Table(
-    "corpus source", "consomme.sources", Manifest(), Folder(), CommonVoice(), Kaldi(), Parallel(), Hub(), Generated()
+    "corpus source",
+    "consomme.sources",
+    Manifest(),
+    Folder(),
+    CommonVoice(),
+    Kaldi(),
+    Shards(),
+    Parallel(),
+    Hub(),
+    Generated(),
 )
 source_named = TABLE.named

@@ -26,6 +26,8 @@ from consomme.data.text import nfc
 if TYPE_CHECKING:
     import numpy as np
 
+    from consomme.data.audio import Recording
+
 CACHE = Path("results/cache")
 LANGUAGES = {"asr": ("language",), "nmt": ("source_language", "target_language")}  # roles of columns
 
@@ -39,7 +41,7 @@ class Audible(Protocol):
 
 @dataclass(slots=True)
 class Raw:
-    """One row as the source has it. asr: `audio` (a file, an encoded file's bytes, or something audible) and `target`
+    """One row as the source has it. asr: `audio` (a file, an encoded file's bytes, a part of a file, or something audible) and `target`
     (the transcript); nmt: `source` and `target`. `start` and `end`, in seconds, cut the row out of `audio`; an `end` of
     None is that of the recording. `fields` are the columns that `where` can ask for. `languages` has the cells of the
     columns that name the row's languages, by role (`LANGUAGES`), where the corpus has such columns. A row that the source
@@ -48,7 +50,7 @@ class Raw:
     id: str
     target: str | None = None
     source: str | None = None
-    audio: Path | bytes | Audible | None = None
+    audio: Path | bytes | Recording | Audible | None = None
     start: float | None = None
     end: float | None = None
     speaker: str | None = None
@@ -67,6 +69,7 @@ class Source:
     tasks: Sequence[str] = ("asr", "nmt")
     # those of `settings` that don't say which rows there are: two corpora that differ in these alone have the same rows
     indifferent: Sequence[str] = ("columns",)
+    in_place: bool = False  # whether recordings stay where they are, so that they can be read again
 
     def unfit(self, corpus: Mapping[str, Any], task: str) -> tuple[str, str] | None:
         """The key that is in the way of an experiment of this task, and why; None where the corpus can serve it."""

@@ -31,6 +31,7 @@ class CommonVoice(Source):
 
     name = "common_voice"
     settings = Settings
+    in_place = True
     indifferent = ("split",)  # its table says it
     tasks = ("asr",)
 

@@ -41,6 +41,7 @@ class Folder(Source):
 
     name = "folder"
     settings = Settings
+    in_place = True
     indifferent = ("texts",)
     tasks = ("asr",)
 

@@ -35,6 +35,7 @@ class Kaldi(Source):
 
     name = "kaldi"
     settings = Settings
+    in_place = True
     tasks = ("asr",)
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:

@@ -40,6 +40,7 @@ class Manifest(Source):
 
     name = "manifest"
     settings = Settings
+    in_place = True
 
     def files(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path) -> list[Path]:
         return [place_of(corpus, data_root)]

@@ -14,7 +14,7 @@ from consomme.common.addresses import Secret
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.settings import shown
 from consomme.common.values import Text
-from consomme.data.audio import Samples
+from consomme.data.audio import Recording, Samples
 from consomme.data.sources.base import LANGUAGES, Audible, NotText, Numbered, Raw, text_of, under
 from consomme.data.text import nfc
 
@@ -134,13 +134,14 @@ class Reader:
 
 
 # -- audio ---------------------------------------------------------------------------------------------------------
-def audio_of(cell: Any, root: Path) -> Path | bytes | Audible | None:
-    """What a cell names or holds: a path, encoded bytes, {path, bytes}, or {array, sampling_rate}. Raises NotText."""
+def audio_of(cell: Any, root: Path) -> Path | bytes | Recording | Audible | None:
+    """What a cell names or holds: a path, encoded bytes, {path, bytes}, or {array, sampling_rate}; or a part of a file, which
+    no table has, but a source puts there. Raises NotText."""
     if cell is None or cell == "":
         return None
     if isinstance(cell, str):
         return under(root, cell)
-    if isinstance(cell, bytes):
+    if isinstance(cell, bytes | Recording):
         return cell
     if isinstance(cell, Mapping):
         if cell.get("array") is not None and (rate := cell.get("sampling_rate")):

@@ -93,19 +93,21 @@ def _header(path: Path, number: int, cells: list[str] | Problem) -> list[str]:
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | Problem]]:
     for number, line in enumerate(lines(path), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line.decode("utf-8"), object_pairs_hook=_each_once)
-        except _Twice as error:
-            value = ("columns", f"line {number} has '{error}' twice")
-        except RecursionError:
-            value = ("columns", f"line {number} is nested too deeply for a record")
-        except ValueError:
-            value = None
-        if not isinstance(value, dict | tuple):
-            value = ("encoding", f"line {number} is not UTF-8, or not a record")
-        yield number, value
+        if line.strip():
+            yield number, record_of(line, f"line {number}")
+
+
+def record_of(text: bytes, name: str) -> dict[str, Any] | Problem:
+    """A record in JSON, its keys in NFC; or why it is none. name: what it is called in that."""
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=_each_once)
+    except _Twice as error:
+        return "columns", f"{name} has '{error}' twice"
+    except RecursionError:
+        return "columns", f"{name} is nested too deeply for a record"
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else ("encoding", f"{name} is not UTF-8, or not a record")
 
 
 class _Twice(Exception):

@@ -69,6 +69,12 @@ class Corpus(Chosen):
     )
     join: Join | None = Field(None, description="asr: join single recordings of one speaker")
     sampling_rate: Integer = Field(16000, ge=4000, le=768_000, description="Hz; audio is resampled to it")
+    keep_audio: Literal["samples", "flac", "in_place"] = Field(
+        "samples",
+        description="asr: how waveforms are kept: samples (16 bits, and features beside them), flac (the same samples in half "
+        "the space) or in_place (not at all: they are read from where they lie); the last two are decoded at each use, and "
+        "their features are computed then",
+    )
     normaliser: Text = Field("verbatim", description=f"applied to the text: {NORMALISERS}")
     min_seconds: Number = Field(0.0, ge=0, le=10**6, description="asr: shorter utterances are left out")
     max_seconds: Number = Field(
