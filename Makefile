@@ -14,7 +14,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 CONSOMME := python -m consomme
 export NO_MKDOCS_2_WARNING := 1
 
-.PHONY: audit augmentation-gallery bench-augmentation bench-averaging bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-scale bench-training demo docs hashes help sbom test test-services lint run model plan dag report schema clean-results setup acknowledge
+.PHONY: audit augmentation-gallery bench-augmentation bench-averaging bench-data bench-decoding bench-evidence bench-overhead bench-pruning bench-report bench-scale bench-training demo docs hashes help sbom test test-services lint run model plan dag report schema clean-results setup acknowledge
 
 # install everything into .venv
 setup: $(READY)
@@ -103,6 +103,10 @@ bench-pruning: $(READY)
 # size of the report's page, and the time to make it: 46 and 200 models
 bench-report: $(READY)
 	python bench/report.py
+
+# what preparing and reading corpora costs: SPEECH=a.tsv MODEL=FOLDER of a Whisper model
+bench-data: $(READY)
+	python bench/data.py $(if $(SPEECH),--speech $(SPEECH) --model $(MODEL))
 
 # time plans of 1,000 and of 5,000 trainings
 bench-scale: $(READY)

@@ -20,6 +20,8 @@ from pathlib import Path
 HOUR = 3600.0
 FLOAT32, MOMENTS = 4, 8  # bytes of a weight, and of AdamW's two moments of it
 PREPARE = 6.5  # seconds of a core for an hour of Opus, measured: docs/scale.md
+# an hour of FLAC that is kept in place, measured by bench/data.py: seconds of a core for samples and features, and bytes
+COMPUTED, FLAC = 2.6, 65e6
 PCM, FRAMES = 16_000 * 2, 100 * FLOAT32  # bytes of a second: of audio as it is stored, of a mel bin of its features
 
 
@@ -147,6 +149,7 @@ def told(name: str, sweep: Sweep, machine: Machine) -> list[str]:
     audio, features = sweep.hours * HOUR * PCM, sweep.hours * HOUR * FRAMES * sweep.model.bins
     rate = at_once * sweep.windows * 30 * FRAMES * sweep.model.bins / sweep.step(machine)
     soup = jobs["soup"].seconds
+    heard = sweep.windows * 30 / sweep.step(machine)  # seconds of audio a second, of one training
     return [
         name,
         f"{sweep.epochs():.1f}",
@@ -162,13 +165,16 @@ def told(name: str, sweep: Sweep, machine: Machine) -> list[str]:
         _bytes(at_once * state),
         _bytes((sweep.runs + 3) * sweep.model.weights),
         f"{rate / 1e6:,.0f} MB/s",
+        _bytes(sweep.hours * FLAC),
+        f"{at_once * heard / HOUR * FLAC / 1e6:,.0f} MB/s",
+        f"{heard / HOUR * COMPUTED / sweep.gpus:.1f}",
     ]
 
 
 ROWS = [
     "", "passes over the audio", "a step", "GPU hours of training", "GPU hours", "from start to report", "GPUs in use",
     "preparing", "the greedy soup", "audio, prepared", "features", "checkpoints, at most at once", "finished models",
-    "features read by all trainings",
+    "features read by all trainings", "in place: audio, FLAC", "in place: FLAC read by all trainings", "in place: cores a GPU",
 ]  # fmt: skip
 CASES = {
     "16 x small, 1 GPU": (Sweep("small", 16, 100, 4000, 16, 5), Machine(1)),

@@ -174,7 +174,7 @@ def test_of_samples_that_are_not_kept_features_are_neither(way, rows, prepare, t
     other = prepare({**PATTERN, "keep_audio": way}, name=way)
     family, cache = Timed(), tmp_path / "cache"
     found = features_of(family, PROCESSOR, other, cache, "key")
-    assert found.computed and family.calls == 0
+    assert not found.kept and family.calls == 0
     assert found.lengths.tolist() == [0, 0, 96, 104, 112, 120]
     assert found.problems == {i: ("too short", f"too short: {800 + 80 * i} samples") for i in (0, 1)}
     expected = features_of(Frames(), PROCESSOR, rows, tmp_path / "other", "key")
@@ -193,7 +193,7 @@ def test_a_family_that_can_not_tell_their_lengths_has_them_kept(rows, prepare, t
     other, family = prepare({**PATTERN, "keep_audio": "flac"}, name="flac"), Silent()
     for _ in range(2):
         found = features_of(family, PROCESSOR, other, tmp_path / "cache", "key")
-        assert not found.computed and found.lengths.tolist() == [80 + 8 * k for k in range(6)]
+        assert found.kept and found.lengths.tolist() == [80 + 8 * k for k in range(6)]
     assert family.calls == 6
 
 

@@ -244,6 +244,7 @@ def test_long_recordings_have_no_loss_and_are_left_out_of_training(whisper, reco
         languages=["en"],
         cache=tmp_path,
         processor_key="w",
+        labels_key="w",
     )
     assert corpus.usable.tolist() == [1, 3]
     assert left_out({"c": corpus}) == {"c": {reason: {"rows": 2, "first": ["r0", "r2"]}}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -88,6 +89,23 @@ def test_a_corpus_in_a_store_is_the_one_on_the_disk(store, speech, corpus, tmp_p
     said = "".join(capfd.readouterr())
     for secret in (SECRET, KEY):
         assert secret.encode() not in written and secret not in said
+
+
+@pytest.mark.parametrize("way", ["samples", "flac", "in_place"])
+def test_shards_are_read_in_place_and_leave_no_copy(store, speech, way, tmp_path):
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for n in range(2):
+        with tarfile.open(shards / f"{n}.tar", "w") as tar:
+            for path in sorted((speech / "clips").iterdir())[60 * n : 60 * (n + 1)]:
+                tar.add(path, path.name)
+    store.put(shards)
+    corpus = {"source": "shards", "sampling_rate": 8000}
+    here = prepared(corpus | {"path": str(shards)}, tmp_path / "here")
+    there = prepared(corpus | {"path": f"{store.address}/{{0..1}}.tar", "keep_audio": way}, tmp_path / "there")
+    assert len(there) == 60 and there.fingerprint == here.fingerprint
+    assert all(np.array_equal(here.audio(i), there.audio(i)) for i in range(60))
+    assert not [path for path in (tmp_path / "copies").rglob("*") if path.is_file()]
 
 
 def test_one_object_that_changes_is_fetched_and_prepared_and_no_other(store, speech, tmp_path):

@@ -63,7 +63,7 @@ def examples_of(name, parent, folder, cache, augment, speakers=None, usable=None
         rows.__dict__["speakers"] = speakers
     corpus = open_corpus(
         family, processor, load(parent), rows, share=1.0, share_seed=0, languages=["en", "fr"], cache=cache,
-        processor_key=name, fastest=fastest,
+        processor_key=name, labels_key=name, fastest=fastest,
     )  # fmt: skip
     if usable is not None:
         corpus = replace(corpus, usable=np.array(usable))

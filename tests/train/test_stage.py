@@ -54,7 +54,7 @@ def test_the_line_of_a_log_says_how_far_how_fast_and_how_full(tmp_path, recognis
     )
 
 
-@pytest.mark.parametrize(("threads", "augment", "workers"), [(1, True, 0), (3, True, 2), (9, True, 4), (3, False, 0)])
+@pytest.mark.parametrize(("threads", "augment", "workers"), [(1, True, 0), (3, True, 2), (9, True, 8), (3, False, 0)])
 def test_waveforms_are_augmented_beside_the_training(
     tmp_path, recogniser, tones, monkeypatch, job, threads, augment, workers
 ):

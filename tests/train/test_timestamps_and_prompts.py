@@ -35,6 +35,7 @@ def whisper(plain, tmp_path_factory):
     """The same with 101 of them, 0 s to 2 s, at the end of its vocabulary as published ones have them."""
     folder = tmp_path_factory.mktemp("whisper") / "model"
     model = load(plain)
+    torch.manual_seed(1)
     model.resize_token_embeddings(model.config.vocab_size + 101, mean_resizing=False)
     model.save_pretrained(folder)
     WHISPER.processor(plain).save_pretrained(folder)
@@ -121,6 +122,7 @@ def examples_of(whisper, tones, cache, timestamps=1.0, previous_text=1.0, augmen
         languages=["en"],
         cache=cache,
         processor_key="w",
+        labels_key="w",
     )
     more = TimestampsAndPrompts(WHISPER, processor, {"c": corpus}, timestamps, previous_text, 1)
     augmenter = Augmenter(augment, Context(longest=32000), 1) if augment else None

@@ -116,13 +116,13 @@ def _from_places(table: pa.Table, rate: int) -> Waveform:
 def _source(file: str, offset: int, size: int) -> Path | bytes | audio.Recording:
     """What `audio.read` takes: a file of its own, or the bytes of a part of one, or of an object in a store."""
     if is_address(file):
-        ends = (offset, offset + size) if size >= 0 else (None, None)
+        part = {"start": offset, "end": offset + size} if size >= 0 else {}
         try:
-            found = stores.asked(file, lambda store: store.cat_file(file, *ends))
+            found = stores.asked(file, lambda store: store.cat_file(file, **part))
         except stores.Absent:
             raise audio.BadAudio("missing", "the store has it no more") from None
         # some web servers answer with the whole file, whatever part of it is asked for
-        return found[slice(*ends)] if 0 <= size < len(found) else found
+        return found[offset : offset + size] if 0 <= size < len(found) else found
     path = on_disk(Path(file))
     return audio.Recording(path, offset, size) if size >= 0 else path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ VOLATILE = (
     "_from_model_config",
 )
 # Files of a model folder that are not the processor's
-NO_PROCESSOR = ("config.json", "generation_config.json", "provenance.json", "content.json", "trainer_state.json")
+CONFIGS = ("config.json", "generation_config.json")
+NO_PROCESSOR = (*CONFIGS, "provenance.json", "content.json", "trainer_state.json")
 
 
 def hash_model(model: PreTrainedModel) -> str:
@@ -45,9 +47,18 @@ def hash_model(model: PreTrainedModel) -> str:
 
 def processor_key(folder: Path | str) -> str:
     """BLAKE2b of the processor's and tokenizer's files in a model folder, without the keys in VOLATILE."""
+    return _files_hash(Path(folder), NO_PROCESSOR)
+
+
+def checkpoint_key(folder: Path | str) -> str:
+    """The same of all that says how a model spells, its configs among it."""
+    return _files_hash(Path(folder), [name for name in NO_PROCESSOR if name not in CONFIGS])
+
+
+def _files_hash(folder: Path, without: Collection[str]) -> str:
     found = hashlib.blake2b(digest_size=16)
-    for path in sorted(Path(folder).iterdir()):
-        if path.name in NO_PROCESSOR or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
+    for path in sorted(folder.iterdir()):
+        if path.name in without or path.suffix not in (".json", ".txt", ".spm", ".model", ".jinja"):
             continue
         if path.name.endswith(".index.json"):
             continue

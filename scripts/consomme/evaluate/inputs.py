@@ -21,7 +21,7 @@ from consomme.families.positions import most_tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.data.features import Features
+    from consomme.data.arrays import Arrays
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
@@ -50,7 +50,7 @@ class Inputs:
         self._told: set[str] = set()
 
     @cached_property
-    def features(self) -> Features:
+    def features(self) -> Arrays:
         """What the encoder reads of each row."""
         from consomme.data.features import features_of
 

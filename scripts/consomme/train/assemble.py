@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from consomme.train.trainer import AsrNmtTrainer
 
 FULL_WINDOWS = 0.05  # share of the batches of a training on short windows that get the full one
-WORKERS = 4  # processes at most that read and augment waveforms
+WORKERS = 16  # processes at most that read and augment waveforms
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def assemble(
         costs=costs(family, corpora, short) if ranks.several else None,
     )
     # examples that take work are made beside the training
-    busy = (augmenter and augmenter.source) or any(corpus.features.computed for corpus in corpora.values())
+    busy = (augmenter and augmenter.source) or not all(corpus.features.kept for corpus in corpora.values())
     workers = min(WORKERS, job.threads - 1) if busy else 0
     given = arguments.training_arguments(
         settings, total=total, seed=seed, folder=work / "checkpoints", device=device, workers=workers
@@ -145,7 +145,7 @@ def assemble(
 def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, parent: Path) -> Mapping[str, Corpus]:
     """The training corpora as the model sees them, by name."""
     from consomme.data.prepared import Rows
-    from consomme.evaluate.identity import processor_key
+    from consomme.evaluate.identity import checkpoint_key, processor_key
     from consomme.train import examples
 
     spec, settings = job.spec, job.spec["settings"]
@@ -160,6 +160,7 @@ def read(job: Job, family: Family, processor: Any, model: PreTrainedModel, paren
             languages=spec["languages"],
             cache=job.cache,
             processor_key=processor_key(parent),
+            labels_key=checkpoint_key(parent),
             fastest=max(settings["augment"].get("speed") or [1.0]),
             labelled=not label_free(family, settings),
             hybrid=bool(settings.get("ctc_weight")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.common.log import say
+from consomme.data.arrays import one_thread
 from consomme.evaluate.left_out import SHOWN, first
 from consomme.families.base import BEYOND_WINDOW
 from consomme.families.codes import unknown_languages
@@ -27,7 +28,7 @@ from consomme.train.sampler import Key
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from consomme.data.features import Features
+    from consomme.data.arrays import Arrays
     from consomme.data.prepared import Rows
     from consomme.families.base import Family
 
@@ -56,8 +57,8 @@ class Corpus:
 
     rows: Rows
     ids: Sequence[str]
-    features: Features
-    labels: Sequence[Sequence[int]]  # token ids of each row
+    features: Arrays
+    labels: Sequence[Any]  # token ids of each row, int [tokens]
     lengths: np.ndarray  # frames or tokens of each row [rows]
     seconds: np.ndarray  # of audio of each row [rows], 0 for text
     usable: np.ndarray  # numbers of the rows to train on
@@ -98,7 +99,8 @@ class Examples(Dataset[Example]):
         if self.augmenter is not None:
             generator = self.augmenter.generator(turn, name, corpus.ids[row])
             together = self._together(self.augmenter, name, row, generator) if self.augmenter.others else [row]
-            stretch = self._augment(self.augmenter, example, corpus, together, generator)
+            with one_thread():
+                stretch = self._augment(self.augmenter, example, corpus, together, generator)
         if self.more is not None:
             self.more(example, turn, name, together, stretch)
         return example
@@ -225,6 +227,7 @@ def open_corpus(
     languages: Sequence[str],
     cache: Path,
     processor_key: str,
+    labels_key: str,
     fastest: float = 1.0,
     labelled: bool = True,
     hybrid: bool = False,
@@ -233,10 +236,12 @@ def open_corpus(
 
     share: fraction of the rows to train on, 0 to 1; languages: of rows that name none; fastest: the largest factor of speed perturbation, which shortens
     audio; labelled: whether the training uses labels; hybrid: whether an encoder-decoder's labels must also fit CTC's
-    frames.
+    frames; processor_key, labels_key: as of `features_of` and `labels_of`.
 
-    Features are computed for the whole corpus, whatever the share, so that the runs of a sweep over shares use one cache."""
+    Features and labels are computed for the whole corpus, whatever the share, so that the runs of a sweep over shares use one
+    cache."""
     from consomme.data.features import features_of
+    from consomme.data.labels import labels_of
 
     for corpus, _, _ in rows.parts():
         if labelled and corpus.about.get("missing"):
@@ -252,7 +257,8 @@ def open_corpus(
     spoken = rows.languages(languages)
     features = features_of(family, processor, rows, cache, processor_key, languages)
     lengths = features.lengths
-    labels: list[Any] = [()] * len(ids)
+    labels: Sequence[Any] = [np.zeros(0, np.int32)] * len(ids)
+    unwritten: Mapping[int, tuple[str, str]] = {}
     reasons: dict[str, list[str]] = {}
 
     def leave_out(row: int, reason: str) -> None:
@@ -260,21 +266,16 @@ def open_corpus(
 
     unheard = family.unheard(model, lengths) | {i: reason for i, (reason, _) in features.problems.items()}
     unheard |= {i: BEYOND_WINDOW for i, length in enumerate(lengths.tolist()) if family.long(processor, length)}
-    fitting = []
-    unknown_languages(family, processor, spoken)  # raises here if the languages are wrong, not in the loop below
-    targets = rows.targets if labelled else [""] * len(ids)
-    for i in map(int, chosen):
-        if i in unheard:
-            leave_out(i, unheard[i])
-            continue
-        try:
-            labels[i] = np.asarray(family.labels(processor, targets[i], spoken[i]), dtype=np.int32)
-        except Unusable as error:  # more tokens than the decoder has positions for
-            leave_out(i, error.reason)
-            continue
-        fitting.append(i)
-    chosen = np.array(fitting, dtype=np.int64)
-    unknown = unknown_share([labels[i] for i in chosen], processor)
+    unknown_languages(family, processor, spoken)  # raises here if the languages are wrong
+    if labelled:
+        labels = written = labels_of(family, processor, rows, cache, labels_key, languages)
+        unwritten = written.problems
+    reasons_of = {i: reason for i, (reason, _) in unwritten.items()} | unheard
+    for i in map(int, chosen if reasons_of else ()):
+        if i in reasons_of:
+            leave_out(i, reasons_of[i])
+    chosen = np.array([i for i in map(int, chosen) if i not in reasons_of], dtype=np.int64)
+    unknown = unknown_share((labels[i] for i in chosen), processor)
     # rows outside the share have no labels and are not checked
     shortened = np.floor(lengths[chosen] / fastest).astype(np.int64)
     room = np.zeros(len(ids), np.int64)
@@ -295,15 +296,18 @@ def open_corpus(
     return Corpus(rows, ids, features, labels, lengths, seconds, chosen, reasons, room, spoken, unknown, labelled)
 
 
-def unknown_share(labels: Sequence[np.ndarray], processor: Any) -> float:
+def unknown_share(labels: Iterable[np.ndarray], processor: Any) -> float:
     """The share, 0 to 1, of unknown tokens in `labels`: text that the tokenizer can't spell."""
     tokenizer = getattr(processor, "tokenizer", processor)
     unknown = getattr(tokenizer, "unk_token_id", None)
     # byte-level tokenizers spell everything, and some use the end of text as unknown token
     if unknown is None or unknown in (tokenizer.eos_token_id, tokenizer.pad_token_id):
         return 0.0
-    total = sum(map(len, labels))
-    return sum(int(np.count_nonzero(row == unknown)) for row in labels) / total if total else 0.0
+    total = found = 0
+    for row in labels:
+        total += len(row)
+        found += int(np.count_nonzero(row == unknown))
+    return found / total if total else 0.0
 
 
 def needed(labels: Sequence[int], ctc: bool) -> int:

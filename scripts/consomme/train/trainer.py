@@ -22,7 +22,7 @@ from consomme.train.ranks import ALONE, COUNTS, Ranks
 from consomme.train.share import CollatePart, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy as np
     from accelerate.optimizer import AcceleratedOptimizer
@@ -129,9 +129,11 @@ class AsrNmtTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
-    def get_batch_samples(self, *given: Any) -> Any:
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
         try:
-            return super().get_batch_samples(*given)
+            return super().get_batch_samples(epoch_iterator, num_batches, device)
         except ConsommeError as error:
             # torch wraps the error of a process that makes examples into a trace
             raise ConsommeError(str(error).rpartition("ConsommeError: ")[2].strip()) from None
