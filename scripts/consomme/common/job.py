@@ -36,6 +36,7 @@ class Job:
     threads: int
     device: str
     named: tuple[Path, ...] = ()  # files of what is made that Snakemake names, by its copies of them
+    parts: Path | None = None  # folder of what other jobs did ahead of this one
 
     def labelled(self, kind: str) -> dict[str, Path]:
         """The inputs with a label `kind/NAME`, as NAME -> folder, in the order of the spec."""
@@ -51,6 +52,7 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
         "--out", required=True, nargs="+", type=Path,
         help="the file or folder to make, or its marker; and its other files that Snakemake names",
     )  # fmt: skip
+    parser.add_argument("--parts", type=Path, help="a corpus: folder of its parts, whose rows were checked ahead")
     parser.add_argument("--state", type=Path, help="folder for unfinished work (default: .state beside OUT)")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), help="folder for caches")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -67,4 +69,4 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     state = given.state or out.parent / ".state" / out.name
     introduce(spec.get("label", {}))
     inputs = dict(zip(labels, folders, strict=True))
-    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(given.out))
+    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(given.out), given.parts)

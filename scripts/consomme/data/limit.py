@@ -31,6 +31,11 @@ class Limit:
             return False
         return rank(row_id) > -self._drawn[0][0]
 
+    def count(self, row_id: str, number: int = 0) -> str | None:
+        """Note a good row. Returns the id of the one that goes for it, if there are more than are kept."""
+        heapq.heappush(self._drawn, (-rank(row_id), -number, row_id))
+        return heapq.heappop(self._drawn)[2] if self.most is not None and len(self._drawn) > self.most else None
+
     def keep(
         self, rows: Iterator[dict[str, Any]], work: Path, schema: Any, task: str, drop: Callable[[str], None]
     ) -> Iterator[dict[str, Any]]:
@@ -54,10 +59,10 @@ class Limit:
                     if self.hopeless(row["id"]):
                         drop(row["id"])
                         continue
-                    heapq.heappush(self._drawn, (-rank(row["id"]), -writer.rows, row["id"]))
+                    gone = self.count(row["id"], writer.rows)
                     writer.add(row)
-                    if self.most is not None and len(self._drawn) > self.most:
-                        drop(heapq.heappop(self._drawn)[2])
+                    if gone is not None:
+                        drop(gone)
             if self._drawn:
                 write_json(place / "prepared.json", {"task": task, "name": "drawn", "fingerprint": ""})
                 stored = Corpus.open(place)

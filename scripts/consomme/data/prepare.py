@@ -30,9 +30,10 @@ from consomme.data.audio import Recording
 from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, seconds_problem, speech_row
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
+from consomme.data.parts import Ahead
 from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
-from consomme.data.sources import Raw, source_named
+from consomme.data.sources import Raw, Source, source_named
 from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
 from consomme.data.text import compared, half_characters, nfc
 
@@ -120,40 +121,57 @@ class Skipped:
 
 def run(job: Job) -> None:
     """Make a prepared corpus at `job.out`; computes nothing where the same content was prepared there before."""
-    corpus, task, languages = job.spec["corpus"], job.spec["task"], job.spec.get("languages") or []
-    data_root = Path(job.spec.get("data_root") or ".")
-    name = _name(job)
-    source = source_named(corpus["source"])
+    corpus, task, languages, data_root = asked(job)
+    source, name, identity = begin(job)
+    without = {label: Rows.open([folder]) for label, folder in job.labelled("without").items()}
+    key = {**identity, "without": sorted(rows.fingerprint for rows in without.values())}
+
+    def build(folder: Path, work: Path) -> None:
+        with named(name):
+            ahead = Ahead.open(job.parts, source.part_of, identity) if job.parts else None
+            raws = source.read(corpus, task, languages, data_root)
+            prepare(raws, corpus, task, name, folder, work, without, job.threads, languages, ahead)
+            if ahead:
+                say(f"corpus '{name}': {ahead.taken} rows were checked ahead, {ahead.missed} here")
+
+    build_once(job, key, build)
+
+
+def asked(job: Job) -> tuple[dict[str, Any], str, list[str], Path]:
+    """The corpus's settings, the task, the languages and the data's root that a job is given."""
+    spec = job.spec
+    return spec["corpus"], spec["task"], spec.get("languages") or [], Path(spec.get("data_root") or ".")
+
+
+def begin(job: Job) -> tuple[Source, str, dict[str, Any]]:
+    """The source, the corpus's name, and what identifies its checked rows. Raises ConsommeError where it can't be read."""
+    corpus, task, languages, data_root = asked(job)
+    source, name = source_named(corpus["source"]), _name(job)
     if unfit := source.unfit(corpus, task):
         raise ConsommeError(f"corpus '{name}': {unfit[0]}: {unfit[1]}")
     problems = source.problems(corpus, languages, data_root)
     if problems:
         raise ConsommeError(f"corpus '{name}': " + "; ".join(problems))
-    without = {label: Rows.open([folder]) for label, folder in job.labelled("without").items()}
-    with _named(name):
+    with named(name):
         content = source.content(corpus, languages, data_root, job.cache)
-    key = {
-        "stage": "data",
-        "version": [VERSION, job.spec.get("version")],
-        "task": task,
-        "languages": languages,
-        "name": name,
-        "corpus": {k: v for k, v in corpus.items() if k != "without"},
-        "content": content,
-        "without": sorted(rows.fingerprint for rows in without.values()),
-        "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
-    }
-
-    def build(folder: Path, work: Path) -> None:
-        with _named(name):
-            raws = source.read(corpus, task, languages, data_root)
-            prepare(raws, corpus, task, name, folder, work, without, job.threads, languages)
-
-    build_once(job, key, build)
+    return (
+        source,
+        name,
+        {
+            "stage": "data",
+            "version": [VERSION, job.spec.get("version")],
+            "task": task,
+            "languages": languages,
+            "name": name,
+            "corpus": {k: v for k, v in corpus.items() if k != "without"},
+            "content": content,
+            "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
+        },
+    )
 
 
 @contextlib.contextmanager
-def _named(name: str) -> Generator[None]:
+def named(name: str) -> Generator[None]:
     """Errors inside of this say which corpus it is, and have the addresses of what lies in stores."""
     try:
         yield
@@ -172,10 +190,12 @@ def prepare(
     without: Mapping[str, Rows],
     threads: int = 1,
     languages: Sequence[str] = (),
+    ahead: Ahead | None = None,
 ) -> dict[str, Any]:
     """Write raw rows as a prepared corpus into `folder`, and return its prepared.json.
 
     languages: of the corpus, where its rows have none of their own. `work` is a folder for what is needed in between.
+    ahead: rows that were checked by other jobs.
     Raises ConsommeError where too many rows are bad, or none is left."""
     skipped, read, seen = Skipped(), itertools.count(), set()
     by, there = by_of(corpus), dict[str, None]()
@@ -183,17 +203,10 @@ def prepare(
     limit = Limit(corpus.get("limit"), first=bool(corpus.get("streaming")))
     drawn = Limit(None) if join else limit  # of single recordings all are needed
     segments = Segments()
-    keep = corpus.get("keep_audio", waveforms.DEFAULT)
-    chosen = _once(_where(_counted(raws, read, there if by else None), where_of(corpus), skipped), skipped)
-    fetched = _read_ahead if keep == "in_place" else _fetched
-    hopeful = fetched(_hopeful(segments.noted(chosen), drawn, skipped))
-    needed = drawn.most if drawn.first else None
+    wanted = segments.noted(chosen(raws, corpus, skipped, read, there if by else None))
     texts = _Others(without, source=task == "nmt")
-    longest = limits(corpus)[1] or float("inf")
-    checked = _pooled(
-        checker(corpus, task, bool(join), languages), hopeful, threads if task == "asr" else 1, longest, needed
-    )
-    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by, keep_audio=keep)
+    checked = checked_rows(wanted, corpus, task, languages, drawn, skipped, threads, ahead)
+    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -268,11 +281,49 @@ def prepare(
 # -- which rows ----------------------------------------------------------------------------------------------------
 
 
+def chosen(
+    raws: Iterable[Raw],
+    corpus: Mapping[str, Any],
+    skipped: Skipped,
+    read: Iterator[int],
+    there: dict[str, None] | None = None,
+) -> Iterator[Raw]:
+    """The rows that are to be checked, as far as that is known without. read: counts them; there: as in `_counted`."""
+    return _once(_where(_counted(raws, read, there), where_of(corpus), skipped), skipped)
+
+
+def checked_rows(
+    raws: Iterable[Raw],
+    corpus: Mapping[str, Any],
+    task: str,
+    languages: Sequence[str],
+    drawn: Limit,
+    skipped: Skipped,
+    threads: int,
+    ahead: Ahead | None = None,
+) -> Iterator[Checked]:
+    """What is stored of rows that `drawn` may still keep, or why not, in the order of `raws`. ahead: as in `prepare`."""
+    check = checker(corpus, task, task == "asr" and bool(corpus.get("join")), languages)
+    fetched = _read_ahead if corpus.get("keep_audio") == "in_place" else _fetched
+    hopeful = fetched(_hopeful(raws, drawn, skipped), ahead)
+    longest = limits(corpus)[1] or float("inf")
+    alone = ahead is not None or task != "asr"
+    return _pooled(
+        ahead.before(check) if ahead else check,
+        hopeful,
+        1 if alone else threads,
+        longest,
+        drawn.most if drawn.first else None,
+    )
+
+
 def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | None) -> Iterator[Raw]:
-    """The rows, with their names in NFC. The names of their columns are added to `there`. Names with characters that no text
+    """The rows, with their numbers, and their names in NFC. The names of their columns are added to `there`. Names with characters that no text
     may have can't be stored: such rows are bad."""
     for raw in raws:
-        next(read)
+        place = next(read)
+        if raw.number < 0:
+            raw.number = place
         if there is not None:
             there |= dict.fromkeys(map(nfc, raw.fields))
         # names are the same names in whatever normal form files and tables have them
@@ -328,23 +379,28 @@ def _hopeful(raws: Iterable[Raw], limit: Limit, skipped: Skipped) -> Iterator[Ra
             yield raw
 
 
-def _fetched(raws: Iterable[Raw]) -> Iterator[Raw]:
-    """The rows, with the recordings on this disk that lie in a store. Of other rows none is read ahead."""
+def _fetched(raws: Iterable[Raw], ahead: Ahead | None = None) -> Iterator[Raw]:
+    """The rows, with the recordings on this disk that lie in a store and weren't checked `ahead`. Of other rows none is read
+    ahead."""
     waiting: list[Raw] = []
+
+    def fetched() -> list[Raw]:
+        remote.fetch([r.audio for r in waiting if isinstance(r.audio, Path) and not (ahead and ahead.has(r))])
+        return waiting
+
     for raw in raws:
         waiting.append(raw)
         if len(waiting) == FETCHED or not remote.viewed(waiting[0].audio):
-            remote.fetch([row.audio for row in waiting if isinstance(row.audio, Path)])
-            yield from waiting
+            yield from fetched()
             waiting = []
-    remote.fetch([row.audio for row in waiting if isinstance(row.audio, Path)])
-    yield from waiting
+    yield from fetched()
 
 
-def _read_ahead(raws: Iterable[Raw]) -> Iterator[Raw]:
+def _read_ahead(raws: Iterable[Raw], ahead: Ahead | None = None) -> Iterator[Raw]:
     """The same, with the bytes of recordings that lie in a store, which leave no copy on this disk."""
     for waiting in _chunks(iter(raws), THREADS):
-        contents = remote.contents({row.audio for row in waiting if isinstance(row.audio, Path)})
+        wanted = {r.audio for r in waiting if isinstance(r.audio, Path) and not (ahead and ahead.has(r))}
+        contents = remote.contents(wanted)
         for row in waiting:
             if isinstance(row.audio, Path) and row.audio in contents:
                 row.audio = Recording(row.audio, 0, -1, contents[row.audio])

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from consomme.data.audio import Recording
 
 CACHE = Path("results/cache")
+BLOCK = 32  # rows in a row that are of one part, because neighbours often lie in one file
 LANGUAGES = {"asr": ("language",), "nmt": ("source_language", "target_language")}  # roles of columns
 
 
@@ -45,7 +46,8 @@ class Raw:
     (the transcript); nmt: `source` and `target`. `start` and `end`, in seconds, cut the row out of `audio`; an `end` of
     None is that of the recording. `fields` are the columns that `where` can ask for. `languages` has the cells of the
     columns that name the row's languages, by role (`LANGUAGES`), where the corpus has such columns. A row that the source
-    itself found unusable says so in `problem`, as (reason, detail)."""
+    itself found unusable says so in `problem`, as (reason, detail). `number` is the row's own in the source, whatever else
+    is read; where the source doesn't set it, it is the row's place in what `read` yields, from 0."""
 
     id: str
     target: str | None = None
@@ -59,6 +61,7 @@ class Raw:
     languages: Mapping[str, Any] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     problem: tuple[str, str] | None = None
+    number: int = -1
 
 
 class Source:
@@ -120,6 +123,21 @@ class Source:
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
         """The rows, in an order that depends on the corpus alone. Raises ConsommeError where nothing can be read."""
         raise NotImplementedError
+
+    # -- parts, which several jobs check ahead -------------------------------------------------------------------------
+    def indivisible(self, corpus: Mapping[str, Any], task: str) -> str:
+        """Why this corpus can't be prepared in parts; empty where it can."""
+        return ""
+
+    def part_of(self, number: int, parts: int) -> int:
+        """The part that a row of this number belongs to, from 1 to `parts`."""
+        return number // BLOCK % parts + 1
+
+    def read_part(
+        self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path, part: int, parts: int
+    ) -> Iterator[Raw]:
+        """At least the rows of a part, in the order of `read`. A source that leaves out others sets the rows' `number`."""
+        return self.read(corpus, task, languages, data_root)
 
 
 class Numbered:

@@ -45,6 +45,11 @@ class Hub(Source):
     settings = Settings
     indifferent = ("columns", "revision", "streaming")
 
+    def indivisible(self, corpus: Mapping[str, Any], task: str) -> str:
+        if not corpus.get("streaming"):
+            return ""
+        return "with streaming: true each job would fetch all rows to find its own: leave out one of the two"
+
     def content(self, corpus: Mapping[str, Any], languages: Sequence[str], data_root: Path, cache: Path = CACHE) -> Any:
         return super().content(corpus, languages, data_root, cache) or [corpus["name"], corpus.get("revision")]
 
