@@ -2,12 +2,16 @@
 # nothing else of the configuration. Specs depend on the wildcards only, because Snakemake tracks no other functions.
 import logging
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import IOFile
 
 SCRIPTS = str(Path(workflow.basedir) / "scripts")
 sys.path.insert(0, SCRIPTS)
@@ -144,11 +148,53 @@ def corpus_files(wildcards):
 
 
 def corpus_inventory(wildcards):
+    return inventory(wildcards.corpus)
+
+
+@cache
+def inventory(name):
     # recordings are too many for inputs, and a file may be replaced by an older one: one value stands for their names
     # and contents
-    corpus = plan.corpora[wildcards.corpus]
+    corpus = plan.corpora[name]
     source = SOURCES[corpus.settings["source"]]
     return asked(source.inventory, corpus)
+
+
+def corpus_parts(wildcards):
+    corpus = plan.corpora[wildcards.corpus]
+    return corpus.part_files(finished_parts(corpus) or corpus.parts)
+
+
+def finished_parts(corpus):
+    # a finished corpus stays as it is, whatever its parts are by now: Snakemake has to find the inputs that it remembers
+    if not (store() or Path(corpus.marker).exists()):
+        return None
+    marker = IOFile(
+        workflow.modifier.path_modifier.apply_default_storage(corpus.marker)
+    )
+    made = workflow.persistence.metadata(marker)
+    if made is None or not any(
+        inventory(corpus.id) in str(param) for param in made.params or ()
+    ):
+        return None
+    read = (
+        re.search(f"prepared/parts/{corpus.id}/([0-9]+)/", path)
+        for path in made.input or ()
+    )
+    return next((int(found[1]) for found in read if found), 1)
+
+
+def part_spec(wildcards):
+    return plan.corpora[wildcards.corpus].part_spec(
+        int(wildcards.part), int(wildcards.parts)
+    )
+
+
+def parts_folder(wildcards, input):
+    # where Snakemake has them, which may be a copy of what lies in a store
+    return (
+        f"--parts {quote(str(Path(input.parts[0]).parents[1]))}" if input.parts else ""
+    )
 
 
 # -- models

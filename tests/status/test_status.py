@@ -213,3 +213,28 @@ def test_values_of_trials_are_shown_once_their_study_has_said_them(tmp_path, mon
         fcntl.flock(lock, fcntl.LOCK_EX)
         screen = CliRunner().invoke(app, ["status", "tiny.yaml"]).output
     assert re.search(r"train e/tuned/trial=3 learning_rate=0\.002 +│ running", screen)
+
+
+def test_a_corpus_in_parts_runs_while_one_of_them_does_and_tells_how_many_are_there(plan):
+    corpus = next(c for c in plan.corpora.values() if c.name == "train")
+    for part in (1, 3):
+        marker = Path(corpus.part_files(4)[3 * part - 1])
+        marker.parent.mkdir(parents=True)
+        marker.touch()
+    lock = Path(f"results/prepared/state/{corpus.id}/parts/2-of-4.lock")
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    job = found(plan, "train", "prepare")
+    assert (job.state, job.why) == ("interrupted", "2 of 4 parts there")
+    log = Path(f"results/prepared/logs/{corpus.id}.2-of-4.log")
+    log.parent.mkdir()
+    log.write_text("+ python -m consomme.data\nerror: the disk is full\n")
+    job = found(plan, "train", "prepare")
+    assert (job.state, job.why) == ("failed", "error: the disk is full")
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert found(plan, "train", "prepare").state == "running"
+    Path(corpus.marker).parent.mkdir(parents=True)
+    Path(corpus.marker).touch()
+    job = found(plan, "train", "prepare")
+    assert (job.state, job.why) == ("done", "")

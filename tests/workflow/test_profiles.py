@@ -13,7 +13,7 @@ PROFILES = REPOSITORY / "profiles"
 LINKED = ("aws-batch", "azure-batch", "google-batch", "kubernetes")  # to the generic profile
 ON_NODES = "train_model_on_nodes"  # only Slurm gives several
 # rules whose jobs are content with what jobs without an entry get
-LIGHT = {"start_model", "ensemble_models", "choose_export", "export_model", "report_experiment"}
+LIGHT = {"start_model", "ensemble_models", "choose_export", "export_model", "report_experiment", "prepare_from_parts"}
 
 
 def profile(name):

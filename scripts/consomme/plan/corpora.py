@@ -58,9 +58,12 @@ class Corpora:
             settings = corpus.model_dump(by_alias=True)
             # a corpus without these keys keeps the digest that it had before they existed
             settings = {key: value for key, value in settings.items() if key not in LATER or value != LATER[key]}
+            parts = settings.pop("parts") or 1
             if columns:
                 settings["by"] = list(columns)
-            self._made[key] = Prepared(name, settings, task, own or languages, self._settings.data_root, without)
+            self._made[key] = Prepared(
+                name, settings, task, own or languages, self._settings.data_root, without, parts=parts
+            )
         return self._made[key]
 
     def add(self, corpus: Prepared) -> Prepared:

@@ -92,6 +92,8 @@ def check_corpus(corpus: Corpus, task: str, languages: Sequence[str], path: str)
     check_normaliser(f"{path}.normaliser", corpus.normaliser, named_languages(corpus.model_dump(), task) or languages)
     if unfit := SOURCES[corpus.source].unfit(corpus.model_dump(by_alias=True), task):
         fail(f"{path}.{unfit[0]}", unfit[1])
+    if corpus.parts and (why := SOURCES[corpus.source].indivisible(corpus.model_dump(by_alias=True), task)):
+        fail(f"{path}.parts", why)
     _languages(corpus, task, languages, path)
     if corpus.missing == "source" and task != "nmt":
         fail(f"{path}.missing", "what recordings can lack is their transcripts: target")

@@ -17,6 +17,7 @@ from consomme.plan.stages import VERSIONS
 
 RESULTS = "results"
 BEST = "best"  # the run that a choice takes
+PART = ("rows.arrow", "checked.arrow", "prepared.json")  # files of a corpus's part
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,8 @@ class Prepared:
     data_root: str
     without: tuple[Prepared, ...] = ()
     stage: str = "data"
+    # how many jobs check its rows; no part of the digest, as the rows are the same
+    parts: int = 1
 
     @cached_property
     def digest(self) -> str:
@@ -93,20 +96,31 @@ class Prepared:
 
     @cached_property
     def spec(self) -> str:
-        return as_spec(
-            {
-                "stage": "data",
-                "version": VERSIONS["data"],
-                "digest": self.digest,
-                "label": {"corpus": self.name},
-                "name": self.name,
-                "task": self.task,
-                "languages": self.languages,
-                "corpus": self.settings,
-                "data_root": self.data_root,
-                "inputs": list(self.inputs),
-            }
-        )
+        return as_spec({**self._spec, "inputs": list(self.inputs)})
+
+    @property
+    def _spec(self) -> dict[str, Any]:
+        return {
+            "stage": "data",
+            "version": VERSIONS["data"],
+            "digest": self.digest,
+            "label": {"corpus": self.name},
+            "name": self.name,
+            "task": self.task,
+            "languages": self.languages,
+            "corpus": self.settings,
+            "data_root": self.data_root,
+        }
+
+    def part_spec(self, part: int, parts: int) -> str:
+        """The spec of the job that checks the rows of one part, from 1 to `parts`."""
+        label = {"corpus": self.name, "part": f"{part} of {parts}"}
+        return as_spec({**self._spec, "label": label, "part": [part, parts]})
+
+    def part_files(self, parts: int) -> list[str]:
+        """The files of all of so many parts; none of one, for then the rows are checked where they are put together."""
+        places = [f"{RESULTS}/prepared/parts/{self.id}/{parts}/{part}" for part in range(1, parts + 1)]
+        return [f"{place}/{name}" for place in places for name in PART] if parts > 1 else []
 
 
 @dataclass(frozen=True, eq=False)

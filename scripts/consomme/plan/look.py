@@ -27,6 +27,7 @@ from consomme.plan.relabelled import RelabelledCorpus
 MISSING = "?"
 DAY = 86400.0  # seconds
 HALF_FILE = re.compile(r"\..+\.[0-9a-f]{12}")  # as `whole_file` names what it writes
+PREPARED = ("logs", "benchmarks", "state", "parts")  # folders beside those of corpora
 WIDE = 200  # columns of a table written to a file or a pipe
 
 
@@ -57,7 +58,9 @@ def overview(plan: Plan) -> None:
                 highlight=False,
             )
     landscapes = [s for s in plan.landscapes.values() if not Path(s.path).exists()]
-    jobs = len(plan.corpora) - ready + len(todo) + len(evaluations) + len(landscapes)
+    unready = [c for c in plan.corpora.values() if not Path(c.marker).exists()]
+    parts = sum(c.parts for c in unready if c.parts > 1)
+    jobs = len(unready) + parts + len(todo) + len(evaluations) + len(landscapes)
     left = [f"at most {_counted(jobs, 'job')}"] * bool(jobs)
     left += ["the reports"] * bool(jobs or unfinished(plan))
     left = f"{' and '.join(left)} to do" if left else "the reports too"
@@ -230,8 +233,11 @@ def clean(plans: Iterable[Plan], remove: bool) -> None:
         for name, study in plan.studies.items():
             by_experiment.setdefault(name, set()).update(m.id for m in (*study.jobs, *study.landscapes))
             by_experiment[name].update(m.state_id for m in study.jobs)
-    found = [p for p in _folders("prepared") if p.name not in used and p.name not in ("logs", "benchmarks", "state")]
-    found += [p for p in _folders("prepared/state") if p.name not in used]
+    found = [p for p in _folders("prepared") if p.name not in used and p.name not in PREPARED]
+    found += [p for kind in ("state", "parts") for p in _folders(f"prepared/{kind}") if p.name not in used]
+    # parts of finished corpora, and of another number of them than is wanted
+    wanted = {c.id: str(c.parts) for p in plans for c in p.corpora.values() if not Path(c.marker).exists()}
+    found += [p for corpus in used for p in _folders(f"prepared/parts/{corpus}") if p.name != wanted.get(corpus)]
     for experiment, ids in sorted(by_experiment.items()):
         for kind in ("models", "state", "hypotheses"):
             found += [p for p in _folders(f"{experiment}/{kind}") if p.name not in ids]

@@ -368,8 +368,9 @@ class Plan:
         return found
 
     def corpus_pattern(self, stage: str) -> str:
-        """A regular expression for the folders of the corpora that a stage makes."""
-        ids = sorted(c.id for c in self.corpora.values() if c.stage == stage)
+        """A regular expression for the folders of the corpora that a stage makes; those that are put together of parts are
+        `data in parts`."""
+        ids = sorted(c.id for c in self.corpora.values() if _prepares(c) == stage)
         return "|".join(map(re.escape, ids)) or NOTHING
 
     def targets(self, node: str) -> list[str]:
@@ -471,6 +472,11 @@ def _before(models: Iterable[Model]) -> dict[str, dict[str, tuple[str, str]]]:
         if folder and (before := corpora_before(Path(model.data_root) / folder)):
             found[model.node] = {f"{model.node}: {name}": known for name, known in before.items()}
     return found
+
+
+def _prepares(corpus: Prepared) -> str:
+    """The stage that makes a corpus, or what of it has a rule of its own."""
+    return f"{corpus.stage} in parts" if corpus.parts > 1 else corpus.stage
 
 
 def _makes(model: Model) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,21 @@ def _study(study: Study) -> Iterator[Job]:
 def _corpus(name: str, id: str, marker: str) -> Job:
     folder = Path(RESULTS) / "prepared"
     state, why = _with_lock(Path(marker), folder / "state" / id, folder / "logs" / f"{id}.log")
+    if state not in (DONE, RUNNING):
+        state, why = _parts(folder, id) or (state, why)
     return Job("", "prepare", name, name, state, why=why)
+
+
+def _parts(folder: Path, id: str) -> tuple[str, str] | None:
+    """State and reason of a corpus while its parts are made; None where there are none."""
+    if any(map(held, (folder / "state" / id / "parts").glob("*.lock"))):
+        state, failed = RUNNING, ""
+    else:
+        ends = [_unfinished(log, WAITING) for log in sorted((folder / "logs").glob(f"{id}.*-of-*.log"))]
+        state, failed = next((end for end in ends if end[0] == FAILED), (INTERRUPTED, ""))
+    there = Counter(marker.parts[-3] for marker in (folder / "parts" / id).glob("*/*/prepared.json"))
+    told = ", ".join(f"{n} of {count} parts there" for count, n in there.items())
+    return (state, failed or told) if there or failed or state == RUNNING else None
 
 
 def _model(model: Model, name: str, logs: Path) -> Job:

@@ -87,6 +87,13 @@ class Corpus(Chosen):
     max_characters: Integer | None = Field(None, ge=1, le=10**9, description="longer texts are left out")
     max_ratio: Number | None = Field(None, gt=1, le=10**6, description="nmt: longer over shorter side, in characters")
     max_skipped: Number = Field(0.01, ge=0, le=1, description="fraction of bad rows above which preparation fails")
+    parts: Integer | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="how many jobs check the rows, each its share of them, before they are put together; whatever it is, the "
+        "prepared corpus is the same",
+    )
 
     @field_validator("where")
     @classmethod
