@@ -221,7 +221,7 @@ def test_a_corpus_in_parts_runs_while_one_of_them_does_and_tells_how_many_are_th
         marker = Path(corpus.part_files(4)[3 * part - 1])
         marker.parent.mkdir(parents=True)
         marker.touch()
-    lock = Path(f"results/prepared/state/{corpus.id}/parts/2-of-4.lock")
+    lock = Path(f"results/prepared/state/{corpus.id}/2-of-4/lock")
     lock.parent.mkdir(parents=True)
     lock.touch()
     job = found(plan, "train", "prepare")
@@ -233,7 +233,8 @@ def test_a_corpus_in_parts_runs_while_one_of_them_does_and_tells_how_many_are_th
     assert (job.state, job.why) == ("failed", "error: the disk is full")
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert found(plan, "train", "prepare").state == "running"
+        job = found(plan, "train", "prepare")
+        assert (job.state, job.why) == ("running", "2 of 4 parts there")
     Path(corpus.marker).parent.mkdir(parents=True)
     Path(corpus.marker).touch()
     job = found(plan, "train", "prepare")

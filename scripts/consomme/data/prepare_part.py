@@ -27,7 +27,7 @@ def run(job: Job) -> None:
     join = corpus.get("join") if task == "asr" else None
     drawn = Limit(None if join else share(corpus.get("limit"), parts))
     schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by_of(corpus))
-    lock = job.state / "parts" / f"{part}-of-{parts}.lock"
+    lock = job.state / f"{part}-of-{parts}" / "lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with named(name), alone(lock) as locked:
         if locked:

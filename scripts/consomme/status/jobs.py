@@ -99,21 +99,19 @@ def _study(study: Study) -> Iterator[Job]:
 def _corpus(name: str, id: str, marker: str) -> Job:
     folder = Path(RESULTS) / "prepared"
     state, why = _with_lock(Path(marker), folder / "state" / id, folder / "logs" / f"{id}.log")
-    if state not in (DONE, RUNNING):
-        state, why = _parts(folder, id) or (state, why)
+    if state != DONE:
+        state, why = _parts(folder, id, state, why)
     return Job("", "prepare", name, name, state, why=why)
 
 
-def _parts(folder: Path, id: str) -> tuple[str, str] | None:
-    """State and reason of a corpus while its parts are made; None where there are none."""
-    if any(map(held, (folder / "state" / id / "parts").glob("*.lock"))):
-        state, failed = RUNNING, ""
-    else:
-        ends = [_unfinished(log, WAITING) for log in sorted((folder / "logs").glob(f"{id}.*-of-*.log"))]
-        state, failed = next((end for end in ends if end[0] == FAILED), (INTERRUPTED, ""))
+def _parts(folder: Path, id: str, state: str, why: str) -> tuple[str, str]:
+    """State and reason of a corpus that isn't there yet, with what its parts tell."""
+    logs = sorted((folder / "logs").glob(f"{id}.*-of-*.log")) if state != RUNNING else []
+    if failed := next((end for log in logs if (end := _unfinished(log, WAITING))[0] == FAILED), None):
+        return failed
     there = Counter(marker.parts[-3] for marker in (folder / "parts" / id).glob("*/*/prepared.json"))
     told = ", ".join(f"{n} of {count} parts there" for count, n in there.items())
-    return (state, failed or told) if there or failed or state == RUNNING else None
+    return INTERRUPTED if told and state == WAITING else state, why or told
 
 
 def _model(model: Model, name: str, logs: Path) -> Job:
