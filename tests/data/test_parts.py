@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import replace
 
+import fsspec
 import numpy as np
 import pytest
 
 from consomme.common.files import read_json
 from consomme.common.job import Job
 from consomme.data import prepare as stage
-from consomme.data import prepare_part
+from consomme.data import prepare_part, remote
 from consomme.data.check import Speech
 from consomme.data.prepare_part import share
 from consomme.data.sources import TABLE
@@ -235,6 +236,30 @@ def test_a_source_may_number_its_rows_and_leave_out_those_of_others(manifest, pl
     files, (taken, missed) = place.in_parts(manifest, 3)
     assert files == place.whole(manifest)
     assert asked == [1, 2, 3] and taken and not missed
+
+
+def test_recordings_of_a_store_are_fetched_by_the_job_that_checks_them(wav, place, tmp_path, monkeypatch):
+    memory, root = fsspec.filesystem("memory"), f"/{tmp_path.name}"
+    for n in range(12):
+        memory.pipe(f"{root}/{n}.wav", wav(f"{n}.wav", n).read_bytes() if n != 5 else b"no sound")
+    table = "audio\ttext\n" + "".join(f"{n}.wav\tword {n}\n" for n in range(13))
+    memory.pipe(f"{root}/m.tsv", table.encode())
+    corpus = {"source": "manifest", "path": f"memory:/{root}/m.tsv", "max_skipped": 1}
+
+    def fetched(name, run):
+        """The recordings that this machine fetches, and what `run` gives."""
+        monkeypatch.setenv("CONSOMME_CACHE", str(tmp_path / name))
+        remote.forget()
+        found = run()
+        copies = [p for p in (tmp_path / name / "objects").rglob("*") if p.is_file()]
+        return len(copies) - 1, found
+
+    assert [fetched(f"{n}", lambda n=n: place.part(corpus, n, 2))[0] for n in (1, 2)] == [6, 6]
+    count, (files, taken, _) = fetched("last", lambda: place.put_together(corpus, 2))
+    assert count == 0 and taken == (13, 0)
+    assert fetched("one", lambda: place.whole(corpus)) == (12, files)
+    assert f"memory:/{root}/12.wav" in files["skipped.tsv"].decode()
+    remote.forget()
 
 
 def test_ids_that_a_part_gave_otherwise_are_checked_anew(manifest, place, monkeypatch):

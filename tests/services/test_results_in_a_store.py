@@ -37,6 +37,19 @@ echo "$machine"
 STATUS = """#!/bin/sh
 if [ ! -e "$1/status" ]; then echo running; elif [ "$(cat "$1/status")" = 0 ]; then echo success; else echo failed; fi
 """
+SPEECH = """
+corpora:
+  train: %s
+  dev: {source: generated, generator: spoken-numbers, domain: clean, split: dev, size: 4}
+experiments:
+  e:
+    task: asr
+    languages: [en]
+    data: {train: train, dev: {d: dev}}
+    models:
+      untrained: {from: {scratch: {family: ctc, num_hidden_layers: 1, hidden_size: 16, num_attention_heads: 2, intermediate_size: 16}}}
+      base: {train: untrained, max_steps: 1, per_device_train_batch_size: 2}
+"""
 
 
 class Site:
@@ -212,3 +225,24 @@ def test_a_sweep_goes_on_from_its_rung_on_another_machine(at):
     logs = "".join(path.read_text() for path in site.folder.glob("m*/said"))
     assert logs.count("resuming from checkpoint-2") == 1
     assert "trains from its start" not in logs
+
+
+def test_parts_of_a_corpus_meet_in_the_store_and_go_from_it(at):
+    site = at("s3")
+    place = site.head("head")
+    corpus = "{source: generated, generator: spoken-numbers, domain: clean, size: 70, parts: 2}"
+    (place / "speech.yaml").write_text(SPEECH % corpus)
+    said = site.run(place, "model", "e/base", "speech.yaml")
+    logs = "".join(path.read_text() for path in site.folder.glob("m*/said"))
+    assert "5 of 5 steps" in said and "70 rows were checked ahead, 0 here" in logs
+    stored = site.stored()
+    assert not [name for name in stored if "prepared/parts/" in name or name.endswith("lock")]
+    alone = site.head("alone")
+    (alone / "speech.yaml").write_text(SPEECH % corpus.replace(", parts: 2", ""))
+    command = [sys.executable, "-m", "consomme", "model", "e/base", "speech.yaml", "--cores", "1"]
+    subprocess.run(command, cwd=alone, env=site.environment, check=True, capture_output=True, timeout=PATIENCE)
+    (rows,) = alone.glob("results/prepared/train-*/rows.arrow")
+    assert stored[str(rows.relative_to(alone))] == rows.read_bytes()
+    # another number of parts changes nothing that is there
+    (place / "speech.yaml").write_text(SPEECH % corpus.replace("parts: 2", "parts: 3"))
+    assert "Nothing to be done" in site.run(place, "model", "e/base", "speech.yaml", more=("--quiet", "host"))

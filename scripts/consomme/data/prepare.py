@@ -540,7 +540,7 @@ def _pooled(
         raise ConsommeError(
             f"one of {threads} processes that read rows was killed, most likely because the memory ran out. Start again with "
             "fewer of them (--set-threads prepare_corpus=1; by hand --threads 1), or with more memory "
-            "(--set-resources prepare_corpus:mem_mb=N)"
+            "(--set-resources prepare_corpus:mem_mb=N); for a part of a corpus, the rule is prepare_part"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
