@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import whole_file, write_json
@@ -154,20 +155,17 @@ def begin(job: Job) -> tuple[Source, str, dict[str, Any]]:
         raise ConsommeError(f"corpus '{name}': " + "; ".join(problems))
     with named(name):
         content = source.content(corpus, languages, data_root, job.cache)
-    return (
-        source,
-        name,
-        {
-            "stage": "data",
-            "version": [VERSION, job.spec.get("version")],
-            "task": task,
-            "languages": languages,
-            "name": name,
-            "corpus": {k: v for k, v in corpus.items() if k != "without"},
-            "content": content,
-            "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
-        },
-    )
+    identity = {
+        "stage": "data",
+        "version": [VERSION, job.spec.get("version")],
+        "task": task,
+        "languages": languages,
+        "name": name,
+        "corpus": {k: v for k, v in corpus.items() if k != "without"},
+        "content": content,
+        "packages": _packages("soundfile", "torchaudio") if task == "asr" else {},
+    }
+    return source, name, identity
 
 
 @contextlib.contextmanager
@@ -206,7 +204,7 @@ def prepare(
     wanted = segments.noted(chosen(raws, corpus, skipped, read, there if by else None))
     texts = _Others(without, source=task == "nmt")
     checked = checked_rows(wanted, corpus, task, languages, drawn, skipped, threads, ahead)
-    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by)
+    schema = schema_for(corpus, task)
 
     def good() -> Iterator[dict[str, Any]]:
         for row_id, row, problem in checked:
@@ -278,6 +276,11 @@ def prepare(
     return about
 
 
+def schema_for(corpus: Mapping[str, Any], task: str) -> pa.Schema:
+    """The columns in which this corpus is stored."""
+    return schema_of(task, languages=bool(language_columns(corpus, task)), by=by_of(corpus))
+
+
 # -- which rows ----------------------------------------------------------------------------------------------------
 
 
@@ -307,19 +310,15 @@ def checked_rows(
     fetched = _read_ahead if corpus.get("keep_audio") == "in_place" else _fetched
     hopeful = fetched(_hopeful(raws, drawn, skipped), ahead)
     longest = limits(corpus)[1] or float("inf")
-    alone = ahead is not None or task != "asr"
-    return _pooled(
-        ahead.before(check) if ahead else check,
-        hopeful,
-        1 if alone else threads,
-        longest,
-        drawn.most if drawn.first else None,
-    )
+    needed = drawn.most if drawn.first else None
+    if ahead:
+        return _pooled(ahead.before(check), hopeful, 1, longest, needed)
+    return _pooled(check, hopeful, threads if task == "asr" else 1, longest, needed)
 
 
 def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | None) -> Iterator[Raw]:
-    """The rows, with their numbers, and their names in NFC. The names of their columns are added to `there`. Names with characters that no text
-    may have can't be stored: such rows are bad."""
+    """The rows, with their numbers, and their names in NFC. The names of their columns are added to `there`. Names with
+    characters that no text may have can't be stored: such rows are bad."""
     for raw in raws:
         place = next(read)
         if raw.number < 0:
@@ -464,7 +463,7 @@ def _joined(
     speakers: dict[str, list[int]] = collections.defaultdict(list)
     by_column = list(language_columns(corpus, "asr"))
     by = by_of(corpus)
-    with Writer(place / "rows.arrow", "asr", schema_of("asr", languages=bool(by_column), by=by)) as writer:
+    with Writer(place / "rows.arrow", "asr", schema_for(corpus, "asr")) as writer:
         for row in rows:
             if row["speaker"] is None:
                 raise ConsommeError(f"join: row '{row['id']}' has no speaker, and a string is of one speaker")

@@ -14,10 +14,9 @@ from consomme.common.once import alone
 from consomme.data.check import Checked
 from consomme.data.limit import Limit
 from consomme.data.parts import write_part
-from consomme.data.prepare import Skipped, asked, begin, checked_rows, chosen, named
-from consomme.data.prepared import schema_of
+from consomme.data.prepare import Skipped, asked, begin, checked_rows, chosen, named, schema_for
 from consomme.data.sources import Raw
-from consomme.data.sources.base import BLOCK, by_of, language_columns
+from consomme.data.sources.base import BLOCK
 
 
 def run(job: Job) -> None:
@@ -26,7 +25,6 @@ def run(job: Job) -> None:
     source, name, identity = begin(job)
     join = corpus.get("join") if task == "asr" else None
     drawn = Limit(None if join else share(corpus.get("limit"), parts))
-    schema = schema_of(task, languages=bool(language_columns(corpus, task)), by=by_of(corpus))
     lock = job.state / f"{part}-of-{parts}" / "lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with named(name), alone(lock) as locked:
@@ -50,7 +48,7 @@ def run(job: Job) -> None:
                 yield asked_for.popleft(), found
 
         with whole_folder(job.out) as folder:
-            count, bad = write_part(folder, numbered(), task, schema, identity)
+            count, bad = write_part(folder, numbered(), task, schema_for(corpus, task), identity)
     say(f"corpus '{name}', part {part} of {parts}: {count} rows checked, {bad} of them unusable")
 
 
