@@ -4,6 +4,7 @@ import errno
 import itertools
 import json
 import re
+import tarfile
 from dataclasses import replace
 
 import fsspec
@@ -16,7 +17,7 @@ from consomme.data import prepare as stage
 from consomme.data import prepare_part, remote
 from consomme.data.check import Speech
 from consomme.data.prepare_part import share
-from consomme.data.sources import TABLE
+from consomme.data.sources import TABLE, shards
 from consomme.data.sources.base import BLOCK
 
 PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
@@ -98,6 +99,9 @@ ASKED = {
     "limit and filters": {"limit": 9, "where": {"kind": ["yes"]}, "min_seconds": 0.3},
     "join": {"join": {"length": [2, 3], "uses": 2, "gap": [0.0, 0.1], "edge": [0.0, 0.0], "seed": 1}},
     "join and limit": {"join": {"length": [2, 3], "uses": 1, "gap": [0.0, 0.1], "seed": 1}, "limit": 4},
+    "flac": {"keep_audio": "flac"},
+    "in place": {"keep_audio": "in_place", "limit": 9},
+    "join as flac": {"join": {"length": [2, 3], "uses": 1, "gap": [0.0, 0.1], "seed": 1}, "keep_audio": "flac"},
 }
 EXPECTED = {
     "everything": set(),
@@ -106,6 +110,9 @@ EXPECTED = {
     "limit and filters": {"limit", "where", "too short"},
     "join": set(),
     "join and limit": {"limit"},
+    "flac": set(),
+    "in place": {"limit"},
+    "join as flac": set(),
 }
 
 
@@ -215,27 +222,23 @@ def test_a_part_that_fails_leaves_nothing_and_what_a_killed_one_left_goes(manife
 # -- sources ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_source_may_number_its_rows_and_leave_out_those_of_others(manifest, place, monkeypatch):
-    source, read = TABLE["manifest"], TABLE["manifest"].read
-    asked = []
-
-    def numbered(*given):
-        for n, raw in enumerate(read(*given)):
-            raw.number = (n // 10 << 32) + n % 10  # ten rows a file
-            yield raw
-
-    def read_part(corpus, task, languages, data_root, part, parts):
-        asked.append(part)
-        return (raw for raw in source.read(corpus, task, languages, data_root) if of(raw.number, parts) == part)
-
-    def of(number, parts):
-        return (number >> 32) % parts + 1
-
-    for name, method in (("read", numbered), ("read_part", read_part), ("part_of", of)):
-        monkeypatch.setattr(source, name, method, raising=False)
-    files, (taken, missed) = place.in_parts(manifest, 3)
-    assert files == place.whole(manifest)
-    assert asked == [1, 2, 3] and taken and not missed
+@pytest.mark.parametrize("way", ["samples", "in_place"])
+def test_a_part_reads_its_own_shards_alone(way, wav, place, tmp_path, monkeypatch):
+    for n in range(12):
+        text = tmp_path / f"{n % 3}.txt"
+        text.write_text(f"word {n}")
+        with tarfile.open(tmp_path / f"{n // 3}.tar", "a") as tar:
+            tar.add(wav(f"{n}.wav", n), f"{n % 3}.wav")
+            tar.add(text, text.name)
+    corpus = {"source": "shards", "path": "{0..3}.tar", "keep_audio": way}
+    read, members = [], shards._members
+    monkeypatch.setattr(shards, "_members", lambda tar, stream: [read.append(tar.name), *members(tar, stream)][1:])
+    expected = place.whole(corpus)
+    assert read == [f"{n}.tar" for n in range(4)]
+    read.clear()
+    files, counts = place.in_parts(corpus, 3)
+    assert files == expected and counts == (12, 0)
+    assert read[:4] == ["0.tar", "3.tar", "1.tar", "2.tar"]
 
 
 def test_recordings_of_a_store_are_fetched_by_the_job_that_checks_them(wav, place, tmp_path, monkeypatch):

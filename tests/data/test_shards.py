@@ -53,7 +53,7 @@ def heard(rows):
     return [(row, rows.target(i), len(rows.audio(i))) for i, row in enumerate(rows.ids)]
 
 
-EXPECTED = [(f"clips/utt{k}", TEXTS[k], 4000 + 100 * k) for k in range(5)]
+EXPECTED = [(f"train-{k // 3:03d}/clips/utt{k}", TEXTS[k], 4000 + 100 * k) for k in range(5)]
 
 
 @pytest.mark.parametrize("way", ["samples", "flac", "in_place"])
@@ -63,7 +63,7 @@ def test_files_of_one_name_are_an_example(way, path, shards, prepare):
         for name in ("000", "001"):
             (shards / f"train-{name}.tar").rename(shards / f"{{train}}-{name}.tar")
     rows = prepare(corpus(path, keep_audio=way))
-    assert heard(rows) == EXPECTED
+    assert [(i.replace("{train}", "train"), *more) for i, *more in heard(rows)] == EXPECTED
     expected = soundfile.read(io.BytesIO(sound(3)), dtype="float32")[0]
     assert np.array_equal(rows.audio(3), expected)
 
@@ -86,7 +86,7 @@ def test_a_record_gives_columns_and_fields(tmp_path, prepare, reasons):
         ("text 2", "ben"),
         ("text 3", "ben"),
     ]
-    assert reasons() == {"0": "where"}
+    assert reasons() == {"one/0": "where"}
 
 
 def test_a_record_may_cut_recordings_and_name_rows(tmp_path, prepare):
@@ -104,10 +104,17 @@ def test_sentence_pairs(tmp_path, prepare):
     assert (rows.sources, rows.targets) == ([f"hello {k}" for k in range(3)], [f"bonjour {k}" for k in range(3)])
 
 
-def test_names_that_recur_in_other_shards_are_numbered(tmp_path, prepare):
+def test_keys_that_recur_in_other_shards_are_others(tmp_path, prepare):
     for name in "ab":
         write(tmp_path / "shards" / f"{name}.tar", [("0.wav", sound(ord(name), "wav")), ("0.txt", name.encode())])
-    assert prepare(corpus()).ids == ["0", "0#2"]
+    rows = prepare(corpus())
+    assert rows.ids == ["a/0", "b/0"] and len(set(rows.units)) == 2
+
+
+def test_keys_that_recur_in_a_shard_are_numbered(tmp_path, prepare):
+    files = [f for k in range(2) for f in ((f"{k}.wav", sound(k, "wav")), (f"{k}.txt", b"a"))]
+    write(tmp_path / "a.tar", [*files, ("0.wav", sound(2, "wav")), ("0.txt", b"b")])
+    assert prepare(corpus("a.tar")).ids == ["a/0", "a/1", "a/0#2"]
 
 
 def test_recordings_without_texts(tmp_path, prepare):
@@ -135,16 +142,16 @@ def test_a_bad_example_costs_itself(tmp_path, prepare, reasons):
         ("readme.md", b"nothing to hear"),
     ]
     write(tmp_path / "one.tar", files)
-    assert prepare(corpus("one.tar", max_skipped=1)).ids == ["clips/utt0"]
+    assert prepare(corpus("one.tar", max_skipped=1)).ids == ["one/clips/utt0"]
     assert reasons() == {
-        "no-text": "no text",
-        "no-audio": "missing",
-        "two": "columns",
-        "latin": "encoding",
-        "noise": "unreadable",
-        "odd": "encoding",
-        "deep": "columns",
-        "readme": "no text",
+        "one/no-text": "no text",
+        "one/no-audio": "missing",
+        "one/two": "columns",
+        "one/latin": "encoding",
+        "one/noise": "unreadable",
+        "one/odd": "encoding",
+        "one/deep": "columns",
+        "one/readme": "no text",
     }
 
 
@@ -179,7 +186,7 @@ def test_links_and_folders_are_no_examples(tmp_path, prepare):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
-    assert prepare(corpus("one.tar")).ids == ["clips/utt0"]
+    assert prepare(corpus("one.tar")).ids == ["one/clips/utt0"]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +214,7 @@ def test_a_changed_shard_is_prepared_anew(shards, prepare):
 def test_a_shard_that_changes_after_that_is_an_error(shards, prepare):
     rows = prepare(corpus(keep_audio="in_place"))
     write(shards / "train-000.tar", [f for k in (1, 0, 2) for f in files_of(k)])
-    with pytest.raises(ConsommeError, match=r"row 'clips/utt0': .*train-000\.tar isn't what it was"):
+    with pytest.raises(ConsommeError, match=r"row 'train-000/clips/utt0': .*train-000\.tar isn't what it was"):
         rows.audio(0)
 
 

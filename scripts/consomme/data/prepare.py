@@ -276,9 +276,11 @@ def prepare(
     return about
 
 
-def schema_for(corpus: Mapping[str, Any], task: str) -> pa.Schema:
-    """The columns in which this corpus is stored."""
-    return schema_of(task, languages=bool(language_columns(corpus, task)), by=by_of(corpus))
+def schema_for(corpus: Mapping[str, Any], task: str, checked: bool = False) -> pa.Schema:
+    """The columns in which this corpus is stored. checked: those of its rows as they were checked, before any are joined."""
+    joined = checked and task == "asr" and corpus.get("join")
+    keep = waveforms.DEFAULT if joined else corpus.get("keep_audio", waveforms.DEFAULT)
+    return schema_of(task, languages=bool(language_columns(corpus, task)), by=by_of(corpus), keep_audio=keep)
 
 
 # -- which rows ----------------------------------------------------------------------------------------------------
@@ -463,7 +465,7 @@ def _joined(
     speakers: dict[str, list[int]] = collections.defaultdict(list)
     by_column = list(language_columns(corpus, "asr"))
     by = by_of(corpus)
-    with Writer(place / "rows.arrow", "asr", schema_for(corpus, "asr")) as writer:
+    with Writer(place / "rows.arrow", "asr", schema_for(corpus, "asr", checked=True)) as writer:
         for row in rows:
             if row["speaker"] is None:
                 raise ConsommeError(f"join: row '{row['id']}' has no speaker, and a string is of one speaker")

@@ -48,7 +48,7 @@ def run(job: Job) -> None:
                 yield asked_for.popleft(), found
 
         with whole_folder(job.out) as folder:
-            count, bad = write_part(folder, numbered(), task, schema_for(corpus, task), identity)
+            count, bad = write_part(folder, numbered(), task, schema_for(corpus, task, checked=True), identity)
     say(f"corpus '{name}', part {part} of {parts}: {count} rows checked, {bad} of them unusable")
 
 

@@ -25,6 +25,7 @@ from consomme.data.text import nfc
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 KEY = "__key__"  # WebDataset's word
+WITHIN = 1 << 32  # numbers of the rows of one shard
 MOST = 100_000  # shards of a corpus
 LARGEST = 2**24  # bytes of a text or a record
 BLOCK = 512  # bytes; a tar file ends with two blocks of zeros
@@ -61,22 +62,33 @@ class Shards(Source):
         return [f"no file {absent[0]}{more}"] if absent else []
 
     def read(self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path) -> Iterator[Raw]:
+        return self.read_part(corpus, task, languages, data_root, 1, 1)
+
+    def part_of(self, number: int, parts: int) -> int:
+        return number // WITHIN % parts + 1  # a shard is in one part
+
+    def read_part(
+        self, corpus: Mapping[str, Any], task: str, languages: Sequence[str], data_root: Path, part: int, parts: int
+    ) -> Iterator[Raw]:
         if problems := self.check(corpus, languages, data_root):
             raise ConsommeError("; ".join(problems))
-        columns = columns_of(corpus, task)
-        if "id" not in named_of(corpus):
-            columns["id"] = KEY
+        columns = columns_of(corpus, task) | {"id": named_of(corpus).get("id", KEY)}
         reader = Reader(columns, task, data_root, unit="example", names_recordings=False)
-        for tar in _tars(corpus, data_root):
+        for place, tar in enumerate(_tars(corpus, data_root)):
+            if self.part_of(place * WITHIN, parts) != part:
+                continue
             with remote.borrowed(tar) as file:
                 # what was borrowed is gone by the time that somebody listens to it
                 for number, example in enumerate(_examples(tar, file, loaded=remote.viewed(tar))):
-                    yield _row(number, example, reader)
+                    row = _row(number, example, reader)
+                    row.number = place * WITHIN + number
+                    yield row
 
 
 @dataclass
 class Example:
-    """What a shard holds of one key: cells are those of KEY.json and KEY.txt."""
+    """What a shard holds of one key, before which the shard's name stands, since shards may have the same keys. cells: of
+    KEY.json and KEY.txt."""
 
     key: str
     recordings: list[Recording] = field(default_factory=list)
@@ -103,10 +115,11 @@ def _examples(tar: Path, file: Path, loaded: bool) -> Iterator[Example]:
         for member in _members(tar, stream):
             path = PurePosixPath(nfc(member.name))
             stem, _, kind = path.name.partition(".")
-            if current is None or current.key != str(path.parent / stem):
+            key = str(PurePosixPath(tar.stem) / path.parent / stem)
+            if current is None or current.key != key:
                 if current is not None:
                     yield current
-                current = Example(str(path.parent / stem))
+                current = Example(key)
             kind = f".{kind.lower()}"
             if kind in AUDIO:
                 content = _bytes(stream, member) if loaded else None
