@@ -30,7 +30,7 @@ UNKNOWN_NAME = "unknown_name"  # an error type whose message already contains th
 class Section(BaseModel):
     """A mapping with a fixed set of keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     ELSEWHERE: ClassVar[Mapping[str, str]] = {}  # keys that other tools have: what to do here instead
 
 

@@ -5,6 +5,7 @@ A new item is one small file and one line in its table, or an entry point of ano
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 from consomme.common.errors import ConsommeError, nearest
@@ -54,13 +55,19 @@ class Table(Mapping[str, T], Generic[T]):
 
     def _others(self) -> dict[str, Any]:
         if self._points is None:
-            from importlib.metadata import entry_points
-
             self._points = {}
-            for point in entry_points(group=self.group):
+            for point in _installed().select(group=self.group):
                 if point.name in self._items:
                     raise ConsommeError(
                         f"{self.group}: the entry point '{point.value}' has the name '{point.name}' of another item"
                     )
                 self._points[point.name] = point
         return self._points
+
+
+@cache
+def _installed() -> Any:
+    """The entry points of all installed packages, each of whose files is read for them once."""
+    from importlib.metadata import entry_points
+
+    return entry_points()
