@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from consomme.plan import experiments, generations, halving, languages, relabelled, rungs, trials
 from consomme.plan.corpora import Corpora
 from consomme.plan.experiment_data import ExperimentData
-from consomme.plan.items import BEST, Evaluation, Model, Prepared
+from consomme.plan.items import BEST, Asked, Evaluation, Model, Prepared
 from consomme.plan.load import Settings
 from consomme.plan.problems import among, fail, section
 from consomme.plan.schema import (
@@ -92,6 +94,7 @@ class Graph:
         experiments.check_new(self.commands, f"{self.path}.metrics")
         self.metrics = [*self.metrics, *self.commands]
         self._nodes: dict[str, list[Model]] = {}
+        self._expanded: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
 
     def complete(self) -> Graph:
         """Make every node."""
@@ -105,6 +108,11 @@ class Graph:
         """Every model, parents first. `best` is included for trained sweeps and given checkpoints, and for other nodes if
         something refers to it."""
         return [m for models in self._nodes.values() for m in models]
+
+    @property
+    def scored(self) -> list[Model]:
+        """The models that are evaluated: all but those with random weights."""
+        return [m for m in self.models if not m.random]
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -174,7 +182,7 @@ class Graph:
         verb = verbs[0]
         made: list[Model] = []
         before = self.graphs.models_made
-        expanded, points = expand(raw, path), []  # which checks the sweep
+        expanded, points = self._expand(name), []  # which checks the sweep
         searching = (raw.get("sweep") or {}).get("optuna") if verb == "train" else None
         for number, (point, settings) in enumerate(expanded, 1):
             node = _read(verb, settings, path)
@@ -253,22 +261,25 @@ class Graph:
         }
         if besides := self._besides():
             settings["besides"] = besides
-        scored = [m for m in self.models if not m.random]
         every = [c for s in (*self.data.dev.values(), *self.data.test.values()) for c in s.values()]
-        for model in scored:
+        for model in self.scored:
             languages.check(model, every, self.path)
             exporting.check_engine(model, self.experiment.decoding.engine, f"{self.path}.decoding.engine")
-        chosen = self._in_other_ways(scored)
+        chosen = self._in_other_ways(self.scored)
 
-        def evaluation(model: Model) -> Evaluation:
-            closed = [t for t in self.data.sealed if model.id not in (opened or {}).get(t, ())]
+        @cache
+        def asked(closed: tuple[str, ...], ways: bool) -> Asked:
             test = {name: s for name, s in self.data.test.items() if name not in closed}
             sets = {"dev": self.data.dev, "test": test}
             corpora = {c.name: c for split in sets.values() for s in split.values() for c in s.values()}
-            asked = {"sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()}}
-            return Evaluation(model, settings | asked | ({} if model.digest in chosen else {"ways": False}), corpora)
+            names = {"sets": {split: {name: list(s) for name, s in found.items()} for split, found in sets.items()}}
+            return Asked(settings | names | ({} if ways else {"ways": False}), corpora)
 
-        return [evaluation(m) for m in scored]
+        def evaluation(model: Model) -> Evaluation:
+            closed = tuple(t for t in self.data.sealed if model.id not in (opened or {}).get(t, ()))
+            return Evaluation(model, asked(closed, model.digest in chosen))
+
+        return [evaluation(m) for m in self.scored]
 
     def _in_other_ways(self, scored: Sequence[Model]) -> set[str]:
         """The digests of the models that are decoded in other ways, too. By default all but the runs of a sweep: it costs as
@@ -282,8 +293,7 @@ class Graph:
     def _besides(self) -> list[str]:
         """Of `timestamps` and `previous_text`, those that any training gives, 0 included: how well the models do at them
         is measured, too."""
-        trainings = [(name, raw) for name, raw in self.written.items() if "train" in raw]
-        given = [s for name, raw in trainings for _, s in expand(raw, f"{self.path}.models.{name}")]
+        given = [s for name, raw in self.written.items() if "train" in raw for _, s in self._expand(name)]
         return [key for key in ("timestamps", "previous_text") if any(s.get(key) is not None for s in given)]
 
     @property
@@ -301,14 +311,19 @@ class Graph:
             return relabelled.corpus(self, name, settings)
 
     def _node_of(self, name: str) -> Node:
-        raw = self.written[name]
-        verb = next(v for v in VERBS if v in raw)
-        _, first = expand(raw, f"{self.path}.models.{name}")[0]
+        verb = next(v for v in VERBS if v in self.written[name])
+        _, first = self._expand(name)[0]
         return _read(verb, first, f"{self.path}.models.{name}")
+
+    def _expand(self, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """The runs of a node as it is written: (swept keys and values, the node with them)."""
+        if name not in self._expanded:
+            self._expanded[name] = expand(self.written[name], f"{self.path}.models.{name}")
+        return self._expanded[name]
 
     def _refuse_twins(self, name: str, made: list[Model]) -> None:
         names = [m.run for m in made]
-        twins = sorted({run for run in names if names.count(run) > 1})
+        twins = sorted(run for run, count in Counter(names).items() if count > 1)
         if twins:
             fail(
                 f"{self.path}.models.{name}",

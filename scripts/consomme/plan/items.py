@@ -272,15 +272,11 @@ class Model:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """One model's hypotheses for every development and test set."""
+class Asked:
+    """What is decoded, and how: one value for all models of which the same is asked."""
 
-    model: Model
     settings: dict[str, Any]
     corpora: dict[str, Prepared]
-    # whether other replicates decode other rows with the same model under the same set names, as when speakers are
-    # rotated and the model is fetched; each replicate then has its own folder of hypotheses
-    apart: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -291,6 +287,29 @@ class Evaluation:
                 "corpora": {name: c.digest for name, c in self.corpora.items()},
             }
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One model's hypotheses for every development and test set."""
+
+    model: Model
+    asked: Asked
+    # whether other replicates decode other rows with the same model under the same set names, as when speakers are
+    # rotated and the model is fetched; each replicate then has its own folder of hypotheses
+    apart: bool = False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return self.asked.settings
+
+    @property
+    def corpora(self) -> dict[str, Prepared]:
+        return self.asked.corpora
+
+    @property
+    def digest(self) -> str:
+        return self.asked.digest
 
     @property
     def path(self) -> str:

@@ -100,7 +100,7 @@ class Study:
             against = claim.beats if claim.beats is not None else claim.keeps
             # in every replicate: that makes a choice that nothing else names
             (model, other), *_ = [(g.one(claim.model, here), g.one(str(against), here)) for g in self.graphs.values()]
-            scored = {e.model.name for e in self.first.evaluations()}
+            scored = {m.name for m in self.first.scored}
             for named in (model, other):
                 if named.name not in scored:
                     fail(here, f"'{named.name}' is not scored, because its weights are random")
