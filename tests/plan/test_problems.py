@@ -37,6 +37,23 @@ MODELS = "experiments/e/models"
             {f"{MODELS}/tuned/shard_optimizer": True, f"{MODELS}/tuned/gpus": 2, f"{MODELS}/tuned/optim": "muon"},
             ["optim: muon is two optimizers as one"],
         ),
+        ({f"{MODELS}/tuned/shard_weights": True}, ["tuned", "shard_weights", "needs gpus or nodes"]),
+        (
+            {f"{MODELS}/tuned/shard_weights": True, f"{MODELS}/tuned/gpus": 2, f"{MODELS}/tuned/lora": {"r": 2}},
+            ["lora and shard_weights"],
+        ),
+        (
+            {f"{MODELS}/base/shard_weights": True, f"{MODELS}/base/gpus": 2, f"{MODELS}/base/shard_optimizer": True},
+            ["base", "leave shard_optimizer out"],
+        ),
+        (
+            {f"{MODELS}/base/shard_weights": True, f"{MODELS}/base/gpus": 2, f"{MODELS}/base/optim": "adafactor"},
+            ["optim: adafactor makes steps of whole matrices", "allowed with it: adamw_torch_fused, sgd, lion"],
+        ),
+        (
+            {f"{MODELS}/base/shard_weights": True, f"{MODELS}/base/gpus": 2, f"{MODELS}/base/checkpoints": {"every": 2, "ema": 0.9}},
+            ["checkpoints.ema", "keep the last or best ones"],
+        ),
         ({f"{MODELS}/tuned/save_minutes": 0}, ["models.tuned.save_minutes", "greater than 0"]),
         ({f"{MODELS}/tuned/learning_rat": 1}, ["models.tuned.learning_rat", "unknown key", "did you mean 'learning_rate'", "allowed"]),
         ({f"{MODELS}/base/train": "row"}, ["models.base.train", "no model 'row'", "did you mean 'raw'", "allowed: raw"]),

@@ -107,6 +107,35 @@ def translator(place, pairs) -> Path:
     return folder
 
 
+@pytest.fixture
+def forked(monkeypatch):
+    """Trainings by several processes fork them."""
+    from consomme.train import launch
+
+    from .processes import Forked
+
+    monkeypatch.setattr(launch, "start", Forked)
+    monkeypatch.setattr(launch, "GRACE", 2.0)
+    monkeypatch.setattr("consomme.train.progress.SECONDS", 1e9)  # one line, at the end
+
+
+@pytest.fixture
+def both(tmp_path):
+    """A training by one process and the same by two."""
+
+    from .processes import PLAIN, TWO
+
+    def make(parent, corpus, dev=None, execution=TWO, **options):
+        given = {**PLAIN, **options}
+        dev = {"c": corpus} if dev else None
+        return [
+            make_job(tmp_path / name, parent, {"c": corpus}, dev, execution=how, **given)
+            for name, how in (("one", {}), ("two", execution))
+        ]
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def killed_at():
     return run_killed

@@ -1,131 +1,35 @@
 """Several processes train one model as one process does. Here two share the processor, over gloo."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import traceback
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from consomme.common import gpus
-from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError
-from consomme.train import launch, rank, ranks, stage
+from consomme.train import ranks, stage
 from consomme.train.progress import Progress
 from consomme.train.share import deal
 from consomme.train.trainer import AsrNmtTrainer
 
-TWO = {"gpus": 2}
-# a plain gradient: Adam makes a step of a gradient that is rounding alone. Dropout is drawn anew by each process
-PLAIN = {"optim": "sgd", "learning_rate": 0.1, "dropout": 0.0, "max_steps": 6}
+from .processes import (
+    PLAIN,
+    TWO,
+    assert_alike,
+    assert_alike_loosely,
+    assert_weights_alike,
+    checkpoint_of,
+    end_at,
+    record,
+    weights,
+)
 
-
-class Forked:
-    """A process as `launch.start` gives it, but forked, so that it doesn't import torch once more."""
-
-    def __init__(self, command, environment):
-        reads, self.writes = os.pipe()
-        self.returncode = None
-        self.pid = os.fork()
-        if self.pid:
-            os.close(reads)
-            return
-        status = 1
-        try:
-            os.close(self.writes)
-            os.dup2(reads, 0)
-            os.environ.clear()
-            os.environ.update(environment)
-            for number in launch.SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
-            at = command.index("consomme.train.rank") + 1
-            rank.main(Path(command[at]), int(command[at + 1]))
-            status = 0
-        except SystemExit as ended:
-            status = ended.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-
-    def poll(self):
-        if self.returncode is None and (found := os.waitpid(self.pid, os.WNOHANG))[0]:
-            self.returncode = os.waitstatus_to_exitcode(found[1])
-        return self.returncode
-
-    def wait(self):
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.writes)
-        return self.returncode
-
-    def send_signal(self, number):
-        if self.returncode is None:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, number)
-
-    def kill(self):
-        self.send_signal(signal.SIGKILL)
-
-
-@pytest.fixture(autouse=True)
-def forked(monkeypatch):
-    monkeypatch.setattr(launch, "start", Forked)
-    monkeypatch.setattr(launch, "GRACE", 2.0)
-    monkeypatch.setattr("consomme.train.progress.SECONDS", 1e9)  # one line, at the end
-
-
-def weights(made):
-    return load_file(made.out / "model.safetensors")
-
-
-def record(made):
-    return json.loads((made.out / "provenance.json").read_text())
-
-
-def logged(made, key="loss"):
-    lines = [json.loads(line) for line in (made.out / "progress.jsonl").read_text().splitlines()]
-    return [(line["step"], line[key]) for line in lines if key in line]
-
-
-def checkpoint_of(made):
-    folder = made.state / digest(stage.identity(made)) / "work" / "checkpoints"
-    return sorted(p.name for p in folder.glob("checkpoint-*"))
-
-
-@pytest.fixture
-def both(tmp_path, job):
-    """A training by one process and the same by two."""
-
-    def make(parent, corpus, dev=None, execution=TWO, **options):
-        given = {**PLAIN, **options}
-        dev = {"c": corpus} if dev else None
-        return [
-            job(tmp_path / name, parent, {"c": corpus}, dev, execution=how, **given)
-            for name, how in (("one", {}), ("two", execution))
-        ]
-
-    return make
-
-
-def assert_weights_alike(one, two):
-    a, b = weights(one), weights(two)
-    for name in a:
-        torch.testing.assert_close(b[name], a[name], rtol=1e-4, atol=1e-6)
-
-
-def assert_alike(one, two):
-    assert_weights_alike(one, two)
-    for (step, loss), (same, other) in zip(logged(one), logged(two), strict=True):
-        assert step == same and other == pytest.approx(loss, rel=1e-6)
+pytestmark = pytest.mark.usefixtures("forked")
 
 
 # -- who gets what ------------------------------------------------------------------------------------------------------
@@ -276,18 +180,6 @@ def test_dropout_is_of_each_process_and_a_resumed_training_draws_it_again(
 
 
 # -- going on, and ending -----------------------------------------------------------------------------------------------
-def end_at(step, monkeypatch, how=os._exit, who=(0, 1)):
-    """Each process of `who` ends after a step."""
-    plain = Progress.on_step_end
-
-    def broken(self, args, state, control, **more):
-        if state.global_step == step and self.ranks.rank in who:
-            how(3)
-        plain(self, args, state, control, **more)
-
-    monkeypatch.setattr(Progress, "on_step_end", broken)
-
-
 SHARDED = {"gpus": 2, "shard_optimizer": True}
 
 
@@ -348,13 +240,6 @@ def test_each_process_holds_a_part(tmp_path, job, recogniser, tones, monkeypatch
     parts = [int(line.split()[-1]) for line in capfd.readouterr().err.splitlines() if line.startswith("holds ")]
     whole = sum(tensor.numel() for tensor in weights(made).values())
     assert len(parts) == 2 and max(parts) < 0.7 * whole and sum(parts) == pytest.approx(whole, rel=0.01)
-
-
-def assert_alike_loosely(one, two):
-    """Adam makes a step of the learning rate of a gradient that is rounding alone."""
-    a, b = weights(one), weights(two)
-    far = [float(((a[n] - b[n]).abs() > 1e-5).float().mean()) for n in a]
-    assert max(far) < 0.1 and float(np.mean(far)) < 0.01
 
 
 def test_divergence_ends_all(both, translator, pairs, monkeypatch, capfd):

@@ -39,7 +39,7 @@ class Memory:
     weights: float  # of the model, and of a teacher
     gradients: float
     optimizer: float  # its state, and running means of the weights
-    activations: float
+    activations: float  # or, if more, what the first of several processes needs to evaluate
 
     @property
     def total(self) -> float:
@@ -63,15 +63,41 @@ def of(model: Model, estimates: Estimates) -> Memory | None:
     family, config = known
     teachers = sum(guess.wide for m in model.teachers.values() if (guess := estimates.size(m)))
     batch = largest(model, config, family)
-    checkpointing = bool(model.execution.get("gradient_checkpointing"))
-    found = needed(size.wide / FLOAT32, config, family, model.identity["settings"], batch, checkpointing)
+    execution, settings, parameters = model.execution, model.identity["settings"], size.wide / FLOAT32
+    found = needed(parameters, config, family, settings, batch, bool(execution.get("gradient_checkpointing")))
+    if execution.get("shard_weights"):
+        found = _dealt(found, parameters, config, family, settings, _parts(model))
     return replace(found, weights=found.weights + teachers, optimizer=found.optimizer / _parts(model))
 
 
 def _parts(model: Model) -> int:
     """Of the optimizer's state, each on another GPU."""
     execution = model.execution
-    return execution.get("gpus", 1) * execution.get("nodes", 1) if execution.get("shard_optimizer") else 1
+    dealt = execution.get("shard_optimizer") or execution.get("shard_weights")
+    return execution.get("gpus", 1) * execution.get("nodes", 1) if dealt else 1
+
+
+def _dealt(
+    found: Memory,
+    parameters: float,
+    config: Mapping[str, Any],
+    family: Family,
+    settings: Mapping[str, Any],
+    parts: int,
+) -> Memory:
+    """With weights and gradients in parts: beside its own, a process has whole what is in no layer, and two layers, while it
+    computes. An evaluation has the whole model."""
+    layers = {side: _weights(config, stack, _hidden(config)) for side, stack in family.stacks.items()}
+    inside = sum(_value(config, stack.count) * layers[side] for side, stack in family.stacks.items())
+    whole = min(max(parameters - inside, 0.0) + 2 * max(layers.values()), parameters)
+    _, tables = _trained(parameters, config, family, settings)
+    return replace(
+        found,
+        # the copies of a layer in half precision stay until its backward pass
+        weights=found.weights - parameters * FLOAT32 * (1 - 1 / parts) + whole * FLOAT32,
+        gradients=found.gradients / parts + min((whole + tables) * FLOAT32, found.gradients),
+        activations=max(found.activations, parameters * FLOAT32 if settings.get("eval_steps") else 0.0),
+    )
 
 
 def on_disk(model: Model, estimates: Estimates) -> float | None:

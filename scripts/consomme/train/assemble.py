@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,7 @@ def assemble(
     own = {KEY: settings["window"]} if family.windows and settings.get("window") else {}
     model = config_keys.load_with(family, parent, changed | own, "cpu")
     execution = spec.get("execution", {})
-    sharded = ranks.several and execution.get("shard_optimizer", False)
+    shard_optimizer = ranks.several and execution.get("shard_optimizer", False)
     if execution.get("gradient_checkpointing"):
         gradient_checkpointing.switch_on(model, family)
     corpora = read(job, family, processor, model, parent)
@@ -92,6 +93,12 @@ def assemble(
         hybrid.attach(model, seed)
     drops = settings["encoder_layerdrop"] or settings["decoder_layerdrop"]
     full = settings.get("full_windows")
+    sharded = None
+    if ranks.several and execution.get("shard_weights"):
+        from consomme.train.sharded_weights import ShardedWeights
+
+        looks = settings["eval_steps"], (settings.get("checkpoints") or {}).get("every")
+        sharded = ShardedWeights(model, family, device, ranks, [steps for steps in looks if steps])
     parts = TrainerParts(
         family=family,
         examples=examples.Examples(family, processor, corpora, augmenter, more),
@@ -105,7 +112,7 @@ def assemble(
             per_pass=PASS["cpu" if device == "cpu" else "cuda"],
             room=settings.get("batch_seconds") or settings.get("batch_tokens"),
         ),
-        optimizer=partial(optimizers.build, model, family, settings, sharded=sharded),
+        optimizer=partial(optimizers.build, model, family, settings, sharded=shard_optimizer),
         smoothing=settings["label_smoothing_factor"],
         precision=settings["precision"],
         teacher=teacher(job, family, processor, device),
@@ -120,6 +127,7 @@ def assemble(
         until=spec.get("until"),
         ranks=ranks,
         costs=costs(family, corpora, short) if ranks.several else None,
+        sharded=sharded,
     )
     # examples that take work are made beside the training
     busy = (augmenter and augmenter.source) or not all(corpus.features.kept for corpus in corpora.values())
@@ -278,12 +286,21 @@ def develop(job: Job, made: Made, parent: Path, folder: Path, ranks: Ranks = ALO
         if name not in spec["dev"]:
             raise ConsommeError(f"choose_on: no development set '{name}'; there are {list(spec['dev'])}")
     evaluator = Evaluator.open(job, {name: spec["dev"][name] for name in choice.weights}, parent)
+
+    @contextmanager
+    def around() -> Generator[None]:
+        trainer = made.trainer
+        with as_saved(trainer.whole, trainer.family, parent, made.own):
+            yield
+        if trainer.parts.sharded:
+            trainer.whole.to("cpu")  # the GPU has its part
+
     return Development(
         lambda model: objective(evaluator, model, choice),
         settings["eval_steps"],
         folder,
         patience=settings["early_stopping_patience"],
         keep=settings["load_best_model_at_end"],
-        around=lambda: as_saved(made.trainer.model, made.trainer.family, parent, made.own),
+        around=around,
         ranks=ranks,
     )

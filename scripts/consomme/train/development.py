@@ -62,7 +62,7 @@ class Development(TrainerCallback):
         if self.ranks.first:
             devices = [args.device] if args.device.type == "cuda" else []
             with torch.random.fork_rng(devices=devices), self.around():
-                value = self.objective(self.trainer.model)
+                value = self.objective(self.trainer.whole)
         value = self.ranks.of_first(value)
         state.log_history.append({"step": state.global_step, KEY: value})
         best = best_of(evaluations(state.log_history))
@@ -74,7 +74,7 @@ class Development(TrainerCallback):
             + ("the best so far" if new else f"best {best[KEY]:.4f} at step {best['step']}")
         )
         if new and self.keep and self.ranks.first:
-            checkpoints.write_weights(self.trainer.model, self.weights(state.global_step))
+            checkpoints.write_weights(self.trainer.whole, self.weights(state.global_step))
         waited = sum(e["step"] > best["step"] for e in evaluations(state.log_history))
         if self.patience is not None and waited >= self.patience:
             say(f"step {state.global_step}: stopping: no new best for {waited} evaluations")

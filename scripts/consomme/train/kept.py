@@ -70,8 +70,8 @@ class Kept(TrainerCallback):
 
     def _write(self, name: str, mean: Mapping[str, Tensor] | None) -> None:
         """Write the weights: those of `mean`, or the model's if it is None."""
-        with swapped(self.trainer.model, mean):
-            checkpoints.write_plain(self.trainer.model, self.folder / f"{name}.safetensors")
+        with swapped(self.trainer.whole, mean):
+            checkpoints.write_plain(self.trainer.whole, self.folder / f"{name}.safetensors")
 
     def _forget(self, state: Any) -> None:
         """Remove weights that are neither among the last nor among the best. Trainer's newest checkpoint may be older: a

@@ -13,17 +13,19 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from consomme.common import gpus
 from consomme.common.errors import ConsommeError
-from consomme.common.files import write_json
+from consomme.common.files import read_json, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
 from consomme.preload import OWNER
 from consomme.train.interruption import GO_ON, SIGNALS
 
-TASK, ADDRESS = "ranks.json", "address.json"  # in the folder of the unfinished work
+# in the folder of the unfinished work
+TASK, ADDRESS, AGAIN = "ranks.json", "address.json", "again.json"
+LESS_AT_ONCE = "out of memory: resuming from the newest checkpoint with each microbatch cut into {} parts"
 GRACE = 30.0  # seconds that ranks have to end after one has died
 KEPT = ("SLURM_JOB_ID", "SLURM_JOBID", "SLURM_CLUSTER_NAME", "SLURM_CONF")  # a step of its own has the others anew
 
@@ -47,26 +49,34 @@ def launch(job: Job, folder: Path, work: Path) -> None:
     if not on_processor:
         need(each)
         gpus.lease(each)
-    (work / ADDRESS).unlink(missing_ok=True)
     # Slurm gives each task its threads; on one machine the processes share them
     task, threads = work / TASK, job.threads if nodes > 1 else max(1, job.threads // each)
     places = {"folder": str(folder.absolute()), "work": str(work.absolute())}
-    write_json(task, {**as_json(job), **places, "threads": threads, "ranks": each * nodes})
     command = [sys.executable, "-m", "consomme.train.rank", str(task.absolute())]
     environment = {name: value for name, value in os.environ.items() if name != OWNER}
     say(f"{each * nodes} processes" + (f" on {nodes} nodes" if nodes > 1 else ""))
-    if nodes > 1:
-        started = [start([*srun(each, nodes, threads), *command], without_step(environment))]
-    else:
-        environment["OMP_NUM_THREADS"] = str(threads)
-        cards = [] if on_processor else gpus.visible()
-        started = [
-            start([*command, str(rank)], environment | ({gpus.VISIBLE: cards[rank]} if cards else {}))
-            for rank in range(each)
-        ]
-    if status := wait(started):
+    cards = [] if on_processor else gpus.visible()
+    splits, again = 1, work / AGAIN
+    while True:
+        for path in (work / ADDRESS, again):
+            path.unlink(missing_ok=True)
+        write_json(task, {**as_json(job), **places, "threads": threads, "ranks": each * nodes, "splits": splits})
+        if nodes > 1:
+            started = [start([*srun(each, nodes, threads), *command], without_step(environment))]
+        else:
+            environment["OMP_NUM_THREADS"] = str(threads)
+            started = [
+                start([*command, str(rank)], environment | ({gpus.VISIBLE: cards[rank]} if cards else {}))
+                for rank in range(each)
+            ]
+        status = wait(started, again)
+        if status == GO_ON or not again.exists():
+            break
+        splits = read_json(again)["splits"]
+        say(LESS_AT_ONCE.format(splits))
+    if status:
         raise SystemExit(status)
-    for path in (task, work / ADDRESS):
+    for path in (task, work / ADDRESS, again):
         path.unlink(missing_ok=True)
 
 
@@ -113,9 +123,17 @@ def start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[b
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE)
 
 
-def wait(started: list[subprocess.Popen[bytes]]) -> int:
+def ask_again(work: Path, splits: int) -> NoReturn:
+    """Let the launcher end all ranks and start them again with this many parts of each microbatch: a rank that fails within a
+    pass which all make together can't tell the others, who wait for it."""
+    write_json(work / AGAIN, {"splits": splits})
+    while True:
+        time.sleep(60)
+
+
+def wait(started: list[subprocess.Popen[bytes]], again: Path) -> int:
     """Wait until all have ended, and hand them the signals that announce an end. The status: 0, or GO_ON where they saved, or
-    that of the first which failed."""
+    that of the first which failed. again: a file at whose appearance all are ended."""
     came: list[int] = []
 
     def pass_on(number: int, frame: Any) -> None:
@@ -130,7 +148,7 @@ def wait(started: list[subprocess.Popen[bytes]]) -> int:
         while any(process.poll() is None for process in started):
             if until is None and any(process.poll() not in (None, 0, GO_ON) for process in started):
                 until = time.monotonic() + GRACE  # the others notice it, and end
-            if until and time.monotonic() > until:
+            if again.exists() or (until and time.monotonic() > until):
                 for process in started:
                     process.kill()
             time.sleep(0.05)
@@ -141,7 +159,8 @@ def wait(started: list[subprocess.Popen[bytes]]) -> int:
         for number, handler in before.items():
             signal.signal(number, handler)
     found = [process.returncode for process in started]
-    if came and any(found) and all(status in (0, GO_ON, *(-number for number in came)) for status in found):
+    asked = (0, GO_ON, *(-number for number in came))
+    if came and any(found) and (again.exists() or all(status in asked for status in found)):
         return GO_ON  # some before they could say so
     failed = [status for status in found if status not in (0, GO_ON)]
     return next((status if status > 0 else 1 for status in failed), max(found))

@@ -40,6 +40,7 @@ class Optimizer:
     # bytes of its state for each number that is trained, in matrices and in tables
     state: tuple[float, float] = (8, 8)
     shards: bool = True  # whether several processes can hold its state in parts; two optimizers as one can't
+    elementwise: bool = False  # whether the step of a number depends on no other one, so that matrices can be cut
 
 
 class SgdSettings(Section):
@@ -180,11 +181,11 @@ def _adamw_8bit(given: Groups, settings: Mapping[str, Any]) -> torch.optim.Optim
     return Both([*small, *([_adamw(tables, settings)] if tables else [])])
 
 
-ADAMW = Optimizer("adamw_torch_fused", _adamw)
+ADAMW = Optimizer("adamw_torch_fused", _adamw, elementwise=True)
 ADAMW_8BIT = Optimizer("adamw_8bit", _adamw_8bit, extra="bitsandbytes", state=(2, 8), shards=False)
 ADAFACTOR = Optimizer("adafactor", _adafactor, state=(0, 0))
-SGD = Optimizer("sgd", _sgd, SgdSettings, state=(4, 4))
-LION = Optimizer("lion", _lion, state=(4, 4))
+SGD = Optimizer("sgd", _sgd, SgdSettings, state=(4, 4), elementwise=True)
+LION = Optimizer("lion", _lion, state=(4, 4), elementwise=True)
 MUON = Optimizer("muon", _muon, MuonSettings, state=(4, 8), shards=False)
 TABLE: Table[Optimizer] = Table("optimizer", "consomme.optimizers", ADAMW, ADAMW_8BIT, ADAFACTOR, SGD, LION, MUON)
 

@@ -20,7 +20,7 @@ from consomme.common.job import Job
 from consomme.common.log import introduce, silence
 from consomme.train.interruption import GO_ON, interruptible
 from consomme.train.launch import ADDRESS
-from consomme.train.ranks import INTERRUPTED, PATIENCE, Ranks, Told
+from consomme.train.ranks import INTERRUPTED, PATIENCE, Ranks, Told, Untold
 
 if TYPE_CHECKING:
     from torch.distributed import TCPStore
@@ -53,7 +53,9 @@ def main(task: Path, rank: int | None) -> None:
         device = device_named(given["device"])
         try:
             with joined(Ranks(rank, given["ranks"]), work / ADDRESS, device) as ranks:
-                build(job_of(given), folder, work, interruption, ranks)
+                build(job_of(given), folder, work, interruption, ranks, given["splits"])
+        except Untold as failed:
+            raise failed.__cause__ or failed from None
         except Told as told:  # who left says why
             raise SystemExit(GO_ON if told.event == INTERRUPTED else 1) from None
 

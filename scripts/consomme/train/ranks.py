@@ -8,6 +8,7 @@ model's forward need care. Here the ranks first agree that each of them has got 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -33,6 +34,22 @@ class Told(RuntimeError):
     def __init__(self, event: str) -> None:
         super().__init__(f"another process of this training: {event}")
         self.event = event
+
+
+class Untold(RuntimeError):
+    """This rank has failed within a pass that all ranks make together: the others wait for its part, and hear nothing. Its cause
+    is what has failed."""
+
+
+@contextmanager
+def untold(together: bool) -> Generator[None]:
+    """Around passes. together: whether all ranks make each of them."""
+    try:
+        yield
+    except Exception as error:
+        if not together or isinstance(error, Told):
+            raise
+        raise Untold(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -73,7 +90,7 @@ class Ranks:
         ends without a word."""
         try:
             return work()
-        except Told:
+        except (Told, Untold):
             raise
         except BaseException as error:
             if self.several:
@@ -98,13 +115,14 @@ class Ranks:
 
         set_seed(int(digest(["rank", seed, self.rank, step], 8), 16) % 2**31)
 
-    def add(self, model: nn.Module, loss: Tensor) -> Tensor:
+    def add(self, model: nn.Module, loss: Tensor, gradients: bool = True) -> Tensor:
         """Replace the gradients of `model` by their sums over the ranks, and return the sum of `loss`. Running statistics of
-        batch norms become their means. Parameters without a gradient on any rank (layer drop) stay without."""
+        batch norms become their means. Parameters without a gradient on any rank (layer drop) stay without. gradients: False
+        where they are sums already."""
         import torch
         from torch import distributed
 
-        parameters = [p for p in model.parameters() if p.requires_grad]
+        parameters = [p for p in model.parameters() if p.requires_grad and gradients]
         # before the ranks agree: afterwards none may fail
         spare = torch.empty(BUCKET, dtype=loss.dtype, device=loss.device)
         self.sums()

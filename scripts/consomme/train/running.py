@@ -17,6 +17,10 @@ class Running(Protocol):
     counted: list[dict[str, float]]
 
     @property
+    def whole(self) -> PreTrainedModel:
+        """The model in one piece, where its weights are dealt out; else `model`."""
+
+    @property
     def loss_scale(self) -> float | None:
         """The factor of the loss with precision float16; None with others."""
 

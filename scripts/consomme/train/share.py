@@ -16,27 +16,34 @@ if TYPE_CHECKING:
     from consomme.train.ranks import Ranks
 
 
+# among a batch: the inputs of a row of others, for a rank that has none. Among the inputs of a pass: it is made for the others'
+# sake alone, and its loss doesn't count
+IDLE = "idle"
+
+
 class Part(NamedTuple):
     """What a rank has of a batch, and what it must know of the others' rows."""
 
     examples: list[Example]
+    idle: bool  # the example is another rank's
     labels: list[Sequence[int]]  # of the whole batch, before augmentation
 
 
 class Share(Dataset[Any]):
     """The examples of one rank, batch by batch: it reads no others.
 
-    costs: corpus -> the work of each row [rows], in any unit"""
+    costs: corpus -> the work of each row [rows], in any unit; spare: give a rank without rows another's, with which it is idle"""
 
-    def __init__(self, examples: Examples, costs: Mapping[str, np.ndarray], ranks: Ranks) -> None:
-        self.examples, self.costs, self.ranks = examples, costs, ranks
+    def __init__(self, examples: Examples, costs: Mapping[str, np.ndarray], ranks: Ranks, spare: bool = False) -> None:
+        self.examples, self.costs, self.ranks, self.spare = examples, costs, ranks, spare
 
     def __getitems__(self, keys: Sequence[Key]) -> Part:
         """This rank's part of the batch of `keys`."""
         work = np.array([self.costs[name][row] for _, name, row in keys])
         mine = np.flatnonzero(deal(work, self.ranks.count) == self.ranks.rank)
         labels = [self.examples.corpora[name].labels[row] for _, name, row in keys]
-        return Part([self.examples[keys[i]] for i in mine], labels)
+        idle = self.spare and not len(mine)
+        return Part([self.examples[keys[i]] for i in ([int(work.argmin())] if idle else mine)], idle, labels)
 
 
 class CollatePart:
@@ -46,7 +53,10 @@ class CollatePart:
         self.collator = collator
 
     def __call__(self, part: Part) -> dict[str, Any]:
-        return self.collator(part.examples, part.labels)
+        found = self.collator(part.examples, part.labels)
+        if not part.idle:
+            return found
+        return {"microbatches": [], "counts": dict.fromkeys(found["counts"], 0), IDLE: found["microbatches"][0]}
 
 
 def deal(work: np.ndarray, ranks: int) -> np.ndarray:

@@ -22,8 +22,8 @@ from consomme.common.stage import build_once
 from consomme.train import rungs, trials
 from consomme.train.assemble import Made, assemble, develop
 from consomme.train.interruption import Interrupted, Interruption, interruptible
-from consomme.train.launch import launch, processes
-from consomme.train.ranks import ALONE, DIVERGED, FAILED, INTERRUPTED, OUT_OF_MEMORY, Ranks, Told
+from consomme.train.launch import LESS_AT_ONCE, ask_again, launch, processes
+from consomme.train.ranks import ALONE, DIVERGED, FAILED, INTERRUPTED, OUT_OF_MEMORY, Ranks, Told, Untold
 from consomme.train.spec import chooses, development_corpora, layers_of_teacher, parent_of, root, teacher_of
 from consomme.train.trackers import TENSORBOARD
 
@@ -83,9 +83,11 @@ def identity(job: Job) -> dict[str, Any]:
     return key
 
 
-def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks: Ranks = ALONE) -> None:
+def build(
+    job: Job, folder: Path, work: Path, interruption: Interruption, ranks: Ranks = ALONE, splits: int = 1
+) -> None:
     """Fill `folder` with the trained model; checkpoints are in `work` until it is finished. Of several ranks the first one
-    writes."""
+    writes. splits: parts of each microbatch."""
     import gc
 
     import torch
@@ -106,7 +108,6 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
         raise ConsommeError(f"{key}: {what}")
     if ranks.first:
         rungs.bring(job, lambda known: identity(job) | {"digest": known}, work)
-    splits = 1
     while True:
         made = ranks.telling(partial(assemble, job, family, parent, device, work, splits, ranks), event_of)
         try:
@@ -124,13 +125,15 @@ def build(job: Job, folder: Path, work: Path, interruption: Interruption, ranks:
         except RuntimeError as error:
             if event_of(error) != OUT_OF_MEMORY or splits >= made.largest:
                 raise
+            if made.trainer.parts.sharded:
+                ask_again(work, 2 * splits)
         # free the trainer here: inside `except` the error's frames would still hold it
         del made
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
         splits *= 2
-        say(f"out of memory: resuming from the newest checkpoint with each microbatch cut into {splits} parts")
+        say(LESS_AT_ONCE.format(splits))
     if layers := layers_of_teacher(job):
         record["distilled_layers"] = layers
     save(model, parent, folder, made.own)
@@ -177,6 +180,8 @@ def train(
         development.trainer, development.progress = trainer, progress
         # before the callback that keeps checkpoints: it needs this step's evaluation
         trainer.callback_handler.callbacks.insert(0, development)
+    if trainer.parts.sharded:  # before those that look at the model
+        trainer.callback_handler.callbacks.insert(0, trainer.parts.sharded)
     # after all others: a training that ends with this checkpoint has to have them done
     trainer.add_callback(Saving(execution.get("save_minutes", MINUTES), interruption, work, ranks))
     checkpoint = checkpoints.newest(work / "checkpoints") if ranks.first else None
@@ -190,6 +195,8 @@ def train(
         if not (checkpoint and trainer.reached(checkpoint)):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.require_finite()
+        if trainer.parts.sharded:
+            trainer.parts.sharded.gather()
     finally:
         trackers.close()
     record: dict[str, Any] = {"steps": trainer.state.global_step}
@@ -199,7 +206,7 @@ def train(
         best = best_of(found)
         taken = best if settings["load_best_model_at_end"] else found[-1]
         if settings["load_best_model_at_end"] and ranks.first:
-            checkpoints.read_weights(trainer.model, development.weights(best["step"]))
+            checkpoints.read_weights(trainer.whole, development.weights(best["step"]))
         record["chosen"] = {"choose_on": settings["choose_on"], "step": taken["step"], "evaluations": found}
     return record
 
@@ -248,7 +255,7 @@ def require_finite_weights(trainer: AsrNmtTrainer) -> None:
 
     from consomme.train.trainer import Diverged
 
-    for name, tensor in trainer.model.named_parameters():
+    for name, tensor in trainer.whole.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
             message = f"training diverged: {name} is not finite after the last step; lower learning_rate"
             raise Diverged(message, trainer.state.global_step + 1, float("nan"))
@@ -261,7 +268,7 @@ def plain(made: Made, work: Path) -> PreTrainedModel:
 
     if made.keep_adapter:
         adapters.save(made.adapted, work / ADAPTER)
-    model = adapters.merge(made.adapted) if made.adapted else made.trainer.model
+    model = adapters.merge(made.adapted) if made.adapted else made.trainer.whole
     hybrid.detach(model)
     return model
 
@@ -276,7 +283,7 @@ def diverged(made: Made, error: Diverged, parent: Path, work: Path) -> tuple[Pre
     good = {s: path for s, path in checkpoints.remembered(work / "checkpoints").items() if s < error.step - 1}
     if good:
         step = max(good)
-        checkpoints.read_weights(made.trainer.model, good[step])
+        checkpoints.read_weights(made.trainer.whole, good[step])
         model = plain(made, work)
     else:
         step, model = 0, load(parent, "cpu")
@@ -294,6 +301,8 @@ def event_of(error: BaseException) -> str:
 
     if isinstance(error, Told):
         return error.event
+    if isinstance(error, Untold) and error.__cause__:
+        return event_of(error.__cause__)
     if isinstance(error, Diverged | Interrupted):
         return DIVERGED if isinstance(error, Diverged) else INTERRUPTED
     # torch's words for a lack of memory on the processor

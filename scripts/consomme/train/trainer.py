@@ -17,9 +17,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, TrainerCallback, TrainerState
 
 from consomme.common.errors import ConsommeError
-from consomme.train import checkpoints, dropout, hidden, hybrid, losses
-from consomme.train.ranks import ALONE, COUNTS, Ranks
-from consomme.train.share import CollatePart, Share
+from consomme.train import checkpoints, dropout, gradient_checkpointing, hidden, hybrid, losses
+from consomme.train.ranks import ALONE, COUNTS, Ranks, untold
+from consomme.train.share import IDLE, CollatePart, Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from consomme.train.kept import Kept
     from consomme.train.layer_drop import LayerDrop
     from consomme.train.sampler import Batches
+    from consomme.train.sharded_weights import ShardedWeights
 
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -73,6 +74,7 @@ class TrainerParts:
     until: int | None = None  # the step of a rung: the training ends there, with a checkpoint to go on from
     ranks: Ranks = ALONE
     costs: Mapping[str, np.ndarray] | None = None  # corpus -> the work of each row, where there are several ranks
+    sharded: ShardedWeights | None = None  # the weights, if they are dealt out to the ranks
 
 
 class AsrNmtTrainer(Trainer):
@@ -110,14 +112,23 @@ class AsrNmtTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             self.optimizer = self.parts.optimizer(self.get_decay_parameter_names(self.model))
+            if self.parts.sharded:
+                self.parts.sharded.follow(self.optimizer)
         return self.optimizer
+
+    @property
+    def whole(self) -> PreTrainedModel:
+        """The model in one piece: of weights that are dealt out the first rank's copy, and no other rank has one."""
+        copy = self.parts.sharded.whole if self.parts.sharded else None
+        return copy or self.model
 
     # -- data --------------------------------------------------------------------------------------------------------
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Our batches, or this rank's part of each, as accelerate prepares them."""
         data, collate = self.parts.examples, self.parts.collator
         if self.parts.costs is not None:
-            data, collate = Share(data, self.parts.costs, self.ranks), CollatePart(collate)
+            spare = self.parts.sharded is not None
+            data, collate = Share(data, self.parts.costs, self.ranks, spare), CollatePart(collate)
         loader = DataLoader(
             cast("Any", data),
             batch_sampler=self.parts.batches,
@@ -151,9 +162,11 @@ class AsrNmtTrainer(Trainer):
         if self.ranks.several and self.batch == 1:
             self.ranks.seed(self.args.seed, self.state.global_step)
         parts = [part for batch in inputs["microbatches"] for part in split(batch, self.parts.splits)]
+        sharded = self.parts.sharded
         # compiled models have their own dropout
-        with contextlib.nullcontext() if self.args.torch_compile else dropout.quick():
-            steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in parts)
+        with contextlib.nullcontext() if self.args.torch_compile else dropout.quick(), untold(sharded is not None):
+            passes = sharded.passes(parts, inputs.get(IDLE)) if sharded else parts
+            steps = (super(AsrNmtTrainer, self).training_step(model, part, num_items_in_batch) for part in passes)
             share = sum(steps, torch.zeros((), device=self.args.device))
         if self.ranks.several:
             share = self._added(share)
@@ -175,7 +188,7 @@ class AsrNmtTrainer(Trainer):
         self.own = share if self.batch == 1 else self.own + share
         if not self.accelerator.sync_gradients:
             return torch.zeros_like(share)
-        return self.ranks.add(self.model, self.own)
+        return self.ranks.add(self.model, self.own, gradients=not self.parts.sharded)
 
     def _watch(self) -> None:
         """Remember the first step with a loss that is not finite or above max_loss. On the device, without waiting for it.
@@ -201,6 +214,9 @@ class AsrNmtTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """The task's loss, mixed with the intermediate CTC loss and the distillation loss if the settings have them."""
+        if inputs.pop(IDLE, False):
+            with gradient_checkpointing.counted_once(self.model):
+                return 0.0 * self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         labels, step, teacher = inputs.pop("labels"), self.state.global_step, self.parts.teacher
         for_ctc = {key: inputs.pop(key) for key in ("ctc_labels", "lengths") if key in inputs}
         if not self.ctc and "decoder_input_ids" not in inputs:
@@ -303,6 +319,10 @@ class AsrNmtTrainer(Trainer):
         """The factor of the loss with precision float16; None with others."""
         return self.scaler.get_scale() if self.scaler else None
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        found = super()._get_grad_norm(model, grad_norm)
+        return found.full_tensor() if self.parts.sharded else found
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: a pass over all parameters at every step is too slow for an unused number."""
         return 0
@@ -340,17 +360,20 @@ class AsrNmtTrainer(Trainer):
         os.rmdir(saving)
 
     def _collect(self) -> None:
-        """Give the first rank all of the optimizer's state."""
+        """Give the first rank all of the optimizer's state, and all weights."""
         from consomme.train.sharded_optimizer import Sharded
 
         optimizer = cast("AcceleratedOptimizer", self.optimizer).optimizer
-        if isinstance(optimizer, Sharded):
+        if self.parts.sharded:
+            self.parts.sharded.gather()
+            self.parts.sharded.collect(optimizer)
+        elif isinstance(optimizer, Sharded):
             optimizer.collect()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """Weights only: config and tokenizer are the parent's, and no arguments are pickled."""
         folder = Path(output_dir) if output_dir else self.folder
-        checkpoints.write_weights(self.model, folder / checkpoints.WEIGHTS)
+        checkpoints.write_weights(self.whole, folder / checkpoints.WEIGHTS)
         if self.parts.kept:
             self.parts.kept.save(folder)
 
@@ -363,7 +386,11 @@ class AsrNmtTrainer(Trainer):
         return True
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        checkpoints.read_weights(self.model, Path(resume_from_checkpoint) / checkpoints.WEIGHTS)
+        sharded = self.parts.sharded
+        if not sharded or self.ranks.first:
+            checkpoints.read_weights(self.whole, Path(resume_from_checkpoint) / checkpoints.WEIGHTS)
+        if sharded:
+            sharded.scatter()
         if self.parts.kept:
             self.parts.kept.load(Path(resume_from_checkpoint))
 

@@ -325,6 +325,10 @@ class TrainNode(Chosen, Node):
         False,
         description="with several gpus: each process holds the optimizer's state of its own share of the weights alone (ZeRO, stage 1); needs less memory and more time for each step, and gives the same weights. No part of the model's identity",
     )
+    shard_weights: bool = Field(
+        False,
+        description="with several gpus: each process holds a part of the weights, their gradients and the optimizer's state (FSDP), and all bring a layer's together while it computes; for models that don't fit each GPU. No part of the model's identity",
+    )
     keep: Literal["all", "best", "none"] | None = Field(
         None,
         description="whose weights stay once everything of the configuration is made: those of all runs, of NODE/best, or of none. Scores, curves and records stay in any case; no part of the model's identity; default: all",
@@ -397,6 +401,26 @@ class TrainNode(Chosen, Node):
     )
     distil: Distil | None = Field(None, description="how the student learns from the teacher")
 
+    def _check_shard_weights(self) -> None:
+        if not self.shard_weights:
+            return
+        if (self.gpus or 1) * (self.nodes or 1) == 1:
+            raise ValueError("shard_weights deals the weights out to several processes; it needs gpus or nodes")
+        if self.shard_optimizer:
+            raise ValueError("shard_weights deals the optimizer's state out too; leave shard_optimizer out")
+        if not OPTIMIZERS[self.optim].elementwise:
+            allowed = ", ".join(name for name, kind in OPTIMIZERS.items() if kind.elementwise)
+            raise ValueError(
+                f"optim: {self.optim} makes steps of whole matrices, which shard_weights cuts; allowed with it: {allowed}"
+            )
+        if self.lora:
+            raise ValueError("lora and shard_weights don't work together here; leave one of them out")
+        if self.checkpoints and (self.checkpoints.ema or self.checkpoints.mean):
+            raise ValueError(
+                "checkpoints.ema and checkpoints.mean need all weights at every step, which shard_weights has at few; keep "
+                "the last or best ones, or leave shard_weights out"
+            )
+
     @model_validator(mode="after")
     def _consistent(self) -> TrainNode:
         if (self.max_steps is None) == (self.num_train_epochs is None):
@@ -427,6 +451,7 @@ class TrainNode(Chosen, Node):
             raise ValueError(
                 f"optim: {self.optim} is two optimizers as one, which can't be dealt out; leave shard_optimizer out"
             )
+        self._check_shard_weights()
         if self.torch_compile and self.gradient_checkpointing:
             raise ValueError("torch_compile and gradient_checkpointing don't work together here; leave one of them out")
         if self.lora and self.freeze:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 16  # utterances or sentences
 # settings that make no other model
-EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "shard_optimizer", "save_minutes", "track")
+EXECUTION = ("gradient_checkpointing", "gpus", "nodes", "shard_optimizer", "shard_weights", "save_minutes", "track")
 LATER = ("timestamps", "previous_text")  # left out where they are 0 or not given, so that no older digest changes
 
 
@@ -38,6 +38,8 @@ def check(node: TrainNode, settings: dict[str, Any], parent: Model, task: str, p
         return
     for key, what in problems(settings, family, parent.depth):
         fail(f"{path}.{key}", what)
+    if node.shard_weights and not family.stacks:
+        fail(f"{path}.shard_weights", f"the layers of '{family.name}' are unknown; leave it out")
     if settings.get("timestamps") and _from_scratch(parent):
         fail(
             f"{path}.timestamps",
