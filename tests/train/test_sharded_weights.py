@@ -84,9 +84,8 @@ def test_whisper_with_ctc_and_windows_of_each_batch(both, folders, tones):
         {"freeze": ["encoder"]},
         {"gradient_checkpointing": True, "encoder_layerdrop": 0.5},
         {"precision": "bfloat16", "max_steps": 2},
-        {"precision": "float16", "max_steps": 2},
     ],
-    ids=["distilled", "filled-batches", "fewer-rows-than-processes", "frozen", "computed-again", "bfloat16", "float16"],
+    ids=["distilled", "filled-batches", "fewer-rows-than-processes", "frozen", "computed-again", "bfloat16"],
 )
 def test_a_translator(both, translator, pairs, settings):
     execution = {**SHARDED, "gradient_checkpointing": settings.pop("gradient_checkpointing", False)}
@@ -102,12 +101,12 @@ def test_a_translator(both, translator, pairs, settings):
         assert_alike(one, two)
 
 
-@pytest.mark.parametrize("name", ["parakeet", "parakeet_tdt", "t5"])
-def test_others_as_whole_weights_in_two_processes(tmp_path, job, folders, tones, pairs, name):
+@pytest.mark.parametrize("name", ["parakeet", "parakeet_tdt"])
+def test_others_as_whole_weights_in_two_processes(tmp_path, job, folders, tones, name):
     """Batch norms, which differ from those of one process, and are not to count the passes of a process without rows."""
     given = {**PLAIN, "learning_rate": 0.01, "per_device_train_batch_size": 1, "encoder_layerdrop": 0.3}
     plain, parts = (
-        job(tmp_path / which, folders(name), {"c": pairs if name == "t5" else tones}, execution=how, **given)
+        job(tmp_path / which, folders(name), {"c": tones}, execution=how, **given)
         for which, how in (("plain", TWO), ("parts", SHARDED))
     )
     stage.run(plain)
@@ -201,15 +200,14 @@ def test_divergence_ends_all(both, translator, pairs, monkeypatch, capfd):
     assert all(torch.allclose(a[n], b[n], rtol=1e-3, atol=1e-5) for n in a)
 
 
-@pytest.mark.parametrize("who", [0, 1])
-def test_out_of_memory_in_a_pass_starts_all_again_with_less_at_once(both, translator, pairs, monkeypatch, capfd, who):
+def test_out_of_memory_in_a_pass_starts_all_again_with_less_at_once(both, translator, pairs, monkeypatch, capfd):
     monkeypatch.setattr("consomme.train.arguments.FEWEST", 2)
     one, two = both(translator, pairs, execution=SHARDED, gradient_accumulation_steps=2)
     stage.run(one)
     plain = AsrNmtTrainer.compute_loss
 
     def narrow(self, model, inputs, *given, **more):
-        if self.ranks.rank == who and len(inputs["labels"]) > 2 and self.state.global_step == 3:
+        if self.ranks.rank == 1 and len(inputs["labels"]) > 2 and self.state.global_step == 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(self, model, inputs, *given, **more)
 

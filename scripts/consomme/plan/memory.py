@@ -85,17 +85,18 @@ def _dealt(
     settings: Mapping[str, Any],
     parts: int,
 ) -> Memory:
-    """With weights and gradients in parts: beside its own, a process has whole what is in no layer, and two layers, while it
-    computes. An evaluation has the whole model."""
+    """With weights and gradients in parts: beside its own, a process has whole what is in no layer. Of layers it has two while it
+    computes, the room in which their parts come together, a layer's gradients, and the room in which these are added. An
+    evaluation has the whole model."""
     layers = {side: _weights(config, stack, _hidden(config)) for side, stack in family.stacks.items()}
     inside = sum(_value(config, stack.count) * layers[side] for side, stack in family.stacks.items())
-    whole = min(max(parameters - inside, 0.0) + 2 * max(layers.values()), parameters)
+    outside, layer = max(parameters - inside, 0.0), max(layers.values())
     _, tables = _trained(parameters, config, family, settings)
     return replace(
         found,
-        # the copies of a layer in half precision stay until its backward pass
-        weights=found.weights - parameters * FLOAT32 * (1 - 1 / parts) + whole * FLOAT32,
-        gradients=found.gradients / parts + min((whole + tables) * FLOAT32, found.gradients),
+        # the copies of layers in half precision stay until their backward pass
+        weights=found.weights - parameters * FLOAT32 * (1 - 1 / parts) + (outside + 4 * layer) * FLOAT32,
+        gradients=found.gradients / parts + (outside + tables + 2 * layer) * FLOAT32,
         activations=max(found.activations, parameters * FLOAT32 if settings.get("eval_steps") else 0.0),
     )
 

@@ -3,7 +3,8 @@
 Each rank has the whole model and computes the gradients of its own rows of every batch; the sum over all ranks is the batch's
 gradient, and each makes the same step with it. torch's DistributedDataParallel adds the gradients within the backward pass: a
 rank that runs out of memory there would leave the others waiting for ever, and layers that are dropped or run outside the
-model's forward need care. Here the ranks first agree that each of them has got so far, then add."""
+model's forward need care. Here the ranks first agree that each of them has got so far, then add. Only with `sharded_weights`
+they wait for each other within a pass."""
 
 from __future__ import annotations
 

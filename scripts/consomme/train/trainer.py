@@ -284,7 +284,8 @@ class AsrNmtTrainer(Trainer):
         accelerate would wrap `model.forward` itself, and evaluations would then be in mixed precision too."""
         if self.precision == torch.float32:
             return contextlib.nullcontext()
-        return torch.autocast(self.args.device.type, dtype=self.precision)
+        # a cache would keep the half copies of layers that are no longer whole
+        return torch.autocast(self.args.device.type, dtype=self.precision, cache_enabled=not self.parts.sharded)
 
     def require_finite(self) -> None:
         """Raise Diverged if the loss of any step so far was not finite or above max_loss."""
