@@ -21,7 +21,7 @@ HOUR = 3600.0
 FLOAT32, MOMENTS = 4, 8  # bytes of a weight, and of AdamW's two moments of it
 PREPARE = 6.5  # seconds of a core for an hour of Opus, measured: docs/scale.md
 # an hour of FLAC that is kept in place, measured by bench/data.py: seconds of a core for samples and features, and bytes
-COMPUTED, FLAC = 2.6, 65e6
+COMPUTED, FLAC = 2.1, 64e6
 PCM, FRAMES = 16_000 * 2, 100 * FLOAT32  # bytes of a second: of audio as it is stored, of a mel bin of its features
 
 

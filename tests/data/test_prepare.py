@@ -1,5 +1,7 @@
 import json
 import os
+import sys
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +11,7 @@ import soundfile
 from consomme.common.errors import ConsommeError
 from consomme.data import audio
 from consomme.data import prepare as stage
+from consomme.data.text import CONTROLS
 
 PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
 
@@ -65,6 +68,10 @@ def test_control_characters_part_words(between, tmp_path, prepare):
     words = ["sleep well", "and until tomorrow, my friend"]
     rows = prepare(parallel(tmp_path, [between.join(words)], [f"{between}{between.join(words)}."]), "nmt")
     assert (rows.sources, rows.targets) == ([" ".join(words)], [f"{' '.join(words)}."])
+
+
+def test_every_control_character_is_one():
+    assert CONTROLS.keys() == {c for c in range(sys.maxunicode + 1) if unicodedata.category(chr(c)) == "Cc"}
 
 
 @pytest.mark.parametrize("mark", ["\u200b", "\u00ad", "\u2060", "\ufeff"])

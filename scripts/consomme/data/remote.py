@@ -255,6 +255,8 @@ def fetch(paths: Collection[Path]) -> None:
 
     Raises ConsommeError where an object can't be fetched, or isn't any more what the store had when it was asked."""
     wanted = [path for path in paths if viewed(path) and not path.exists()]
+    if not wanted:  # as of every corpus on a disk, row by row
+        return
     found = {path: digest for path, digest in zip(wanted, look(wanted), strict=True) if digest}
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in pool.map(_fetch, map(address_of, found), found.values()):
@@ -272,6 +274,8 @@ def contents(paths: Collection[Path]) -> dict[Path, bytes]:
             return None
 
     wanted = [path for path in paths if viewed(path)]
+    if not wanted:
+        return {}
     with ThreadPoolExecutor(THREADS) as pool:
         found = zip(wanted, pool.map(content, wanted), strict=True)
         return {path: bytes_ for path, bytes_ in found if bytes_ is not None}

@@ -7,6 +7,8 @@ import unicodedata
 # what is not seen and only says where a line may break: soft hyphen, zero-width space, word joiner, byte order mark.
 # (The joiners U+200C and U+200D stay: they change how letters look.)
 BREAKS = dict.fromkeys(map(ord, "\u00ad\u200b\u2060\ufeff"))
+# Unicode's category Cc, which will have no others: a space
+CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 
 
 def nfc(text: str) -> str:
@@ -22,8 +24,7 @@ def half_characters(text: str) -> bool:
 
 def clean(text: str) -> str:
     """Unicode NFC, every run of white space and control characters one space, none at the ends, no BREAKS."""
-    text = nfc(text.translate(BREAKS))
-    return " ".join("".join(" " if unicodedata.category(c) == "Cc" else c for c in text).split())
+    return " ".join(nfc(text.translate(BREAKS)).translate(CONTROLS).split())
 
 
 def compared(text: str) -> str:
