@@ -155,6 +155,13 @@ def test_a_bad_example_costs_itself(tmp_path, prepare, reasons):
     }
 
 
+def test_what_is_too_large_to_read_is_left_out(shards, prepare, reasons, monkeypatch):
+    monkeypatch.setattr("consomme.data.sources.shards.LONGEST", len(sound(2)))
+    monkeypatch.setattr("consomme.data.sources.shards.LARGEST", 4)
+    assert prepare(corpus(max_skipped=1)).ids == ["train-000/clips/utt0", "train-000/clips/utt1", "train-000/clips/utt2"]
+    assert reasons() == {"train-001/clips/utt3": "too long", "train-001/clips/utt4": "too long"}
+
+
 @pytest.mark.parametrize("kept", [100, 512, 3000, -1024, -1025, -5000])
 def test_a_shard_that_was_cut_short_is_an_error(kept, shards, prepare):
     path = write(shards / "train-000.tar", [f for k in (0, 1, 2) for f in files_of(k)])

@@ -28,6 +28,7 @@ KEY = "__key__"  # WebDataset's word
 WITHIN = 1 << 32  # numbers of the rows of one shard
 MOST = 100_000  # shards of a corpus
 LARGEST = 2**24  # bytes of a text or a record
+LONGEST = 2**30  # bytes of a recording, which is read into memory: nine hours in 16 bits at 16 kHz
 BLOCK = 512  # bytes; a tar file ends with two blocks of zeros
 
 
@@ -121,7 +122,9 @@ def _examples(tar: Path, file: Path, loaded: bool) -> Iterator[Example]:
                     yield current
                 current = Example(key)
             kind = f".{kind.lower()}"
-            if kind in AUDIO:
+            if kind in AUDIO and member.size > LONGEST:
+                current.problem = "too long", f"{member.name} has {member.size} bytes"
+            elif kind in AUDIO:
                 content = _bytes(stream, member) if loaded else None
                 current.recordings.append(Recording(tar, member.offset_data, member.size, content))
             elif kind in (".txt", ".json"):
