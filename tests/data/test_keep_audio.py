@@ -136,7 +136,7 @@ def test_recordings_of_a_store_leave_no_copy(clips, prepare, memory):
     address = move()
     rows = prepare({**PATTERN, "path": address, "keep_audio": "in_place"}, name="stored")
     same(expected, rows)
-    assert not [path for path in copies.rglob("*") if path.is_file()]
+    assert not [path for path in (copies / "objects").rglob("*") if path.is_file()]
     store.rm(f"{root}/clips/w1_a_1.wav")
     with pytest.raises(ConsommeError, match=r"row 'w1_a_1': memory://.*/clips/w1_a_1\.wav isn't what it was .*no more"):
         rows.audio(rows.ids.index("w1_a_1"))

@@ -14,6 +14,7 @@ from consomme.common.digest import digest
 from consomme.common.errors import ConsommeError, Unusable
 from consomme.data.arrays import Arrays, Store, Stored, one_thread, stored
 from consomme.data.prepared import Corpus, Rows
+from consomme.data.shared import shared_by_all
 from consomme.data.waveforms import is_kept
 from consomme.families.base import Family
 from consomme.families.positions import most_tokens
@@ -77,7 +78,11 @@ def _kept(
     most = [most_tokens(processor, "source")] if corpus.about["task"] == "nmt" else []
     spoken, rows = corpus.languages(languages), Rows([corpus])
     told = [sorted(set(spoken))] if family.languages and spoken else []  # which row has which is in the fingerprint
-    place = cache / "features" / digest([corpus.about["fingerprint"], processor_key, VERSION, *most, *told], 16)
+    place = (
+        shared_by_all(cache)
+        / "features"
+        / digest([corpus.about["fingerprint"], processor_key, VERSION, *most, *told], 16)
+    )
 
     def make(row: int) -> np.ndarray:
         return family.whole(processor, rows.source(row), spoken[row])

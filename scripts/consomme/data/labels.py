@@ -12,6 +12,7 @@ import numpy as np
 from consomme.common.digest import digest
 from consomme.data.arrays import Arrays, Store, stored
 from consomme.data.prepared import Rows
+from consomme.data.shared import shared_by_all
 from consomme.families.base import Family
 
 VERSION = 1
@@ -36,6 +37,6 @@ def labels_of(
             return np.asarray(family.labels(processor, targets[row], spoken[row]), dtype=np.int32)
 
         told = [corpus.about["fingerprint"], key, family.name, sorted(set(spoken)), list(languages), VERSION]
-        place = cache / "labels" / digest(told, 16)
+        place = shared_by_all(cache) / "labels" / digest(told, 16)
         stores.append(stored(place, whole.ids, make, f"labels of '{corpus.name}' for {family.name}"))
     return Arrays(stores, store, number)

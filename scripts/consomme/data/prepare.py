@@ -23,6 +23,7 @@ from consomme.common.errors import ConsommeError, nearest
 from consomme.common.files import whole_file, write_json
 from consomme.common.job import Job
 from consomme.common.log import say
+from consomme.common.mirror import store
 from consomme.common.shown import to_cell, visible
 from consomme.common.stage import build_once
 from consomme.common.stores import THREADS
@@ -34,6 +35,7 @@ from consomme.data.limit import Limit, rank
 from consomme.data.parts import Ahead
 from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
+from consomme.data.shared import once_for_all
 from consomme.data.sources import Raw, Source, source_named
 from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
 from consomme.data.text import compared, half_characters, nfc
@@ -126,8 +128,16 @@ def run(job: Job) -> None:
     source, name, identity = begin(job)
     without = {label: Rows.open([folder]) for label, folder in job.labelled("without").items()}
     key = {**identity, "without": sorted(rows.fingerprint for rows in without.values())}
+    # rows in place name their files from here
+    root = {"data_root": str(data_root)} if corpus.get("keep_audio") == "in_place" else {}
 
     def build(folder: Path, work: Path) -> None:
+        if os.environ.get("CONSOMME_CACHE") and not store():
+            once_for_all(key, folder, job.cache, lambda new: make(new, work), waveforms.found_anywhere)
+        else:
+            make(folder, work)
+
+    def make(folder: Path, work: Path) -> None:
         with named(name):
             ahead = Ahead.open(job.parts, source.part_of, identity) if job.parts else None
             raws = source.read(corpus, task, languages, data_root)
@@ -135,7 +145,7 @@ def run(job: Job) -> None:
             if ahead:
                 say(f"corpus '{name}': {ahead.taken} rows were checked ahead, {ahead.missed} here")
 
-    build_once(job, key, build)
+    build_once(job, key | root, build)
 
 
 def asked(job: Job) -> tuple[dict[str, Any], str, list[str], Path]:

@@ -47,6 +47,14 @@ def is_kept(table: pa.Table) -> bool:
     return "audio" in table.column_names
 
 
+def found_anywhere(folder: Path) -> bool:
+    """Whether the waveforms of the prepared corpus in `folder` are found from every working folder: none lies in place under a
+    relative path."""
+    table = pa.ipc.open_file(pa.memory_map(str(folder / "rows.arrow"))).read_all()
+    files = table.column("file").unique().to_pylist() if "file" in table.column_names else []
+    return all(is_address(file) or Path(file).is_absolute() for file in files)
+
+
 def hash_of(samples: np.ndarray) -> str:
     """A hash of a waveform, int16 [samples]."""
     return hashlib.blake2b(samples.astype("<i2").tobytes(), digest_size=16).hexdigest()
