@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import IOFile
@@ -199,9 +198,7 @@ def part_spec(wildcards):
 
 def parts_folder(wildcards, input):
     # where Snakemake has them, which may be a copy of what lies in a store
-    return (
-        f"--parts {quote(str(Path(input.parts[0]).parents[1]))}" if input.parts else ""
-    )
+    return str(Path(input.parts[0]).parents[1]) if input.parts else ""
 
 
 # -- models

@@ -26,7 +26,7 @@ rule prepare_corpus:
     message:
         "prepare {wildcards.corpus}"
     shell:
-        "(set -x; python -m consomme.data --spec {params.spec:q} --inputs {input.others:q} {params.parts} --out {output.prepared:q} {output:q}"
+        "(set -x; python -m consomme.data --spec {params.spec:q} --inputs {input.others:q} --parts {params.parts:q} --out {output.prepared:q} {output:q}"
         " --state results/prepared/state/{wildcards.corpus} --threads {threads}"
         + LOGGED
 

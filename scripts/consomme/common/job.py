@@ -52,7 +52,7 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
         "--out", required=True, nargs="+", type=Path,
         help="the file or folder to make, or its marker; and its other files that Snakemake names",
     )  # fmt: skip
-    parser.add_argument("--parts", type=Path, help="a corpus: folder of its parts, whose rows were checked ahead")
+    parser.add_argument("--parts", nargs="?", help="a corpus: folder of its parts, if its rows were checked ahead")
     parser.add_argument("--state", type=Path, help="folder for unfinished work (default: .state beside OUT)")
     parser.add_argument("--cache", type=Path, default=Path("results/cache"), help="folder for caches")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
@@ -69,4 +69,5 @@ def parse(argv: Sequence[str] | None, description: str) -> Job:
     state = given.state or out.parent / ".state" / out.name
     introduce(spec.get("label", {}))
     inputs = dict(zip(labels, folders, strict=True))
-    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(given.out), given.parts)
+    parts = Path(given.parts) if given.parts else None
+    return Job(spec, inputs, out, state, given.cache, given.threads, given.device, tuple(given.out), parts)
