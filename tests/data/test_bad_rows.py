@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import multiprocessing
 import os
 import signal
 
@@ -10,7 +11,7 @@ import pytest
 
 from consomme.common.errors import ConsommeError
 from consomme.data import audio
-from consomme.data import prepare as stage
+from consomme.data.pooled import pooled
 from consomme.data.sources import lines
 
 GOOD = [{"source": f"good {i}", "target": f"bon {i}"} for i in range(3)]
@@ -202,13 +203,13 @@ def _kills_itself(row):
 def test_a_killed_worker_is_an_error_and_not_a_wait(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with pytest.raises(ConsommeError, match=r"one of 2 processes .* was killed, .* memory"):
-        list(stage._pooled(_kills_itself, iter(range(1000)), 2, 30))
+        list(pooled(_kills_itself, iter(range(1000)), 2, 30))
 
 
 def test_workers_end_with_what_is_asked_of_them(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    rows = stage._pooled(abs, iter(range(10**6)), 2, 30)
+    rows = pooled(abs, iter(range(10**6)), 2, 30)
     assert next(rows) == 0
-    children = stage.multiprocessing.active_children()
+    children = multiprocessing.active_children()
     rows.close()
     assert children and not any(child.is_alive() for child in children)

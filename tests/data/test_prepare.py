@@ -11,6 +11,7 @@ import soundfile
 from consomme.common.errors import ConsommeError
 from consomme.data import audio
 from consomme.data import prepare as stage
+from consomme.data.pooled import pooled
 from consomme.data.text import CONTROLS
 
 PATTERN = {"source": "folder", "path": "clips", "pattern": "{text}_{speaker}_{index}.wav"}
@@ -223,8 +224,8 @@ def test_without_compares_sources_with_sources(tmp_path, prepare, out):
 
 
 def test_workers_change_nothing(wav, prepare, monkeypatch):
-    monkeypatch.setattr(stage, "FEW", 10)
-    monkeypatch.setattr(stage, "CHUNK", 3)
+    monkeypatch.setattr("consomme.data.pooled.FEW", 10)
+    monkeypatch.setattr("consomme.data.pooled.CHUNK", 3)
     for k in range(20):
         wav(f"clips/w{k}_a_{k}.wav", k, rate=11025, seconds=0.1)
     (wav("clips/bad_a_1.wav")).write_text("no sound")
@@ -256,10 +257,10 @@ class Inline:
 
 def test_of_long_recordings_fewer_wait(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # which the workers set
-    monkeypatch.setattr(stage, "ProcessPoolExecutor", Inline)
+    monkeypatch.setattr("consomme.data.pooled.ProcessPoolExecutor", Inline)
     minutes = {}
     for longest in (30, 600, float("inf")):
-        assert list(stage._pooled(lambda raw: 2 * raw, iter(range(400)), 2, longest)) == list(range(0, 800, 2))
+        assert list(pooled(lambda raw: 2 * raw, iter(range(400)), 2, longest)) == list(range(0, 800, 2))
         minutes[longest] = Inline.most * longest / 60
     assert minutes[600] <= minutes[30] and Inline.most == 8  # one each, and a few ahead
 

@@ -7,12 +7,8 @@ import contextlib
 import hashlib
 import importlib.metadata
 import itertools
-import multiprocessing
 import os
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +29,17 @@ from consomme.data.check import DEFAULT_MAX_SECONDS, Checked, checker, limits, s
 from consomme.data.join import join_plan
 from consomme.data.limit import Limit, rank
 from consomme.data.parts import Ahead
+from consomme.data.pooled import chunks, pooled
 from consomme.data.prepared import BY, VERSION, Rows, Writer, extent, schema_of
 from consomme.data.segments import Segments
 from consomme.data.shared import once_for_all
 from consomme.data.sources import Raw, Source, source_named
 from consomme.data.sources.base import by_of, language_columns, meets, named_languages, where_of
-from consomme.data.text import compared, half_characters, nfc
+from consomme.data.text import half_characters, nfc
+from consomme.data.without import Others
 
 DEFAULT_MAX_SKIPPED = 0.01
-CHUNK = 32  # rows that one worker takes at a time, of up to DEFAULT_MAX_SECONDS each
 FETCHED = 128  # recordings of a store that are fetched at once
-FEW = 200  # rows of that kind up to which starting other processes takes longer than it saves
 
 # Reasons that the configuration asked for, and rows that are there already; every other reason means that something is
 # wrong with the corpus.
@@ -212,7 +208,7 @@ def prepare(
     drawn = Limit(None) if join else limit  # of single recordings all are needed
     segments = Segments()
     wanted = segments.noted(chosen(raws, corpus, skipped, read, there if by else None))
-    texts = _Others(without, source=task == "nmt")
+    texts = Others(without, source=task == "nmt")
     checked = checked_rows(wanted, corpus, task, languages, drawn, skipped, threads, ahead)
     schema = schema_for(corpus, task)
 
@@ -324,8 +320,8 @@ def checked_rows(
     longest = limits(corpus)[1] or float("inf")
     needed = drawn.most if drawn.first else None
     if ahead:
-        return _pooled(ahead.before(check), hopeful, 1, longest, needed)
-    return _pooled(check, hopeful, threads if task == "asr" else 1, longest, needed)
+        return pooled(ahead.before(check), hopeful, 1, longest, needed)
+    return pooled(check, hopeful, threads if task == "asr" else 1, longest, needed)
 
 
 def _counted(raws: Iterable[Raw], read: Iterator[int], there: dict[str, None] | None) -> Iterator[Raw]:
@@ -409,51 +405,13 @@ def _fetched(raws: Iterable[Raw], ahead: Ahead | None = None) -> Iterator[Raw]:
 
 def _read_ahead(raws: Iterable[Raw], ahead: Ahead | None = None) -> Iterator[Raw]:
     """The same, with the bytes of recordings that lie in a store, which leave no copy on this disk."""
-    for waiting in _chunks(iter(raws), THREADS):
+    for waiting in chunks(iter(raws), THREADS):
         wanted = {r.audio for r in waiting if isinstance(r.audio, Path) and not (ahead and ahead.has(r))}
         contents = remote.contents(wanted)
         for row in waiting:
             if isinstance(row.audio, Path) and row.audio in contents:
                 row.audio = Recording(row.audio, 0, -1, contents[row.audio])
             yield row
-
-
-class _Others:
-    """What the rows of other prepared corpora hold, to leave it out here. A speaker in common is no reason."""
-
-    def __init__(self, others: Mapping[str, Rows], source: bool) -> None:
-        self.audio: dict[str, str] = {}
-        self.recordings: dict[str, str] = {}
-        self.documents: dict[str, str] = {}
-        self.sources: dict[str, str] = {}
-        self.targets: dict[str, str] = {}
-        for name, rows in others.items():
-            if rows.task == "asr":
-                self.audio |= dict.fromkeys(rows.audio_hashes, name)
-            if source and rows.task == "nmt":
-                self.sources |= dict.fromkeys(filter(None, map(compared, rows.sources)), name)
-            self.targets |= dict.fromkeys(filter(None, map(compared, rows.targets)), name)
-            self.recordings |= dict.fromkeys(itertools.chain.from_iterable(rows.recordings), name)
-            self.documents |= dict.fromkeys((d for d in rows.documents if d is not None), name)
-
-    def origin(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
-        """Audio, recording or document in common, as a reason to skip."""
-        if row.get("audio_hash") in self.audio:
-            return "without", f"audio of '{self.audio[row['audio_hash']]}'"
-        for recording in row["recordings"]:
-            if recording in self.recordings:
-                return "without", f"recording {recording} of '{self.recordings[recording]}'"
-        if row["document"] in self.documents:
-            return "without", f"document {row['document']} of '{self.documents[row['document']]}'"
-        return None
-
-    def wording(self, row: Mapping[str, Any]) -> tuple[str, str] | None:
-        """Source or target in common, as a reason to skip."""
-        if self.sources and (name := self.sources.get(compared(row["source"]))):
-            return "without", f"source of '{name}'"
-        if self.targets and (name := self.targets.get(compared(row["target"] if "target" in row else row["text"]))):
-            return "without", f"target of '{name}'"
-        return None
 
 
 # -- strings -------------------------------------------------------------------------------------------------------
@@ -464,7 +422,7 @@ def _joined(
     corpus: Mapping[str, Any],
     work: Path,
     skipped: Skipped,
-    others: _Others,
+    others: Others,
     limit: Limit,
     stack: contextlib.ExitStack,
 ) -> Iterator[dict[str, Any]]:
@@ -520,68 +478,6 @@ def _joined(
             skipped.add(row_id, *problem)
         else:
             yield row
-
-
-# -- many rows at once ---------------------------------------------------------------------------------------------
-
-
-def _pooled(
-    check: Callable[[Raw], Checked], raws: Iterator[Raw], threads: int, longest: float, needed: int | None = None
-) -> Iterator[Checked]:
-    """`map(check, raws)` by several processes, in the order of `raws`. longest: seconds that a row may have; of long rows
-    fewer wait, because each holds its audio. needed: how many rows may be enough; no more are read ahead. Raises
-    ConsommeError where one of the processes was killed."""
-    fewer = max(1.0, longest / DEFAULT_MAX_SECONDS)
-    few, size = max(2, int(FEW / fewer)), max(1, int(CHUNK / fewer))
-    first = list(itertools.islice(raws, min(few, needed or few)))
-    if threads <= 1 or len(first) < few:
-        yield from map(check, itertools.chain(first, raws))
-        return
-    # spawned, not forked: libraries of this process may hold locks that a fork would copy
-    context = multiprocessing.get_context("spawn")
-    chunks = _chunks(itertools.chain(first, raws), size)
-    pool = ProcessPoolExecutor(threads, context, _start, (check,))
-    try:
-        # a few chunks ahead of the writer, not the whole corpus: the rows that wait hold audio
-        waiting = collections.deque(pool.submit(_work, c) for c in itertools.islice(chunks, 4 * threads))
-        while waiting:
-            yield from waiting.popleft().result()
-            waiting.extend(pool.submit(_work, c) for c in itertools.islice(chunks, 1))
-    except BrokenProcessPool:
-        raise ConsommeError(
-            f"one of {threads} processes that read rows was killed, most likely because the memory ran out. Start again with "
-            "fewer of them (--set-threads prepare_corpus=1; by hand --threads 1), or with more memory "
-            "(--set-resources prepare_corpus:mem_mb=N); for a part of a corpus, the rule is prepare_part"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _chunks(raws: Iterator[Raw], size: int) -> Iterator[list[Raw]]:
-    while chunk := list(itertools.islice(raws, size)):
-        yield chunk
-
-
-_check: Callable[[Raw], Checked]
-
-
-def _start(check: Callable[[Raw], Checked]) -> None:
-    global _check
-    _check = check
-    # torch is loaded with the first resampling: as many processes as threads, so one thread each
-    os.environ["OMP_NUM_THREADS"] = "1"
-    # a process that waits for work doesn't notice by itself that the one that started it was killed
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
-
-
-def _work(chunk: list[Raw]) -> list[Checked]:
-    return [_check(raw) for raw in chunk]
 
 
 # -- small things --------------------------------------------------------------------------------------------------
